@@ -71,7 +71,7 @@ _STATEMENTS: dict[str, tuple[str, ...]] = {
         "{Es} [know|knows] how to {v}.",
         "{Es} [are|is] able to {v}.",
         "Young {es} learn to {v}.",
-        "People watch {es} {v}.",
+        "The children see {es} {v}.",
         "You may see {es} {v}.",
         "To get about, {es} {v}.",
         "Like their parents, {es} {v}.",

@@ -148,17 +148,17 @@ def _heldout_names(rows: list[dict[str, Any]], kind: str) -> list[str]:
 _INVENTED: dict[Split, tuple[str, ...]] = {
     "train": tuple(
         (
-            "zorp blimmet quaddle frindle snorvel plimby torvex glabbit murzle dranket "
-            "wimbret cloffer jibbon yarvel skromp trundix bavoot felnar gribbock hosspin "
-            "klemmer lorvish nabbet ockrel prannit quizzock ruvvet slanket tibboran umbrick "
-            "vorlet wabbin yimmel zandrick broffle crimmock dwendle flarnet glunter hembrix "
-            "jarvock krimble lunnock mivvet norbish plunket quorby rastle smerrin thrubble "
-            "vimmock worble yonket zibbet brandock corvip delmock fronnel gavvet hurnip"
+            "zorp blimmet quaddle frindle snorvel plimbo torvel glabbit murzle dranket "
+            "wimbret cloffer jorrick yarvel skromp trundick bavoot felnar gribbock hosspin "
+            "klemmer lorvin nabbet ockrel prannit quizzock ruvvet slennock tibboran umbrick "
+            "vorlet wabbin yimmel zandrick broffle crimmock dwendle flarnet glunter hembrit "
+            "jarvock krimble lunnock mivvet norbit plunket quorbel rastle smerrin thrubble "
+            "vimmock worble yonket zibbet brandock corvip delmock fronnel gavvet hurnop"
         ).split()
     ),
     "heldout": tuple(
         (
-            "blorfin cravvel dorbish grendock flimmet hibbock jelvan kobbin lanver marvock "
+            "blorfin cravvel dorbit grendock flimmet hibbock jelvan kobbin lanver marvock "
             "nimbrel orvick pobbel quenshaw runnock sarbit toffrel ulvick vennip wozzle "
             "yabbock zemlin brimmock clavvet drimble fusket glimber hovvel jorbin krannet"
         ).split()
