@@ -1,9 +1,9 @@
 # size: one table of sentences and questions, best read in one place.
 """Every way the embedded world says or asks a fact; one table for corpus, demonstrations and gold.
 
-A template holds slots for the entity ({Es} and {es}: owls, rice, Paris; {An} and {an}: an owl, rice, Paris; a capital
-starts the sentence), for the value ({v} as it stands, {av} with an article: a bird) and for the verb ([plural|singular],
-after {es}). Statement 0 is canonical. Questions 0..5 are for training, 6..8 are held out.
+A template holds slots for the entity ({Es} and {es}: owls, rice, Paris; {An} and {an}: an owl, rice, Paris; a
+capital starts the sentence), for the value ({v} as it stands, {av} with an article: a bird) and for the verb
+([plural|singular], after {es}). Statement 0 is canonical. Questions 0..5 are for training, 6..8 are held out.
 """
 
 import re
@@ -394,12 +394,12 @@ def prefix(entity: Entity, attribute: str, variant: int = 0) -> str:
 
 
 def question(entity: Entity, attribute: str, variant: int = 0) -> str:
-    """A question for the attribute; 0 to QUESTIONS_TRAIN - 1 for training, QUESTIONS_HELDOUT more are held out."""
+    """A question for the attribute: QUESTIONS_TRAIN to train on, then QUESTIONS_HELDOUT held out."""
     return _fill(_QUESTIONS[attribute][variant], entity, "")
 
 
 def with_article(noun: str) -> str:
-    """The noun after a or an ("an owl"), or after a counting word where it has no plural ("a piece of clothing")."""
+    """The noun after a or an ("an owl"), or after a counting word ("a piece of clothing")."""
     return _MEASURES.get(noun) or ("an " if noun[0] in "aeiou" else "a ") + noun
 
 

@@ -1,7 +1,7 @@
 """The facts of the embedded world: about 300 entities of four kinds with five attributes each.
 
-The world is closed: for an entity and an attribute, the accepted values are the true ones, and every other value of
-that attribute's vocabulary is false. The rows live in `entities.jsonl` beside this file.
+The world is closed: for an entity and an attribute, the accepted values are the true ones, and every other
+value of that attribute's vocabulary is false. The rows live in `entities.jsonl` beside this file.
 """
 
 import hashlib
@@ -31,9 +31,9 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 class Entity:
     """One entry of the pocket reference; two entities are equal when their names are.
 
-    `facts` maps each of the kind's five attributes (`class` among them) to its true values, the canonical one first.
-    `plural` equals `name` for the forms "mass" (rice) and "proper" (Paris). A held-out entity occurs in pretraining
-    text only, never in chat training.
+    `facts` maps each of the kind's five attributes (`class` among them) to its true values, canonical first.
+    `plural` equals `name` for the forms "mass" (rice) and "proper" (Paris). A held-out entity occurs in
+    pretraining text only, never in chat training.
     """
 
     name: str
@@ -56,7 +56,7 @@ class HowTo:
 
 @dataclass(frozen=True)
 class Feeling:
-    """A situation told in the first person, the feeling it tells, the word a warm answer names, and advice."""
+    """A situation told in the first person, the feeling it tells, the word a warm answer names, advice."""
 
     situation: str
     feeling: str
@@ -139,7 +139,7 @@ def _entity(row: dict[str, Any], heldout: bool) -> Entity:
 
 
 def _heldout_names(rows: list[dict[str, Any]], kind: str) -> list[str]:
-    # Ordered by a hash of the name, so that the choice depends neither on the file's order nor on Python's seed.
+    # Ordered by a hash of the name: the choice depends neither on the file's order nor on Python's seed.
     names = [row["name"] for row in rows if row["kind"] == kind]
     names.sort(key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     return names[: round(len(names) * HELDOUT_SHARE)]
