@@ -1,0 +1,1 @@
+"""The algebra: pure functions and records over [B, T] scalars. Imports torch only."""

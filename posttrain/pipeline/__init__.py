@@ -1,0 +1,1 @@
+"""Stages as values, products on disk, fingerprints and lineage. Standard library only."""
