@@ -145,22 +145,22 @@ def _heldout_names(rows: list[dict[str, Any]], kind: str) -> list[str]:
     return names[: round(len(names) * HELDOUT_SHARE)]
 
 
+_TRAIN_NAMES = (
+    "zorp blimmet quaddle frindle snorvel plimbo torvel glabbit murzle dranket "
+    "wimbret cloffer jorrick yarvel skromp trundick bavoot felnar gribbock hosspin "
+    "klemmer lorvin nabbet ockrel prannit quizzock ruvvet slennock tibboran umbrick "
+    "vorlet wabbin yimmel zandrick broffle crimmock dwendle flarnet glunter hembrit "
+    "jarvock krimble lunnock mivvet norbit plunket quorbel rastle smerrin thrubble "
+    "vimmock worble yonket zibbet brandock corvip delmock fronnel gavvet hurnop"
+)
+
+_HELDOUT_NAMES = (
+    "blorfin cravvel dorbit grendock flimmet hibbock jelvan kobbin lanver marvock "
+    "nimbrel orvick pobbel quenshaw runnock sarbit toffrel ulvick vennip wozzle "
+    "yabbock zemlin brimmock clavvet drimble fusket glimber hovvel jorbin krannet"
+)
+
 _INVENTED: dict[Split, tuple[str, ...]] = {
-    "train": tuple(
-        (
-            "zorp blimmet quaddle frindle snorvel plimbo torvel glabbit murzle dranket "
-            "wimbret cloffer jorrick yarvel skromp trundick bavoot felnar gribbock hosspin "
-            "klemmer lorvin nabbet ockrel prannit quizzock ruvvet slennock tibboran umbrick "
-            "vorlet wabbin yimmel zandrick broffle crimmock dwendle flarnet glunter hembrit "
-            "jarvock krimble lunnock mivvet norbit plunket quorbel rastle smerrin thrubble "
-            "vimmock worble yonket zibbet brandock corvip delmock fronnel gavvet hurnop"
-        ).split()
-    ),
-    "heldout": tuple(
-        (
-            "blorfin cravvel dorbit grendock flimmet hibbock jelvan kobbin lanver marvock "
-            "nimbrel orvick pobbel quenshaw runnock sarbit toffrel ulvick vennip wozzle "
-            "yabbock zemlin brimmock clavvet drimble fusket glimber hovvel jorbin krannet"
-        ).split()
-    ),
+    "train": tuple(_TRAIN_NAMES.split()),
+    "heldout": tuple(_HELDOUT_NAMES.split()),
 }
