@@ -1,0 +1,1 @@
+"""Text generation: what a policy says when it is asked."""
