@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 Record = TypeVar("Record")
-Reduction = Callable[["Rollouts"], Tensor]
+Reduction = Callable[[Any], Tensor]  # of the whole optimizer batch: Experience or Judged
 
 
 def _take(value: Any, rows: Any) -> Any:
@@ -46,7 +46,9 @@ class Rollouts:
     group: Tensor  # [B] long: rows that answer the same prompt share a number
     temperature: Tensor  # [B] evaluate() divides the logits by it
     version: Tensor  # [B] long: the weights that sampled it; -1 is another model
-    parts: dict[str, Tensor] = field(default_factory=dict)  # [B] each: named rewards, gold; losses never read them
+    parts: dict[str, Tensor] = field(
+        default_factory=dict
+    )  # [B] each: named rewards, gold; losses never read them
 
     def __len__(self) -> int:
         return self.actions.shape[0]
@@ -88,12 +90,14 @@ class Judged:
     labels: Tensor | None = None  # [B, T]; NaN where nobody spoke
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Term:
-    """An unreduced part of a loss. ``reduction(rollouts of the whole optimizer batch)`` gives its weight tensor
-    of the shape of ``values``; the part contributes ``coef * sum(weight * values)``. A metric has coef 0."""
+    """An unreduced part of a loss. ``reduction(past of the whole optimizer batch)`` gives its weight tensor, rows
+    first like ``values``; the part contributes ``coef * sum(weight * values)``. A metric has coef 0.
 
-    values: Tensor  # [B, T], [B] or [pairs]
+    What belongs to a pair is booked on the row that won it, so rows are all that is ever sliced."""
+
+    values: Tensor  # [B, T] or [B]
     reduction: Reduction
     coef: float = 1.0
 
@@ -124,6 +128,10 @@ class RewardModel(Protocol):
 class PolicyGradient(Protocol):
     @property
     def wants(self) -> Wants: ...
+    @property
+    def epochs(self) -> int: ...  # how often each rollout is used
+    @property
+    def minibatches(self) -> int: ...  # optimizer batches an epoch is cut into
     def keep(self, rollouts: Rollouts) -> Tensor: ...
     def credit(
         self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None
@@ -139,6 +147,8 @@ class DirectAlignment(Protocol):
 
 
 class RewardLoss(Protocol):
+    @property
+    def wants(self) -> Wants: ...
     def loss(self, scores: Tensor, past: Judged) -> dict[str, Term]: ...
 
 

@@ -1,0 +1,150 @@
+"""How far the policy went from the reference, and what it pays for it.
+
+KL without a qualifier is KL(policy || reference) per completion, in nats. A KL is a value: ``charge`` changes rewards,
+``terms`` adds to the loss; a method calls both, so the sign is written here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from posttrain.core.batch import Evaluation, Experience, Term
+from posttrain.core.masked import zero_outside
+from posttrain.core.reduction import token_mean
+
+Estimator = Callable[[Tensor, Tensor], Tensor]
+
+
+def k1(policy: Tensor, reference: Tensor) -> Tensor:
+    """Unbiased, high variance, can be negative: ``log p - log q`` of samples from p (Schulman 2020)."""
+    return policy - reference
+
+
+def k2(policy: Tensor, reference: Tensor) -> Tensor:
+    """``(log p - log q)^2 / 2``: biased as a figure; on samples of p its gradient is that of the KL of the step."""
+    return (policy - reference).square() / 2
+
+
+def k3(policy: Tensor, reference: Tensor) -> Tensor:
+    """``q/p - 1 - log(q/p)``: unbiased, never negative. As a loss it has the gradient of KL(q || p), not of KL."""
+    difference = reference - policy
+    return difference.expm1() - difference
+
+
+def exact(policy_logits: Tensor, reference_logits: Tensor) -> Tensor:
+    """[..., V] logits or log-probabilities of both -> [...]: KL of the two categorical distributions, in nats."""
+    policy, reference = policy_logits.log_softmax(-1), reference_logits.log_softmax(-1)
+    return (policy.exp() * (policy - reference)).sum(-1)
+
+
+def best_of_n(n: int) -> float:
+    """KL of best-of-n sampling from its base, in nats: ``log n - (n - 1) / n``; an upper bound where scores tie."""
+    if n < 1:
+        raise ValueError(f"best-of-n needs n >= 1, not {n}")
+    return math.log(n) - (n - 1) / n
+
+
+def _of(reference: Evaluation | None, method: str) -> Evaluation:
+    if reference is None:
+        raise ValueError(f"{method} compares with a reference, and there is none: give one, or set coef to 0")
+    return reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class KLInReward:
+    """Every step pays ``coef`` times its estimate as a negative reward (Ziegler et al. 2019, eq. 2).
+
+    With k1 the expected charge of a completion is ``coef * KL``, gradient included.
+    """
+
+    coef: float = 0.05
+    estimator: Estimator = k1
+
+    exact = False
+
+    def charge(
+        self, rewards: Tensor, before: Evaluation, reference: Evaluation | None, mask: Tensor
+    ) -> Tensor:
+        """[B, T] rewards less what the steps pay; zero outside the mask."""
+        rewards = zero_outside(rewards, mask)
+        if self.coef == 0:
+            return rewards
+        paid = self.estimator(before.logprobs, _of(reference, "KLInReward").logprobs)
+        return rewards - self.coef * zero_outside(paid, mask)
+
+    def terms(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+        """Nothing: it was paid in the reward."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KLInLoss:
+    """``coef`` times the estimate is added to the loss, per step; what a step does to later KL is not charged.
+
+    k2 has the gradient of the step's KL on samples of the current policy; k1 has none at all on average, and k3 that
+    of the opposite KL (Tang and Munos 2025).
+    """
+
+    coef: float = 0.05
+    estimator: Estimator = k2
+
+    exact = False
+
+    def charge(
+        self, rewards: Tensor, before: Evaluation, reference: Evaluation | None, mask: Tensor
+    ) -> Tensor:
+        """[B, T] the rewards as they are; zero outside the mask."""
+        return zero_outside(rewards, mask)
+
+    def terms(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+        """One term, [B, T], averaged over steps."""
+        if self.coef == 0:
+            return {}
+        mask = past.rollouts.action_mask
+        reference = zero_outside(_of(past.reference, "KLInLoss").logprobs, mask)
+        values = self.estimator(zero_outside(now.logprobs, mask), reference)
+        return {"kl_loss": Term(values, token_mean, self.coef)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KLExact:
+    """The KL of each step's whole distribution, in both places its gradient has.
+
+    ``grad E[sum_t KL_t] = E[sum_t grad KL_t + sum_t grad log p(a_t) sum_{u > t} KL_u]``: the first sum is the loss, the
+    second is paid in the reward by the step before, the last one that could have avoided that state.
+    """
+
+    coef: float = 0.05
+
+    exact = True
+
+    def charge(
+        self, rewards: Tensor, before: Evaluation, reference: Evaluation | None, mask: Tensor
+    ) -> Tensor:
+        """[B, T] rewards less the KL of the row's next chosen step; zero outside the mask."""
+        rewards = zero_outside(rewards, mask)
+        if self.coef == 0:
+            return rewards
+        if before.kl is None:
+            raise ValueError("KLExact needs evaluate(..., against=reference) to return kl, and it is None")
+        later, out = rewards.new_zeros(rewards.shape[0]), []
+        for paid, chosen in zip(reversed(before.kl.unbind(1)), reversed(mask.unbind(1)), strict=True):
+            out.append(later)
+            later = torch.where(chosen, paid.to(rewards), later)
+        return rewards - self.coef * zero_outside(torch.stack(out[::-1], 1), mask)
+
+    def terms(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+        """One term, [B, T], averaged over steps."""
+        if self.coef == 0:
+            return {}
+        if now.kl is None:
+            raise ValueError("KLExact needs evaluate(..., against=reference) to return kl, and it is None")
+        return {"kl_loss": Term(zero_outside(now.kl, past.rollouts.action_mask), token_mean, self.coef)}
+
+
+KL = KLInReward | KLInLoss | KLExact

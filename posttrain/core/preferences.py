@@ -1,0 +1,89 @@
+"""Rows by rank: which row beat which, and the logistic loss of a pair.
+
+A pair is booked on the row that won it. So a loss over pairs is a [B] tensor like any other, and micro-batches that
+keep groups whole add up.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from posttrain.core.batch import Judged, Rollouts
+
+
+class Pairs(NamedTuple):
+    """Index tensors [pairs] into the rows of a batch, ordered by winner, then loser."""
+
+    winner: Tensor
+    loser: Tensor
+
+
+def pairs(past: Judged) -> Pairs:
+    """Every two rows of one group of which one was ranked above the other. Ties and rank -1 make no pair."""
+    ranked = past.rank >= 0
+    above = past.rank[:, None] < past.rank[None, :]
+    together = past.rollouts.group[:, None] == past.rollouts.group[None, :]
+    winner, loser = (above & together & ranked[:, None] & ranked[None, :]).nonzero(as_tuple=True)
+    return Pairs(winner, loser)
+
+
+def on_winner(values: Tensor, between: Pairs, rows: int) -> Tensor:
+    """[pairs] -> [B]: each pair's value booked on the row that won it."""
+    return values.new_zeros(rows).index_add(0, between.winner, values)
+
+
+def pair_margin(past: Judged, between: Pairs) -> Tensor:
+    """[pairs]: by how much the winner was said to be better, in units of score (Llama 2, eq. 2)."""
+    return past.margin[between.winner] - past.margin[between.loser]
+
+
+def pair_confidence(past: Judged, between: Pairs) -> Tensor:
+    """[pairs]: a pair is as sure as the less sure of its rows."""
+    return torch.minimum(past.confidence[between.winner], past.confidence[between.loser])
+
+
+def logistic(difference: Tensor, confidence: Tensor) -> Tensor:
+    """The negative log-likelihood of a pair under Bradley and Terry (1952).
+
+    Args:
+        difference: [pairs] score of the winner less the loser's (and less a margin, where there is one).
+        confidence: [pairs] in (0, 1]: the probability that the label is right.
+
+    Returns:
+        [pairs]: ``-(c log sigmoid(d) + (1 - c) log sigmoid(-d))``, in nats.
+    """
+    return -(confidence * F.logsigmoid(difference) + (1 - confidence) * F.logsigmoid(-difference))
+
+
+def wanted(rollouts: Rollouts) -> Judged:
+    """Demonstrations: every row is wanted, with certainty."""
+    rows, like = len(rollouts), rollouts.rewards
+    return Judged(
+        rollouts=rollouts,
+        rank=torch.zeros(rows, dtype=torch.long, device=like.device),
+        confidence=torch.ones(rows, dtype=like.dtype, device=like.device),
+        margin=torch.zeros(rows, dtype=like.dtype, device=like.device),
+    )
+
+
+def ranked(
+    rollouts: Rollouts, rank: Tensor, confidence: Tensor | None = None, margin: Tensor | None = None
+) -> Judged:
+    """Rows with their place in their group; sure and without margins unless said otherwise.
+
+    Args:
+        rank: [B] long, 0 best, -1 measured only.
+        confidence: [B] in (0, 1].
+        margin: [B]; a pair's margin is the difference of its rows'.
+    """
+    plain = wanted(rollouts)
+    return Judged(
+        rollouts=rollouts,
+        rank=rank.to(plain.rank),
+        confidence=plain.confidence if confidence is None else confidence.to(plain.confidence),
+        margin=plain.margin if margin is None else margin.to(plain.margin),
+    )

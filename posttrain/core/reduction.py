@@ -1,0 +1,67 @@
+"""A reduction turns the whole optimizer batch into a weight tensor.
+
+``training/update.py`` asks it once per optimizer batch and slices rows, so micro-batches add up to the same
+gradient by construction. A reduction reads facts only, never what the current policy thinks.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from torch import Tensor
+
+from posttrain.core.batch import Experience, Judged, Reduction
+from posttrain.core.masked import lengths, wide
+from posttrain.core.preferences import pairs
+
+
+def token_mean(past: Experience | Judged) -> Tensor:
+    """[B, T]: every chosen step weighs the same, 1 / N."""
+    mask = past.rollouts.action_mask
+    return wide(mask) / mask.sum().clamp(min=1)
+
+
+def sequence_mean(past: Experience | Judged) -> Tensor:
+    """[B, T]: every row with a chosen step weighs the same, spread evenly over its steps."""
+    mask = past.rollouts.action_mask
+    length = lengths(mask)
+    return wide(mask) / (length.clamp(min=1)[:, None] * (length > 0).sum().clamp(min=1))
+
+
+def row_mean(past: Experience | Judged) -> Tensor:
+    """[B]: every row with a chosen step weighs the same."""
+    chosen = wide(past.rollouts.action_mask.any(-1))
+    return chosen / chosen.sum().clamp(min=1)
+
+
+def row_total(past: Experience | Judged) -> Tensor:
+    """[B, T]: the sum over a row's steps, averaged over rows: a per-completion mean of a per-step quantity."""
+    mask = past.rollouts.action_mask
+    return wide(mask) / mask.any(-1).sum().clamp(min=1)
+
+
+def pair_mean(past: Experience | Judged) -> Tensor:
+    """[B]: every pair weighs the same, for values booked on the winner (``preferences.on_winner``)."""
+    if not isinstance(past, Judged):
+        raise TypeError("pair_mean needs rows that were ranked (Judged), not Experience")
+    rows = wide(past.rank)
+    return (rows * 0 + 1) / max(len(pairs(past).winner), 1)
+
+
+@lru_cache(maxsize=64)  # the same function for the same number, so that its weights are computed once a batch
+def constant_length(max_length: int) -> Reduction:
+    """[B, T]: a sum over steps divided by rows and one constant (Dr. GRPO, Liu et al. 2025), not by any width."""
+    if max_length < 1:
+        raise ValueError(f"constant_length needs a positive length, not {max_length}")
+
+    def reduction(past: Experience | Judged) -> Tensor:
+        mask = past.rollouts.action_mask
+        return wide(mask) / (mask.any(-1).sum().clamp(min=1) * max_length)
+
+    return reduction
+
+
+def maximum(past: Experience | Judged) -> Tensor:
+    """[B, T]: for metrics only: the largest value over chosen steps. A maximum adds up over micro-batches as a
+    maximum, so it has no gradient here and its term must have coef 0."""
+    return wide(past.rollouts.action_mask)

@@ -1,0 +1,30 @@
+"""Maximum likelihood of demonstrations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.masked import zero_outside
+from posttrain.core.reduction import token_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFT:
+    """``L = -E[log pi(a_t | s_t)]``, the mean over the supervised tokens of the optimizer batch.
+
+    Converges to the distribution of the demonstrations. A mean over tokens, so long answers weigh more than short ones.
+    """
+
+    @property
+    def wants(self) -> Wants:
+        """Nothing but log-probabilities."""
+        return Wants(before=False, entropy=False)
+
+    def measure(self, now: Evaluation, past: Judged) -> Judged:
+        """Nothing depends on the current policy."""
+        return past
+
+    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+        """One term, [B, T]: the negative log-likelihood in nats per token."""
+        return {"nll": Term(-zero_outside(now.logprobs, past.rollouts.action_mask), token_mean)}

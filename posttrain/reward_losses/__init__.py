@@ -1,0 +1,1 @@
+"""What a reward model is trained with, one loss a file."""

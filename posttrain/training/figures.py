@@ -1,0 +1,61 @@
+"""What a run reports of its rollouts and of the credit they were given."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from posttrain.core.advantages import explained_variance
+from posttrain.core.batch import Evaluation, Experience, Judged, Rollouts
+from posttrain.core.kl import k1, k3
+from posttrain.core.masked import lengths, masked_mean, masked_sum, wide
+
+
+def _floats(figures: dict[str, Tensor]) -> dict[str, float]:
+    """One transfer for all of them."""
+    return dict(zip(figures, torch.stack([wide(x) for x in figures.values()]).tolist(), strict=True))
+
+
+def of_rollouts(rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> dict[str, float]:
+    """Figures over B rows.
+
+    ``reward`` and ``reward_std`` are of rows, before any charge; ``kl`` (k1) and ``kl_k3`` are nats per completion;
+    ``entropy_before`` nats per step; ``length`` steps per row; ``truncated`` a fraction; ``sampler_delta_max`` and
+    ``sampler_delta_mean`` the absolute difference of the sampler's and the trainer's log-probabilities, in nats per
+    step, over steps where the sampler's are known; ``parts/NAME`` means over rows.
+    """
+    mask, reward = rollouts.action_mask, wide(masked_sum(rollouts.rewards, rollouts.action_mask))
+    figures = {
+        "reward": reward.mean(),
+        "reward_std": reward.std(correction=0),
+        "length": wide(lengths(mask)).mean(),
+        "truncated": wide(rollouts.truncated).mean(),
+        "rows": wide(torch.tensor(len(rollouts), device=mask.device)),
+        "tokens": wide(mask).sum(),
+    }
+    if reference is not None:
+        for name, estimator in (("kl", k1), ("kl_k3", k3)):
+            figures[name] = wide(masked_sum(estimator(before.logprobs, reference.logprobs), mask)).mean()
+    if before.entropy is not None:
+        figures["entropy_before"] = masked_mean(before.entropy, mask)
+    delta = wide((before.logprobs - rollouts.logprobs).abs())
+    known = mask & rollouts.logprobs.isfinite()
+    figures["sampler_delta_max"] = delta.masked_fill(~known, 0).amax()
+    figures["sampler_delta_mean"] = masked_mean(delta, known)
+    for name, values in rollouts.parts.items():
+        figures[f"parts/{name}"] = wide(values).mean()
+    return _floats(figures)
+
+
+def of_credit(past: Experience | Judged) -> dict[str, float]:
+    """``explained_variance`` of the critic, and the means of ``returns`` and ``values``, where there is a critic."""
+    if not isinstance(past, Experience) or past.returns is None or past.before.values is None:
+        return {}
+    mask = past.rollouts.action_mask
+    return _floats(
+        {
+            "explained_variance": explained_variance(past.before.values, past.returns, mask),
+            "returns": masked_mean(past.returns, mask),
+            "values": masked_mean(past.before.values, mask),
+        }
+    )

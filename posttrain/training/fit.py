@@ -1,0 +1,87 @@
+"""The supervised loop: instruction tuning, reward models, direct alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from posttrain.core.batch import DirectAlignment, RewardLoss
+from posttrain.core.seeds import derive
+from posttrain.training.evaluate import in_slices
+from posttrain.training.optimizer import Optimizer
+from posttrain.training.update import Part, cut, update
+
+
+@dataclass
+class FitState:
+    """Where the loop is; whole whenever it yields."""
+
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """Which rows each step reads: all rows once an epoch, in an order derived from the seed; the rest of an epoch is a
+    smaller batch, never dropped."""
+
+    rows: int
+    batch_size: int
+    seed: int
+    epochs: int = 1
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.batch_size < 1 or self.epochs < 1:
+            raise ValueError(f"{self}: rows, batch_size and epochs are at least 1")
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps in one epoch."""
+        return -(-self.rows // self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Steps in all epochs."""
+        return self.per_epoch * self.epochs
+
+    def at(self, step: int) -> list[int]:
+        """The rows of one step."""
+        epoch, place = divmod(step, self.per_epoch)
+        generator = torch.Generator().manual_seed(derive(self.seed, "epoch", epoch))
+        order = torch.randperm(self.rows, generator=generator)
+        return order[place * self.batch_size : (place + 1) * self.batch_size].tolist()
+
+
+def fit(  # size: the loop's five ingredients and three numbers
+    state: FitState,
+    forward: Callable[[Any], Any],
+    method: DirectAlignment | RewardLoss,
+    batches: Callable[[int], Any],
+    optimizer: Optimizer,
+    *,
+    steps: int,
+    micro_batch_tokens: int = 8192,
+) -> Iterator[dict[str, float]]:
+    """Update on ``batches(step)`` until ``state.step`` is ``steps``; yields after every update, when state is whole.
+
+    Args:
+        forward: of a slice of a batch: an Evaluation, or scores [B, T].
+        batches: of a step: Judged rows (``preferences.wanted``, ``preferences.ranked``). The same step gives the same
+            rows, so a loop that was stopped goes on as if it had not been.
+
+    Yields:
+        The terms of the loss by name, ``loss``, ``step`` (updates done), ``rows``, ``tokens`` (supervised), gradient
+        norms and learning rates.
+    """
+    while state.step < steps:
+        past = batches(state.step)
+        if method.wants.measure:
+            slices = cut(past.rollouts, micro_batch_tokens, method.wants.whole_groups)
+            past = method.measure(in_slices(forward, past, slices), past)  # type: ignore[union-attr]
+        part = Part(past, forward, method.loss, whole_groups=method.wants.whole_groups)
+        figures = update(optimizer, [part], micro_batch_tokens)
+        state.step += 1
+        tokens = int(past.rollouts.action_mask.sum())
+        yield {"step": state.step, "rows": len(past.rollouts), "tokens": tokens, **figures}

@@ -1,0 +1,37 @@
+"""The price of KL from one batch of rollouts to the next. A value; the coefficient itself lives in the loop's state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedKL:
+    """The coefficient stays what it is."""
+
+    def next(self, coef: float, kl: float, rows: int) -> float:
+        """The coefficient after a batch of ``rows`` completions with ``kl`` nats per completion."""
+        return coef
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveKL:
+    """A proportional controller (Ziegler et al. 2019, section 2.2).
+
+    ``coef *= 1 + clip((kl - target) / target, -0.2, 0.2) * rows / horizon``
+    """
+
+    target: float = 3.0  # nats per completion
+    horizon: int = 10_000  # completions in which an error of 20 % or more changes the coefficient by 20 %
+
+    def __post_init__(self) -> None:
+        if self.target <= 0 or self.horizon < 1:
+            raise ValueError(f"target is {self.target} and horizon {self.horizon}: both are greater than 0")
+
+    def next(self, coef: float, kl: float, rows: int) -> float:
+        """The coefficient after a batch of ``rows`` completions with ``kl`` nats per completion."""
+        error = min(max(kl / self.target - 1, -0.2), 0.2)
+        return coef * (1 + error * rows / self.horizon)
+
+
+KLControl = FixedKL | AdaptiveKL

@@ -1,0 +1,121 @@
+"""One optimizer update from any number of micro-batches. The only place that calls ``backward``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from posttrain.core.batch import Experience, Judged, Reduction, Rollouts, Term, take
+from posttrain.core.masked import last_step
+from posttrain.core.reduction import maximum
+from posttrain.training.optimizer import Optimizer
+
+Past = Experience | Judged
+
+
+@dataclass(frozen=True)
+class Part:
+    """A batch with what to compute on it; an update may mix several (pretraining text into PPO)."""
+
+    past: Any  # Experience | Judged: rows first
+    forward: Callable[[Any], Any]  # of a slice of past: Evaluation, or scores [B, T]
+    loss: Callable[[Any, Any], dict[str, Term]]  # (what forward gave, the same slice)
+    coef: float = 1.0
+    whole_groups: bool = False
+    name: str = ""  # goes before the names of its terms
+
+
+def cut(rollouts: Rollouts, micro_batch_tokens: int, whole_groups: bool = False) -> list[Tensor]:
+    """Rows of each micro-batch, [rows] long: in order, about evenly, at most ``micro_batch_tokens`` steps each.
+
+    A row counts its steps up to the last chosen one. A row, or a group where groups stay whole, that is longer than
+    the limit is a micro-batch of its own. The cut never changes an update, only what it needs of memory.
+    """
+    if micro_batch_tokens < 1:
+        raise ValueError(f"micro_batch_tokens is {micro_batch_tokens}, expected at least 1")
+    cost = last_step(rollouts.action_mask) + 1
+    rows = torch.arange(len(rollouts), device=cost.device)
+    if int(cost.sum()) <= micro_batch_tokens or len(rollouts) <= 1:
+        return [rows]
+    unit = rows
+    if whole_groups:
+        rows = rollouts.group.argsort(stable=True)
+        unit = rollouts.group[rows].unique_consecutive(return_inverse=True)[1]
+    sizes = torch.zeros(int(unit[-1]) + 1, dtype=torch.long, device=cost.device).index_add(
+        0, unit, cost[rows]
+    )
+    share = -(-int(sizes.sum()) // -(-int(sizes.sum()) // micro_batch_tokens))  # even parts, no small rest
+    bounds, used = [], 0
+    for index, size in enumerate(sizes.tolist()):
+        if used and used + size > min(micro_batch_tokens, share + size // 2):
+            bounds.append(index)
+            used = 0
+        used += size
+    edges = torch.searchsorted(unit, torch.tensor(bounds, dtype=torch.long, device=unit.device))
+    return list(rows.tensor_split(edges.cpu()))
+
+
+def update(optimizer: Optimizer, parts: list[Part], micro_batch_tokens: int) -> dict[str, float]:
+    """Accumulate the gradient of all parts, clip it per parameter group, step.
+
+    Returns:
+        The sum of each term over the batch by its name, ``loss``, and the optimizer's figures.
+
+    Raises:
+        FloatingPointError: a gradient is not finite; weights and optimizer are as they were.
+    """
+    figures: dict[str, Tensor] = {}
+    optimizer.zero()
+    for part in parts:
+        _accumulate(part, micro_batch_tokens, figures)
+    names = list(figures)
+    values = torch.stack([figures[name] for name in names]).tolist()
+    report = dict(zip(names, values, strict=True))
+    return report | optimizer.step(report)
+
+
+def _accumulate(part: Part, micro_batch_tokens: int, figures: dict[str, Tensor]) -> None:
+    """Backward through each micro-batch of one part; its terms are added to ``figures``."""
+    weights: dict[Reduction, Tensor] = {}
+    slices = cut(part.past.rollouts, micro_batch_tokens, part.whole_groups)
+    for rows in slices:
+        past = part.past if len(slices) == 1 else take(part.past, rows)
+        terms = part.loss(part.forward(past), past)
+        loss: Tensor | None = None
+        for name, term in terms.items():
+            if term.reduction not in weights:
+                weights[term.reduction] = term.reduction(part.past)
+            weight = weights[term.reduction]
+            amount = _amount(name, term, weight if len(slices) == 1 else weight[rows])
+            _book(figures, part.name + name, amount.detach(), term.reduction is maximum)
+            if term.coef != 0:
+                share = amount * (part.coef * term.coef)
+                loss = share if loss is None else loss + share
+        if loss is None:
+            raise ValueError(f"no term of the loss has a coefficient: {', '.join(terms) or 'there are none'}")
+        _book(figures, "loss", loss.detach(), False)
+        loss.backward()  # type: ignore[no-untyped-call]
+
+
+def _amount(name: str, term: Term, weight: Tensor) -> Tensor:
+    if weight.shape != term.values.shape:
+        raise ValueError(
+            f"term {name!r} has values of shape {tuple(term.values.shape)}, its weights {tuple(weight.shape)}"
+        )
+    if term.reduction is maximum:
+        if term.coef != 0:
+            raise ValueError(f"term {name!r} is a maximum: it is a metric and needs coef 0")
+        return term.values.detach().masked_fill(weight == 0, float("-inf")).max()
+    return (term.values * weight.to(term.values.dtype)).sum()
+
+
+def _book(figures: dict[str, Tensor], name: str, amount: Tensor, largest: bool) -> None:
+    amount = amount.double() if amount.device.type != "mps" else amount
+    if name not in figures:
+        figures[name] = amount
+    else:
+        figures[name] = torch.maximum(figures[name], amount) if largest else figures[name] + amount
