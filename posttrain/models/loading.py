@@ -1,0 +1,245 @@
+"""Checkpoints in and out: plain Hugging Face directories, checked before a weight is read.
+
+A model may be a directory or a hub id. What would be silently wrong is refused with the fix: no weights, pickles only,
+remote code, a tensor that the checkpoint lacks (it would be drawn at random), a head that is not a plain matrix.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from posttrain.pipeline.finding import UserError
+
+
+def _check_directory(directory: Path) -> None:
+    """Raises UserError for a directory that plain, pickle-free transformers cannot load."""
+    config_file = directory / "config.json"
+    if not config_file.is_file():
+        found = ", ".join(sorted(path.name for path in directory.iterdir())[:8]) or "nothing"
+        raise UserError(
+            f"{directory}: no config.json (found: {found}); expected a Hugging Face model directory "
+            "(config.json, tokenizer.json, model.safetensors)."
+        )
+    try:
+        config = json.loads(config_file.read_text("utf-8"))
+    except ValueError as problem:
+        raise UserError(f"{config_file}: not JSON ({problem}); copy the model again.") from None
+    if "auto_map" in config:
+        raise UserError(
+            f"{config_file}: asks for code of its own (auto_map); posttrain runs no code that comes with a "
+            "checkpoint. Use an architecture that transformers knows."
+        )
+    if not list(directory.glob("*.safetensors")):
+        pickles = sorted(directory.glob("*.bin")) + sorted(directory.glob("*.pt"))
+        if pickles:
+            raise UserError(
+                f"{directory}: only pickled weights ({pickles[0].name}), which can run code when opened. Convert "
+                "them on a machine you trust: model.save_pretrained(directory) writes model.safetensors."
+            )
+        raise UserError(f"{directory}: no *.safetensors file; expected the weights beside config.json.")
+
+
+def _source(source: str | Path) -> str:
+    """The name to give transformers. A path that exists, or looks like one, must be a good directory."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        _check_directory(path)
+        return str(path)
+    looks_local = isinstance(source, Path) or path.exists() or str(source).startswith((".", "/", "~"))
+    if looks_local or str(source).count("/") > 1:
+        what = "is a file" if path.exists() else "does not exist"
+        raise UserError(f"{source}: {what}; expected a model directory or a hub id such as owner/name.")
+    return str(source)
+
+
+def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise UserError(f"dtype={dtype!r}: expected float32, bfloat16, float16 or float64.")
+    return found
+
+
+def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer beside a model. Raises UserError where there is none."""
+    name = _source(source)
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as problem:
+        raise UserError(f"{source}: no tokenizer could be loaded ({_first_line(problem)}).") from None
+
+
+def _first_line(problem: BaseException) -> str:
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+
+
+def _load(
+    kind: Any, source: str | Path, dtype: str | torch.dtype, device: str, **more: Any
+) -> PreTrainedModel:
+    name = _source(source)
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        model, report = kind.from_pretrained(
+            name,
+            dtype=_dtype(dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **more,
+        )
+    except (OSError, ValueError, KeyError) as problem:
+        raise UserError(f"{source}: could not be loaded ({_first_line(problem)}).") from None
+    finally:
+        if bars:
+            transformers_logging.enable_progress_bar()
+    missing = sorted(report["missing_keys"])
+    odd = sorted(str(item[0]) for item in report.get("mismatched_keys", ()))
+    if missing or odd:
+        raise UserError(
+            f"{source}: {len(missing)} tensors are missing (first: {missing[:3]}) and {len(odd)} have another shape "
+            f"(first: {odd[:3]}); they would be random numbers. Expected a complete {type(model).__name__}."
+        )
+    return _quiet(model).to(device)
+
+
+def _quiet(model: PreTrainedModel) -> PreTrainedModel:
+    """Without dropout, in training mode too: a policy must think the same of a row twice."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "attn_dropout", "dropout", "activation_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    return model.eval()
+
+
+def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: str | Path) -> None:
+    rows = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator, union-attr]
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= rows:
+        raise UserError(
+            f"{source}: the tokenizer has token id {largest}, the model {rows} embeddings; they do not belong together."
+        )
+
+
+@torch.no_grad()
+def _check_head(model: PreTrainedModel, source: str | Path) -> None:
+    """The log-probabilities are made from hidden states and the head's matrix; that must be the whole story."""
+    ids = torch.arange(4, device=model.device)[None]
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    head = model.get_output_embeddings()
+    wanted = model(input_ids=ids, use_cache=False).logits
+    if head is None or not torch.allclose(head(hidden).float(), wanted.float(), rtol=1e-3, atol=1e-3):
+        raise UserError(
+            f"{source}: {type(model).__name__} does more to its logits than one matrix (soft-capping or scaling), "
+            "which is not supported yet."
+        )
+
+
+def load_causal_lm(
+    source: str | Path, *, dtype: str | torch.dtype = "float32", device: str = "cpu"
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A causal language model and its tokenizer, dropout off. Raises UserError as the module says.
+
+    The model is a plain transformers ``PreTrainedModel``.
+    """
+    model = _load(AutoModelForCausalLM, source, dtype, device)
+    tokenizer = load_tokenizer(source)
+    _check_vocabulary(model, tokenizer, source)
+    _check_head(model, source)
+    return model, tokenizer
+
+
+def load_reward_model(
+    source: str | Path, *, dtype: str | torch.dtype = "float32", device: str = "cpu"
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A trained ``AutoModelForSequenceClassification`` with one label; its head always in at least float32.
+
+    Raises UserError for several labels or an untrained head. Critics are stored in the same form.
+    """
+    try:
+        labels = AutoConfig.from_pretrained(_source(source), trust_remote_code=False).num_labels
+    except (OSError, ValueError) as problem:
+        raise UserError(f"{source}: could not be loaded ({_first_line(problem)}).") from None
+    if labels != 1:
+        raise UserError(f"{source}: {labels} labels; a reward model gives one number (num_labels=1).")
+    model = _load(AutoModelForSequenceClassification, source, dtype, device)
+    tokenizer = load_tokenizer(source)
+    _check_vocabulary(model, tokenizer, source)
+    return _full_precision_head(model), tokenizer
+
+
+def new_reward_model(
+    source: str | Path, *, seed: int, dtype: str | torch.dtype = "float32", device: str = "cpu"
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A reward model (or critic) whose trunk is a causal language model's and whose head is new.
+
+    The head is drawn from N(0, 1/(D+1)) as in Stiennon et al. 2020, appendix B; D is the width.
+    """
+    model, tokenizer = load_causal_lm(source, dtype=dtype, device=device)
+    return scalar_model(model, tokenizer, seed=seed), tokenizer
+
+
+def scalar_model(model: Any, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> Any:
+    """A one-label model with a copy of the trunk of ``model`` and a new head; see ``new_reward_model``."""
+    config = type(model.config).from_dict(model.config.to_dict())
+    config.num_labels = 1
+    config.pad_token_id = pad_id(tokenizer)
+    made = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
+    made.base_model.load_state_dict(model.base_model.state_dict())
+    made = _full_precision_head(_quiet(made).to(model.device))
+    generator = torch.Generator().manual_seed(seed)
+    width = made.score.weight.shape[1]
+    head = torch.randn(made.score.weight.shape, generator=generator, dtype=torch.float64) / (width + 1) ** 0.5
+    with torch.no_grad():
+        made.score.weight.copy_(head)
+    return made
+
+
+def _full_precision_head(model: PreTrainedModel) -> PreTrainedModel:
+    head: nn.Module = model.score  # type: ignore[assignment]
+    weight: Tensor = head.weight  # type: ignore[assignment]
+    if weight.dtype in (torch.float16, torch.bfloat16):
+        head.to(torch.float32)
+    return model
+
+
+def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id that fills short rows. Nothing here reads meaning into it; masks come from positions."""
+    for found in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if found is not None:
+            return int(found)  # type: ignore[arg-type]
+    return 0
+
+
+def save_causal_lm(directory: str | Path, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Writes what ``AutoModelForCausalLM`` and ``AutoTokenizer`` read."""
+    model.save_pretrained(directory, safe_serialization=True)
+    tokenizer.save_pretrained(directory)
+
+
+def save_reward_model(directory: str | Path, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Writes what ``AutoModelForSequenceClassification`` reads: one label, the pad token stated.
+
+    Plain transformers scores the last token that is not the pad id, posttrain the last token by position; they agree
+    where pad is not a token that ends answers, so a tokenizer whose pad is its EOS gets a pad of its own if it has one.
+    """
+    if model.config.num_labels != 1:
+        raise ValueError(f"{model.config.num_labels} labels; a reward model has one")
+    model.config.pad_token_id = pad_id(tokenizer)
+    model.save_pretrained(directory, safe_serialization=True)
+    tokenizer.save_pretrained(directory)

@@ -1,0 +1,64 @@
+"""A role: one way through a trunk to one head. It is an argument of every forward, never a state of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from posttrain.models.lora import wearing
+
+
+@dataclass(frozen=True, eq=False)
+class Role:
+    """``trunk`` maps tokens to hidden states wearing ``adapter`` (None: as it is), ``head`` is a matrix on top.
+
+    The head of a policy is [V, D], of a critic or a reward model [1, D].
+    """
+
+    trunk: Any
+    head: Any
+    adapter: str | None = None
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """[b, L] tokens padded on the right to [b, L, D]. Causal attention never looks right, so no mask is needed."""
+        with wearing(self.adapter):
+            out: Tensor = self.trunk(input_ids=tokens, use_cache=False).last_hidden_state
+        return out
+
+    def scalar(self, hidden: Tensor) -> Tensor:
+        """[N, D] to [N] through a head of one row, in at least float32."""
+        return precise(hidden) @ precise(self.head.weight)[0]
+
+    def same_way(self, other: Role) -> bool:
+        """Whether both see the same hidden states, so that one forward serves both."""
+        return self.trunk is other.trunk and self.adapter == other.adapter
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What an optimizer may move for this role: its adapter, or the whole trunk, and its head; each once."""
+        own: Iterable[nn.Parameter]
+        if self.adapter is None:
+            own = self.trunk.parameters()
+        else:
+            marker = f".{self.adapter}."
+            own = (
+                p for name, p in self.trunk.named_parameters() if marker in f".{name}." and ".lora_" in name
+            )
+        found = {id(p): p for p in (*own, *self.head.parameters()) if p.requires_grad}
+        return list(found.values())
+
+
+def precise(x: Tensor) -> Tensor:
+    """At least float32: scores in half precision tie."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def role_of(model: Any) -> Role:
+    """The plain role of a transformers model: a causal language model, or one with a single label."""
+    if isinstance(model, Role):
+        return model
+    head = model.score if hasattr(model, "score") else model.get_output_embeddings()
+    return Role(model.base_model, head)
