@@ -1,0 +1,166 @@
+"""A stage is a frozen dataclass whose fields are its settings and its inputs; a recipe is one expression of stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.store import Product, Report
+
+__all__ = [
+    "Estimate",
+    "Inputs",
+    "Machine",
+    "Product",
+    "Report",
+    "Stage",
+    "addresses",
+    "making_order",
+    "nested",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where and how a run happens. It never counts in a fingerprint: no result may depend on it in meaning."""
+
+    device: str = "cpu"
+    threads: int | None = None
+    micro_batch_tokens: int = 8192
+    quiet: bool = False
+    workspace: Path | None = None  # set by run(); a stage may keep downloads under workspace / "cache"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What making a product will take on this machine; zero is unknown."""
+
+    tokens: int = 0  # read or written by a model
+    seconds: float = 0.0
+    bytes: int = 0  # peak memory
+
+
+class Inputs(Mapping[str, Any]):
+    """The products of a stage's inputs.
+
+    ``inputs["policy"]`` is the Product of that field, a tuple of Products where the field is a tuple of stages;
+    a stage inside another value has a dotted path, ``inputs["reward.model"]``. ``inputs.of(self.policy)`` finds the
+    same by the stage itself. An optional input that is None has no entry.
+    """
+
+    def __init__(self, by_path: Mapping[str, Any], by_stage: Mapping[int, Product] | None = None) -> None:
+        self._by_path = dict(by_path)
+        self._by_stage = dict(by_stage or {})
+
+    @classmethod
+    def gather(cls, stage: Stage, product: Callable[[Stage], Product | None]) -> Inputs:
+        """Every nested stage's product; those for which ``product`` returns None (not made yet) are left out."""
+        found = [(path, child, product(child)) for path, child in nested(stage)]
+        by_path: dict[str, Any] = {path: made for path, _, made in found if made is not None}
+        for path, _, made in found:
+            whole, bracket, _ = path.partition("[")
+            if bracket and made is not None:
+                by_path[whole] = (*by_path.get(whole, ()), made)
+        return cls(by_path, {id(child): made for _, child, made in found if made is not None})
+
+    def of(self, stage: Stage) -> Product:
+        return self._by_stage[id(stage)]
+
+    def __getitem__(self, path: str) -> Any:
+        return self._by_path[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_path)
+
+    def __len__(self) -> int:
+        return len(self._by_path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Products in, product out. Subclass as ``@dataclass(frozen=True, kw_only=True)``.
+
+    ``address`` names it on the command line, ``version`` is raised when its code gives other results for the same
+    settings. A recipe may give another ``name``; it does not count in the fingerprint. Heavy imports happen in ``run``.
+    """
+
+    address: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    name: str = ""
+
+    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+        """What would make the work meaningless, looked at before the first step."""
+        return []
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes the product into the empty directory ``output``. Raises UserError, or Waiting for people."""
+        raise NotImplementedError(f"{type(self).__name__}.run")
+
+    def gates(self, report: Report) -> list[Finding]:
+        """Whether the stage did its work, from its own report; looked at in every run, also when cached."""
+        return []
+
+    def rehearsal(self) -> Stage:
+        """The same stage, as small as still exercises it: one step, eight rows."""
+        return self
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        """What it will take; inputs that are not made yet are absent. None: not known."""
+        return None
+
+
+def nested(stage: Stage) -> list[tuple[str, Stage]]:
+    """The stages among a stage's fields with their paths, in the order of the fields, not looking inside them."""
+    found: list[tuple[str, Stage]] = []
+
+    def look(value: Any, path: str) -> None:
+        if isinstance(value, Stage):
+            found.append((path, value))
+        elif is_dataclass(value) and not isinstance(value, type):
+            for item in fields(value):
+                look(getattr(value, item.name), f"{path}.{item.name}")
+        elif isinstance(value, tuple | list):
+            for place, element in enumerate(value, start=1):
+                look(element, f"{path}[{place}]")
+        elif isinstance(value, dict):
+            for key, element in value.items():
+                look(element, f"{path}.{key}")
+
+    for item in fields(stage):
+        look(getattr(stage, item.name), item.name)
+    return found
+
+
+def making_order(expression: Stage) -> list[Stage]:
+    """Every stage once, inputs before what uses them; those without inputs first, so that a bad file is found early."""
+    order: list[Stage] = []
+    seen: set[int] = set()
+
+    def visit(stage: Stage) -> None:
+        if id(stage) in seen:
+            return
+        seen.add(id(stage))
+        for _, child in nested(stage):
+            visit(child)
+        order.append(stage)
+
+    visit(expression)
+    return [s for s in order if not nested(s)] + [s for s in order if nested(s)]
+
+
+def base_name(stage: Stage) -> str:
+    return stage.name or type(stage).address or type(stage).__name__.lower()
+
+
+def addresses(expression: Stage) -> dict[str, Stage]:
+    """Address to stage in the order of making; stages of one name are numbered, ``rl[1]``, ``rl[2]``."""
+    order = making_order(expression)
+    names = [base_name(stage) for stage in order]
+    numbered: dict[str, Stage] = {}
+    for place, (name, stage) in enumerate(zip(names, order, strict=True)):
+        number = names[:place].count(name) + 1
+        numbered[name if names.count(name) == 1 else f"{name}[{number}]"] = stage
+    return numbered
