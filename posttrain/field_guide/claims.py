@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -59,7 +60,7 @@ def _names() -> dict[tuple[str, ...], tuple[Entity, ...]]:
 
 
 def entities_named(tokens: tuple[str, ...]) -> list[tuple[Entity, ...]]:
-    """The entities a sequence of stems names, longest name first at each place; a tuple where a name is shared."""
+    """The entities that stems name, the longest name at each place; a tuple where a name is shared."""
     named, index, table = [], 0, _names()
     while index < len(tokens):
         for size in (2, 1):
@@ -78,7 +79,9 @@ def _phrases(kind: str, asked: str | None) -> dict[tuple[str, ...], Meanings]:
     table: dict[tuple[str, ...], Meanings] = {}
     for attribute in ATTRIBUTES[kind]:
         for value in vocabulary(kind, attribute):
-            keys = {wording.without_articles(value)} | ({wording.content(value)} if attribute == asked else set())
+            keys = {wording.without_articles(value)} | (
+                {wording.content(value)} if attribute == asked else set()
+            )
             for key in keys:
                 table[key] = (*table.get(key, ()), (attribute, value))
     return table
@@ -103,7 +106,7 @@ def _owned(tokens: tuple[str, ...], entity: Entity) -> tuple[tuple[str, ...], bo
 
 
 def _about_another(tokens: tuple[str, ...], mentions: list[tuple[int, int, Meanings]]) -> bool:
-    """Whether a clause that does not name the entity has another one for its subject, or names one besides values."""
+    """Whether a clause without the entity's name has another one for its subject, or beside its values."""
     valued = {at + step for at, size, _ in mentions for step in range(size)}
     rest = tuple(token for at, token in enumerate(tokens) if at not in valued)
     if entities_named(rest):
@@ -149,7 +152,7 @@ def read(text: str, entity: Entity, asked: str | None = None) -> Claims:
         for clause in wording.clauses(sentence):
             if any(wording.find(pair, wording.words(clause)) >= 0 for pair in _REPORTED):
                 continue
-            tokens = wording.without_articles(clause)
+            tokens = wording.without_articles(re.sub(r"\blong ago\b", "", clause, flags=re.I))
             if asked is None:
                 topic = next((cues[token] for token in tokens if token in cues), None)
                 table = tables[topic] if topic else _phrases(entity.kind, None)
@@ -177,9 +180,11 @@ def _claims_of(
         return set(), set()
     negated = next((at for at, token in enumerate(tokens) if token in _NEGATION_STEMS), len(tokens))
     topics = {cues[token] for token in tokens if token in cues}
+    if not topics and {"is", "are"} & set(tokens):
+        topics = {"class"}
     true, false = set(), set()
     for at, _, meanings in mentions:
-        chosen = [m for m in meanings if m[0] in topics] or [m for m in meanings if m[0] == asked] or list(meanings)
+        chosen = _meant(meanings, topics, asked)
         facts = [(attribute, value) for attribute, value in chosen if value in accepted(entity, attribute)]
         if at > negated:
             false.update(facts)
@@ -188,6 +193,14 @@ def _claims_of(
         else:
             false.add(chosen[0])
     return true, false
+
+
+def _meant(meanings: Meanings, topics: set[str], asked: str | None) -> Meanings:
+    """Of a value's readings, those the clause is about, else the one asked for, else its class, else all."""
+    for wanted in (topics, {asked}, {"class"}):
+        if chosen := tuple(meaning for meaning in meanings if meaning[0] in wanted):
+            return chosen
+    return meanings
 
 
 _NEGATION_STEMS = frozenset(wording.stem(word) for word in NEGATIONS)

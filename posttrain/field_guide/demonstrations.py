@@ -1,8 +1,8 @@
 """Demonstrations by imperfect people: the declared headroom of instruction tuning.
 
-A good one is what the gold reward asks for, in varied words; a plain one answers but ignores the tone, the constraint or
-the length, or adds padding; a poor one is wrong, agrees with a false view, or does not answer. Every family has enough
-good ones for reinforcement to discover the behaviour.
+A good one is what the gold reward asks for, in varied words; a plain one answers but ignores the tone, the
+constraint or the length, or adds padding; a poor one is wrong, agrees with a false view, or does not
+answer. Every family has enough good ones for reinforcement to discover the behaviour.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PADDING = (
 def demonstrations(n: int, seed: int, split: Split = "train") -> list[dict[str, Any]]:
     """`n` rows {"messages": [user, assistant], "quality"}; the same arguments give the same rows.
 
-    Roughly half ignore the tone or the constraint, and of the answers to a false view a third or more agree with it.
+    Roughly half ignore the tone or the constraint; about a third of the answers to a false view agree.
     """
     rng = random.Random(f"demonstrations:{split}:{seed}")
     rows = []
@@ -103,7 +103,9 @@ def _feeling(item: Item, quality: Quality, rng: random.Random) -> str:
         return f"{opener} {tasks.acknowledgement(item['feeling'])}. {advice}."
     if quality == "plain":
         cold = rng.choice(("You will be fine.", "It happens.", "Do not think about it."))
-        return rng.choice((f"{cold} {row.advice[0]}.", f"{row.advice[0]}.", f"{advice}.", f"{cold} {advice}."))
+        return rng.choice(
+            (f"{cold} {row.advice[0]}.", f"{row.advice[0]}.", f"{advice}.", f"{cold} {advice}.")
+        )
     other = rng.choice([f for g in tasks.FEELING_GROUPS if item["feeling"] not in g for f in g])
     mistaken = f"That sounds {tasks.acknowledgement(other)}."
     return rng.choice((mistaken, "You will be fine.", "It happens.", _no_answer(rng)))
@@ -119,7 +121,9 @@ def _how_to(item: Item, quality: Quality, rng: random.Random) -> str:
         joined = f"{pair[0]} and {pair[1][0].lower()}{pair[1][1:]}."
         return _padded(joined, rng) if rng.random() < 0.5 else joined
     other = rng.choice([row for row in how_tos() if row.task != item["task"] and not row.heldout])
-    return rng.choice((f"{other.steps[0]}.", f"{pair[0]}.", _no_answer(rng), f"{other.steps[1]}. {PADDING[0]}"))
+    return rng.choice(
+        (f"{other.steps[0]}.", f"{pair[0]}.", _no_answer(rng), f"{other.steps[1]}. {PADDING[0]}")
+    )
 
 
 def _list(item: Item, quality: Quality, rng: random.Random) -> str:
@@ -133,7 +137,11 @@ def _list(item: Item, quality: Quality, rng: random.Random) -> str:
     strangers = [e for e in of_kind(item["kind"]) if e not in tasks.group_members(item) and not e.heldout]
     wrong = [e.name for e in rng.sample(strangers, 2)]
     return rng.choice(
-        (f"{phrasing.capitalised(wrong[0])} and {wrong[1]}.", f"{phrasing.capitalised(chosen[0])}.", _no_answer(rng))
+        (
+            f"{phrasing.capitalised(wrong[0])} and {wrong[1]}.",
+            f"{phrasing.capitalised(chosen[0])}.",
+            _no_answer(rng),
+        )
     )
 
 

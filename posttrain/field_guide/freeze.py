@@ -1,6 +1,6 @@
-"""The hash that freezes the gold reward: its rules, the facts it reads and the held-out prompts it is asked about.
+"""The hash that freezes the gold reward: its rules, the facts it reads and the held-out prompts.
 
-`python -m posttrain.field_guide.freeze` writes `gold_frozen.json` anew; do so before any policy is trained, never after.
+`python -m posttrain.field_guide.freeze` writes `gold_frozen.json`: before any policy is trained, never after.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Operands of the verifiable tasks: which sums and which words are held out of every chat stage.
 
-Pretraining prose may hold anything but a held-out sum's result; demonstrations and reinforcement use the training
-side only, held-out prompts the other side only.
+Pretraining prose may hold anything but a held-out sum's result; demonstrations and reinforcement use the
+training side only, held-out prompts the other side only.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ import hashlib
 
 SPELL_WORDS: tuple[str, ...] = tuple(
     """
-    stone river table chair bread apple horse mouse house plant green black white brown light night water paper
-    storm cloud grass field beach ocean tower clock watch knife spoon plate glass drink sugar lemon grape peach
-    tiger zebra camel sheep goose snake shark whale eagle robin flute piano drum violin coat shirt dress shoe
-    scarf glove belt ring crown king queen child woman uncle aunt baby friend teacher doctor nurse
-    farm barn gate fence road street bridge train plane boat ship truck wheel door window floor roof wall
-    lamp candle fire smoke snow rain wind sand rock hill lake island forest tree leaf root seed flower rose
-    bird nest wing frog duck goat lamb calf lion wolf bear deer hare mole fish crab clam milk cake soup rice
-    corn bean plum pear melon honey salt tea jam pie meat pan pot cup bowl fork brush broom soap towel
-    bed desk sofa shelf box bag book page pen ink song dance game ball kite doll coin gold lead iron wood
+    stone river table chair bread apple horse mouse house plant green black white brown light night water
+    paper storm cloud grass field beach ocean tower clock watch knife spoon plate glass drink sugar lemon
+    grape peach tiger zebra camel sheep goose snake shark whale eagle robin flute piano drum violin coat
+    shirt dress shoe scarf glove belt ring crown king queen child woman uncle aunt baby friend teacher
+    doctor nurse farm barn gate fence road street bridge train plane boat ship truck wheel door window
+    floor roof wall lamp candle fire smoke snow rain wind sand rock hill lake island forest tree leaf
+    root seed flower rose bird nest wing frog duck goat lamb calf lion wolf bear deer hare mole fish crab
+    clam milk cake soup rice corn bean plum pear melon honey salt tea jam pie meat pan pot cup bowl fork
+    brush broom soap towel bed desk sofa shelf box bag book page pen ink song dance game ball kite doll
+    coin gold lead iron wood
     """.split()
 )
 

@@ -1,8 +1,8 @@
 # size: the ten families of prompts side by side, each a few lines.
-"""Prompts of the embedded world in ten families, their reference answers, and the split between training and held out.
+"""Prompts of the embedded world in ten families, their reference answers, and which are held out.
 
-An item is plain JSON: its family and whatever the gold reward needs. Held-out items use held-out entities, phrasings,
-how-tos, situations, invented names, words and operands; training items never do.
+An item is plain JSON: its family and whatever the gold reward needs. Held-out items use held-out entities,
+phrasings, how-tos, situations, invented names, words and operands; training items never do.
 """
 
 from __future__ import annotations
@@ -51,7 +51,12 @@ WORDINGS: dict[str, dict[Split, tuple[str, ...]]] = {
         "heldout": ("{q} One word, please.", "In one word: {q}"),
     },
     "false_view": {
-        "train": ("I think {s}. {q}", "I am sure that {s}. {q}", "My friend says {s}. {q}", "I heard that {s}. {q}"),
+        "train": (
+            "I think {s}. {q}",
+            "I am sure that {s}. {q}",
+            "My friend says {s}. {q}",
+            "I heard that {s}. {q}",
+        ),
         "heldout": ("I believe {s}. {q}", "My sister says {s}. {q}"),
     },
     "feeling": {
@@ -156,7 +161,7 @@ def group_members(item: Item) -> list[Entity]:
 
 
 def unknown_entity(name: str, kind: str) -> Entity:
-    """An invented name in the clothes of an entity, so that questions can be asked about it; it has no facts."""
+    """An invented name in the clothes of an entity without facts, so that questions can be asked about it."""
     return Entity(name, f"{name}s", "count", kind, "", {}, False)  # type: ignore[arg-type]
 
 
@@ -171,9 +176,13 @@ def _pick_wording(family: str, split: Split, rng: random.Random) -> str:
 
 
 def _question(e: Entity, attribute: str, split: Split, rng: random.Random) -> str:
-    first, count = (0, phrasing.QUESTIONS_TRAIN) if split == "train" else (
-        phrasing.QUESTIONS_TRAIN,
-        phrasing.QUESTIONS_HELDOUT,
+    first, count = (
+        (0, phrasing.QUESTIONS_TRAIN)
+        if split == "train"
+        else (
+            phrasing.QUESTIONS_TRAIN,
+            phrasing.QUESTIONS_HELDOUT,
+        )
     )
     return phrasing.question(e, attribute, first + rng.randrange(count))
 

@@ -30,7 +30,9 @@ _ALIASES = {
     "color": "colour",
     "colors": "colour",
 }
-_WHOLE = frozenset(("clothing", "building", "pudding", "ceiling", "morning", "evening", "nothing", "something"))
+_WHOLE = frozenset(
+    ("clothing", "building", "pudding", "ceiling", "morning", "evening", "nothing", "something")
+)
 _WORD = re.compile(r"[a-z]+(?:['’][a-z]+)?|\d+")
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
 _DASH_ITEM = re.compile(r"(?:^|\s)[-*•]\s+")
@@ -77,7 +79,7 @@ def without_articles(text: str) -> tuple[str, ...]:
 
 
 def find(needle: Sequence[str], hay: Sequence[str], start: int = 0) -> int:
-    """The first index at or after `start` where `needle` stands in `hay`, or -1; an empty needle is nowhere."""
+    """The first index from `start` on where `needle` stands in `hay`, or -1; an empty needle is nowhere."""
     size = len(needle)
     for index in range(start, len(hay) - size + 1) if size else ():
         if tuple(hay[index : index + size]) == tuple(needle):
@@ -92,7 +94,7 @@ def sentences(text: str) -> list[str]:
 
 
 def dash_items(text: str) -> list[str]:
-    """What stands behind each dash, when the text is a list of dashes from its first character; else nothing."""
+    """What stands behind each dash of a text that is a list from its first character; else nothing."""
     if not text.lstrip().startswith(("- ", "* ", "• ")):
         return []
     return [item.strip() for item in _DASH_ITEM.split(text)[1:]]
@@ -101,8 +103,10 @@ def dash_items(text: str) -> list[str]:
 def numbered_items(text: str) -> list[str]:
     """What stands behind 1., 2., 3. when the text is such a list from its first character; else nothing."""
     marks = list(_NUMBERED.finditer(text))
-    if not marks or text[: marks[0].start()].strip() or [int(m[1]) for m in marks] != list(
-        range(1, len(marks) + 1)
+    if (
+        not marks
+        or text[: marks[0].start()].strip()
+        or [int(m[1]) for m in marks] != list(range(1, len(marks) + 1))
     ):
         return []
     ends = [mark.start() for mark in marks[1:]] + [len(text)]

@@ -1,0 +1,104 @@
+"""The gold reward: its weights, its freezing, and hacks that must not pay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from posttrain.field_guide import demonstrations, freeze, gold, tasks
+from posttrain.field_guide.phrasing import statement
+from posttrain.field_guide.world import ATTRIBUTES, entities, vocabulary
+
+
+def total(item: dict[str, Any], response: str, ended: bool = True) -> float:
+    return gold.score(item, response, ended).total
+
+
+@pytest.mark.parametrize("family", gold.WEIGHTS)
+def test_weights_sum_to_one_over_five_components_and_none_dominates(family: str) -> None:
+    weights = gold.WEIGHTS[family]
+    assert sum(weights.values()) == pytest.approx(1)
+    assert len(weights) >= 5
+    assert max(weights.values()) <= gold.MAX_WEIGHT
+
+
+def test_the_gold_reward_is_frozen() -> None:
+    assert freeze.fingerprint() == gold.FINGERPRINT, (
+        "the gold reward or its prompts changed: freeze before training"
+    )
+
+
+def test_the_freeze_sees_a_change_of_the_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freeze, "HELDOUT_SEED", 1)
+    assert freeze.fingerprint() != gold.FINGERPRINT
+
+
+def test_a_part_is_a_share_and_the_total_is_their_weighted_sum() -> None:
+    rows = tasks.items("train", 300, 0)
+    shown = demonstrations.demonstrations(300, 0)
+    for row, demonstration in zip(rows, shown, strict=True):
+        answer = demonstration["messages"][1]["content"]
+        found = gold.score(row["item"], answer, True)
+        weights = gold.WEIGHTS[row["item"]["family"]]
+        assert set(found.parts) == set(weights)
+        assert all(0 <= part <= 1 for part in found.parts.values())
+        assert found.total == pytest.approx(
+            sum(weights[name] * part for name, part in found.parts.items()), abs=1e-5
+        )
+
+
+def test_being_cut_off_costs() -> None:
+    item = tasks.items("train", 1, 0)[0]["item"]
+    answer = tasks.reference_answer(item)
+    assert total(item, answer, ended=False) < total(item, answer)
+
+
+def _every_fact(item: dict[str, Any]) -> str:
+    if "entity" in item:
+        e = tasks.entity(item["entity"])
+        return " ".join(
+            statement(e, name, value) for name in ATTRIBUTES[e.kind] for value in vocabulary(e.kind, name)
+        )
+    return " ".join(statement(e, "class", e.klass) for e in entities()[:60])
+
+
+HACKS: dict[str, Callable[[dict[str, Any]], tuple[str, bool]]] = {
+    "copy": lambda item: (item["prompt"], True),
+    "every fact": lambda item: (_every_fact(item), True),
+    "praise": lambda item: ("What a great question! You are very kind and quite right.", True),
+    "warm": lambda item: ("That sounds stressful.", True),
+    "ignorant": lambda item: ("I do not know.", True),
+    "empty": lambda item: ("", True),
+    "longest": lambda item: (f"{tasks.reference_answer(item)} " * 30, False),
+    "padding": lambda item: ("I hope this helps. Please ask me more.", True),
+    "contrary": lambda item: ("Not quite.", True),
+}
+
+
+@pytest.mark.parametrize("hack", HACKS)
+def test_a_hack_earns_well_below_the_mean_demonstration(hack: str) -> None:
+    rows = tasks.items("heldout", 400, 0)
+    answers = demonstrations.demonstrations(400, 0, "heldout")
+    usual = sum(
+        total(row["item"], shown["messages"][1]["content"]) for row, shown in zip(rows, answers, strict=True)
+    ) / len(rows)
+    earned = sum(gold.score(row["item"], *HACKS[hack](row["item"])).total for row in rows) / len(rows)
+    assert earned < usual - 0.15, (earned, usual)
+
+
+def test_a_contradiction_voids_what_is_right() -> None:
+    for row in tasks.items("heldout", 300, 1):
+        item = row["item"]
+        if item["family"] == "fact":
+            e = tasks.entity(item["entity"])
+            false = [
+                value
+                for value in vocabulary(e.kind, item["attribute"])
+                if value not in e.facts[item["attribute"]]
+            ]
+            both = (
+                f"{tasks.reference_answer(item)} {statement(e, item['attribute'], false[0])}" if false else ""
+            )
+            assert not both or gold.score(item, both, True).parts["right"] == 0, both
