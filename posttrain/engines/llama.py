@@ -1,8 +1,8 @@
 """A Llama decoder for many rows at once: fused projections, a preallocated cache, no idle logits.
 
 Shapes: P distinct prompts, R rows, L layers, S columns of the cache, H query heads, K key heads, E head
-width, D model width, V vocabulary. Prompts end in the same column (padding is on the left and masked), so that all
-rows write the same column.
+width, D model width, V vocabulary. Prompts end in one column (padding is on the left and masked), so that
+all rows write the same column.
 """
 
 from __future__ import annotations

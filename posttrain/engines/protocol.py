@@ -48,8 +48,8 @@ class Completion:
 
 
 class Engine(Protocol):
-    """Anything that continues prompts. An answer depends on its prompt, sampling, seed and the weights, not on
-    what else was submitted."""
+    """Anything that continues prompts. An answer depends on its prompt, sampling, seed and the weights,
+    not on what else was submitted."""
 
     @property
     def version(self) -> int: ...

@@ -1,0 +1,1 @@
+"""Where rewards come from, one source a file."""

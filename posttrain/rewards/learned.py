@@ -1,0 +1,106 @@
+"""A reward model's score, on the scale of the answers it was made to compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from posttrain.models.chat import Chat
+from posttrain.models.collate import Row, rollouts
+from posttrain.models.language_policy import LanguageReward
+from posttrain.models.loading import load_reward_model
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.stage import Inputs, Machine, Stage
+from posttrain.rewards.protocol import Episode, Rewards, all_scored
+
+SCALE_FILE = "scale.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Mean and standard deviation of a reward model's scores on answers of the instruction-tuned model."""
+
+    mean: float
+    std: float
+    rows: int
+
+    @classmethod
+    def of(cls, scores: Tensor) -> Scale:
+        """Of scores [n]. Raises ValueError where they do not differ."""
+        std = float(scores.double().std(correction=0))
+        if not std > 0:
+            raise ValueError(f"{len(scores)} scores with standard deviation {std}: the model ranks nothing")
+        return cls(mean=float(scores.double().mean()), std=std, rows=len(scores))
+
+    def save(self, directory: Path) -> None:
+        """Beside the reward model's weights."""
+        (directory / SCALE_FILE).write_text(json.dumps(vars(self), indent=2) + "\n", "utf-8")
+
+    @classmethod
+    def load(cls, directory: Path) -> Scale:
+        """Raises UserError where there is none."""
+        path = directory / SCALE_FILE
+        if not path.is_file():
+            raise UserError(
+                f"{path}: not there, so its scores have no known scale; make it with posttrain, "
+                "or set normalise=false to use them as they are"
+            )
+        return cls(**json.loads(path.read_text("utf-8")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedReward:
+    """(score - mean) / std, minus ``missing_eos_penalty`` for an answer that a limit cut.
+
+    With ``normalise`` the reward of the instruction-tuned model has mean 0 (Ouyang et al. 2022, section 3.5)
+    and standard deviation 1, so that one KL coefficient suits every reward model. Always in fp32.
+    """
+
+    model: Stage
+    normalise: bool = True
+    missing_eos_penalty: float = 0.0
+
+    @contextmanager
+    def open(self, inputs: Inputs, machine: Machine) -> Iterator[LearnedScorer]:
+        """Loads the reward model. Raises UserError where it has no scale but is to be normalised."""
+        directory = inputs.of(self.model).path
+        scale = Scale.load(directory) if self.normalise else Scale(mean=0.0, std=1.0, rows=0)
+        model, tokenizer = load_reward_model(directory, device=machine.device)
+        yield LearnedScorer(LanguageReward(model), Chat(tokenizer), scale, self.missing_eos_penalty)
+
+
+@dataclass(frozen=True)
+class LearnedScorer:
+    """A reward model in memory."""
+
+    model: LanguageReward
+    chat: Chat
+    scale: Scale
+    missing_eos_penalty: float = 0.0
+
+    @torch.no_grad()
+    def raw(self, episodes: Sequence[Episode]) -> Tensor:
+        """The model's own scores [n] fp32. Raises UserError for answers made with another vocabulary."""
+        for episode in episodes:
+            said = [token for token, own in zip(episode.ids, episode.mask, strict=True) if own]
+            if (found := self.chat.decode(said)) != episode.response:
+                raise UserError(
+                    f"the reward model reads the answer {episode.response[:60]!r} as {found[:60]!r}: it has "
+                    "another vocabulary than the policy; use a reward model trained from the same base"
+                )
+        rows = [Row(ids=episode.ids, mask=episode.mask) for episode in episodes]
+        return self.model.score(rollouts(rows, self.chat.pad_id)).sum(-1).float().cpu()
+
+    def score(self, episodes: Sequence[Episode]) -> Rewards:
+        """Scores everything; parts: ``learned``, before the penalty."""
+        scaled = (self.raw(episodes) - self.scale.mean) / self.scale.std
+        rewards = all_scored(scaled, "learned")
+        cut = torch.tensor([not episode.ended for episode in episodes], dtype=torch.float32)
+        values = rewards.values - self.missing_eos_penalty * cut
+        return Rewards(values=values, scored=rewards.scored, parts=rewards.parts)

@@ -1,0 +1,70 @@
+"""What a reward source is given, and what it must give back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.stage import Inputs, Machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """A prompt and its answer, as they happened: the ids are the sampled ones, never re-tokenised text."""
+
+    prompt: Mapping[str, Any]  # the prompt's row: {"prompt": messages, ...}
+    response: str
+    ids: list[int]  # prompt and answer [L]
+    mask: list[bool]  # the policy said it [L]
+    logprobs: list[float]  # of the sampler, one for each True in mask
+    ended: bool  # by itself; otherwise a limit cut it
+    version: int  # of the weights that sampled it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewards:
+    """One number an episode, [n]. Entries that are not ``scored`` carry no meaning and are never paid."""
+
+    values: Tensor  # [n] float32
+    scored: Tensor  # [n] bool
+    parts: dict[str, Tensor] = field(default_factory=dict)  # [n] each: what reports show of it
+
+
+class Scorer(Protocol):
+    def score(self, episodes: Sequence[Episode]) -> Rewards: ...
+
+
+class RewardSource(Protocol):
+    """A value in a recipe; what is live is made by ``open`` from the products of the stages it names."""
+
+    def open(self, inputs: Inputs, machine: Machine) -> AbstractContextManager[Scorer]: ...
+
+
+def checked(rewards: Rewards, episodes: Sequence[Episode]) -> Rewards:
+    """The same rewards. Raises UserError for a wrong number of them, or a scored one that is not finite."""
+    for name, values in {"reward": rewards.values, "scored": rewards.scored, **rewards.parts}.items():
+        if values.shape != (len(episodes),):
+            raise UserError(
+                f"{name}: got shape {tuple(values.shape)}, expected ({len(episodes)},), one an answer"
+            )
+    bad = (rewards.scored & ~rewards.values.isfinite()).nonzero().flatten().tolist()
+    if bad:
+        first = episodes[bad[0]]
+        raise UserError(
+            f"{len(bad)} of {len(episodes)} rewards are not finite numbers; the first, "
+            f"{float(rewards.values[bad[0]])}, is of prompt {first.prompt.get('id', bad[0])!r}, answer "
+            f"{first.response[:80]!r}. Mend the reward, or mark such rows as not scored."
+        )
+    return rewards
+
+
+def all_scored(values: Tensor, name: str) -> Rewards:
+    """Rewards [n] of a source that can score everything, shown under its name."""
+    values = values.detach().float().cpu()
+    return Rewards(values=values, scored=torch.ones(len(values), dtype=torch.bool), parts={name: values})

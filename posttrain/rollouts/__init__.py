@@ -1,0 +1,1 @@
+"""Policy meets environment: answers are sampled, scored and put in rows."""

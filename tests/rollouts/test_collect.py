@@ -1,0 +1,175 @@
+"""A batch is a function of step and weights, and is what the trainer believes it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from posttrain.core.batch import Rollouts, Wants
+from posttrain.engines.builtin import BuiltinEngine
+from posttrain.engines.protocol import Sampling
+from posttrain.models.chat import Chat
+from posttrain.models.language_policy import LanguagePolicy
+from posttrain.pipeline.finding import UserError
+from posttrain.rewards.protocol import Episode, Rewards, all_scored
+from posttrain.rollouts.collect import Collector
+
+PROMPTS = [
+    {"id": str(n), "prompt": [{"role": "user", "content": text}]}
+    for n, text in enumerate(["Hi", "What is this?", "a", "Name three birds.", "Who?"])
+]
+
+
+@dataclass
+class Scored:
+    """A scorer made of a function of episodes."""
+
+    rule: Callable[[Sequence[Episode]], Rewards]
+
+    def score(self, episodes: Sequence[Episode]) -> Rewards:
+        return self.rule(episodes)
+
+
+def by_length(episodes: Sequence[Episode]) -> Rewards:
+    return all_scored(torch.tensor([len(episode.response) + 0.5 for episode in episodes]), "length")
+
+
+@pytest.fixture
+def collector(small_llama: Any, letters: Any) -> Callable[..., Collector]:
+    def make(rule: Callable[..., Rewards] = by_length, **changed: Any) -> Collector:
+        sampling = changed.pop("sampling", Sampling(temperature=0.7, max_tokens=16))
+        settings = {"prompts": PROMPTS, "prompts_per_step": 4, "group_size": 3, "seed": 5, **changed}
+        engine = BuiltinEngine(small_llama, version=settings.pop("version", 0))
+        prompts = settings.pop("prompts")
+        return Collector(engine, Chat(letters), prompts, Scored(rule), sampling, **settings)
+
+    return make
+
+
+def same(first: Rollouts, second: Rollouts) -> bool:
+    pairs: list[tuple[Tensor, Tensor]] = [
+        (first.actions, second.actions),
+        (first.logprobs.nan_to_num(), second.logprobs.nan_to_num()),
+        (first.rewards, second.rewards),
+        (first.group, second.group),
+    ]
+    return all(a.shape == b.shape and bool((a == b).all()) for a, b in pairs)
+
+
+def test_a_row_holds_what_was_sampled_and_its_reward(
+    collector: Callable[..., Collector], letters: Any
+) -> None:
+    collect = collector(version=2)
+    batch = collect(0)
+    assert len(batch) == 12
+    assert batch.group.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    assert batch.version.tolist() == [2] * 12
+    assert batch.temperature.tolist() == pytest.approx([0.7] * 12)
+    for row, episode in enumerate(collect.last_episodes):
+        mask = batch.action_mask[row]
+        said = batch.actions[row][mask].tolist()
+        assert letters.decode(said, skip_special_tokens=True) == episode["response"]
+        assert (said[-1] == letters.eos_token_id) == episode["ended"] == (not batch.truncated[row])
+        # paid at a step the policy chose, and in full
+        assert float((batch.rewards[row] * mask).sum()) == episode["reward"] == len(episode["response"]) + 0.5
+        prompt = batch.context["tokens"][row][: int(mask.nonzero()[0]) + 1].tolist()
+        assert prompt == Chat(letters).prompt_ids(episode["prompt"]["prompt"])
+    assert batch.parts["length"].tolist() == [episode["reward"] for episode in collect.last_episodes]
+
+
+def test_sampler_and_trainer_agree(collector: Callable[..., Collector], small_llama: Any) -> None:
+    batch = collector()(0)
+    now = LanguagePolicy(small_llama).evaluate(batch, Wants())
+    delta = (now.logprobs - batch.logprobs)[batch.action_mask].abs().max()
+    assert batch.logprobs[batch.action_mask].isfinite().all()
+    assert delta <= 2e-5
+
+
+def test_a_step_is_the_same_whoever_collected_before(collector: Callable[..., Collector]) -> None:
+    old = collector()
+    batches = [old(step) for step in range(3)]
+    assert same(collector()(2), batches[2])
+    assert same(old(0), batches[0])
+    assert not same(batches[0], batches[1])
+    assert not same(collector(seed=6)(0), batches[0])
+
+
+def test_published_weights_are_the_ones_that_speak(
+    collector: Callable[..., Collector], small_llama: Any
+) -> None:
+    collect = collector()
+    first = collect(0)
+    with torch.no_grad():
+        for parameter in small_llama.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    assert same(collect(0), first)
+    collect.engine.load(small_llama.state_dict().items(), 1)
+    second = collect(0)
+    assert second.version.unique().tolist() == [1]
+    assert not same(second, first)
+
+
+def test_what_cannot_be_scored_is_dropped_and_counted(collector: Callable[..., Collector]) -> None:
+    def rule(episodes: Sequence[Episode]) -> Rewards:
+        scored = torch.tensor([i % 4 != 1 for i in range(len(episodes))])
+        values = torch.arange(len(episodes)).float()
+        return Rewards(values=values.masked_fill(~scored, float("nan")), scored=scored, parts={"x": values})
+
+    collect = collector(rule)
+    batch = collect(0)
+    assert (batch.rewards * batch.action_mask).sum(-1).tolist() == [0, 2, 3, 4, 6, 7, 8, 10, 11]
+    assert batch.group.tolist() == [0, 0, 1, 1, 2, 2, 2, 3, 3]
+    assert collect.last_figures["unscored"] == 3
+    assert [episode["reward"] for episode in collect.last_episodes][:3] == [0.0, None, 2.0]
+
+
+def nothing(episodes: Sequence[Episode]) -> Rewards:
+    return Rewards(values=torch.zeros(len(episodes)), scored=torch.zeros(len(episodes), dtype=torch.bool))
+
+
+def not_a_number(episodes: Sequence[Episode]) -> Rewards:
+    values = torch.zeros(len(episodes))
+    values[4] = float("nan")
+    return all_scored(values, "broken")
+
+
+def one_short(episodes: Sequence[Episode]) -> Rewards:
+    return all_scored(torch.zeros(len(episodes) - 1), "short")
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (nothing, "none of 12 answers could be scored"),
+        (not_a_number, "1 of 12 rewards are not finite"),
+        (one_short, r"got shape \(11,\), expected \(12,\)"),
+    ],
+)
+def test_a_broken_reward_is_named(
+    collector: Callable[..., Collector], rule: Callable[..., Rewards], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        collector(rule)(0)
+
+
+def test_prompts_without_room_are_left_out_and_counted(collector: Callable[..., Collector]) -> None:
+    long = {"id": "long", "prompt": [{"role": "user", "content": "why " * 15}]}
+    collect = collector(prompts=[*PROMPTS, long], prompts_per_step=6)
+    collect(0)
+    assert collect.too_long == 1
+    assert "long" not in {episode["prompt"]["id"] for episode in collect.last_episodes}
+    with pytest.raises(UserError, match="none of 1 prompts fits"):
+        collector(prompts=[long])
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"top_p": 0.9}])
+def test_samples_that_are_not_the_policys_are_refused(
+    collector: Callable[..., Collector], settings: dict[str, float]
+) -> None:
+    with pytest.raises(UserError, match="samples of the policy itself"):
+        collector(sampling=Sampling(**settings))
