@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -10,30 +13,23 @@ from posttrain.core.logprobs import chosen_logprobs
 
 
 def rollouts(
-    tokens: Tensor,
-    mask: Tensor,
-    *,
-    rewards: Tensor | None = None,
-    group: Tensor | None = None,
-    **facts: Tensor,
+    tokens: Tensor, mask: Tensor, *, rewards: Tensor | None = None, group: Tensor | None = None, **facts: Any
 ) -> Rollouts:
     """Rows of ``tokens`` [B, T+1] whose chosen steps are ``mask`` [B, T]; step t chooses tokens[:, t + 1]."""
     rows, steps = mask.shape
-    whole = dict(
-        logprobs=torch.full((rows, steps), float("nan")),
-        truncated=torch.zeros(rows, dtype=torch.bool),
-        temperature=torch.ones(rows),
-        version=torch.zeros(rows, dtype=torch.long),
-    )
-    return Rollouts(
+    plain = Rollouts(
         context={"tokens": tokens},
         actions=tokens[:, 1:],
         action_mask=mask,
         turn=torch.zeros(rows, steps, dtype=torch.long),
+        logprobs=torch.full((rows, steps), float("nan")),
         rewards=torch.zeros(rows, steps) if rewards is None else rewards,
+        truncated=torch.zeros(rows, dtype=torch.bool),
         group=torch.arange(rows) if group is None else group,
-        **(whole | facts),
+        temperature=torch.ones(rows),
+        version=torch.zeros(rows, dtype=torch.long),
     )
+    return replace(plain, **facts)
 
 
 class TinyPolicy(nn.Module):

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-CHUNK_ELEMENTS = 1 << 22  # logits alive at a time: 16 MB in float32, which also stays near the CPU's caches
+CPU_ELEMENTS = 1 << 20  # logits alive at a time: 4 MB in float32, which stays in a CPU's caches
+DEVICE_ELEMENTS = 1 << 25  # 128 MB: enough for a GPU to be busy
 
 
 class Scored(NamedTuple):
@@ -158,7 +159,8 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
     if against is not None:
         reference = tuple(None if x is None else x.detach().to(hidden_w) for x in against)
         other = (reference[0], reference[1], reference[2])
-    rows = chunk or max(1, CHUNK_ELEMENTS // weight.shape[0])
+    alive = CPU_ELEMENTS if hidden.device.type == "cpu" else DEVICE_ELEMENTS
+    rows = chunk or max(1, alive // weight.shape[0])
     logprobs, ent, kl = _Chunked.apply(
         hidden_w, weight_w, bias_w, chosen, heat, other, (entropy or entropy_gradient, entropy_gradient, rows)
     )

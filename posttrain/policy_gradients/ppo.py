@@ -38,6 +38,7 @@ class PPO:
     whiten: bool = True
     kl: KL = field(default_factory=KLInReward)
     entropy_coef: float = 0.0
+    bootstrap_truncated: bool = False  # a completion is scored as it stands, cut or not; CartPole would have gone on
     epochs: int = 2
     minibatches: int = 2
 
@@ -73,7 +74,7 @@ class PPO:
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
             truncated=rollouts.truncated,
-            bootstrap=before.bootstrap,
+            bootstrap=before.bootstrap if self.bootstrap_truncated else None,
         )
         return Experience(
             rollouts=rollouts,

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from posttrain.core.logprobs import Scored, chosen_logprobs
+
+N, D, V = 13, 6, 11
+
+
+def inputs(dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+    g = torch.Generator().manual_seed(3)
+    return {
+        "hidden": torch.randn(N, D, generator=g, dtype=dtype),
+        "weight": torch.randn(V, D, generator=g, dtype=dtype),
+        "bias": torch.randn(V, generator=g, dtype=dtype),
+        "temperature": torch.rand(N, generator=g, dtype=dtype) + 0.5,
+        "chosen": torch.randint(0, V, (N,), generator=g),
+        "other": torch.randn(N, D, generator=g, dtype=dtype),
+    }
+
+
+def plainly(x: dict[str, Tensor]) -> Scored:
+    log_p = ((x["hidden"] @ x["weight"].T + x["bias"]) / x["temperature"][:, None]).log_softmax(-1)
+    log_q = ((x["other"] @ x["weight"].T + x["bias"]) / x["temperature"][:, None]).log_softmax(-1).detach()
+    p = log_p.exp()
+    return Scored(
+        log_p.gather(1, x["chosen"][:, None])[:, 0], -(p * log_p).sum(1), (p * (log_p - log_q)).sum(1)
+    )
+
+
+def chunked(x: dict[str, Tensor], chunk: int) -> Scored:
+    return chosen_logprobs(
+        x["hidden"],
+        x["weight"],
+        x["chosen"],
+        bias=x["bias"],
+        temperature=x["temperature"],
+        against=(x["other"], x["weight"], x["bias"]),
+        entropy_gradient=True,
+        chunk=chunk,
+    )
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 13, 100])
+def test_values_and_gradients_are_those_of_the_plain_formula(chunk: int) -> None:
+    results = []
+    for compute in (plainly, lambda x: chunked(x, chunk)):
+        x = inputs()
+        leaves = [x[name].requires_grad_() for name in ("hidden", "weight", "bias")]
+        out = compute(x)
+        g = torch.Generator().manual_seed(5)
+        loss = sum((part * torch.randn(N, generator=g, dtype=part.dtype)).sum() for part in out)
+        results.append((out, torch.autograd.grad(loss, leaves)))
+    for want, got in zip(results[0][0], results[1][0], strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+    for want, got in zip(results[0][1], results[1][1], strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-11, atol=1e-12)
+
+
+def test_only_what_was_asked_is_given() -> None:
+    x = inputs()
+    out = chosen_logprobs(x["hidden"], x["weight"], x["chosen"], entropy=False)
+    assert out.entropy is None and out.kl is None
+    out = chosen_logprobs(x["hidden"].requires_grad_(), x["weight"], x["chosen"])
+    assert out.entropy is not None and not out.entropy.requires_grad and out.logprobs.requires_grad
+
+
+def test_a_model_is_exactly_zero_from_itself() -> None:
+    x = inputs(torch.float32)
+    head = x["weight"]
+    out = chosen_logprobs(x["hidden"], head, x["chosen"], against=(x["hidden"], head, None), chunk=4)
+    assert out.kl is not None and not out.kl.any()
+
+
+def test_a_short_type_is_computed_in_float32() -> None:
+    x = inputs(torch.float32)
+    short = {k: v.bfloat16() if v.is_floating_point() else v for k, v in x.items()}
+    out = chosen_logprobs(short["hidden"].requires_grad_(), short["weight"], short["chosen"])
+    assert out.logprobs.dtype == torch.float32
+    want = (short["hidden"].float() @ short["weight"].float().T).log_softmax(-1)
+    torch.testing.assert_close(out.logprobs, want.gather(1, x["chosen"][:, None])[:, 0])
+    out.logprobs.sum().backward()
+    assert short["hidden"].grad is not None and short["hidden"].grad.dtype == torch.bfloat16
+
+
+def test_the_logits_do_not_outlive_their_chunk() -> None:
+    kept: list[torch.Size] = []
+    x = inputs()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
+        chunked({**x, "hidden": x["hidden"].requires_grad_()}, 4)
+    assert kept and not [shape for shape in kept if shape == (N, V) or shape == (4, V)]
+
+
+def test_no_row_is_no_trouble() -> None:
+    x = inputs()
+    out = chosen_logprobs(x["hidden"][:0].requires_grad_(), x["weight"], x["chosen"][:0])
+    out.logprobs.sum().backward()
+    assert out.logprobs.shape == (0,)
+
+
+def test_rows_must_match() -> None:
+    x = inputs()
+    with pytest.raises(ValueError, match="13 hidden states for 12"):
+        chosen_logprobs(x["hidden"], x["weight"], x["chosen"][:12])
