@@ -1,0 +1,35 @@
+# demo, test, check, docs, bench: each sets itself up. VENV=DIR puts the environment elsewhere; SLOW=1 adds the slow tests.
+VENV ?= .venv
+PYTHON ?= python3
+BIN = $(VENV)/bin
+RUN = $(BIN)/posttrain
+
+.PHONY: demo test check docs bench base clean
+
+demo: $(VENV)/.ready-smollm2  ## InstructGPT on the embedded model and data, to a report
+	$(RUN) run instructgpt
+	$(RUN) report
+
+test: $(VENV)/.ready-test  ## the fast suite; SLOW=1 for all of it
+	$(BIN)/python -m pytest $(if $(SLOW),-m "slow or not slow",)
+
+check: $(VENV)/.ready-check  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.ready-docs  ## the pages of docs/ as a site in build/site
+	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+bench: $(VENV)/.ready-test  ## side-by-side measurements against peers; JSON under benchmarks/results
+	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+base: $(VENV)/.ready-smollm2  ## train the embedded base model again, from nothing (about an hour)
+	$(BIN)/python scripts/train_base.py
+
+$(VENV)/.ready-%: pyproject.toml constraints.txt scripts/set_up.py
+	$(PYTHON) scripts/set_up.py $(VENV) $*
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build

@@ -1,0 +1,63 @@
+"""Make the environment that the Makefile's commands run in: a venv, the right torch, this package, extras.
+
+    python3 scripts/set_up.py .venv test,check
+
+Where no NVIDIA or AMD driver answers, torch comes as its CPU build. PyTorch keeps those on an index of its own,
+because the default build brings gigabytes of CUDA libraries on Linux.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+
+
+def has_gpu() -> bool:
+    """A driver that answers, not a tool that happens to be installed."""
+    for command in (["nvidia-smi", "-L"], ["rocm-smi", "-i"]):
+        if shutil.which(command[0]) and subprocess.run(command, capture_output=True).returncode == 0:
+            return True
+    return False
+
+
+def pinned(package: str) -> str:
+    """``package==version`` as constraints.txt pins it."""
+    found = re.search(rf"^{package}==\S+$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    if found is None:
+        raise SystemExit(f"constraints.txt does not pin {package}")
+    return found.group()
+
+
+def pip(python: Path, *arguments: str) -> None:
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments], check=True
+    )
+
+
+def main() -> None:
+    where, extras = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
+    python = where / "bin" / "python"
+    if not python.exists():
+        print(f"making {where}", flush=True)
+        venv.create(where, with_pip=True)
+    cpu_only = platform.system() == "Linux" and not has_gpu()
+    have = subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0
+    if not have:
+        print(f"installing {pinned('torch')} ({'CPU build' if cpu_only else 'default build'})", flush=True)
+        cpu = ["--extra-index-url", CPU_INDEX, "--retries", "1", "--timeout", "20"] if cpu_only else []
+        pip(python, *cpu, pinned("torch"))
+    what = f"{ROOT}[{extras}]" if extras else str(ROOT)
+    print(f"installing posttrain{'[' + extras + ']' if extras else ''}", flush=True)
+    pip(python, "-c", str(ROOT / "constraints.txt"), "-e", what)
+
+
+if __name__ == "__main__":
+    main()

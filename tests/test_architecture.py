@@ -1,0 +1,254 @@
+"""The house holds: floors, who may import what (directly or through others), files short enough to read."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FLOORS = {
+    **dict.fromkeys(("core", "pipeline", "sandbox"), 1),
+    **dict.fromkeys(
+        ("policy_gradients", "direct_alignment", "reward_losses", "data", "merging", "field_guide"), 2
+    ),
+    "settings": 2,
+    **dict.fromkeys(("models", "environments", "training", "feedback"), 3),
+    "engines": 4,
+    "rewards": 5,
+    "rollouts": 6,
+    **dict.fromkeys(("evaluation", "checks", "report"), 7),
+    "stages": 8,
+    "recipes": 9,
+    "cli": 10,
+    "__main__": 11,
+}
+LOSSES = ("policy_gradients", "direct_alignment", "reward_losses")
+NO_TORCH = frozenset({"torch", "transformers", "peft"})
+NO_GOLD = frozenset({"posttrain.field_guide.gold"})
+NO_HOUSE = frozenset(
+    f"posttrain.{name}" for name in ("models", "rewards", "environments", "pipeline", "stages")
+)
+# folder: what no file of it may reach, directly or through other files of the package
+NEVER_REACHES = {
+    **dict.fromkeys(("data", "pipeline", "feedback", "field_guide", "sandbox"), NO_TORCH),
+    **dict.fromkeys(("core", "models", "engines", "environments", "rewards", "rollouts", "checks"), NO_GOLD),
+    **dict.fromkeys(LOSSES, NO_GOLD),
+    "training": NO_GOLD | NO_HOUSE,
+}
+# module: the folders that alone may import it
+ONLY_IN = {"transformers": {"models"}, "peft": {"models"}, "vllm": {"engines"}}
+# these standard-library-only folders import nothing from outside
+STANDARD_LIBRARY = ("pipeline", "sandbox", "field_guide")
+MAX_LINES, MAX_FUNCTION, MAX_PARAMETERS, MAX_FIELDS = 300, 60, 7, 15
+REASON = "# size:"
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Dotted name of every module of the package, and its file."""
+    found = {}
+    for path in sorted((root / "posttrain").rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imports(path: Path, text: str) -> frozenset[str]:
+    """Every dotted name a file imports, inside functions too, ``from x import y`` as ``x`` and ``x.y``."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(text, str(path))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import; write the whole name"
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+    return frozenset(names)
+
+
+def graph(root: Path) -> dict[str, frozenset[str]]:
+    """Module name to what it imports: modules of the package by their file, others by their dotted name."""
+    files = modules(root)
+    edges = {}
+    for name, path in files.items():
+        found = imports(path, path.read_text())
+        edges[name] = frozenset(n for n in found if n in files or not n.startswith("posttrain")) - {
+            name,
+            "posttrain",
+        }
+    return edges
+
+
+def reached(edges: dict[str, frozenset[str]], start: str) -> dict[str, tuple[str, ...]]:
+    """Everything that ``start`` imports, directly or through others, and the way there."""
+    ways: dict[str, tuple[str, ...]] = {}
+    waiting = [(start, (start,))]
+    while waiting:
+        name, way = waiting.pop()
+        for target in edges.get(name, ()):
+            if target not in ways:
+                ways[target] = (*way, target)
+                waiting.append((target, (*way, target)))
+    return ways
+
+
+def folder(name: str) -> str:
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def broken_rules(root: Path) -> list[str]:
+    return [*_floors(root), *_reach(root), *_alone(root)]
+
+
+def _floors(root: Path) -> Iterator[str]:
+    for name, targets in graph(root).items():
+        home = folder(name)
+        if not home:
+            continue
+        if home not in FLOORS:
+            yield f"{name}: no floor is set for {home}"
+            continue
+        for target in targets:
+            if not target.startswith("posttrain") or folder(target) == home:
+                continue
+            if FLOORS.get(folder(target), 99) >= FLOORS[home]:
+                yield f"{name} (floor {FLOORS[home]}) imports {target} (floor {FLOORS.get(folder(target))})"
+
+
+def _reach(root: Path) -> Iterator[str]:
+    edges = graph(root)
+    for name in edges:
+        forbidden = NEVER_REACHES.get(folder(name), frozenset())
+        for target, way in reached(edges, name).items():
+            if any(target == f or target.startswith(f + ".") for f in forbidden):
+                yield f"{folder(name)} must not reach {target}: {' -> '.join(way)}"
+
+
+def _alone(root: Path) -> Iterator[str]:
+    for name, targets in graph(root).items():
+        home = folder(name)
+        outside = {t.split(".")[0] for t in targets if not t.startswith("posttrain")}
+        inside = {folder(t) for t in targets if t.startswith("posttrain")}
+        for module in outside & set(ONLY_IN):
+            if home not in ONLY_IN[module]:
+                yield f"{name} imports {module}, which belongs to {sorted(ONLY_IN[module])}"
+        if home == "core" and (more := outside - {"torch"} - set(sys.stdlib_module_names)):
+            yield f"{name}: core imports torch only, found {sorted(more)}"
+        if home in STANDARD_LIBRARY and (more := outside - set(sys.stdlib_module_names)):
+            yield f"{name}: {home} imports the standard library only, found {sorted(more)}"
+        if home in LOSSES and (more := inside - {"core", home}):
+            yield f"{name}: a loss imports core only, found {sorted(more)}"
+        if home == "stages":
+            for target in targets:
+                other = modules(root).get(target)
+                if folder(target) == "stages" and other is not None and _defines_stage(other):
+                    yield f"{name} imports the stage {target}"
+
+
+def _defines_stage(path: Path) -> bool:
+    return any(
+        isinstance(node, ast.ClassDef)
+        and any(isinstance(b, ast.Name) and b.id == "Stage" for b in node.bases)
+        for node in ast.parse(path.read_text()).body
+    )
+
+
+def _too_large(path: Path) -> Iterator[str]:
+    text = path.read_text()
+    lines = text.splitlines()
+    if len(lines) > MAX_LINES and REASON not in "\n".join(lines[:12]):
+        yield f"{path.name}: {len(lines)} lines"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            count = len(node.args.posonlyargs + node.args.args + node.args.kwonlyargs)
+            count -= bool(node.args.args and node.args.args[0].arg in ("self", "cls"))
+            size = length > MAX_FUNCTION or count > MAX_PARAMETERS
+            what = f"{length} lines, {count} parameters"
+        elif isinstance(node, ast.ClassDef):
+            count = sum(isinstance(item, ast.AnnAssign) for item in node.body)
+            size, what = count > MAX_FIELDS, f"{count} fields"
+        else:
+            continue
+        if size and REASON not in "\n".join(lines[max(0, node.lineno - 3) : node.body[0].lineno]):
+            yield f"{path.name}:{node.lineno} {node.name}: {what}"
+
+
+def test_the_house_holds() -> None:
+    assert broken_rules(ROOT) == []
+
+
+def test_files_are_short_enough_to_read() -> None:
+    large = [line for path in modules(ROOT).values() for line in _too_large(path)]
+    assert large == [], f"shorten, or give the reason beside it ({REASON} ...)"
+
+
+def test_the_command_line_starts_without_heavy_imports() -> None:
+    heavy = "('torch', 'transformers', 'numpy')"
+    code = f"import sys, posttrain.cli; print([m for m in {heavy} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert out.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    shutil.copytree(
+        ROOT / "posttrain", tmp_path / "posttrain", ignore=shutil.ignore_patterns("*.pyc", "base")
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "complaint"),
+    [
+        ("core/masked.py", "import numpy", "core imports torch only"),
+        ("core/masked.py", "import posttrain.training.update", "floor"),
+        ("policy_gradients/ppo.py", "import posttrain.data", "imports core only"),
+        ("training/update.py", "import posttrain.models.loading", "must not reach"),
+        ("data/__init__.py", "import torch", "data must not reach torch"),
+        ("pipeline/store.py", "import torch", "pipeline must not reach torch"),
+        ("rollouts/collect.py", "import transformers", "belongs to"),
+        ("engines/builtin.py", "import vllm.engine", None),
+        (
+            "rewards/learned.py",
+            "import posttrain.field_guide.gold",
+            "must not reach posttrain.field_guide.gold",
+        ),
+        (
+            "training/update.py",
+            "from posttrain.field_guide import gold",
+            "must not reach posttrain.field_guide.gold",
+        ),
+    ],
+)
+def test_a_forbidden_import_is_found(copy: Path, file: str, line: str, complaint: str | None) -> None:
+    path = copy / "posttrain" / file
+    path.write_text(path.read_text() + f"\n\ndef _late() -> None:\n    {line}\n")
+    found = set(broken_rules(copy)) - set(broken_rules(ROOT))
+    assert (complaint is None and not found) or any(
+        complaint is not None and complaint in rule for rule in found
+    )
+
+
+def test_a_forbidden_import_through_another_module_is_found(copy: Path) -> None:
+    """feedback -> data -> core (which imports torch): each step is allowed by its floor, the way is not."""
+    (copy / "posttrain/data/innocent.py").write_text("import posttrain.core.masked\n")
+    (copy / "posttrain/feedback/innocent.py").write_text("import posttrain.data.innocent\n")
+    found = [rule for rule in broken_rules(copy) if "feedback" in rule]
+    assert any("feedback must not reach torch" in rule and "data.innocent" in rule for rule in found)
+
+
+def test_training_may_not_reach_models_through_another_module(copy: Path) -> None:
+    (copy / "posttrain/core/innocent.py").write_text("import posttrain.models.loading\n")
+    (copy / "posttrain/training/innocent.py").write_text("import posttrain.core.innocent\n")
+    assert any("training must not reach posttrain.models" in rule for rule in broken_rules(copy))
