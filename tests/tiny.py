@@ -1,4 +1,5 @@
-"""A policy and a critic small enough to enumerate: tables read through one-hot features, on [B, T+1] tokens."""
+"""A policy and a critic small enough to enumerate: tables read through one-hot features, on [B, T+1]
+tokens."""
 
 from __future__ import annotations
 

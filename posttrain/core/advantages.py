@@ -20,14 +20,14 @@ def gae(  # size: the recursion has that many ingredients
 ) -> Tensor:
     """Generalized advantage estimation (Schulman et al. 2016, eq. 16) over the chosen steps of each row.
 
-    ``A_t = d_t + gamma lambda A_t'`` with ``d_t = r_t + gamma V_t' - V_t`` and t' the row's next chosen step, so a
-    prompt, a tool's output or padding in between neither discounts nor counts.
+    ``A_t = d_t + gamma lambda A_t'`` with ``d_t = r_t + gamma V_t' - V_t`` and t' the row's next chosen step,
+    so a prompt, a tool's output or padding in between neither discounts nor counts.
 
     Args:
         rewards, values: [B, T]; values[:, t] is of the state in which step t was chosen.
         mask: [B, T] bool.
-        truncated, bootstrap: [B]; a row stopped by a limit goes on with ``bootstrap``, the value of the state after
-            its last step. Any other row ends in a state worth 0, and so do all where there is no bootstrap.
+        truncated, bootstrap: [B]; a row stopped by a limit goes on with ``bootstrap``, the value of the state
+            after its last step. Any other row ends in a state worth 0, and so do all without a bootstrap.
 
     Returns:
         [B, T], zero outside the mask.
@@ -46,7 +46,8 @@ def gae(  # size: the recursion has that many ingredients
 
 
 def whiten(x: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
-    """[B, T] with mean 0 and standard deviation 1 over chosen steps; zero outside, and zero where all are equal.
+    """[B, T] with mean 0 and standard deviation 1 over chosen steps; zero outside, and zero where all are
+    equal.
 
     The statistics are taken in float64, so they follow neither the order of rows nor the padded width.
     """
@@ -57,7 +58,8 @@ def whiten(x: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
-    """[]: 1 - Var(returns - values) / Var(returns) over chosen steps: 1 is perfect, 0 no better than a constant.
+    """[]: 1 - Var(returns - values) / Var(returns) over chosen steps: 1 is perfect, 0 no better than a
+    constant.
 
     NaN where the returns do not vary.
     """

@@ -92,8 +92,8 @@ class Judged:
 
 @dataclass(frozen=True)
 class Term:
-    """An unreduced part of a loss. ``reduction(past of the whole optimizer batch)`` gives its weight tensor, rows
-    first like ``values``; the part contributes ``coef * sum(weight * values)``. A metric has coef 0.
+    """An unreduced part of a loss. ``reduction(past of the whole optimizer batch)`` gives its weight tensor,
+    rows first like ``values``; the part contributes ``coef * sum(weight * values)``. A metric has coef 0.
 
     What belongs to a pair is booked on the row that won it, so rows are all that is ever sliced."""
 

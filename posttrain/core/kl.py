@@ -1,7 +1,7 @@
 """How far the policy went from the reference, and what it pays for it.
 
-KL without a qualifier is KL(policy || reference) per completion, in nats. A KL is a value: ``charge`` changes rewards,
-``terms`` adds to the loss; a method calls both, so the sign is written here and nowhere else.
+KL without a qualifier is KL(policy || reference) per completion, in nats. A KL is a value: ``charge`` changes
+rewards, ``terms`` adds to the loss; a method calls both, so the sign is written here and nowhere else.
 """
 
 from __future__ import annotations
@@ -26,24 +26,28 @@ def k1(policy: Tensor, reference: Tensor) -> Tensor:
 
 
 def k2(policy: Tensor, reference: Tensor) -> Tensor:
-    """``(log p - log q)^2 / 2``: biased as a figure; on samples of p its gradient is that of the KL of the step."""
+    """``(log p - log q)^2 / 2``: biased as a figure; on samples of p its gradient is that of the KL of the
+    step."""
     return (policy - reference).square() / 2
 
 
 def k3(policy: Tensor, reference: Tensor) -> Tensor:
-    """``q/p - 1 - log(q/p)``: unbiased, never negative. As a loss it has the gradient of KL(q || p), not of KL."""
+    """``q/p - 1 - log(q/p)``: unbiased, never negative. As a loss it has the gradient of KL(q || p), not of
+    KL."""
     difference = reference - policy
     return difference.expm1() - difference
 
 
 def exact(policy_logits: Tensor, reference_logits: Tensor) -> Tensor:
-    """[..., V] logits or log-probabilities of both -> [...]: KL of the two categorical distributions, in nats."""
+    """[..., V] logits or log-probabilities of both -> [...]: KL of the two categorical distributions, in
+    nats."""
     policy, reference = policy_logits.log_softmax(-1), reference_logits.log_softmax(-1)
     return (policy.exp() * (policy - reference)).sum(-1)
 
 
 def best_of_n(n: int) -> float:
-    """KL of best-of-n sampling from its base, in nats: ``log n - (n - 1) / n``; an upper bound where scores tie."""
+    """KL of best-of-n sampling from its base, in nats: ``log n - (n - 1) / n``; an upper bound where scores
+    tie."""
     if n < 1:
         raise ValueError(f"best-of-n needs n >= 1, not {n}")
     return math.log(n) - (n - 1) / n
@@ -84,10 +88,11 @@ class KLInReward:
 
 @dataclass(frozen=True, kw_only=True)
 class KLInLoss:
-    """``coef`` times the estimate is added to the loss, per step; what a step does to later KL is not charged.
+    """``coef`` times the estimate is added to the loss, per step; what a step does to later KL is not
+    charged.
 
-    k2 has the gradient of the step's KL on samples of the current policy; k1 has none at all on average, and k3 that
-    of the opposite KL (Tang and Munos 2025).
+    k2 has the gradient of the step's KL on samples of the current policy; k1 has none at all on average, and
+    k3 that of the opposite KL (Tang and Munos 2025).
     """
 
     coef: float = 0.05
@@ -115,8 +120,9 @@ class KLInLoss:
 class KLExact:
     """The KL of each step's whole distribution, in both places its gradient has.
 
-    ``grad E[sum_t KL_t] = E[sum_t grad KL_t + sum_t grad log p(a_t) sum_{u > t} KL_u]``: the first sum is the loss, the
-    second is paid in the reward by the step before, the last one that could have avoided that state.
+    ``grad E[sum_t KL_t] = E[sum_t grad KL_t + sum_t grad log p(a_t) sum_{u > t} KL_u]``: the first sum is the
+    loss, the second is paid in the reward by the step before, the last one that could have avoided that
+    state.
     """
 
     coef: float = 0.05

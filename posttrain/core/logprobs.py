@@ -1,7 +1,7 @@
 """Hidden states to log-probabilities in chunks; the logits are never kept.
 
-Forward and backward hold at most ``chunk`` rows of [V] at a time; the backward pass computes them again. A language
-model's logits are [N, V] with V often the largest number in sight, so this is where memory is won.
+Forward and backward hold at most ``chunk`` rows of [V] at a time; the backward pass computes them again. A
+language model's logits are [N, V] with V often the largest number in sight, so this is where memory is won.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ def _reference(against: tuple[Tensor, Tensor, Tensor | None], s: slice, heat: Te
     )  # as the policy's, so that equal models are 0 apart
 
 
-def _wide(x: Tensor | None) -> Tensor | None:
-    return x if x is None else x.to(torch.promote_types(x.dtype, torch.float32))
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def chosen_logprobs(  # size: a head is three tensors, and there may be two heads
@@ -131,16 +131,16 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
 ) -> Scored:
     """Log-probability of each chosen token under ``softmax((hidden @ weight.T + bias) / temperature)``.
 
-    The head is computed in float32 at least, whatever the trunk's type. Gradients reach ``hidden``, ``weight`` and
-    ``bias``; never ``against``.
+    The head is computed in float32 at least, whatever the trunk's type. Gradients reach ``hidden``,
+    ``weight`` and ``bias``; never ``against``.
 
     Args:
         hidden: [N, D]: the state that chooses token n.
         weight: [V, D]; bias: [V].
         chosen: [N] long in [0, V).
         temperature: [N], positive; None is 1.
-        against: the reference's (hidden [N, D'], weight [V, D'], bias): adds the exact KL from it, at the same
-            temperature.
+        against: the reference's (hidden [N, D'], weight [V, D'], bias): adds the exact KL from it, at the
+            same temperature.
         entropy: whether to compute it; ``entropy_gradient``: whether it may be differentiated.
         chunk: rows of logits alive at a time; None chooses by V.
 
@@ -152,8 +152,7 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
     """
     if hidden.shape[0] != chosen.shape[0]:
         raise ValueError(f"{hidden.shape[0]} hidden states for {chosen.shape[0]} chosen tokens")
-    hidden_w, weight_w, bias_w = _wide(hidden), _wide(weight), _wide(bias)
-    assert hidden_w is not None and weight_w is not None
+    hidden_w, weight_w, bias_w = _wide(hidden), _wide(weight), None if bias is None else _wide(bias)
     heat = None if temperature is None else temperature.to(hidden_w)
     other = None
     if against is not None:

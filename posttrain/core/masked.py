@@ -11,7 +11,8 @@ from torch import Tensor
 
 
 def wide(x: Tensor) -> Tensor:
-    """The tensor in float64, for statistics that must not follow the order of rows (float32 on Apple's MPS)."""
+    """The tensor in float64, for statistics that must not follow the order of rows (float32 on Apple's
+    MPS)."""
     return x.to(torch.float32 if x.device.type == "mps" else torch.float64)
 
 

@@ -1,7 +1,7 @@
 """Rows by rank: which row beat which, and the logistic loss of a pair.
 
-A pair is booked on the row that won it. So a loss over pairs is a [B] tensor like any other, and micro-batches that
-keep groups whole add up.
+A pair is booked on the row that won it. So a loss over pairs is a [B] tensor like any other, and
+micro-batches that keep groups whole add up.
 """
 
 from __future__ import annotations

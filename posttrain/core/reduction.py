@@ -35,7 +35,8 @@ def row_mean(past: Experience | Judged) -> Tensor:
 
 
 def row_total(past: Experience | Judged) -> Tensor:
-    """[B, T]: the sum over a row's steps, averaged over rows: a per-completion mean of a per-step quantity."""
+    """[B, T]: the sum over a row's steps, averaged over rows: a per-completion mean of a per-step
+    quantity."""
     mask = past.rollouts.action_mask
     return wide(mask) / mask.any(-1).sum().clamp(min=1)
 
@@ -50,7 +51,8 @@ def pair_mean(past: Experience | Judged) -> Tensor:
 
 @lru_cache(maxsize=64)  # the same function for the same number, so that its weights are computed once a batch
 def constant_length(max_length: int) -> Reduction:
-    """[B, T]: a sum over steps divided by rows and one constant (Dr. GRPO, Liu et al. 2025), not by any width."""
+    """[B, T]: a sum over steps divided by rows and one constant (Dr. GRPO, Liu et al. 2025), not by any
+    width."""
     if max_length < 1:
         raise ValueError(f"constant_length needs a positive length, not {max_length}")
 
@@ -62,6 +64,6 @@ def constant_length(max_length: int) -> Reduction:
 
 
 def maximum(past: Experience | Judged) -> Tensor:
-    """[B, T]: for metrics only: the largest value over chosen steps. A maximum adds up over micro-batches as a
-    maximum, so it has no gradient here and its term must have coef 0."""
+    """[B, T]: for metrics only: the largest value over chosen steps. A maximum adds up over micro-batches as
+    a maximum, so it has no gradient here and its term must have coef 0."""
     return wide(past.rollouts.action_mask)

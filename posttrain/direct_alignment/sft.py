@@ -13,7 +13,8 @@ from posttrain.core.reduction import token_mean
 class SFT:
     """``L = -E[log pi(a_t | s_t)]``, the mean over the supervised tokens of the optimizer batch.
 
-    Converges to the distribution of the demonstrations. A mean over tokens, so long answers weigh more than short ones.
+    Converges to the distribution of the demonstrations. A mean over tokens, so long answers weigh more than
+    short ones.
     """
 
     @property

@@ -20,11 +20,12 @@ class PPO:
 
     ``L = -E[min(r A, clip(r, 1 - c, 1 + c) A)] + vf_coef E[(V - R)^2] / 2 - entropy_coef E[H]``
 
-    with r the probability ratio of now to before, A from generalized advantage estimation on rewards less the KL charge,
-    whitened over the rollouts, and R = A + V before whitening; E is the mean over chosen steps of the optimizer batch.
+    with r the probability ratio of now to before, A from generalized advantage estimation on rewards less the
+    KL charge, whitened over the rollouts, and R = A + V before whitening; E is the mean over chosen steps of
+    the optimizer batch.
 
-    Converges to the KL-regularized optimum ``pi ~ reference * exp(reward / kl.coef)`` where clipping, whitening and the
-    critic's error vanish. It is not trust-region optimization: the clip bounds no KL.
+    Converges to the KL-regularized optimum ``pi ~ reference * exp(reward / kl.coef)`` where clipping,
+    whitening and the critic's error vanish. It is not trust-region optimization: the clip bounds no KL.
     """
 
     # size: the method's own hyper-parameters, each of them in the paper
@@ -38,7 +39,7 @@ class PPO:
     whiten: bool = True
     kl: KL = field(default_factory=KLInReward)
     entropy_coef: float = 0.0
-    bootstrap_truncated: bool = False  # a completion is scored as it stands, cut or not; CartPole would have gone on
+    bootstrap_truncated: bool = False  # a cut completion is scored as it stands; CartPole would have gone on
     epochs: int = 2
     minibatches: int = 2
 

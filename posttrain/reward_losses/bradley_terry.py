@@ -19,10 +19,10 @@ class BradleyTerry:
 
     ``L = -E[log sigmoid(r_w - r_l - m)] + center_coef E[(r_w + r_l)^2]``
 
-    with r the sum of a row's rewards, m the margin the annotators gave (Llama 2, 2023, eq. 2) and E the mean over pairs.
-    Converges to the log-odds of being preferred, up to a constant per prompt; the second term (Eisenstein et al. 2023)
-    fixes that constant near 0 and does not move the differences much while it is small. It is not calibrated where
-    annotators disagree with themselves more than the scale of r says.
+    with r the sum of a row's rewards, m the margin the annotators gave (Llama 2, 2023, eq. 2) and E the mean
+    over pairs. Converges to the log-odds of being preferred, up to a constant per prompt; the second term
+    (Eisenstein et al. 2023) fixes that constant near 0 and does not move the differences much while it is
+    small. It is not calibrated where annotators disagree with themselves more than the scale of r says.
     """
 
     center_coef: float = 0.01

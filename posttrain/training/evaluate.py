@@ -18,7 +18,8 @@ def in_slices(forward: Callable[[Any], Thought], record: Any, slices: Sequence[T
 
     Args:
         record: Rollouts, Experience or Judged of B rows.
-        slices: index tensors that hold each row once. Evaluated in the slices of the update that follows, the same
+        slices: index tensors that hold each row once. Evaluated in the slices of the update that follows, the
+        same
             weights give the same bits, so the ratio of its first update is exactly 1.
     """
     with torch.no_grad():

@@ -19,10 +19,11 @@ def _floats(figures: dict[str, Tensor]) -> dict[str, float]:
 def of_rollouts(rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> dict[str, float]:
     """Figures over B rows.
 
-    ``reward`` and ``reward_std`` are of rows, before any charge; ``kl`` (k1) and ``kl_k3`` are nats per completion;
-    ``entropy_before`` nats per step; ``length`` steps per row; ``truncated`` a fraction; ``sampler_delta_max`` and
-    ``sampler_delta_mean`` the absolute difference of the sampler's and the trainer's log-probabilities, in nats per
-    step, over steps where the sampler's are known; ``parts/NAME`` means over rows.
+    ``reward`` and ``reward_std`` are of rows, before any charge; ``kl`` (k1) and ``kl_k3`` are nats per
+    completion; ``entropy_before`` nats per step; ``length`` steps per row; ``truncated`` a fraction;
+    ``sampler_delta_max`` and ``sampler_delta_mean`` the absolute difference of the sampler's and the
+    trainer's log-probabilities, in nats per step, over steps where the sampler's are known; ``parts/NAME``
+    means over rows.
     """
     mask, reward = rollouts.action_mask, wide(masked_sum(rollouts.rewards, rollouts.action_mask))
     figures = {
@@ -48,7 +49,8 @@ def of_rollouts(rollouts: Rollouts, before: Evaluation, reference: Evaluation | 
 
 
 def of_credit(past: Experience | Judged) -> dict[str, float]:
-    """``explained_variance`` of the critic, and the means of ``returns`` and ``values``, where there is a critic."""
+    """``explained_variance`` of the critic, and the means of ``returns`` and ``values``, where there is a
+    critic."""
     if not isinstance(past, Experience) or past.returns is None or past.before.values is None:
         return {}
     mask = past.rollouts.action_mask

@@ -24,8 +24,8 @@ class FitState:
 
 @dataclass(frozen=True)
 class Epochs:
-    """Which rows each step reads: all rows once an epoch, in an order derived from the seed; the rest of an epoch is a
-    smaller batch, never dropped."""
+    """Which rows each step reads: all rows once an epoch, in an order derived from the seed; the rest of an
+    epoch is a smaller batch, never dropped."""
 
     rows: int
     batch_size: int
@@ -64,16 +64,17 @@ def fit(  # size: the loop's five ingredients and three numbers
     steps: int,
     micro_batch_tokens: int = 8192,
 ) -> Iterator[dict[str, float]]:
-    """Update on ``batches(step)`` until ``state.step`` is ``steps``; yields after every update, when state is whole.
+    """Update on ``batches(step)`` until ``state.step`` is ``steps``; yields after every update, when state is
+    whole.
 
     Args:
         forward: of a slice of a batch: an Evaluation, or scores [B, T].
-        batches: of a step: Judged rows (``preferences.wanted``, ``preferences.ranked``). The same step gives the same
-            rows, so a loop that was stopped goes on as if it had not been.
+        batches: of a step: Judged rows (``preferences.wanted``, ``preferences.ranked``). The same step
+            gives the same rows, so a loop that was stopped goes on as if it had not been.
 
     Yields:
-        The terms of the loss by name, ``loss``, ``step`` (updates done), ``rows``, ``tokens`` (supervised), gradient
-        norms and learning rates.
+        The terms of the loss by name, ``loss``, ``step`` (updates done), ``rows``, ``tokens`` (supervised),
+        gradient norms and learning rates.
     """
     while state.step < steps:
         past = batches(state.step)

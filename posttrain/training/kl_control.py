@@ -1,4 +1,5 @@
-"""The price of KL from one batch of rollouts to the next. A value; the coefficient itself lives in the loop's state."""
+"""The price of KL from one batch of rollouts to the next. A value; the coefficient itself lives in the loop's
+state."""
 
 from __future__ import annotations
 

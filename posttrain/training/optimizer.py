@@ -86,14 +86,15 @@ class Optimizer:
             ``grad_norm/NAME`` (before clipping) and ``learning_rate/NAME`` of every group.
 
         Raises:
-            FloatingPointError: a gradient is not finite; nothing was moved. ``evidence`` goes into the message.
+            FloatingPointError: a gradient is not finite; nothing was moved. ``evidence`` goes into the
+            message.
         """
         factor, norms = self.schedule(self.steps), [self._norm(group) for group in self.groups]
         sizes = torch.stack(norms).tolist()
         for group, size in zip(self.groups, sizes, strict=True):
             if not math.isfinite(size):
                 raise FloatingPointError(
-                    f"the gradient of {group.name} is {size} at update {self.steps}; terms: {evidence or {}}. "
+                    f"the gradient of {group.name} is {size} at update {self.steps}; terms: {evidence}. "
                     "A smaller learning rate, or float32 instead of a shorter type, usually mends this."
                 )
         figures: dict[str, float] = {}

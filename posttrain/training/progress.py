@@ -24,8 +24,8 @@ def progress(  # size: what a bar says
     initial: int = 0,
     figures: Iterable[str] = (),
 ) -> Iterator[Item]:
-    """Pass items through and draw a bar on stderr: done, rate, time left, and the named figures of items that are
-    mappings. Nothing is drawn where ``quiet`` is set or stderr is not a terminal."""
+    """Pass items through and draw a bar on stderr: done, rate, time left, and the named figures of items that
+    are mappings. Nothing is drawn where ``quiet`` is set or stderr is not a terminal."""
     if quiet or not sys.stderr.isatty():
         yield from items
         return

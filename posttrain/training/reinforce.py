@@ -21,7 +21,8 @@ from posttrain.training.update import Part, Past, cut, update
 
 @dataclass
 class ReinforceState:
-    """Where the loop is; whole whenever it yields. ``step`` is also the version of the weights that sample next."""
+    """Where the loop is; whole whenever it yields. ``step`` is also the version of the weights that sample
+    next."""
 
     step: int = 0  # batches of rollouts used up
     place: int = 0  # updates made on the batch in use
@@ -31,7 +32,8 @@ class ReinforceState:
 
 
 def minibatches(rollouts: Rollouts, method: PolicyGradient, seed: int, step: int, epoch: int) -> list[Tensor]:
-    """Rows of each optimizer batch of one epoch, [rows] long, sorted; groups stay whole where the method wants it."""
+    """Rows of each optimizer batch of one epoch, [rows] long, sorted; groups stay whole where the method
+    wants it."""
     rows = torch.arange(len(rollouts))
     count = min(method.minibatches, len(rollouts))
     if count == 1:
@@ -39,7 +41,8 @@ def minibatches(rollouts: Rollouts, method: PolicyGradient, seed: int, step: int
     generator = torch.Generator().manual_seed(derive(seed, "minibatch", step, epoch))
     if not method.wants.whole_groups:
         return [
-            part.sort().values for part in rows[torch.randperm(len(rows), generator=generator)].chunk(count)
+            part.sort().values
+            for part in rows[torch.randperm(len(rows), generator=generator)].tensor_split(count)
         ]
     names, unit = rollouts.group.cpu().unique(return_inverse=True)
     order = torch.randperm(len(names), generator=generator)
@@ -62,19 +65,21 @@ def reinforce(  # size: the loop's six ingredients, and what a stage may set
     micro_batch_tokens: int = 8192,
     seed: int = 0,
 ) -> Iterator[dict[str, Any]]:
-    """Improve ``policy`` on ``steps`` batches of its own rollouts; yields after every update, when state is whole.
+    """Improve ``policy`` on ``steps`` batches of its own rollouts; yields after every update, when state is
+    whole.
 
     Args:
         collect: of a step: rollouts sampled with the weights of that version.
-        publish: of a version: give the current weights to the sampler. Called before the first batch and after the
+        publish: of a version: give the current weights to the sampler. Called before the first batch and
+        after the
             last update on each.
         reference: what KL is measured from, and charged against where the method does.
         control: moves the method's ``kl.coef`` after each batch (None: fixed).
         mix: of the number of updates made: another part of the loss, such as pretraining text (PPO-ptx).
 
     Yields:
-        Figures of the rollouts (``figures.of_rollouts``, ``figures.of_credit``), of the update (the method's terms,
-        ``loss``, gradient norms, learning rates), ``step``, ``update``, ``kl_coef`` and seconds.
+        Figures of the rollouts (``figures.of_rollouts``, ``figures.of_credit``), of the update (the method's
+        terms, ``loss``, gradient norms, learning rates), ``step``, ``update``, ``kl_coef`` and seconds.
 
     Raises:
         ValueError: rollouts were sampled by other weights than the published ones, or none could be used.
@@ -157,8 +162,8 @@ def _collect(  # size: everything a batch of experience is made from
     other = rollouts.version[(rollouts.version != state.step) & (rollouts.version != -1)]
     if len(other):
         raise ValueError(
-            f"rollouts of step {state.step} were sampled by weights of version {int(other[0])}: the sampler did not "
-            "load what was published"
+            f"rollouts of step {state.step} were sampled by weights of version {int(other[0])}: the sampler "
+            "did not load what was published"
         )
     kept = method.keep(rollouts)
     dropped = int((~kept).sum())
@@ -190,7 +195,8 @@ def _collect(  # size: everything a batch of experience is made from
 def _slices(
     rollouts: Rollouts, method: PolicyGradient, micro_batch_tokens: int, seed: int, step: int
 ) -> list[Tensor]:
-    """The micro-batches of the first epoch, so that the policy of the first update is compared with its own bits."""
+    """The micro-batches of the first epoch, so that the policy of the first update is compared with its own
+    bits."""
     slices = []
     for rows in minibatches(rollouts, method, seed, step, 0):
         rows = rows.to(rollouts.actions.device)

@@ -30,10 +30,12 @@ class Part:
 
 
 def cut(rollouts: Rollouts, micro_batch_tokens: int, whole_groups: bool = False) -> list[Tensor]:
-    """Rows of each micro-batch, [rows] long: in order, about evenly, at most ``micro_batch_tokens`` steps each.
+    """Rows of each micro-batch, [rows] long: in order, about evenly, at most ``micro_batch_tokens`` steps
+    each.
 
-    A row counts its steps up to the last chosen one. A row, or a group where groups stay whole, that is longer than
-    the limit is a micro-batch of its own. The cut never changes an update, only what it needs of memory.
+    A row counts its steps up to the last chosen one. A row, or a group where groups stay whole, that is
+    longer than the limit is a micro-batch of its own. The cut never changes an update, only what it needs of
+    memory.
     """
     if micro_batch_tokens < 1:
         raise ValueError(f"micro_batch_tokens is {micro_batch_tokens}, expected at least 1")
@@ -48,12 +50,12 @@ def cut(rollouts: Rollouts, micro_batch_tokens: int, whole_groups: bool = False)
     sizes = torch.zeros(int(unit[-1]) + 1, dtype=torch.long, device=cost.device).index_add(
         0, unit, cost[rows]
     )
-    share = -(-int(sizes.sum()) // -(-int(sizes.sum()) // micro_batch_tokens))  # even parts, no small rest
+    left, pieces = int(sizes.sum()), -(-int(sizes.sum()) // micro_batch_tokens)
     bounds, used = [], 0
     for index, size in enumerate(sizes.tolist()):
-        if used and used + size > min(micro_batch_tokens, share + size // 2):
+        if used and (used + size > micro_batch_tokens or used + size / 2 > left / pieces):
             bounds.append(index)
-            used = 0
+            left, pieces, used = left - used, max(pieces - 1, 1), 0
         used += size
     edges = torch.searchsorted(unit, torch.tensor(bounds, dtype=torch.long, device=unit.device))
     return list(rows.tensor_split(edges.cpu()))
@@ -110,7 +112,7 @@ def _amount(name: str, term: Term, weight: Tensor) -> Tensor:
         if term.coef != 0:
             raise ValueError(f"term {name!r} is a maximum: it is a metric and needs coef 0")
         return term.values.detach().masked_fill(weight == 0, float("-inf")).max()
-    return (term.values * weight.to(term.values.dtype)).sum()
+    return (term.values * weight).sum()
 
 
 def _book(figures: dict[str, Tensor], name: str, amount: Tensor, largest: bool) -> None:

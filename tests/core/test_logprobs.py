@@ -62,16 +62,20 @@ def test_values_and_gradients_are_those_of_the_plain_formula(chunk: int) -> None
 def test_only_what_was_asked_is_given() -> None:
     x = inputs()
     out = chosen_logprobs(x["hidden"], x["weight"], x["chosen"], entropy=False)
-    assert out.entropy is None and out.kl is None
+    assert out.entropy is None
+    assert out.kl is None
     out = chosen_logprobs(x["hidden"].requires_grad_(), x["weight"], x["chosen"])
-    assert out.entropy is not None and not out.entropy.requires_grad and out.logprobs.requires_grad
+    assert out.entropy is not None
+    assert not out.entropy.requires_grad
+    assert out.logprobs.requires_grad
 
 
 def test_a_model_is_exactly_zero_from_itself() -> None:
     x = inputs(torch.float32)
     head = x["weight"]
     out = chosen_logprobs(x["hidden"], head, x["chosen"], against=(x["hidden"], head, None), chunk=4)
-    assert out.kl is not None and not out.kl.any()
+    assert out.kl is not None
+    assert not out.kl.any()
 
 
 def test_a_short_type_is_computed_in_float32() -> None:
@@ -82,7 +86,8 @@ def test_a_short_type_is_computed_in_float32() -> None:
     want = (short["hidden"].float() @ short["weight"].float().T).log_softmax(-1)
     torch.testing.assert_close(out.logprobs, want.gather(1, x["chosen"][:, None])[:, 0])
     out.logprobs.sum().backward()
-    assert short["hidden"].grad is not None and short["hidden"].grad.dtype == torch.bfloat16
+    assert short["hidden"].grad is not None
+    assert short["hidden"].grad.dtype == torch.bfloat16
 
 
 def test_the_logits_do_not_outlive_their_chunk() -> None:
@@ -90,7 +95,8 @@ def test_the_logits_do_not_outlive_their_chunk() -> None:
     x = inputs()
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
         chunked({**x, "hidden": x["hidden"].requires_grad_()}, 4)
-    assert kept and not [shape for shape in kept if shape == (N, V) or shape == (4, V)]
+    assert kept
+    assert not [shape for shape in kept if shape == (N, V) or shape == (4, V)]
 
 
 def test_no_row_is_no_trouble() -> None:

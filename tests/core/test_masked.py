@@ -25,7 +25,8 @@ def test_junk_outside_the_mask_changes_nothing_bitwise() -> None:
 def test_no_gradient_passes_outside_the_mask() -> None:
     x = X.masked_fill(~MASK, float("nan")).requires_grad_()
     zero_outside(x, MASK).square().sum().backward()
-    assert x.grad is not None and torch.equal(x.grad, zero_outside(2 * X, MASK))
+    assert x.grad is not None
+    assert torch.equal(x.grad, zero_outside(2 * X, MASK))
 
 
 def test_a_decision_is_the_sum_of_its_steps() -> None:

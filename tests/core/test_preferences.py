@@ -58,4 +58,5 @@ def test_the_loss_of_an_unsure_label_is_least_at_its_log_odds() -> None:
     with torch.no_grad():
         d += math.log(0.8 / 0.2)
     logistic(d, sure).sum().backward()
-    assert d.grad is not None and d.grad.abs() < 1e-12
+    assert d.grad is not None
+    assert d.grad.abs() < 1e-12

@@ -173,5 +173,6 @@ def test_junk_on_pads_changes_nothing_bitwise() -> None:
             if t.coef
         )
         losses.append(torch.cat([g.flatten() for g in torch.autograd.grad(total, list(policy.parameters()))]))
-    assert losses[0].isfinite().all() and losses[0].any()
+    assert losses[0].isfinite().all()
+    assert losses[0].any()
     assert torch.equal(losses[0], losses[1])

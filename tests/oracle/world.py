@@ -86,7 +86,8 @@ def expected_loss(
     facts: Rollouts,
     before: Evaluation | None = None,
 ) -> Tensor:
-    """[]: what the method's loss would be, in sum over the steps of a text, averaged over infinitely many rollouts."""
+    """[]: what the method's loss would be, in sum over the steps of a text, averaged over infinitely many
+    rollouts."""
     against = reference if method.wants.exact_kl else None
     now = policy.evaluate(facts, replace(method.wants, values=True), against)
     if before is None:

@@ -36,7 +36,8 @@ def test_credit_by_hand() -> None:
 def test_whitening_moves_advantages_and_not_returns() -> None:
     raw = PPO(whiten=False).credit(FACTS, thought(-1.0), thought(-1.0))
     white = PPO().credit(FACTS, thought(-1.0), thought(-1.0))
-    assert raw.returns is not None and white.returns is not None
+    assert raw.returns is not None
+    assert white.returns is not None
     assert torch.equal(raw.returns, white.returns)
     assert white.advantages[MASK].mean().abs() < 1e-6
     assert raw.advantages[MASK].mean() > 0.1
@@ -46,7 +47,8 @@ def test_a_cut_completion_is_paid_as_it_stands_unless_asked() -> None:
     before = thought(-1.0, bootstrap=torch.full((2,), 100.0))
     cut = replace(FACTS, truncated=torch.tensor([True, False]))
     alone = PPO(whiten=False).credit(cut, before, before)
-    assert alone.returns is not None and alone.returns.max() <= 2
+    assert alone.returns is not None
+    assert alone.returns.max() <= 2
     going_on = PPO(whiten=False, gae_lambda=1.0, bootstrap_truncated=True).credit(cut, before, before)
     assert going_on.returns is not None
     assert going_on.returns[0, 1:].tolist() == [102, 102, 102]

@@ -36,7 +36,9 @@ def test_by_hand() -> None:
     got = figures(BradleyTerry(), scores(1.0, 3.0), past)
     assert got["pair_loss"] == pytest.approx(math.log(1 + math.exp(-2)), rel=1e-6)
     assert got["center_loss"] == pytest.approx(16)
-    assert got["accuracy"] == 1 and got["gap"] == 2 and got["score"] == 2
+    assert got["accuracy"] == 1
+    assert got["gap"] == 2
+    assert got["score"] == 2
 
 
 def test_equal_scores_are_half_right() -> None:
@@ -64,11 +66,13 @@ def test_a_row_on_its_own_teaches_nothing() -> None:
     values = scores(1.0, 2.0).requires_grad_()
     terms = BradleyTerry().loss(values, said([0, 0], [0, 1]))
     sum((t.values * t.coef).sum() for t in terms.values()).backward()
-    assert values.grad is not None and not values.grad[:, 1:].any()
+    assert values.grad is not None
+    assert not values.grad[:, 1:].any()
 
 
 def test_it_converges_to_the_log_odds_centred() -> None:
-    """Three answers compared many times: the optimum of the pair loss is the log-odds of the true strengths."""
+    """Three answers compared many times: the optimum of the pair loss is the log-odds of the true
+    strengths."""
     strength = torch.tensor([1.0, -0.5, 0.2], dtype=torch.float64)
     pairs, often = [(i, j) for i in range(3) for j in range(3) if i != j], []
     for i, j in pairs:

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from posttrain.core.batch import Judged
+from posttrain.core.preferences import ranked, wanted
+from posttrain.direct_alignment.sft import SFT
+from posttrain.reward_losses.bradley_terry import BradleyTerry
+from posttrain.training.fit import Epochs, FitState, fit
+from posttrain.training.optimizer import Group, Optimizer
+from tests.tiny import TinyPolicy, rollouts
+
+TOKENS = torch.randint(0, 5, (12, 7), generator=torch.Generator().manual_seed(0))
+MASK = torch.arange(6)[None, :] < torch.tensor([6, 3, 2, 5, 6, 1, 4, 4, 2, 6, 3, 5])[:, None]
+
+
+def optimizer(policy: TinyPolicy) -> Optimizer:
+    return Optimizer([Group(name="policy", parameters=list(policy.parameters()), learning_rate=0.02)])
+
+
+def demonstrations(plan: Epochs):  # type: ignore[no-untyped-def]
+    def batches(step: int) -> Judged:
+        rows = torch.tensor(plan.at(step))
+        return wanted(rollouts(TOKENS[rows], MASK[rows]))
+
+    return batches
+
+
+def instruct(policy: TinyPolicy, state: FitState, opt: Optimizer, plan: Epochs, steps: int):  # type: ignore[no-untyped-def]
+    return fit(
+        state,
+        lambda past: policy.evaluate(past.rollouts, SFT().wants),
+        SFT(),
+        demonstrations(plan),
+        opt,
+        steps=steps,
+        micro_batch_tokens=9,
+    )
+
+
+def test_an_epoch_reads_every_row_once() -> None:
+    plan = Epochs(rows=12, batch_size=5, seed=1, epochs=2)
+    assert plan.steps == 6
+    assert plan.per_epoch == 3
+    first, second = ([r for s in steps for r in plan.at(s)] for steps in (range(3), range(3, 6)))
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert first != second
+    assert [len(plan.at(s)) for s in range(3)] == [5, 5, 2]
+    with pytest.raises(ValueError, match="at least 1"):
+        Epochs(rows=0, batch_size=5, seed=1)
+
+
+def test_it_learns_its_demonstrations() -> None:
+    policy, plan = TinyPolicy(), Epochs(rows=12, batch_size=4, seed=1, epochs=40)
+    figures = list(instruct(policy, FitState(), optimizer(policy), plan, plan.steps))
+    assert figures[-1]["nll"] < 0.6 * figures[0]["nll"]
+    assert [row["step"] for row in figures] == list(range(1, plan.steps + 1))
+    assert figures[0]["tokens"] == MASK[torch.tensor(plan.at(0))].sum()
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5])
+def test_stopped_anywhere_and_continued_it_is_the_same_bits(stop: int) -> None:
+    plan = Epochs(rows=12, batch_size=5, seed=1, epochs=2)
+    whole = TinyPolicy()
+    list(instruct(whole, FitState(), optimizer(whole), plan, plan.steps))
+    policy, state = TinyPolicy(), FitState()
+    opt = optimizer(policy)
+    list(instruct(policy, state, opt, plan, stop))
+    again = TinyPolicy(seed=9)
+    again.load_state_dict(copy.deepcopy(policy.state_dict()))
+    new = optimizer(again)
+    new.load_state_dict(copy.deepcopy(opt.state_dict()))
+    assert len(list(instruct(again, copy.copy(state), new, plan, plan.steps))) == plan.steps - stop
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+
+
+def test_a_reward_model_learns_who_won() -> None:
+    model = TinyPolicy(dtype=torch.float32)
+    count = (TOKENS[:, 1:] == 2).mul(MASK).sum(1)
+    group = torch.arange(6).repeat_interleave(2)
+    first = count.reshape(6, 2)[:, 0] > count.reshape(6, 2)[:, 1]
+    rank = torch.stack([~first, first], 1).flatten().long()
+    past = ranked(rollouts(TOKENS, MASK, group=group), rank)
+    loop = fit(
+        FitState(),
+        lambda past: model.score(past.rollouts),
+        BradleyTerry(),
+        lambda step: past,
+        optimizer(model),
+        steps=60,
+        micro_batch_tokens=13,
+    )
+    figures = list(loop)
+    assert figures[-1]["accuracy"] == pytest.approx(1)
+    assert figures[-1]["pair_loss"] < 0.3 < figures[0]["pair_loss"]

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from posttrain.training.progress import progress, show
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_it_passes_items_through_and_is_silent_where_nobody_watches(
+    quiet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Terminal() if quiet else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", out)
+    assert list(progress(iter(range(3)), 3, quiet=quiet)) == [0, 1, 2]
+    assert not out.getvalue()
+
+
+def test_it_shows_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Terminal()
+    monkeypatch.setattr(sys, "stderr", out)
+    list(progress([{"reward": 1.23456, "kl": 1.0}], 4, "rl", figures=["reward", "absent"]))
+    text = out.getvalue()
+    assert "rl" in text
+    assert "step" in text
+    assert "0/4" in text
+
+
+def test_figures_are_short() -> None:
+    assert show({"reward": 1.23456, "kl": 2.0}, ["reward", "absent"]) == {"reward": "1.23"}

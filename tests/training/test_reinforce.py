@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from posttrain.core.batch import Rollouts
+from posttrain.core.kl import KLExact, KLInReward
+from posttrain.core.seeds import derive
+from posttrain.policy_gradients.ppo import PPO
+from posttrain.training.kl_control import AdaptiveKL
+from posttrain.training.optimizer import Group, Optimizer
+from posttrain.training.reinforce import ReinforceState, minibatches, reinforce
+from posttrain.training.update import Part
+from tests.tiny import TinyPolicy, rollouts
+
+B, T = 24, 5
+
+
+def sampler(policy: TinyPolicy) -> Callable[[int], Rollouts]:
+    """Texts from the policy as it is, worth one for each token 2; the token 0 ends them."""
+
+    @torch.no_grad()
+    def collect(step: int) -> Rollouts:
+        generator = torch.Generator().manual_seed(derive(0, "sample", step))
+        tokens = torch.ones(B, T + 1, dtype=torch.long)
+        mask, logprobs = torch.ones(B, T, dtype=torch.bool), torch.zeros(B, T)
+        for t in range(T):
+            state = policy.states(tokens[:, : t + 1], policy.embed, policy.mix)[:, -1]
+            log_p = (state @ policy.head.T / 0.7).log_softmax(-1)
+            tokens[:, t + 1 :] = torch.multinomial(log_p.exp(), 1, generator=generator)
+            logprobs[:, t] = log_p.gather(1, tokens[:, t + 1, None])[:, 0].float()
+            if t:
+                mask[:, t] = mask[:, t - 1] & (tokens[:, t] != 0)
+        tokens[:, 1:][~mask] = -1
+        rewards = (tokens[:, 1:] == 2) * mask.to(policy.head.dtype)
+        return rollouts(
+            tokens,
+            mask,
+            rewards=rewards,
+            logprobs=logprobs.masked_fill(~mask, float("nan")),
+            temperature=torch.full((B,), 0.7, dtype=policy.head.dtype),
+            version=torch.full((B,), step),
+            parts={"two": rewards.sum(1)},
+        )
+
+    return collect
+
+
+class Run:
+    def __init__(self, method: PPO | None = None, **more: object) -> None:
+        self.policy = TinyPolicy()
+        self.reference = copy.deepcopy(self.policy)
+        self.method = method or PPO()
+        self.more = {"reference": self.reference, "seed": 3} | more
+        self.state, self.published = ReinforceState(), list[int]()
+        self.optimizer = Optimizer(
+            [
+                Group(name="policy", parameters=self.policy.policy_parameters(), learning_rate=0.01),
+                Group(name="critic", parameters=self.policy.critic_parameters(), learning_rate=0.03),
+            ]
+        )
+
+    def go(self, steps: int, **more: object):  # type: ignore[no-untyped-def]
+        collect = more.pop("collect", None) or sampler(self.policy)
+        return reinforce(
+            self.state,
+            self.policy,
+            self.method,
+            collect,  # type: ignore[arg-type]
+            self.optimizer,
+            self.published.append,
+            steps=steps,
+            **(self.more | more),  # type: ignore[arg-type]
+        )
+
+
+def bits(policy: TinyPolicy) -> bytes:
+    return b"".join(p.detach().numpy().tobytes() for p in policy.parameters())
+
+
+def test_it_learns() -> None:
+    figures = list(Run().go(15))
+    assert figures[-1]["reward"] > 2 * figures[0]["reward"]
+    assert figures[-1]["explained_variance"] > figures[0]["explained_variance"]
+    assert figures[-1]["kl"] > 0.5
+
+
+def test_what_an_update_reports() -> None:
+    figures = next(Run(PPO(minibatches=1)).go(1))
+    names = (
+        "step update reward reward_std kl kl_k3 entropy clip_fraction ratio_max approx_kl policy_loss loss "
+        "value_loss explained_variance length truncated rows tokens grad_norm/policy grad_norm/critic "
+        "learning_rate/policy sampler_delta_max sampler_delta_mean kl_coef parts/two seconds"
+    )
+    assert not [name for name in names.split() if name not in figures]
+    assert all(isinstance(value, (int, float)) for value in figures.values())
+    assert figures["parts/two"] == pytest.approx(figures["reward"])
+    assert figures["rows"] == B
+    assert figures["length"] == figures["tokens"] / B
+
+
+@pytest.mark.parametrize("limit", [10_000, 11])
+@pytest.mark.parametrize("kl", [KLInReward(), KLExact()])
+def test_at_the_first_update_ratio_is_one_and_kl_zero(limit: int, kl: KLInReward | KLExact) -> None:
+    figures = next(Run(PPO(kl=kl, minibatches=3), micro_batch_tokens=limit).go(1))
+    assert figures["ratio_max"] == 1
+    assert figures["approx_kl"] == 0
+    assert figures["clip_fraction"] == 0
+    assert figures["kl"] == 0
+    assert figures["kl_k3"] == 0
+    assert figures.get("kl_loss", 0) == 0
+    assert figures["sampler_delta_max"] < 1e-6
+
+
+def test_the_sampler_at_another_temperature_shows() -> None:
+    run = Run()
+    honest = sampler(run.policy)
+    figures = next(run.go(1, collect=lambda step: replace(honest(step), temperature=torch.ones(B))))
+    assert figures["sampler_delta_mean"] > 0.01
+
+
+def test_two_runs_are_the_same_bits() -> None:
+    ends = []
+    for _ in range(2):
+        run = Run()
+        list(run.go(4))
+        ends.append(bits(run.policy))
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 6])
+def test_stopped_anywhere_and_continued_it_is_the_same_bits(stop: int) -> None:
+    whole = Run(control=AdaptiveKL(target=0.1, horizon=100))
+    log = [row["loss"] for row in whole.go(3)]
+    first = Run(control=AdaptiveKL(target=0.1, horizon=100))
+    seen = [row["loss"] for _, row in zip(range(stop), first.go(3), strict=False)]
+    second = Run(control=AdaptiveKL(target=0.1, horizon=100))
+    second.policy.load_state_dict(copy.deepcopy(first.policy.state_dict()))
+    second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
+    second.state = copy.deepcopy(first.state)
+    seen += [row["loss"] for row in second.go(3)]
+    assert seen == log
+    assert len(log) == 12
+    assert bits(second.policy) == bits(whole.policy)
+    assert second.state.kl_coef == whole.state.kl_coef != 0.05
+
+
+def test_weights_are_published_before_they_sample() -> None:
+    run = Run()
+    list(run.go(3))
+    assert run.published == [0, 1, 2, 3]
+
+
+def test_rollouts_of_stale_weights_are_refused() -> None:
+    run = Run()
+    fresh = sampler(run.policy)
+    stale = lambda step: replace(fresh(step), version=torch.zeros(B, dtype=torch.long))  # noqa: E731
+    loop = run.go(3, collect=stale)
+    with pytest.raises(ValueError, match="step 1 were sampled by weights of version 0"):
+        list(loop)
+
+
+def test_rollouts_of_another_model_are_welcome() -> None:
+    run = Run()
+    fresh = sampler(run.policy)
+    list(run.go(2, collect=lambda step: replace(fresh(step), version=torch.full((B,), -1))))
+    assert run.state.step == 2
+
+
+def test_nothing_to_learn_from_is_named() -> None:
+    run = Run()
+    empty = lambda step: replace(sampler(run.policy)(step), action_mask=torch.zeros(B, T, dtype=torch.bool))  # noqa: E731
+    with pytest.raises(ValueError, match="none of 24 rollouts"):
+        list(run.go(1, collect=empty))
+
+
+def test_the_control_moves_the_price_of_kl() -> None:
+    run = Run(control=AdaptiveKL(target=1e-3, horizon=24))
+    coefs = [row["kl_coef"] for row in run.go(3)]
+    assert coefs[::4] == pytest.approx([0.05, 0.05 * 0.8, 0.05 * 0.8 * 1.2])
+
+
+def test_another_part_may_be_mixed_in() -> None:
+    run = Run()
+    part = Part(None, lambda past: None, lambda now, past: {})
+
+    def mix(update: int) -> Part:
+        from posttrain.core.preferences import wanted
+        from posttrain.direct_alignment.sft import SFT
+
+        text = wanted(sampler(run.reference)(99))
+        return replace(
+            part,
+            past=text,
+            forward=lambda past: run.policy.evaluate(past.rollouts, SFT().wants),
+            loss=SFT().loss,
+            coef=0.5,
+            name="text/",
+        )
+
+    figures = next(run.go(1, mix=mix))
+    alone = next(Run().go(1))
+    assert figures["policy_loss"] == alone["policy_loss"]
+    assert figures["loss"] == pytest.approx(alone["loss"] + 0.5 * figures["text/nll"], rel=1e-9)
+
+
+def test_minibatches_hold_every_row_once_and_groups_whole() -> None:
+    facts = rollouts(
+        torch.zeros(10, 3, dtype=torch.long),
+        torch.ones(10, 2, dtype=torch.bool),
+        group=torch.tensor([7, 7, 2, 2, 2, 5, 5, 0, 0, 0]),
+    )
+    parts = minibatches(facts, PPO(minibatches=4), 0, 0, 0)
+    assert [len(p) for p in parts] == [3, 3, 2, 2]
+    assert sorted(torch.cat(parts).tolist()) == list(range(10))
+    assert not all(
+        torch.equal(a, b) for a, b in zip(parts, minibatches(facts, PPO(minibatches=4), 0, 0, 1), strict=True)
+    )
+
+    class Grouped(PPO):
+        @property
+        def wants(self):  # type: ignore[no-untyped-def]
+            return replace(super().wants, whole_groups=True)
+
+    parts = minibatches(facts, Grouped(minibatches=3), 0, 0, 0)
+    assert len(parts) == 3
+    assert sorted(torch.cat(parts).tolist()) == list(range(10))
+    for number in (0, 2, 5, 7):
+        assert sum(bool((facts.group[p] == number).any()) for p in parts) == 1
