@@ -9,7 +9,9 @@ from functools import lru_cache
 from posttrain.field_guide import wording
 from posttrain.field_guide.world import ATTRIBUTES, Entity, accepted, entities, vocabulary
 
-NEGATIONS = frozenset("not never no cannot nor neither don't doesn't isn't aren't can't".split())
+NEGATIONS = frozenset(
+    ["not", "never", "no", "cannot", "nor", "neither", "don't", "doesn't", "isn't", "aren't", "can't"]
+)
 
 # Words that say which attribute a sentence is about.
 _CUES: dict[str, str] = {
@@ -30,7 +32,7 @@ _CUES: dict[str, str] = {
 }
 Meanings = tuple[tuple[str, str], ...]
 
-_OPENERS = frozenset("no yes actually well so".split())
+_OPENERS = frozenset(["no", "yes", "actually", "well", "so"])
 _REPORTED = (("you", "think"), ("you", "said"), ("you", "say"), ("you", "thought"))
 
 
@@ -96,11 +98,13 @@ def _cues(kind: str) -> dict[str, str]:
     }
 
 
-def _owned(tokens: tuple[str, ...], entity: Entity) -> tuple[tuple[str, ...], bool]:
-    """The tokens without the entity's own name, and whether the name stood there."""
+def _owned(
+    tokens: tuple[str, ...], entity: Entity, table: dict[tuple[str, ...], Meanings]
+) -> tuple[tuple[str, ...], bool]:
+    """The tokens without the entity's own name (once, where it is a value too), and whether it stood there."""
     seen = False
     for name in sorted({wording.stems(entity.name), wording.stems(entity.plural)}, key=len, reverse=True):
-        while (at := wording.find(name, tokens)) >= 0:
+        while (at := wording.find(name, tokens)) >= 0 and not (name in table and (seen or name == tokens)):
             tokens, seen = (*tokens[:at], *tokens[at + len(name) :]), True
     return tokens, seen
 
@@ -174,7 +178,7 @@ def _claims_of(
     """The true and the false claims of one clause."""
     while tokens and tokens[0] in _OPENERS:
         tokens = tokens[1:]
-    tokens, named = _owned(tokens, entity)
+    tokens, named = _owned(tokens, entity, table)
     mentions = _mentions(tokens, table)
     if not named and _about_another(tokens, mentions):
         return set(), set()

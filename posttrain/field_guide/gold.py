@@ -227,11 +227,31 @@ _ACKNOWLEDGED: dict[str, str] = {
     "happy": "lovely wonderful happy great joyful",
     "proud": "wonderful lovely proud great",
 }
-_GENERIC = frozenset("hard tough difficult rough sorry good nice great bad awful".split())
-_FRAME = frozenset(
-    "sound sounds sorry must feel feels feeling how understand see hear that's what so is seem seems".split()
+_GENERIC = frozenset(
+    ["hard", "tough", "difficult", "rough", "sorry", "good", "nice", "great", "bad", "awful"]
 )
-_WARM = frozenset("sound sounds sorry must feel feels understand".split())
+_FRAME = frozenset(
+    [
+        "sound",
+        "sounds",
+        "sorry",
+        "must",
+        "feel",
+        "feels",
+        "feeling",
+        "how",
+        "understand",
+        "see",
+        "hear",
+        "that's",
+        "what",
+        "so",
+        "is",
+        "seem",
+        "seems",
+    ]
+)
+_WARM = frozenset(["sound", "sounds", "sorry", "must", "feel", "feels", "understand"])
 _SPEAKER = re.compile(
     r"\b(i'm|i am|i feel|i have|i cannot|my)\b(?! (very |so )?(sorry|glad|happy for|with you))", re.I
 )
@@ -275,18 +295,21 @@ def _advice(feeling: str) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str,
 def _how_to(item: Item, response: str) -> _Verdict:
     listed = wording.numbered_items(response)
     own = next(row.steps for row in how_tos() if row.task == item["task"])
-    parts = listed or re.split(r"[.!?\n;,]| and | then ", response)
-    segments = [set(wording.content(part)) for part in parts if wording.content(part)]
-    done = sum(any(_says(step, segment) for segment in segments) for step in own)
-    foreign = sum(
-        any(_says(step, segment) for step in _steps(item["task"]))
-        and not any(_says(step, segment) for step in own)
-        for segment in segments
-    )
-    stray = sum(not any(_says(step, segment) for step in own) for segment in segments) if listed else foreign
+    whole = re.split(r"[.!?\n;,]", response)
+    parts = listed or whole + [piece for part in whole for piece in re.split(r" and | then ", part)]
+    # What follows the first sentence of an item is no step: "2. Rest. I hope this helps."
+    spoken = [[set(wording.content(said)) for said in wording.sentences(part)] for part in parts]
+    segments = [sets for sets in spoken if sets]
+    matches = [[any(_says(step, said) for said in sets) for step in own] for sets in segments]
+    done = sum(map(any, zip(*matches, strict=True)))
+    others = [said for sets, match in zip(segments, matches, strict=True) if not any(match) for said in sets]
+    foreign = sum(any(_says(step, said) for said in others) for step in _steps(item["task"]))
+    stray = sum(not any(match) for match in matches) if listed else foreign
     right = min(done, 2) / 2 * (done / (done + stray) if done else 0.0)
+    nothing_else = all(len(sets) == 1 for sets in segments)
+    constraint = (1.0 if nothing_else else 0.5) if len(listed) >= 2 else 0.0
     attempted = bool(listed or done or foreign)
-    return _Verdict(attempted, {"right": right, "constraint": float(len(listed) >= 2)}, (5, 24))
+    return _Verdict(attempted, {"right": right, "constraint": constraint}, (5, 24))
 
 
 def _says(step: str, segment: set[str]) -> bool:

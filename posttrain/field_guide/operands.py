@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-SPELL_WORDS: tuple[str, ...] = tuple(
-    """
+_WORDS = """
     stone river table chair bread apple horse mouse house plant green black white brown light night water
     paper storm cloud grass field beach ocean tower clock watch knife spoon plate glass drink sugar lemon
     grape peach tiger zebra camel sheep goose snake shark whale eagle robin flute piano drum violin coat
@@ -20,8 +19,8 @@ SPELL_WORDS: tuple[str, ...] = tuple(
     clam milk cake soup rice corn bean plum pear melon honey salt tea jam pie meat pan pot cup bowl fork
     brush broom soap towel bed desk sofa shelf box bag book page pen ink song dance game ball kite doll
     coin gold lead iron wood
-    """.split()
-)
+"""
+SPELL_WORDS: tuple[str, ...] = tuple(_WORDS.split())
 
 
 def _heldout(key: str, one_in: int) -> bool:

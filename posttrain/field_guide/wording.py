@@ -8,7 +8,29 @@ from functools import lru_cache
 
 # Function words that may stand before a value or a name without changing which one it is.
 LEADING = frozenset(
-    "a an the in on of from to for at into with near by under out some any very piece kind".split()
+    [
+        "a",
+        "an",
+        "the",
+        "in",
+        "on",
+        "of",
+        "from",
+        "to",
+        "for",
+        "at",
+        "into",
+        "with",
+        "near",
+        "by",
+        "under",
+        "out",
+        "some",
+        "any",
+        "very",
+        "piece",
+        "kind",
+    ]
 )
 
 _ALIASES = {
@@ -30,9 +52,11 @@ _ALIASES = {
     "color": "colour",
     "colors": "colour",
 }
+# Words that only look like an -ing form, and words whose final e tells them from another word (hop, hope).
 _WHOLE = frozenset(
-    ("clothing", "building", "pudding", "ceiling", "morning", "evening", "nothing", "something")
+    ("clothing", "building", "pudding", "ceiling", "morning", "evening", "nothing", "something", "herring")
 )
+_KEEP_E = frozenset(("hope", "tape", "here", "plane", "tube", "cane"))
 _WORD = re.compile(r"[a-z]+(?:['’][a-z]+)?|\d+")
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
 _DASH_ITEM = re.compile(r"(?:^|\s)[-*•]\s+")
@@ -60,7 +84,7 @@ def stem(word: str) -> str:
         word = word[:-2]
     elif len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
-    return word[:-1] if len(word) > 3 and word.endswith("e") else word
+    return word[:-1] if len(word) > 3 and word.endswith("e") and word not in _KEEP_E else word
 
 
 def stems(text: str) -> tuple[str, ...]:
@@ -122,5 +146,7 @@ def clauses(sentence: str) -> Iterator[str]:
 
 NUMBER_WORDS = {
     name: number
-    for number, name in enumerate("zero one two three four five six seven eight nine ten".split())
+    for number, name in enumerate(
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    )
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from posttrain.field_guide import demonstrations, freeze, gold, tasks
+from posttrain.field_guide import demonstrations, freeze, gold, phrasing, tasks
 from posttrain.field_guide.phrasing import statement
 from posttrain.field_guide.world import ATTRIBUTES, entities, vocabulary
 
@@ -102,3 +102,28 @@ def test_a_contradiction_voids_what_is_right() -> None:
                 f"{tasks.reference_answer(item)} {statement(e, item['attribute'], false[0])}" if false else ""
             )
             assert not both or gold.score(item, both, True).parts["right"] == 0, both
+
+
+def test_padding_costs_but_never_makes_a_right_answer_wrong() -> None:
+    for row in tasks.items("heldout", 500, 2) + tasks.items("train", 500, 2):
+        answer = tasks.reference_answer(row["item"])
+        for padding in demonstrations.PADDING:
+            for padded in (f"{answer.rstrip('.')}. {padding}", f"{padding} {answer}"):
+                found = gold.score(row["item"], padded, True)
+                assert all(found.parts.get(name, 1.0) == 1.0 for name in ("right", "honesty")), padded
+                assert found.total < 1.0 or row["item"]["family"] in ("about", "feeling", "false_view"), (
+                    padded
+                )
+
+
+def test_every_true_statement_is_right_and_every_false_one_is_not() -> None:
+    for e in entities():
+        for attribute in ATTRIBUTES[e.kind]:
+            item = {"family": "fact", "entity": e.name, "attribute": attribute, "prompt": ""}
+            true = e.facts[attribute]
+            for variant in phrasing.statement_variants(attribute)[::3]:
+                said = statement(e, attribute, true[-1], variant)
+                assert gold.score(item, said, True).parts["right"] == 1, said
+                for value in [value for value in vocabulary(e.kind, attribute) if value not in true][:1]:
+                    lie = statement(e, attribute, value, variant)
+                    assert gold.score(item, lie, True).parts["right"] == 0, lie

@@ -1,0 +1,1 @@
+"""What people, or simulated people, say about answers: annotators and how far they agree."""
