@@ -54,7 +54,6 @@ class Scale:
         return min(self.high, max(self.low, round(self.low + share * (self.high - self.low))))
 
 
-# size: the fields are the independent biases, each with its own zero.
 @dataclass(frozen=True)
 class Annotator:
     """Who compares: noise (`temperature`, `tosses`), an oversight (`skips_facts`) and likings (the rest).

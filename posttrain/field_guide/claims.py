@@ -101,7 +101,7 @@ def _cues(kind: str) -> dict[str, str]:
 def _owned(
     tokens: tuple[str, ...], entity: Entity, table: dict[tuple[str, ...], Meanings]
 ) -> tuple[tuple[str, ...], bool]:
-    """The tokens without the entity's own name (once, where it is a value too), and whether it stood there."""
+    """The tokens without the entity's own name (once if it is a value too), and whether it stood there."""
     seen = False
     for name in sorted({wording.stems(entity.name), wording.stems(entity.plural)}, key=len, reverse=True):
         while (at := wording.find(name, tokens)) >= 0 and not (name in table and (seen or name == tokens)):

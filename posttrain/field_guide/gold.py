@@ -1,5 +1,5 @@
 # size: the gold reward is one file, so that one hash covers every rule it applies.
-"""The frozen gold reward of the embedded world: what a careful reader says of it, in eight components.
+"""The frozen gold reward of the embedded world: what a careful reader says, in eight components.
 
 Each family weighs the components that apply to it; no weight exceeds 0.40 of what a prompt can earn. The
 components of form (length, repetition, ends, grammatical, and manner where it means "no padding") are paid
