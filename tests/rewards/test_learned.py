@@ -61,7 +61,7 @@ def test_normalised_scores_have_the_scale_of_the_answers_it_was_taken_from(
     stage, inputs = product
     episodes = [episode(Chat(letters), text) for text in ("no", "maybe", "yes", "A list", "why not?")]
     source = LearnedReward(model=stage)
-    with pytest.raises(UserError, match="scale.json: not there"), source.open(inputs, Machine()):
+    with pytest.raises(UserError, match="no known scale"), source.open(inputs, Machine()):
         pass
     with LearnedReward(model=stage, normalise=False).open(inputs, Machine()) as scorer:
         Scale.of(scorer.raw(episodes)).save(inputs.of(stage).path)

@@ -47,7 +47,7 @@ def test_parts_are_weighed_and_kept() -> None:
     with source.open(Inputs({}), Machine()) as scorer:
         rewards = scorer.score(EPISODES)
         assert not a.closed
-    assert a.closed and b.closed
+    assert [a.closed, b.closed] == [[True], [True]]
     assert rewards.scored.tolist() == [True, False, True]
     assert rewards.values[rewards.scored].tolist() == pytest.approx([1.0, 3.0])
     assert rewards.parts["b"].tolist() == [10.0, 20.0, 30.0] == rewards.parts["b/inner"].tolist()

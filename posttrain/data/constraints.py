@@ -1,0 +1,197 @@
+"""Constraints on an answer that a program can check without understanding it.
+
+An item is plain JSON: {"family": "constraint", "checks": [{"check": "bullets", "count": 3}, ...], ...}. A
+check is a function of the answer's text and its settings; a judge of meaning it is not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from posttrain.pipeline.finding import UserError
+
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_BULLET = re.compile(r"^[-*•]\s+(\S.*)$")
+_NUMBER = re.compile(r"^(\d+)[.)]\s+(\S.*)$")
+_SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case, without punctuation."""
+    return [word.lower() for word in _WORD.findall(text)]
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _distinct(parts: Sequence[str]) -> bool:
+    """Whether every part says something and no two say the same."""
+    said = [" ".join(words(part)) for part in parts]
+    return all(said) and len(set(said)) == len(said)
+
+
+def _varied(said: Sequence[str]) -> bool:
+    """Whether no word makes up more than half of a text of at least three words."""
+    return max((said.count(word) for word in said), default=0) <= max(2, len(said) // 2)
+
+
+def one_word(text: str) -> bool:
+    """A single word, with or without a full stop."""
+    return bool(re.fullmatch(r"[^\W\d_]+(?:['’-][^\W\d_]+)*[.!]?", text.strip()))
+
+
+def at_most_words(text: str, count: int) -> bool:
+    """At least two words and at most ``count``."""
+    said = words(text)
+    return 2 <= len(said) <= count and _varied(said)
+
+
+def between_words(text: str, low: int, high: int) -> bool:
+    """From ``low`` to ``high`` words."""
+    said = words(text)
+    return low <= len(said) <= high and _varied(said)
+
+
+def sentences(text: str, count: int) -> bool:
+    """So many sentences, no two alike, the last one finished, and no list."""
+    parts = [part for part in _SENTENCE_END.split(text) if words(part)]
+    finished = bool(re.search(r"[.!?][\"')]*$", text.strip()))
+    listed = any(_BULLET.match(line) or _NUMBER.match(line) for line in _lines(text))
+    return len(parts) == count and finished and not listed and _distinct(parts)
+
+
+def bullets(text: str, count: int) -> bool:
+    """Nothing but so many lines that begin with a bullet, no two alike."""
+    found = [_BULLET.match(line) for line in _lines(text)]
+    items = [match[1] for match in found if match]
+    return len(items) == len(found) == count and _distinct(items)
+
+
+def numbered(text: str, count: int) -> bool:
+    """Nothing but lines 1. 2. 3. up to ``count``, no two alike."""
+    found = [_NUMBER.match(line) for line in _lines(text)]
+    items = [(int(match[1]), match[2]) for match in found if match]
+    in_order = [number for number, _ in items] == list(range(1, count + 1))
+    return len(found) == count and in_order and _distinct([item for _, item in items])
+
+
+def comma_list(text: str, count: int) -> bool:
+    """One line of so many short things between commas, no two alike."""
+    parts = re.split(r",\s*(?:and\s+)?", text.strip().rstrip("."))
+    short = all(1 <= len(words(part)) <= 3 for part in parts)
+    return len(parts) == count and short and "\n" not in text.strip() and _distinct(parts)
+
+
+def lowercase(text: str) -> bool:
+    """Letters, none of them a capital."""
+    return text != text.upper() and text == text.lower()
+
+
+def uppercase(text: str) -> bool:
+    """Letters, all of them capitals."""
+    return text != text.lower() and text == text.upper()
+
+
+def no_commas(text: str) -> bool:
+    """At least three words without a comma."""
+    said = words(text)
+    return len(said) >= 3 and "," not in text and _varied(said)
+
+
+def begins_with(text: str, phrase: str) -> bool:
+    """The phrase first, and something after it."""
+    text = text.strip()
+    return text.startswith(phrase) and bool(words(text[len(phrase) :]))
+
+
+def ends_with(text: str, phrase: str) -> bool:
+    """The phrase last, and something before it."""
+    text = text.strip()
+    return text.endswith(phrase) and bool(words(text[: -len(phrase)]))
+
+
+def includes(text: str, word: str) -> bool:
+    """The word, once or twice, among at least three: repeating it is no answer."""
+    said = words(text)
+    return 1 <= said.count(word.lower()) <= 2 and len(said) >= 3
+
+
+def excludes(text: str, word: str) -> bool:
+    """At least three words, not this one."""
+    said = words(text)
+    return len(said) >= 3 and word.lower() not in said and _varied(said)
+
+
+def quoted(text: str) -> bool:
+    """All of it in one pair of double quotation marks."""
+    text = text.strip().replace("“", '"').replace("”", '"')
+    return len(text) > 2 and text[0] == text[-1] == '"' and '"' not in text[1:-1] and bool(words(text))
+
+
+def json_keys(text: str, keys: Sequence[str]) -> bool:
+    """A JSON object with exactly these keys, each with a text that says something."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(value, dict) or set(value) != set(keys):
+        return False
+    return all(isinstance(said, str) and words(said) for said in value.values())
+
+
+def on_topic(text: str, terms: Sequence[str]) -> bool:
+    """One of the terms, in the singular or plural, and no word making up half of a longer answer."""
+    said = words(text)
+    stems = {word.removesuffix("s") for word in said}
+    return bool(stems & {term.lower().removesuffix("s") for term in terms}) and _varied(said)
+
+
+CHECKS: dict[str, Callable[..., bool]] = {
+    check.__name__: check
+    for check in (
+        one_word,
+        at_most_words,
+        between_words,
+        sentences,
+        bullets,
+        numbered,
+        comma_list,
+        lowercase,
+        uppercase,
+        no_commas,
+        begins_with,
+        ends_with,
+        includes,
+        excludes,
+        quoted,
+        json_keys,
+        on_topic,
+    )
+}
+
+
+def judge(item: Mapping[str, Any], response: str) -> dict[str, bool]:
+    """Each check of an item by name, and whether the answer obeys it.
+
+    Raises UserError for a check that is not known or has wrong settings.
+    """
+    found = {}
+    for given in item["checks"]:
+        settings = {name: value for name, value in given.items() if name != "check"}
+        if given.get("check") not in CHECKS:
+            raise UserError(f"check {given.get('check')!r} is not known; there are {', '.join(CHECKS)}")
+        try:
+            found[given["check"]] = CHECKS[given["check"]](response, **settings)
+        except TypeError as problem:
+            raise UserError(f"check {given['check']!r} with settings {settings}: {problem}") from problem
+    return found
+
+
+def obeyed(item: Mapping[str, Any], response: str) -> float:
+    """The share of an item's checks that an answer obeys, from 0 to 1."""
+    found = judge(item, response)
+    return sum(found.values()) / len(found)
