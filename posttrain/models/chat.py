@@ -1,14 +1,15 @@
 """Messages to tokens and back, with a mask of what the assistant said.
 
-Text is tokenised in pieces, cut where the assistant begins and ceases to speak: a token never spans a border, so the
-ids that are trained on are the ids that are served (``prompt_ids`` and then what the model says).
+Text is tokenised in pieces, cut where the assistant begins and ceases to speak: a token never spans a
+border, so the ids that are trained on are the ids that are served (``prompt_ids`` and then what the model
+says).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -34,8 +35,9 @@ _MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 class Chat:
     """The chat format of one tokenizer: its own template, or ``DEFAULT_TEMPLATE`` where it has none.
 
-    ``stop_ids`` are the tokens that end an answer (EOS and the template's end of a turn), ``pad_id`` fills short rows.
-    Raises UserError for a tokenizer with no way to end an answer, and for a template that cannot be used.
+    ``stop_ids`` are the tokens that end an answer (EOS and the template's end of a turn), ``pad_id``
+    fills short rows. Raises UserError for a tokenizer with no way to end an answer, and for a template
+    that cannot be used.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -79,16 +81,17 @@ class Chat:
 
     def _render(self, messages: Messages, generate: bool = False) -> tuple[str, list[tuple[int, int]]]:
         try:
-            texts, spans = render_jinja_template(
+            rendered: Any = render_jinja_template(
                 [[dict(message) for message in messages]],
                 chat_template=self.template,
                 return_assistant_tokens_mask=self._marked,
                 add_generation_prompt=generate,
-                **self._special,
+                **cast(Any, self._special),
             )
         except (TemplateError, TypeError, KeyError) as problem:
             roles = [message.get("role") for message in messages]
             raise UserError(f"the chat template refuses roles {roles}: {problem}") from None
+        texts, spans = rendered
         return texts[0], [(int(a), int(b)) for a, b in spans[0]] if self._marked else []
 
     def _spans(self, messages: Messages, text: str, marks: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -96,8 +99,8 @@ class Chat:
         speakers = [i for i, message in enumerate(messages) if message.get("role") == "assistant"]
         if self._marked and len(marks) != len(speakers):
             raise UserError(
-                f"the chat template marks {len(marks)} assistant turns of {len(speakers)} ({{% generation %}}); "
-                "it must show and mark every one."
+                f"the chat template marks {len(marks)} assistant turns of {len(speakers)}; it must show "
+                "and mark ({% generation %}) every one."
             )
         spans = []
         for k, i in enumerate(speakers):
@@ -105,9 +108,9 @@ class Chat:
             whole = text[: marks[k][1]] if self._marked else self._render(messages[: i + 1])[0]
             if not text.startswith(prompt) or not text.startswith(whole) or len(whole) <= len(prompt):
                 raise UserError(
-                    f"the chat template rewrites what came before messages[{i}] (its generation prompt is not the "
-                    "beginning of the conversation), so training would not match serving; use a template that "
-                    "only appends."
+                    f"the chat template rewrites what came before messages[{i}] (its generation prompt is "
+                    "not the beginning of the conversation), so training would not match serving; use a "
+                    "template that only appends."
                 )
             spans.append((len(prompt), len(whole)))
         return spans
@@ -117,8 +120,8 @@ class Chat:
             content = message.get("content")
             if isinstance(content, str) and content.strip() not in text:
                 raise UserError(
-                    f"messages[{i}] ({message.get('role')}): the chat template drops or rewrites its content; "
-                    "use a template that shows every message as it is."
+                    f"messages[{i}] ({message.get('role')}): the chat template drops or rewrites its "
+                    "content; use a template that shows every message as it is."
                 )
 
     def _tokens(self, messages: Messages, generate: bool) -> tuple[list[int], list[bool]]:
@@ -165,10 +168,11 @@ class Chat:
         return self._tokens(messages, generate=True)[0]
 
     def example(self, messages: Messages) -> tuple[list[int], list[bool]]:
-        """A conversation as ids [L] and a mask [L], True on what the assistant said and on the token that ends it.
+        """A conversation as ids [L] and a mask [L], True on what the assistant said and on the token that
+        ends it.
 
-        ``prompt_ids`` of the messages before a turn is the beginning of ``ids``. Raises UserError where nothing would be
-        supervised, and for a template that drops or rewrites messages.
+        ``prompt_ids`` of the messages before a turn is the beginning of ``ids``. Raises UserError where
+        nothing would be supervised, and for a template that drops or rewrites messages.
         """
         ids, mask = self._tokens(messages, generate=False)
         if not any(mask):

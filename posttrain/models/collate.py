@@ -14,8 +14,8 @@ from posttrain.core.batch import Rollouts
 class Row:  # size: one field for each fact that Rollouts records of a row
     """One conversation as tokens.
 
-    ``mask`` is True where the assistant said the token. ``logprobs`` holds one number for each True in ``mask``, of the
-    sampler at ``temperature``. ``reward`` is paid at the last assistant token.
+    ``mask`` is True where the assistant said the token. ``logprobs`` holds one number for each True in
+    ``mask``, of the sampler at ``temperature``. ``reward`` is paid at the last assistant token.
     """
 
     ids: Sequence[int]  # [L]
@@ -59,9 +59,10 @@ def _groups(rows: Sequence[Row]) -> torch.Tensor:
 def rollouts(rows: Sequence[Row], pad_id: int, *, left: bool = False, width: int | None = None) -> Rollouts:
     """B rows of at most L tokens as Rollouts of T = L - 1 steps (``width`` asks for a larger T).
 
-    Step t is the choice of token t + 1. ``context`` has ``tokens`` [B, T+1] and ``attention_mask`` [B, T+1] bool, the
-    places that are real. Padding is on the right, or on the ``left``; results do not depend on it. Raises ValueError
-    for a row without an assistant token (drop and count those first), or whose parts do not fit together.
+    Step t is the choice of token t + 1. ``context`` has ``tokens`` [B, T+1] and ``attention_mask`` [B,
+    T+1] bool, the places that are real. Padding is on the right, or on the ``left``; results do not
+    depend on it. Raises ValueError for a row without an assistant token (drop and count those first), or
+    whose parts do not fit together.
     """
     _check(rows)
     T = max(max(len(row.ids) for row in rows) - 1, width or 0)

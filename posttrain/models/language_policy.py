@@ -1,7 +1,8 @@
 """A transformer as a Policy and as a RewardModel: no padding computed inside, ``[B, T]`` outside.
 
-Rows are compacted to their real tokens, sorted by length and cut into sub-batches padded on the right, where causal
-attention needs no mask. Logits exist only at the positions of actions, a chunk at a time (``core.logprobs``).
+Rows are compacted to their real tokens, sorted by length and cut into sub-batches padded on the right,
+where causal attention needs no mask. Logits exist only at the positions of actions, a chunk at a time
+(``core.logprobs``).
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class _SubBatch:
 
 
 def _cut(lengths: list[int], most: int) -> Iterator[list[int]]:
-    """Rows in order of length, cut where a sub-batch would exceed ``most`` tokens or pad more than an eighth."""
+    """Rows in order of length, cut where a sub-batch would exceed ``most`` tokens or pad more than an
+    eighth.
+    """
     part: list[int] = []
     real = 0
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -84,8 +87,8 @@ def _scatter(pieces: list[Tensor], parts: list[_SubBatch], like: Tensor) -> Tens
 class LanguagePolicy:
     """The ``Policy`` of a causal language model, with a critic if there is one.
 
-    ``policy`` and ``critic`` are transformers models (a critic has one label) or roles on a shared trunk. The critic may
-    share the policy's trunk and adapter; one forward then serves both.
+    ``policy`` and ``critic`` are transformers models (a critic has one label) or roles on a shared trunk.
+    The critic may share the policy's trunk and adapter; one forward then serves both.
     """
 
     def __init__(self, policy: Any, critic: Any = None, *, sub_batch_tokens: int = SUB_BATCH_TOKENS) -> None:
@@ -106,9 +109,10 @@ class LanguagePolicy:
     def evaluate(self, rollouts: Rollouts, wants: Wants, against: Policy | None = None) -> Evaluation:
         """Log-probabilities at temperature ``rollouts.temperature``, and what else ``wants`` asks for.
 
-        ``values[:, t]`` is the critic's value of the state in which step t was chosen, ``bootstrap`` of the state after
-        the last step. ``against`` (a LanguagePolicy) gives ``kl``: exact KL of this policy's distribution at each step
-        from its. Entries outside ``action_mask`` are zero. Raises ValueError where a critic is wanted and there is none.
+        ``values[:, t]`` is the critic's value of the state in which step t was chosen, ``bootstrap`` of
+        the state after the last step. ``against`` (a LanguagePolicy) gives ``kl``: exact KL of this
+        policy's distribution at each step from its. Entries outside ``action_mask`` are zero. Raises
+        ValueError where a critic is wanted and there is none.
         """
         if wants.values and self.critic is None:
             raise ValueError("values are wanted but this policy has no critic")

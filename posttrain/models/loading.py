@@ -1,12 +1,16 @@
 """Checkpoints in and out: plain Hugging Face directories, checked before a weight is read.
 
-A model may be a directory or a hub id. What would be silently wrong is refused with the fix: no weights, pickles only,
-remote code, a tensor that the checkpoint lacks (it would be drawn at random), a head that is not a plain matrix.
+A model may be a directory or a hub id. What would be silently wrong is refused with the fix: no weights,
+pickles only, remote code, a tensor that the checkpoint lacks (it would be drawn at random), a head that
+is not a plain matrix.
 """
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +51,8 @@ def _check_directory(directory: Path) -> None:
         pickles = sorted(directory.glob("*.bin")) + sorted(directory.glob("*.pt"))
         if pickles:
             raise UserError(
-                f"{directory}: only pickled weights ({pickles[0].name}), which can run code when opened. Convert "
-                "them on a machine you trust: model.save_pretrained(directory) writes model.safetensors."
+                f"{directory}: only pickled weights ({pickles[0].name}), which can run code when opened. "
+                "Convert them where that is safe: model.save_pretrained(directory) writes model.safetensors."
             )
         raise UserError(f"{directory}: no *.safetensors file; expected the weights beside config.json.")
 
@@ -86,38 +90,46 @@ def _first_line(problem: BaseException) -> str:
     return (str(problem).strip().splitlines() or [type(problem).__name__])[0]
 
 
-def _load(
-    kind: Any, source: str | Path, dtype: str | torch.dtype, device: str, **more: Any
-) -> PreTrainedModel:
-    name = _source(source)
-    bars = transformers_logging.is_progress_bar_enabled()
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """The bars of transformers would break into the bars of a stage."""
+    shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        model, report = kind.from_pretrained(
-            name,
-            dtype=_dtype(dtype),
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **more,
-        )
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _load(kind: Any, source: str | Path, dtype: str | torch.dtype, device: str) -> Any:
+    name = _source(source)
+    try:
+        with _without_bars():
+            model, report = kind.from_pretrained(
+                name,
+                dtype=_dtype(dtype),
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError) as problem:
         raise UserError(f"{source}: could not be loaded ({_first_line(problem)}).") from None
-    finally:
-        if bars:
-            transformers_logging.enable_progress_bar()
     missing = sorted(report["missing_keys"])
     odd = sorted(str(item[0]) for item in report.get("mismatched_keys", ()))
     if missing or odd:
         raise UserError(
-            f"{source}: {len(missing)} tensors are missing (first: {missing[:3]}) and {len(odd)} have another shape "
-            f"(first: {odd[:3]}); they would be random numbers. Expected a complete {type(model).__name__}."
+            f"{source}: {len(missing)} tensors are missing (first: {missing[:3]}) and {len(odd)} have "
+            f"another shape (first: {odd[:3]}); they would be random numbers. Expected a complete "
+            f"{type(model).__name__}."
         )
-    return _quiet(model).to(device)
+    return without_dropout(model).to(device)
 
 
-def _quiet(model: PreTrainedModel) -> PreTrainedModel:
-    """Without dropout, in training mode too: a policy must think the same of a row twice."""
+def without_dropout(model: Any) -> Any:
+    """In evaluation mode, and without dropout in training mode too: a policy must think the same of a row
+    twice.
+    """
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -127,26 +139,29 @@ def _quiet(model: PreTrainedModel) -> PreTrainedModel:
     return model.eval()
 
 
-def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: str | Path) -> None:
-    rows = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator, union-attr]
+def _check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, source: str | Path) -> None:
+    rows = model.get_input_embeddings().weight.shape[0]
     largest = max(tokenizer.get_vocab().values())
     if largest >= rows:
         raise UserError(
-            f"{source}: the tokenizer has token id {largest}, the model {rows} embeddings; they do not belong together."
+            f"{source}: the tokenizer has token id {largest}, the model {rows} embeddings; "
+            "they do not belong together."
         )
 
 
 @torch.no_grad()
 def _check_head(model: PreTrainedModel, source: str | Path) -> None:
-    """The log-probabilities are made from hidden states and the head's matrix; that must be the whole story."""
+    """The log-probabilities are made from hidden states and the head's matrix; that must be the whole
+    story.
+    """
     ids = torch.arange(4, device=model.device)[None]
     hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
     head = model.get_output_embeddings()
     wanted = model(input_ids=ids, use_cache=False).logits
     if head is None or not torch.allclose(head(hidden).float(), wanted.float(), rtol=1e-3, atol=1e-3):
         raise UserError(
-            f"{source}: {type(model).__name__} does more to its logits than one matrix (soft-capping or scaling), "
-            "which is not supported yet."
+            f"{source}: {type(model).__name__} does more to its logits than one matrix "
+            "(soft-capping or scaling), which is not supported yet."
         )
 
 
@@ -196,25 +211,32 @@ def new_reward_model(
 
 def scalar_model(model: Any, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> Any:
     """A one-label model with a copy of the trunk of ``model`` and a new head; see ``new_reward_model``."""
-    config = type(model.config).from_dict(model.config.to_dict())
+    config = copy.deepcopy(model.config)
     config.num_labels = 1
-    config.pad_token_id = pad_id(tokenizer)
-    made = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
+    config.pad_token_id = reward_pad(tokenizer)[0]
+    made: Any = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
     made.base_model.load_state_dict(model.base_model.state_dict())
-    made = _full_precision_head(_quiet(made).to(model.device))
-    generator = torch.Generator().manual_seed(seed)
-    width = made.score.weight.shape[1]
-    head = torch.randn(made.score.weight.shape, generator=generator, dtype=torch.float64) / (width + 1) ** 0.5
-    with torch.no_grad():
-        made.score.weight.copy_(head)
+    made = _full_precision_head(without_dropout(made).to(model.device))
+    made.score = new_head(model, seed=seed)
     return made
 
 
-def _full_precision_head(model: PreTrainedModel) -> PreTrainedModel:
-    head: nn.Module = model.score  # type: ignore[assignment]
-    weight: Tensor = head.weight  # type: ignore[assignment]
-    if weight.dtype in (torch.float16, torch.bfloat16):
-        head.to(torch.float32)
+def new_head(model: Any, *, seed: int) -> nn.Linear:
+    """A head of one label, [1, D], for the trunk of ``model``, in at least float32; see
+    ``new_reward_model``.
+    """
+    width = model.get_input_embeddings().weight.shape[1]
+    drawn = torch.randn(1, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    dtype = torch.promote_types(model.dtype, torch.float32)
+    head = nn.Linear(width, 1, bias=False, device=model.device, dtype=dtype)
+    with torch.no_grad():
+        head.weight.copy_(drawn / (width + 1) ** 0.5)
+    return head
+
+
+def _full_precision_head(model: Any) -> Any:
+    if model.score.weight.dtype in (torch.float16, torch.bfloat16):
+        model.score.to(torch.float32)
     return model
 
 
@@ -226,20 +248,48 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     return 0
 
 
-def save_causal_lm(directory: str | Path, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Writes what ``AutoModelForCausalLM`` and ``AutoTokenizer`` read."""
-    model.save_pretrained(directory, safe_serialization=True)
+def reward_pad(tokenizer: PreTrainedTokenizerBase) -> tuple[int | None, str | None]:
+    """Id and text of a pad token that does not end answers, or (None, None).
+
+    Plain transformers scores the last token that is not the pad id, posttrain the last one by position.
+    They agree where pad is not EOS; where they cannot, no pad is stated, and transformers refuses batches
+    instead of scoring the wrong token.
+    """
+    ends = {tokenizer.eos_token, None}
+    others = [token for token in tokenizer.all_special_tokens if token != tokenizer.bos_token]
+    for token in (tokenizer.pad_token, tokenizer.unk_token, *others):
+        if token not in ends:
+            return int(tokenizer.convert_tokens_to_ids(token)), str(token)  # type: ignore[arg-type]
+    return None, None
+
+
+def save_causal_lm(
+    directory: str | Path,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Writes what ``AutoModelForCausalLM`` and ``AutoTokenizer`` read; ``weights`` in the place of the
+    model's own.
+    """
+    with _without_bars():
+        model.save_pretrained(directory, state_dict=None if weights is None else dict(weights))
     tokenizer.save_pretrained(directory)
 
 
 def save_reward_model(directory: str | Path, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Writes what ``AutoModelForSequenceClassification`` reads: one label, the pad token stated.
+    """Writes what ``AutoModelForSequenceClassification`` reads: one label, and the pad of ``reward_pad``.
 
-    Plain transformers scores the last token that is not the pad id, posttrain the last token by position; they agree
-    where pad is not a token that ends answers, so a tokenizer whose pad is its EOS gets a pad of its own if it has one.
+    Raises ValueError for a model with several labels.
     """
     if model.config.num_labels != 1:
         raise ValueError(f"{model.config.num_labels} labels; a reward model has one")
-    model.config.pad_token_id = pad_id(tokenizer)
-    model.save_pretrained(directory, safe_serialization=True)
+    number, token = reward_pad(tokenizer)
+    model.config.pad_token_id = number
+    tokenizer = copy.deepcopy(tokenizer)
+    if token is not None:
+        tokenizer.pad_token = token
+    with _without_bars():
+        model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)

@@ -1,8 +1,10 @@
 """Low-rank adapters (Hu et al. 2021): several on one trunk, chosen by the forward that uses them.
 
-``peft`` keeps the active adapter in the modules; two forwards of one graph, or a recomputation under activation
-checkpointing, then meet the wrong one. Here the choice belongs to the call: ``wearing(name)`` surrounds a forward, and
-the checkpointing of ``checkpoint_activations`` takes the choice along to the recomputation. Files are peft's.
+``peft`` keeps the active adapter in the modules; two forwards of one graph, or a recomputation under
+activation checkpointing, then meet the wrong one. Here the choice belongs to the call:
+``wearing(adapter)`` surrounds a forward, and the checkpointing of ``checkpoint_activations`` takes the
+choice along to the recomputation. The trunk keeps its own tensors and names, so it is saved as the plain
+model it is; adapters are saved as peft directories.
 """
 
 from __future__ import annotations
@@ -10,16 +12,79 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+from transformers.pytorch_utils import Conv1D
 
-_worn: ContextVar[str | None] = ContextVar("worn adapter", default=None)
+from posttrain.models.loading import without_dropout
+from posttrain.pipeline.finding import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Settings of an adapter: ``W x + (alpha / rank) B A x`` on the matrices whose last name is in
+    ``targets``.
+
+    No targets means every matrix of the trunk (Dettmers et al. 2023, section 4). Raises UserError for a
+    rank or alpha that is not positive.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    targets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not self.alpha > 0:
+            raise UserError(f"lora rank={self.rank}, alpha={self.alpha}: both must be positive.")
+
+
+class Adapter(nn.Module):
+    """The low-rank matrices of one role. A is [rank, in], drawn as peft draws it; B is [out, rank], zero
+    at first, so that a new adapter changes nothing, to the bit. Held in at least float32.
+    """
+
+    def __init__(self, trunk: nn.Module, settings: Lora, *, seed: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.scale = settings.alpha / settings.rank
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        generator = torch.Generator().manual_seed(seed)
+        for path, module in _matrices(trunk, settings.targets):
+            out, wide = _shape(module)
+            weight: Tensor = module.weight  # type: ignore[assignment]
+            dtype = torch.promote_types(weight.dtype, torch.float32)
+            # kaiming_uniform_ with a = sqrt(5) is uniform within 1 / sqrt(in)
+            drawn = torch.rand(settings.rank, wide, generator=generator, dtype=torch.float64) * 2 - 1
+            self.A[path.replace(".", "/")] = nn.Parameter((drawn / wide**0.5).to(weight.device, dtype))
+            self.B[path.replace(".", "/")] = nn.Parameter(
+                torch.zeros(out, settings.rank, dtype=dtype, device=weight.device)
+            )
+        _attach(trunk)
+
+    def add(self, key: str, x: Tensor, y: Tensor) -> Tensor:
+        """``y + scale * B A x`` for one matrix; x is [..., in], y is [..., out]."""
+        if key not in self.A:
+            return y
+        low = F.linear(x.to(self.A[key].dtype), self.A[key]) * self.scale
+        flat = y.reshape(-1, y.shape[-1]).to(low.dtype)
+        return torch.addmm(flat, low.reshape(-1, low.shape[-1]), self.B[key].T).view(y.shape).to(y.dtype)
+
+    def change(self, key: str) -> Tensor:
+        """``scale * B A``, [out, in]."""
+        return (self.B[key] @ self.A[key]) * self.scale
+
+
+_worn: ContextVar[Adapter | None] = ContextVar("worn adapter", default=None)
 
 
 @contextmanager
-def wearing(adapter: str | None) -> Iterator[None]:
-    """Forwards inside use the adapter of that name; None means the bare trunk."""
+def wearing(adapter: Adapter | None) -> Iterator[None]:
+    """Forwards inside use the adapter; None means the bare trunk."""
     token = _worn.set(adapter)
     try:
         yield
@@ -27,13 +92,59 @@ def wearing(adapter: str | None) -> Iterator[None]:
         _worn.reset(token)
 
 
-def worn() -> str | None:
-    """The adapter of the forward that is running."""
-    return _worn.get()
+def _matrices(trunk: nn.Module, targets: tuple[str, ...] = ()) -> list[tuple[str, nn.Module]]:
+    found = [(path, m) for path, m in trunk.named_modules() if isinstance(m, nn.Linear | Conv1D)]
+    names = {path.rpartition(".")[2] for path, _ in found}
+    if unknown := sorted(set(targets) - names):
+        raise UserError(f"lora targets {unknown}: the trunk has no such matrix; it has {sorted(names)}.")
+    return [(path, m) for path, m in found if not targets or path.rpartition(".")[2] in targets]
+
+
+def _shape(module: nn.Module) -> tuple[int, int]:
+    weight: Tensor = module.weight  # type: ignore[assignment]
+    out, wide = weight.shape if isinstance(module, nn.Linear) else weight.T.shape
+    return int(out), int(wide)
+
+
+def _attach(trunk: nn.Module) -> None:
+    """Every matrix asks, at each call, what is worn. Once a trunk."""
+    if getattr(trunk, "_asks_what_is_worn", False):
+        return
+    for path, module in _matrices(trunk):
+
+        def ask(
+            _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, key: str = path.replace(".", "/")
+        ) -> Any:
+            adapter = _worn.get()
+            return output if adapter is None else adapter.add(key, inputs[0], output)
+
+        module.register_forward_hook(ask)
+    trunk._asks_what_is_worn = True  # type: ignore[assignment]
+
+
+def merged(model: Any, adapter: Adapter | None) -> Iterator[tuple[str, Tensor]]:
+    """The weights of a model with an adapter folded in, under the model's own names; without gradient.
+
+    What the adapter leaves alone is not copied.
+    """
+    changes = {} if adapter is None else {key.replace("/", "."): key for key in adapter.A}
+    prefix = f"{model.base_model_prefix}."
+    for name, tensor in model.state_dict().items():
+        path = name.removeprefix(prefix).removesuffix(".weight")
+        if adapter is None or path not in changes or not name.endswith(".weight"):
+            yield name, tensor
+            continue
+        with torch.no_grad():
+            change = adapter.change(changes.pop(path))
+            if isinstance(model.get_submodule(name.removesuffix(".weight")), Conv1D):  # stored as [in, out]
+                change = change.T
+            yield name, (tensor.to(change.dtype) + change).to(tensor.dtype)
+    if changes:
+        raise ValueError(f"the model has no matrix {sorted(changes)[0]} for its adapter")
 
 
 def _recompute(function: Callable[..., Any], *inputs: Any) -> Any:
-    adapter = worn()  # the backward pass runs outside of ``wearing``, perhaps on another thread
+    adapter = _worn.get()  # the backward pass runs outside of ``wearing``, perhaps on another thread
 
     def again(*values: Any) -> Any:
         with wearing(adapter):
@@ -43,6 +154,8 @@ def _recompute(function: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def checkpoint_activations(model: Any) -> None:
-    """Keeps one activation per layer and recomputes the rest in the backward pass, with the right adapter."""
+    """Keeps one activation a layer and recomputes the rest in the backward pass, with the adapter of its
+    forward.
+    """
     model._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=_recompute)
-    model.train()  # transformers recomputes in training mode only; loading took the dropout out
+    without_dropout(model).train()  # transformers recomputes in training mode only

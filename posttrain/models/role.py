@@ -1,30 +1,34 @@
-"""A role: one way through a trunk to one head. It is an argument of every forward, never a state of a module."""
+"""A role: one way through a trunk to one head. It is an argument of every forward, never a state of a
+module.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from posttrain.models.lora import wearing
+from posttrain.models.lora import Adapter, wearing
 
 
 @dataclass(frozen=True, eq=False)
 class Role:
-    """``trunk`` maps tokens to hidden states wearing ``adapter`` (None: as it is), ``head`` is a matrix on top.
+    """``trunk`` maps tokens to hidden states wearing ``adapter`` (None: as it is), ``head`` is a matrix
+    on top.
 
     The head of a policy is [V, D], of a critic or a reward model [1, D].
     """
 
     trunk: Any
     head: Any
-    adapter: str | None = None
+    adapter: Adapter | None = None
 
     def hidden(self, tokens: Tensor) -> Tensor:
-        """[b, L] tokens padded on the right to [b, L, D]. Causal attention never looks right, so no mask is needed."""
+        """[b, L] tokens padded on the right to [b, L, D]. Causal attention never looks right, so no mask
+        is needed.
+        """
         with wearing(self.adapter):
             out: Tensor = self.trunk(input_ids=tokens, use_cache=False).last_hidden_state
         return out
@@ -35,18 +39,13 @@ class Role:
 
     def same_way(self, other: Role) -> bool:
         """Whether both see the same hidden states, so that one forward serves both."""
-        return self.trunk is other.trunk and self.adapter == other.adapter
+        return self.trunk is other.trunk and self.adapter is other.adapter
 
     def parameters(self) -> list[nn.Parameter]:
-        """What an optimizer may move for this role: its adapter, or the whole trunk, and its head; each once."""
-        own: Iterable[nn.Parameter]
-        if self.adapter is None:
-            own = self.trunk.parameters()
-        else:
-            marker = f".{self.adapter}."
-            own = (
-                p for name, p in self.trunk.named_parameters() if marker in f".{name}." and ".lora_" in name
-            )
+        """What an optimizer may move for this role: its adapter, or the whole trunk, and its head; each
+        once.
+        """
+        own = (self.trunk if self.adapter is None else self.adapter).parameters()
         found = {id(p): p for p in (*own, *self.head.parameters()) if p.requires_grad}
         return list(found.values())
 

@@ -2,64 +2,17 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM as CausalLM
-from transformers import (
-    AutoModelForSequenceClassification,
-    GPT2Config,
-    LlamaConfig,
-    PretrainedConfig,
-)
 
 from posttrain.core.batch import Rollouts, Wants, take
 from posttrain.models.collate import Row, rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
+from tests.models.small import CONFIGS, VOCABULARY, causal, llama, rows, scalar
 
-VOCABULARY = 37
 WANTS = Wants(values=True, entropy=True)
-
-
-def llama() -> PretrainedConfig:
-    return LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=64,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-    )
-
-
-def gpt2() -> PretrainedConfig:
-    return GPT2Config(
-        vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=64, pad_token_id=0, attn_pdrop=0.0
-    )
-
-
-def models(config: PretrainedConfig, dtype: torch.dtype = torch.float64) -> tuple:
-    torch.manual_seed(0)
-    policy = CausalLM.from_config(config, dtype=dtype).eval()
-    config = copy.deepcopy(config)
-    config.num_labels = 1
-    critic = AutoModelForSequenceClassification.from_config(config, dtype=dtype).eval()
-    return policy, critic
-
-
-def rows(count: int = 7, temperature: float = 0.7) -> list[Row]:
-    generator = torch.Generator().manual_seed(3)
-    made = []
-    for _ in range(count):
-        n = int(torch.randint(5, 19, (1,), generator=generator))
-        ids = torch.randint(1, VOCABULARY, (n,), generator=generator).tolist()
-        mask = [False] * 2 + [i % 5 != 1 for i in range(n - 2)]  # with a gap, as a tool's answer leaves
-        made.append(Row(ids=ids, mask=mask, temperature=temperature))
-    return made
 
 
 def junk(batch: Rollouts) -> Rollouts:
@@ -67,33 +20,33 @@ def junk(batch: Rollouts) -> Rollouts:
     tokens, real = batch.context["tokens"], batch.context["attention_mask"]
     noise = torch.randint(0, VOCABULARY, tokens.shape, generator=torch.Generator().manual_seed(9))
     spoiled = torch.where(real, tokens, noise)
-    made = copy.copy(batch)
-    object.__setattr__(made, "context", {"tokens": spoiled, "attention_mask": real})
-    return made
+    return dataclasses.replace(batch, context={"tokens": spoiled, "attention_mask": real})
 
 
-@pytest.mark.parametrize("config", [llama(), gpt2()], ids=["llama", "gpt2"])
-def test_log_probabilities_entropy_and_values_are_those_of_each_row_alone(config: PretrainedConfig) -> None:
-    policy, critic = models(config)
+@pytest.mark.parametrize("family", CONFIGS)
+def test_log_probabilities_entropy_and_values_are_those_of_each_row_alone(family: str) -> None:
+    policy, critic = causal(CONFIGS[family]()), scalar(CONFIGS[family]())
     made = rows()
     batch = rollouts(made, 0)
     now = LanguagePolicy(policy, critic, sub_batch_tokens=40).evaluate(batch, WANTS)
     for i, row in enumerate(made):
         ids = torch.tensor([row.ids])
         with torch.no_grad():
-            logp = torch.log_softmax(policy(input_ids=ids).logits[0].double() / 0.7, -1)
+            logp = torch.log_softmax(policy(input_ids=ids).logits[0] / batch.temperature[0].double(), -1)
             values = critic.score(critic.base_model(input_ids=ids).last_hidden_state)[0, :, 0]
         for t in batch.action_mask[i].nonzero()[:, 0].tolist():
-            torch.testing.assert_close(now.logprobs[i, t], logp[t, row.ids[t + 1]], rtol=0, atol=1e-7)
-            torch.testing.assert_close(now.entropy[i, t], -(logp[t].exp() * logp[t]).sum(), rtol=0, atol=1e-7)
+            torch.testing.assert_close(now.logprobs[i, t], logp[t, row.ids[t + 1]], rtol=0, atol=1e-12)
+            torch.testing.assert_close(
+                now.entropy[i, t], -(logp[t].exp() * logp[t]).sum(), rtol=0, atol=1e-12
+            )
             torch.testing.assert_close(now.values[i, t], values[t])
         last = int(batch.action_mask[i].nonzero()[-1]) + 1
         torch.testing.assert_close(now.bootstrap[i], values[last])
 
 
-@pytest.mark.parametrize("config", [llama(), gpt2()], ids=["llama", "gpt2"])
-def test_padding_side_width_and_junk_change_nothing(config: PretrainedConfig) -> None:
-    policy, critic = models(config)
+@pytest.mark.parametrize("family", CONFIGS)
+def test_padding_side_width_and_junk_change_nothing(family: str) -> None:
+    policy, critic = causal(CONFIGS[family]()), scalar(CONFIGS[family]())
     whole, reward = LanguagePolicy(policy, critic), LanguageReward(critic)
     right, left = rollouts(rows(), 0), rollouts(rows(), 0, left=True, width=31)
     a, b, c = (whole.evaluate(batch, WANTS) for batch in (right, left, junk(left)))
@@ -103,12 +56,13 @@ def test_padding_side_width_and_junk_change_nothing(config: PretrainedConfig) ->
         assert torch.equal(two, three)
     assert torch.equal(a.bootstrap, b.bootstrap)
     scores = [reward.score(batch).sum(1) for batch in (right, left, junk(left))]
-    assert torch.equal(scores[0], scores[1]) and torch.equal(scores[1], scores[2])
+    assert torch.equal(scores[0], scores[1])
+    assert torch.equal(scores[1], scores[2])
 
 
-@pytest.mark.parametrize("config", [llama(), gpt2()], ids=["llama", "gpt2"])
-def test_rows_keep_their_results_when_reordered_and_split(config: PretrainedConfig) -> None:
-    policy, critic = models(config)
+@pytest.mark.parametrize("family", CONFIGS)
+def test_rows_keep_their_results_when_reordered_and_split(family: str) -> None:
+    policy, critic = causal(CONFIGS[family]()), scalar(CONFIGS[family]())
     whole = LanguagePolicy(policy, critic)
     batch = rollouts(rows(), 0)
     now = whole.evaluate(batch, WANTS)
@@ -120,7 +74,7 @@ def test_rows_keep_their_results_when_reordered_and_split(config: PretrainedConf
 
 
 def test_a_score_does_not_depend_on_whether_pad_is_eos() -> None:
-    _, critic = models(llama())
+    critic = scalar(llama())
     answers = [Row(ids=[3, 4, 5, 2], mask=[False, True, True, True]), Row(ids=[3, 2], mask=[False, True])]
     scores = [LanguageReward(critic).score(rollouts(answers, pad)) for pad in (0, 2)]
     assert torch.equal(scores[0], scores[1])
@@ -130,9 +84,9 @@ def test_a_score_does_not_depend_on_whether_pad_is_eos() -> None:
 
 
 def test_plain_transformers_reads_the_same_score() -> None:
-    _, critic = models(llama())
+    critic = scalar(llama())
     batch = rollouts(
-        [Row(ids=[3, 4, 5, 2], mask=[False, True, True, True]), Row(ids=[3, 2], mask=[False, True])], 0
+        [Row(ids=[3, 4, 5, 2], mask=[False, True, True, True]), Row(ids=[3, 2], mask=[False, True])], 1
     )
     with torch.no_grad():
         plain = critic(input_ids=batch.context["tokens"]).logits[:, 0]
@@ -140,18 +94,18 @@ def test_plain_transformers_reads_the_same_score() -> None:
 
 
 def test_exact_kl_is_zero_from_itself_and_the_closed_form_from_another() -> None:
-    policy, _ = models(llama())
-    torch.manual_seed(5)
-    other = CausalLM.from_config(llama(), dtype=torch.float64).eval()
+    policy = causal(llama())
+    other = causal(llama(), seed=5)
     batch = rollouts(rows(), 0)
     wants = Wants(exact_kl=True)
     same = LanguagePolicy(policy).evaluate(batch, wants, against=LanguagePolicy(policy)).kl
-    assert same is not None and torch.equal(same, torch.zeros_like(same))
+    assert same is not None
+    assert torch.equal(same, torch.zeros_like(same))
     kl = LanguagePolicy(policy).evaluate(batch, wants, against=LanguagePolicy(other)).kl
     ids = torch.tensor([rows()[0].ids])
     with torch.no_grad():
         p, q = (
-            torch.log_softmax(m(input_ids=ids).logits[0].double() / batch.temperature[0], -1)
+            torch.log_softmax(m(input_ids=ids).logits[0] / batch.temperature[0].double(), -1)
             for m in (policy, other)
         )
     t = int(batch.action_mask[0].nonzero()[0])
@@ -159,12 +113,11 @@ def test_exact_kl_is_zero_from_itself_and_the_closed_form_from_another() -> None
 
 
 def test_a_critic_on_the_trunk_of_the_policy_is_a_group_of_its_own() -> None:
-    policy, critic = models(llama())
+    policy, critic = causal(llama()), scalar(llama())
     both = LanguagePolicy(policy, critic)
     groups = [{id(p) for p in both.parameters_of(role)} for role in ("policy", "critic")]
     assert not groups[0] & groups[1]
-    assert groups[0] == {id(p) for p in policy.parameters()} and groups[1] == {
-        id(p) for p in critic.parameters()
-    }
+    assert groups[0] == {id(p) for p in policy.parameters()}
+    assert groups[1] == {id(p) for p in critic.parameters()}
     with pytest.raises(ValueError, match="no critic"):
         LanguagePolicy(policy).evaluate(rollouts(rows(), 0), WANTS)

@@ -1,0 +1,251 @@
+"""Who thinks what: policy, reference, critic and reward model, as models of their own or on one trunk.
+
+Without ``lora`` every role is a model of its own and all its weights move. With it the trunk stands still
+and each role is an adapter and a head: the reference is the trunk with nothing on, the critic another
+adapter with a head of one label. Which role a forward plays is part of the forward (``Role``), so several
+roles may meet in one graph.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, PreTrainedTokenizerBase
+
+from posttrain.models.adapter_files import fits, load_adapter, save_adapter
+from posttrain.models.language_policy import LanguagePolicy, LanguageReward
+from posttrain.models.loading import (
+    load_causal_lm,
+    load_reward_model,
+    new_head,
+    save_causal_lm,
+    save_reward_model,
+    scalar_model,
+)
+from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged
+from posttrain.models.role import Role, role_of
+
+Source = str | Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where and how models are held; changes no result. ``recompute`` trades time for memory in the
+    backward pass.
+    """
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    recompute: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PolicyRoles:
+    """A policy that learns, and those that stand around it.
+
+    ``model`` is the transformers model that carries the policy, ``policy`` evaluates it (with the critic
+    if there is one), ``reference`` is what it was when it was opened and never moves.
+    """
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    policy: LanguagePolicy
+    reference: LanguagePolicy | None = None
+    critic_model: Any = None  # the transformers model whose trunk the critic goes through
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The policy's weights as the plain model names them, adapter folded in: what an engine loads."""
+        return merged(self.model, self.policy.policy.adapter)
+
+    def save(self, directory: Source) -> None:
+        """The policy as a plain model, its adapter in ``adapter/``, and its critic in ``critic/`` like a
+        reward model.
+        """
+        adapter = self.policy.policy.adapter
+        save_causal_lm(
+            directory, self.model, self.tokenizer, weights=dict(self.weights()) if adapter else None
+        )
+        if adapter is not None:
+            save_adapter(Path(directory) / "adapter", self.model, adapter)
+        if self.policy.critic is not None:
+            _save_scalar(Path(directory) / "critic", self.policy.critic, self.critic_model, self.tokenizer)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RewardRole:
+    """A reward model that learns, or that only scores."""
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    reward: LanguageReward
+
+    def save(self, directory: Source) -> None:
+        """A plain model with one label; its adapter, with the head, in ``adapter/`` if it has one."""
+        _save_scalar(Path(directory), self.reward.role, self.model, self.tokenizer)
+
+
+def open_policy(
+    source: Source,
+    *,
+    lora: Lora | None = None,
+    critic: Source | None = None,
+    reference: bool = False,
+    seed: int = 0,
+    place: Place | None = None,
+) -> PolicyRoles:
+    """The roles of instruction tuning (a policy alone) or of reinforcement (with ``reference`` and a
+    ``critic``).
+
+    ``critic`` is what it grows from: a reward model, or a language model, which gets a new head. Under
+    ``lora`` it shares the policy's trunk where it can: from the same weights, or from a reward model
+    whose adapter was made on them. Raises UserError for what ``load_causal_lm`` refuses, and for a critic
+    with another vocabulary.
+    """
+    place = place or Place()
+    model, tokenizer = load_causal_lm(source, dtype=place.dtype, device=place.device)
+    still = None
+    if lora is not None:
+        model.requires_grad_(False)
+        policy = Role(
+            model.base_model, model.get_output_embeddings(), Adapter(model.base_model, lora, seed=seed)
+        )
+        if reference:
+            still = LanguagePolicy(Role(policy.trunk, policy.head))
+    else:
+        policy = role_of(model)
+        if reference:
+            still = LanguagePolicy(copy.deepcopy(model).requires_grad_(False))
+    if place.recompute:
+        checkpoint_activations(model)
+    around = None
+    critic_model = None
+    if critic is not None:
+        around, critic_model = _critic(critic, source, model, lora, seed + 1, place)
+    return PolicyRoles(
+        model=model,
+        tokenizer=tokenizer,
+        policy=LanguagePolicy(policy, around),
+        reference=still,
+        critic_model=critic_model,
+    )
+
+
+def open_reward(
+    source: Source, *, lora: Lora | None = None, seed: int = 0, place: Place | None = None
+) -> RewardRole:
+    """A reward model to train: from a language model, with a new head, or one to train further.
+
+    Raises UserError for what the loaders refuse.
+    """
+    place = place or Place()
+    if lora is None:
+        model, tokenizer = _scalar(source, seed, place)
+        return RewardRole(model=model, tokenizer=tokenizer, reward=LanguageReward(model))
+    if _is_scalar(source):
+        model, tokenizer = load_reward_model(source, dtype=place.dtype, device=place.device)
+        head = model.score
+    else:
+        model, tokenizer = load_causal_lm(source, dtype=place.dtype, device=place.device)
+        head = new_head(model, seed=seed)
+    role = _adapted(model, head, lora, seed, place)
+    return RewardRole(model=model, tokenizer=tokenizer, reward=LanguageReward(role))
+
+
+def reward_on(roles: PolicyRoles, source: Source) -> LanguageReward:
+    """A trained reward model to score with: on the policy's trunk if its adapter was made there, else by
+    itself.
+    """
+    model = roles.model
+    if _shares(source, model):
+        adapter, head = load_adapter(Path(source) / "adapter", model)
+        if head is not None:
+            return LanguageReward(Role(model.base_model, _head(head, model), adapter.requires_grad_(False)))
+    own, _ = load_reward_model(
+        source, dtype=str(model.dtype).removeprefix("torch."), device=str(model.device)
+    )
+    return LanguageReward(own.requires_grad_(False))
+
+
+def _critic(
+    critic: Source, source: Source, model: Any, lora: Lora | None, seed: int, place: Place
+) -> tuple[Role, Any]:
+    """The critic's role, and the model whose trunk it goes through."""
+    if lora is None:
+        own, _ = _scalar(critic, seed, place)
+        return role_of(own), own
+    if _shares(critic, model):
+        adapter, head = load_adapter(Path(critic) / "adapter", model)
+        if head is not None:
+            return Role(model.base_model, _head(head, model), adapter), model
+    if not _is_scalar(critic) and str(critic) == str(source):
+        return Role(
+            model.base_model, new_head(model, seed=seed), Adapter(model.base_model, lora, seed=seed)
+        ), model
+    own, _ = _scalar(critic, seed, Place(device=place.device, dtype=place.dtype))
+    return _adapted(own, own.score, lora, seed, place), own
+
+
+def _adapted(model: Any, head: nn.Module, lora: Lora, seed: int, place: Place) -> Role:
+    """A role with a new adapter on a trunk that stands still."""
+    model.requires_grad_(False)
+    head.requires_grad_(True)
+    role = Role(model.base_model, head, Adapter(model.base_model, lora, seed=seed))
+    if place.recompute:
+        checkpoint_activations(model)
+    return role
+
+
+def _scalar(source: Source, seed: int, place: Place) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A model with one label: loaded if it is one, else a language model's trunk with a new head."""
+    if _is_scalar(source):
+        model, tokenizer = load_reward_model(source, dtype=place.dtype, device=place.device)
+    else:
+        base, tokenizer = load_causal_lm(source, dtype=place.dtype, device=place.device)
+        model = scalar_model(base, tokenizer, seed=seed)
+    if place.recompute:
+        checkpoint_activations(model)
+    return model, tokenizer
+
+
+def _is_scalar(source: Source) -> bool:
+    config = Path(source) / "config.json"
+    if config.is_file():
+        kinds = json.loads(config.read_text("utf-8")).get("architectures") or [""]
+    elif Path(source).exists() or not isinstance(source, str):
+        return False  # the loader says what is wrong with it
+    else:
+        kinds = AutoConfig.from_pretrained(source, trust_remote_code=False).architectures or [""]
+    return str(kinds[0]).endswith("ForSequenceClassification")
+
+
+def _shares(source: Source, model: Any) -> bool:
+    return fits(Path(source) / "adapter", model.base_model)
+
+
+def _head(weight: Tensor, model: Any) -> nn.Linear:
+    head = nn.Linear(weight.shape[1], 1, bias=False, device=model.device, dtype=weight.dtype)
+    with torch.no_grad():
+        head.weight.copy_(weight)
+    return head
+
+
+def _save_scalar(directory: Path, role: Role, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """A scalar role as a plain model with one label; ``model`` is the one whose trunk it goes through."""
+    if role.adapter is None:
+        save_reward_model(directory, model, tokenizer)
+        return
+    made = scalar_model(model, tokenizer, seed=0)
+    prefix = f"{model.base_model_prefix}."
+    trunk = {n.removeprefix(prefix): t for n, t in merged(model, role.adapter) if n.startswith(prefix)}
+    made.base_model.load_state_dict(trunk)
+    with torch.no_grad():
+        made.score.weight.copy_(role.head.weight)
+    save_reward_model(directory, made, tokenizer)
+    save_adapter(directory / "adapter", model, role.adapter, head=role.head)
