@@ -27,6 +27,16 @@ def left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple
     return tokens, real
 
 
+def _shared(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with, such as a system prompt; each keeps at least one of its own.
+
+    0 where reading them apart would cost more than it saves.
+    """
+    least = min(map(len, prompts)) - 1
+    count = next((i for i in range(least) if len({prompt[i] for prompt in prompts}) > 1), least)
+    return count if len(prompts) > 1 and count >= 8 else 0
+
+
 @dataclass
 class _Layer:
     first_norm: Tensor  # [D]
@@ -99,32 +109,50 @@ class LlamaDecoder:
         self.embed, self.norm, self.head = copies[top["embed"]], copies[top["norm"]], copies[top["head"]]
 
     def start(self, prompts: Sequence[Sequence[int]], rows: Tensor, room: int) -> tuple[Tensor, LlamaWave]:
-        """Reads each prompt once and spreads it over its rows.
+        """Reads each prompt once, and what all begin with once for all; spreads them over their rows.
 
         ``rows`` [R] says which prompt a row continues, ``room`` how many tokens it may add. Returns the
         logits [R, V] of each row's next token and what continues from there.
         """
-        tokens, real = left_padded(prompts, self.device)
-        count, width = tokens.shape
-        positions = (real.cumsum(-1) - 1).clamp_min(0)
+        shared = _shared(prompts)
+        none = torch.empty(
+            (len(self.layers), 2, 1, self.key_heads, 0, self.width), dtype=self.dtype, device=self.device
+        )
+        before = self._read(*left_padded([prompts[0][:shared]], self.device), none)[1] if shared else none
+        tokens, real = left_padded([prompt[shared:] for prompt in prompts], self.device)
+        x, read = self._read(tokens, real, before)
+        used = read.shape[4]
+        cache = read.new_empty((len(self.layers), 2, len(rows), self.key_heads, used + room, self.width))
+        cache[..., :used, :] = read.index_select(2, rows)
+        hidden = torch.zeros(len(rows), used + room, dtype=torch.bool, device=self.device)
+        hidden[:, shared:used] = ~real[rows]
+        return self._logits(x)[rows], LlamaWave(self, cache, hidden, used)
+
+    def _read(self, tokens: Tensor, real: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Reads tokens [P, S] after what is ``before`` [L, 2, 1, K, N, E], the same for all.
+
+        Returns the last hidden states [P, D] and the cache [L, 2, P, K, N + S, E].
+        """
+        (count, width), past = tokens.shape, before.shape[4]
+        positions = past + (real.cumsum(-1) - 1).clamp_min(0)
         cos, sin = self.cos[positions][:, :, None], self.sin[positions][:, :, None]  # [P, S, 1, E]
         causal = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
         # Padding attends to itself, so that no row of the softmax is empty.
         itself = torch.eye(width, dtype=torch.bool, device=self.device)
-        mask = (causal & real[:, None, :] | itself)[:, None]  # [P, 1, S, S]
-        shape = (len(self.layers), 2, len(rows), self.key_heads, width + room, self.width)
-        cache = torch.empty(shape, dtype=self.dtype, device=self.device)
-        x = self.embed[tokens]
-        for index, layer in enumerate(self.layers):
+        mask = F.pad((causal & real[:, None, :]) | itself, (past, 0), value=True)[:, None]  # [P, 1, S, N + S]
+        x, cache = self.embed[tokens], []
+        for layer, kept in zip(self.layers, before, strict=True):
             q, k, v = (part.transpose(1, 2) for part in self._qkv(layer, x, cos, sin))
-            cache[index, 0, :, :, :width], cache[index, 1, :, :, :width] = k[rows], v[rows]
+            k, v = (
+                torch.cat((old.expand(count, -1, -1, -1), new), 2)
+                for old, new in zip(kept, (k, v), strict=True)
+            )
             y = F.scaled_dot_product_attention(
                 q, k, v, attn_mask=mask, enable_gqa=self.heads != self.key_heads
             )
             x = self._rest(layer, x, y.transpose(1, 2).reshape(count, width, -1))
-        logits = self._logits(x[:, -1])[rows]
-        lengths = real.sum(-1)[rows]
-        return logits, LlamaWave(self, cache, lengths, width)
+            cache.append(torch.stack((k, v)))
+        return x[:, -1], torch.stack(cache)
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, (x.shape[-1],), weight, self.eps)
@@ -150,14 +178,12 @@ class LlamaDecoder:
 class LlamaWave:
     """Rows under way: their cache [L, 2, R, K, S, E] and how far each has come."""
 
-    def __init__(self, decoder: LlamaDecoder, cache: Tensor, lengths: Tensor, used: int) -> None:
+    def __init__(self, decoder: LlamaDecoder, cache: Tensor, hidden: Tensor, used: int) -> None:
         self.decoder = decoder
         self.cache = cache
-        self.lengths = lengths  # [R] tokens so far, padding not counted
         self.used = used  # columns
-        columns = torch.arange(cache.shape[4], device=cache.device)
-        hidden = columns < used - lengths[:, None]
-        self.mask = torch.zeros(hidden.shape, dtype=cache.dtype, device=cache.device)
+        self.lengths = used - hidden.sum(-1)  # [R] tokens so far, padding not counted
+        self.mask = torch.zeros(hidden.shape, dtype=cache.dtype, device=cache.device)  # [R, S]
         self.mask.masked_fill_(hidden, torch.finfo(cache.dtype).min)
 
     def step(self, tokens: Tensor) -> Tensor:

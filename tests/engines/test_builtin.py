@@ -88,6 +88,16 @@ def test_logprobs_are_those_of_a_plain_forward_at_the_sampling_temperature(
         assert torch.allclose(torch.tensor(answer.logprobs), chosen, atol=2e-5)
 
 
+def test_a_beginning_that_prompts_share_is_read_once_and_changes_nothing(model: Any) -> None:
+    system = [30, 31, 32, 33, 34, 35, 36, 37, 38, 39]
+    prompts = [[*system, *prompt] for prompt in ([5], [5, 6], [9, 10, 11, 12], [])]
+    sampling = Sampling(temperature=0.7, max_tokens=12)
+    for prompt, answer in zip(prompts, generate(BuiltinEngine(model), prompts, sampling), strict=True):
+        expected = (plain_logits(model, prompt, answer.tokens) / 0.7).log_softmax(-1)
+        chosen = expected.gather(-1, torch.tensor(answer.tokens)[:, None]).squeeze(-1)
+        assert torch.allclose(torch.tensor(answer.logprobs), chosen, atol=2e-5)
+
+
 def test_temperature_zero_takes_the_likeliest_token(model: Any) -> None:
     for prompt, answer in zip(
         PROMPTS, generate(BuiltinEngine(model), PROMPTS, Sampling(temperature=0, max_tokens=12)), strict=True
