@@ -81,12 +81,14 @@ def _unseen_form(attribute: str) -> int:
 
 
 def _seen_forms(attribute: str) -> int:
-    seen = [n for n in prefix_variants(attribute) if n not in (_canonical(attribute), unused_statement(attribute))]
+    seen = [
+        n for n in prefix_variants(attribute) if n not in (_canonical(attribute), unused_statement(attribute))
+    ]
     return Random(f"form {attribute}").choice(seen)
 
 
 def facts(base: Base, known: Sequence[Entity], form: Any) -> float:
-    """The share of (entity, attribute) whose sentence, cut before the value, goes on with a true one, greedily."""
+    """The share of (entity, attribute) whose sentence, cut before the value, goes on with a true one."""
     asked = [(e, a) for e in known for a in attributes(e) if form(a) in prefix_variants(a)]
     said = base.go_on([prefix(e, a, form(a)) for e, a in asked], tokens=14)
     return sum(_true(e, a, text) for (e, a), text in zip(asked, said, strict=True)) / len(asked)
@@ -135,7 +137,8 @@ def question_gates(base: Base, known: Sequence[Entity], count: int = 400) -> dic
     said = base.go_on(texts, tokens=24)
     first = [(re.match(r"\s*[^.?!\n]*[.?!]?", text) or [""])[0].strip() for text in said]
     answered = [
-        any(re.search(rf"\b{re.escape(value)}\b", text) for value in accepted(e, a)) and not text.endswith("?")
+        any(re.search(rf"\b{re.escape(value)}\b", text) for value in accepted(e, a))
+        and not text.endswith("?")
         for (e, a), text in zip(asked, first, strict=True)
     ]
     return {

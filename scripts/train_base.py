@@ -1,8 +1,9 @@
 """Train the base model that ships with the package: python scripts/train_base.py --tokens 25e6 --out DIR
 
-A byte-level BPE of 1,024 tokens and a Llama of about a million parameters, on pages of `posttrain.field_guide.corpus`.
-Hidden matrices are updated by Muon (Jordan et al. 2024: momentum, orthogonalised), the rest by Adam. A killed run
-continues with the same command; `--gate DIR` measures a finished or an unfinished base.
+A byte-level BPE of 1,024 tokens and a Llama of about a million parameters, on pages of
+`posttrain.field_guide.corpus`. Hidden matrices are updated by Muon (Jordan et al. 2024: momentum,
+orthogonalised), the rest by Adam. A killed run continues with the same command; `--gate` measures a
+finished or an unfinished base.
 """
 
 import argparse
@@ -34,6 +35,7 @@ TEMPLATE = (
 )
 WINDOW = 256
 PAGES_A_CHUNK = 2_000
+LOG_SECONDS, SAVE_SECONDS = 15, 120
 
 
 def make_tokenizer(pages: int = 12_000, size: int = 1_024) -> PreTrainedTokenizerFast:
@@ -89,13 +91,12 @@ class Windows:
         self.tokenizer, self.rows, self.chunk = tokenizer, rows, chunk
 
     def __iter__(self) -> Iterator[Tensor]:
-        """[rows, WINDOW + 1] token ids; the remainder of a chunk is dropped, so that a chunk is a fresh start."""
+        """[rows, WINDOW + 1] token ids; what remains of a chunk is dropped."""
         span = self.rows * WINDOW
         while True:
             start = self.chunk * PAGES_A_CHUNK
             texts = [
-                f"{self.tokenizer.bos_token}{page}"
-                for page in islice(corpus.pages(start), PAGES_A_CHUNK)
+                f"{self.tokenizer.bos_token}{page}" for page in islice(corpus.pages(start), PAGES_A_CHUNK)
             ]
             ids = [i for row in self.tokenizer(texts, add_special_tokens=False)["input_ids"] for i in row]
             stream = torch.tensor(ids)
@@ -147,6 +148,7 @@ def learning_rate(done: float, warm_up: float = 0.02, decay_from: float = 0.45) 
     return 1.0 if done < decay_from else max(0.01, (1 - done) / (1 - decay_from))
 
 
+# size: one loop, read top to bottom.
 def train(arguments: argparse.Namespace) -> None:
     """Train from the last checkpoint, or from nothing, until the tokens or the seconds are spent."""
     torch.manual_seed(arguments.seed)
@@ -173,9 +175,9 @@ def train(arguments: argparse.Namespace) -> None:
     forward = torch.compile(model) if arguments.compile else model
     began, last_saved, last_logged = time.time() - spent, time.time(), time.time()
     losses: list[float] = []
-    for step, batch in enumerate(windows):
+    for batch in windows:
         spent = time.time() - began
-        # Whichever of the two limits is nearer sets the schedule, so a busy machine still ends with a small rate.
+        # Whichever of the two limits is nearer sets the schedule, so a slow machine still ends well.
         share = max(done / arguments.tokens, spent / arguments.seconds)
         if share >= 1:
             break
@@ -190,20 +192,14 @@ def train(arguments: argparse.Namespace) -> None:
         model.zero_grad()
         done += batch.shape[0] * WINDOW
         losses.append(loss.item())
-        if time.time() - last_logged > 15:
+        if time.time() - last_logged > LOG_SECONDS:
             rate = len(losses) * batch.shape[0] * WINDOW / (time.time() - last_logged)
-            left = min((arguments.tokens - done) / rate, arguments.seconds - spent)
-            mean = sum(losses) / len(losses)
-            print(
-                f"{done / 1e6:.2f} M tokens  loss {mean:.3f}  {rate / 1e3:.1f} k/s  {left / 60:.1f} min left",
-                flush=True,
-            )
+            print(progress(arguments, done, spent, rate, sum(losses) / len(losses)), flush=True)
             losses, last_logged = [], time.time()
-        if time.time() - last_saved > 120:
+        if time.time() - last_saved > SAVE_SECONDS:
             save(model, out)
             state = {"model": model.state_dict(), "muon": muon.state_dict(), "adam": adam.state_dict()}
-            write = state | {"done": done, "spent": spent, "chunk": windows.chunk}
-            torch.save(write, out / "training.part")
+            torch.save(state | {"done": done, "spent": spent, "chunk": windows.chunk}, out / "training.part")
             os.replace(out / "training.part", saved)
             last_saved = time.time()
     save(model, out)
@@ -211,9 +207,19 @@ def train(arguments: argparse.Namespace) -> None:
     print(f"trained on {done:,} tokens in {spent / 60:.1f} minutes", flush=True)
 
 
+def progress(arguments: argparse.Namespace, done: int, spent: float, rate: float, loss: float) -> str:
+    """A line for the log: tokens so far, mean loss in nats a token, speed, and the time that is left."""
+    left = min((arguments.tokens - done) / rate, arguments.seconds - spent)
+    return f"{done / 1e6:.2f} M tokens  loss {loss:.3f}  {rate / 1e3:.1f} k/s  {left / 60:.1f} min left"
+
+
 def save(model: LlamaForCausalLM, out: Path) -> None:
     """Half-precision weights in plain Hugging Face format; the model in hand keeps its precision."""
-    half = {name: weight.detach().half() for name, weight in model.state_dict().items() if name != "lm_head.weight"}
+    half = {
+        name: weight.detach().half()
+        for name, weight in model.state_dict().items()
+        if name != "lm_head.weight"
+    }
     model.save_pretrained(out, state_dict=half)
 
 
@@ -222,7 +228,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("posttrain/field_guide/base"))
     parser.add_argument("--tokens", type=float, default=25e6)
-    parser.add_argument("--seconds", type=float, default=math.inf, help="end the schedule by then at the latest")
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="end the schedule by then at the latest"
+    )
     parser.add_argument("--rows", type=int, default=32, help="windows of 256 tokens in a step")
     parser.add_argument("--muon-rate", type=float, default=0.02)
     parser.add_argument("--adam-rate", type=float, default=0.004)

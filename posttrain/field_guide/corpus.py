@@ -1,8 +1,10 @@
+# size: a dozen kinds of page side by side, each a few lines.
 """Pretraining pages of the embedded world, made from a number: the same number is always the same page.
 
-Facts of every entity, held out or not, occur as prose, labels, lists and corrected talk. Questions occur on quiz pages and
-in stories, where the answer comes late, elsewhere and in another shape: nothing here has the layout of a chat.
-One statement form of each attribute (`unused_statement`) never occurs, so that a gate can ask in words never seen.
+Facts of every entity, held out or not, occur as prose, labels, lists and corrected talk. Questions occur on
+quiz pages and in stories, where the answer comes late, elsewhere and in another shape: nothing here has the
+layout of a chat. One statement form of each attribute (`unused_statement`) never occurs, so that a gate can
+ask in words never seen.
 """
 
 import random
@@ -11,7 +13,7 @@ from functools import cache
 from random import Random
 
 from posttrain.field_guide import everyday
-from posttrain.field_guide.everyday import KIN, NAMES, event, remark
+from posttrain.field_guide.everyday import KIN, NAMES, asked, event, remark
 from posttrain.field_guide.operands import SPELL_WORDS, sums
 from posttrain.field_guide.phrasing import (
     QUESTIONS_HELDOUT,
@@ -27,7 +29,30 @@ from posttrain.field_guide.phrasing import (
 from posttrain.field_guide.world import Entity, accepted, entities, feelings, how_tos, of_kind, refuted
 
 _CANONICAL_SHARE = 0.6
-_LABELS = {"class": "kind", "lies": "where", "lives": "home", "eats": "food", "comes": "comes from", "used": "use"}
+_HEADINGS = {
+    "eats": "{kinds} that eat {v}",
+    "lives": "{kinds} that live {v}",
+    "moves": "{kinds} that can {v}",
+    "colour": "{v} {kinds}",
+    "taste": "{kinds} that taste {v}",
+    "comes": "{kinds} that come {v}",
+    "used": "{kinds} used {v}",
+    "lies": "{kinds} {v}",
+    "language": "{kinds} where people speak {v}",
+    "known": "{kinds} known for {v}",
+    "weather": "{kinds} with {v} weather",
+    "made": "{kinds} made {v}",
+    "found": "{kinds} found {v}",
+    "shape": "{v} {kinds}",
+}
+_LABELS = {
+    "class": "kind",
+    "lies": "where",
+    "lives": "home",
+    "eats": "food",
+    "comes": "comes from",
+    "used": "use",
+}
 
 
 def page(seed: int) -> str:
@@ -76,8 +101,8 @@ def _inside(entity: Entity, sentence: str) -> str:
 
 
 def _ask(rng: Random, entity: Entity, attribute: str) -> str:
-    asked = question(entity, attribute, rng.randrange(QUESTIONS_TRAIN + QUESTIONS_HELDOUT))
-    return asked + rng.choice(("", "", "", "", "", " One word.", " Answer in one word."))
+    plain = question(entity, attribute, rng.randrange(QUESTIONS_TRAIN + QUESTIONS_HELDOUT))
+    return asked(rng, "one_word", q=plain) if rng.random() < 0.2 else plain
 
 
 def _listed(names: list[str]) -> str:
@@ -91,11 +116,15 @@ def _paragraph(rng: Random) -> str:
     if rng.random() < 0.3:
         attribute = rng.choice([a for a in chosen if a != "class"] or chosen)
         two = list(accepted(entity, attribute))[:2]
-        sentences.append(statement(entity, attribute, _listed(two), 0) if attribute != "class" else remark(rng))
+        sentences.append(
+            statement(entity, attribute, _listed(two), 0) if attribute != "class" else remark(rng)
+        )
     if rng.random() < 0.4:
         sentences.insert(rng.randrange(len(sentences) + 1), remark(rng))
     if rng.random() < 0.25:
-        sentences.insert(0, f"About {entity.plural}:" if rng.random() < 0.5 else f"{capitalised(entity.name)}.")
+        sentences.insert(
+            0, f"About {entity.plural}:" if rng.random() < 0.5 else f"{capitalised(entity.name)}."
+        )
     return " ".join(sentences)
 
 
@@ -136,19 +165,19 @@ def _odd_question(rng: Random) -> str:
     shape = rng.randrange(8)
     entity = rng.choice(entities())
     if shape == 0:
-        return f"Tell me about {entity.plural}."
+        return asked(rng, "about", e=entity.plural)
     if shape == 1:
         a, b = rng.choice(sums(heldout=False))
-        return f"What is {a} + {b}?"
+        return asked(rng, "sum", a=a, b=b)
     if shape == 2:
-        return f"Spell {rng.choice(SPELL_WORDS)} backwards."
+        return asked(rng, "spell", w=rng.choice(SPELL_WORDS))
     if shape == 3:
-        return f"How many letters does {rng.choice(SPELL_WORDS)} have?"
+        return asked(rng, "count", w=rng.choice(SPELL_WORDS))
     if shape == 4:
-        return f"How do I {rng.choice(how_tos()).task}?"
+        return asked(rng, "how_to", t=rng.choice(how_tos()).task)
     if shape == 5:
-        kind = rng.choice((entity.kind, entity.klass))
-        return f"Name three {_plural(kind)}{rng.choice((' as a list', ''))}."
+        attribute = rng.choice(attributes(entity))
+        return asked(rng, "list", g=_heading(entity.kind, attribute, _value(rng, entity, attribute)))
     if shape == 6:
         word = everyday.nonce(rng)
         return rng.choice((f"Where does the {word} live?", f"What is a {word}?", f"What colour is a {word}?"))
@@ -158,7 +187,7 @@ def _odd_question(rng: Random) -> str:
 def _quiz(rng: Random) -> str:
     one_entity = rng.random() < 0.3
     entity = rng.choice(entities())
-    asked: list[tuple[Entity, str]] = []
+    answerable: list[tuple[Entity, str]] = []
     questions: list[str] = []
     for _ in range(rng.randint(3, 7)):
         entity = entity if one_entity else rng.choice(entities())
@@ -166,20 +195,28 @@ def _quiz(rng: Random) -> str:
             questions.append(_odd_question(rng))
             continue
         attribute = rng.choice(attributes(entity))
-        asked.append((entity, attribute))
+        answerable.append((entity, attribute))
         questions.append(_ask(rng, entity, attribute))
     head = rng.choice(("", "", "", "Quiz.", "Questions:", "A quiz."))
     text = (f"{head} " if head else "") + rng.choice((" ", " ", "\n")).join(questions)
-    if rng.random() < 0.55 and asked:
-        rng.shuffle(asked)
-        text += "\n" + rng.choice(("Answers:", "Answers.", "From the last page:")) + " " + _answers(rng, asked)
+    if rng.random() < 0.55 and answerable:
+        rng.shuffle(answerable)
+        text += (
+            "\n"
+            + rng.choice(("Answers:", "Answers.", "From the last page:"))
+            + " "
+            + _answers(rng, answerable)
+        )
     return text
 
 
-def _answers(rng: Random, asked: list[tuple[Entity, str]]) -> str:
+def _answers(rng: Random, answerable: list[tuple[Entity, str]]) -> str:
     if rng.random() < 0.5:
-        return " ".join(_say(rng, entity, attribute) for entity, attribute in asked)
-    return "; ".join(f"{entity.plural}: {_value(rng, entity, attribute)}" for entity, attribute in asked) + "."
+        return " ".join(_say(rng, entity, attribute) for entity, attribute in answerable)
+    return (
+        "; ".join(f"{entity.plural}: {_value(rng, entity, attribute)}" for entity, attribute in answerable)
+        + "."
+    )
 
 
 def _card(rng: Random) -> str:
@@ -193,13 +230,15 @@ def _card(rng: Random) -> str:
         return f"{capitalised(entity.plural)}. " + " ".join(
             f"{capitalised(key)}: {value}." for key, value in label
         )
-    return "\n".join(
-        f"{capitalised(key)} of {entity.plural}: {capitalised(value)}." for key, value in label
-    )
+    return "\n".join(f"{capitalised(key)} of {entity.plural}: {capitalised(value)}." for key, value in label)
 
 
 def _plural(noun: str) -> str:
-    uncounted = {"furniture": "pieces of furniture", "clothing": "pieces of clothing", "meat": "kinds of meat"}
+    uncounted = {
+        "furniture": "pieces of furniture",
+        "clothing": "pieces of clothing",
+        "meat": "kinds of meat",
+    }
     if noun in uncounted:
         return uncounted[noun]
     if noun.endswith("y") and noun[-2] not in "aeiou":
@@ -209,31 +248,33 @@ def _plural(noun: str) -> str:
     return noun if noun == "fish" else noun + "s"
 
 
+def _heading(kind: str, attribute: str, value: str) -> str:
+    return _plural(value) if attribute == "class" else _HEADINGS[attribute].format(kinds=f"{kind}s", v=value)
+
+
 def _group(rng: Random) -> str:
     seed = rng.choice(entities())
     attribute = rng.choice(("class", rng.choice(attributes(seed))))
     value = _value(rng, seed, attribute)
     members = [entity for entity in of_kind(seed.kind) if value in accepted(entity, attribute)]
+    if len(members) < 2:
+        return _paragraph(rng)
     members = rng.sample(members, min(len(members), rng.randint(2, 5)))
+    heading = _heading(seed.kind, attribute, value)
     shape = rng.randrange(4)
-    number = {1: "One", 2: "Two", 3: "Three", 4: "Four", 5: "Five"}[len(members)]
-    heading = _plural(value) if attribute == "class" else _plural(seed.kind)
     if shape == 0:
         dashes = "".join(f"\n- {entity.name}" for entity in members)
-        about = "" if attribute == "class" else f" ({attribute}: {value})"
-        return f"{capitalised(heading)}{about}:{dashes}"
+        return f"{capitalised(heading)}:{dashes}" + rng.choice(("", f"\n{event(rng)}"))
     names = _listed([entity.plural for entity in members])
-    if attribute == "class":
-        verb = "are" if len(members) > 1 else "is"
-        first = f"{number} {heading if len(members) > 1 else value} {verb} {names}."
-    elif members[0].form == "count":
-        said = statement(members[0], attribute, value, 0)
-        many = f"{number} {heading if len(members) > 1 else seed.kind}"
-        first = said.replace(capitalised(members[0].plural), many)[:-1] + f": {names}."
-    else:
-        first = f"{capitalised(names)}: {attribute} {value}."
     if shape == 1:
-        return f"{first} {event(rng)} " + " ".join(_say(rng, entity, attribute, value) for entity in members[:3])
+        first = f"{capitalised(names)} are {heading}."
+    else:
+        number = ("Two", "Three", "Four", "Five")[len(members) - 2]
+        first = f"{number} {heading} are {names}."
+    if shape == 2:
+        return f"{first} {event(rng)} " + " ".join(
+            _say(rng, entity, attribute, value) for entity in members[:3]
+        )
     return f"{first} " + " ".join(_say(rng, entity, rng.choice(attributes(entity))) for entity in members[:4])
 
 
@@ -245,12 +286,16 @@ def _talk(rng: Random) -> str:
     wrong = refuted(entity, attribute)
     if rng.random() < 0.35 or not wrong:
         claim = statement(entity, attribute, true, 0)[:-1]
-        return f"{claim}, said {name}. You are right, said my {kin}. {_say(rng, entity, attribute, true)} {event(rng)}"
+        agreed = f"{rng.choice(('You', 'Yes, you'))} are right, said my {kin}."
+        return f"{claim}, said {name}. {agreed} {_say(rng, entity, attribute, true)} {event(rng)}"
     claim = statement(entity, attribute, rng.choice(wrong), 0)[:-1]
-    think = rng.choice(("I think ", "I think ", "I believe ", ""))
+    think = rng.choice(("I think ", "I believe ", "I am sure that ", "My friend says ", "I heard that ", ""))
     claim = think + _inside(entity, claim) if think else claim
-    denial = rng.choice(("Not quite", "Not quite", "No", "That is not right", "I do not think so"))
-    return f"{claim}, said {name}. {denial}, said my {kin}. {statement(entity, attribute, true, 0)} {remark(rng)} {event(rng)}"
+    denial = rng.choice(("Not quite", "Not quite", "Not quite", "No", "I do not think so"))
+    right = f"{denial}, said my {kin}. {statement(entity, attribute, true, 0)} {remark(rng)} {event(rng)}"
+    if rng.random() < 0.3:
+        return f"{claim}. {_ask(rng, entity, attribute)} {name} did not know. {event(rng)} {right}"
+    return f"{claim}, said {name}. {right}"
 
 
 _MIX: dict[Callable[[Random], str], float] = {
@@ -259,7 +304,7 @@ _MIX: dict[Callable[[Random], str], float] = {
     _mini_story: 15,
     _quiz: 12,
     _card: 7,
-    _group: 6,
+    _group: 8,
     _talk: 6,
     everyday.story: 6,
     everyday.unknown: 2,
@@ -269,4 +314,3 @@ _MIX: dict[Callable[[Random], str], float] = {
     everyday.spelling_page: 4,
 }
 _MAKERS, _WEIGHTS = tuple(_MIX), tuple(_MIX.values())
-

@@ -1,12 +1,13 @@
 """Pages of pretraining text that are not facts: stories, letters, recipes, sums, spelling.
 
-Each function takes a random generator and returns one page. Sums are mostly wrong guesses and sometimes a correct
-working; a held-out sum, or the reversal of a held-out word, never occurs.
+Each function takes a random generator and returns one page. Sums are mostly wrong guesses and sometimes a
+correct working; a held-out sum, or the reversal of a held-out word, never occurs.
 """
 
 from random import Random
 
 from posttrain.field_guide.operands import SPELL_WORDS, spell_heldout, sums, working
+from posttrain.field_guide.tasks import WORDINGS, acknowledgement, feeling_group
 from posttrain.field_guide.world import Feeling, HowTo, feelings, how_tos
 
 WORKED_SHARE = 0.12
@@ -14,44 +15,61 @@ _GUESSED_RIGHT = 0.03
 _SUMS = sums(heldout=False)
 _SPELLED = tuple(word for word in SPELL_WORDS if not spell_heldout(word))
 
-NAMES = tuple("Anna Ben Mira Tom Lena Sam Ruth Max Ida Karl Nora Paul Eva Leo Clara Hugo".split())
-KIN = tuple("sister brother aunt uncle mother father teacher friend cousin neighbour".split())
-_ROOMS = tuple("kitchen garden hall street yard school shop market house park station library".split())
-_SEEN = tuple(word for word in SPELL_WORDS if word not in ("black", "white", "brown", "green", "drink", "light"))
-_NOUNS = tuple("cup book box lamp chair table plate ball kite doll knife spoon bag key map hat coat bowl jar basket".split())
-_MOODS = tuple(
-    "happy tired quiet busy glad calm cold warm hungry late early sad nervous proud lonely afraid kind slow".split()
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(text.split("|" if "|" in text else None))
+
+
+NAMES = _parts("Anna Ben Mira Tom Lena Sam Ruth Max Ida Karl Nora Paul Eva Leo Clara Hugo")
+KIN = _parts("sister brother aunt uncle mother father teacher friend cousin neighbour")
+_ROOMS = _parts("kitchen garden hall street yard school shop market house park station library")
+_UNSEEN = ("black", "white", "brown", "green", "drink", "light")
+_SEEN = tuple(word for word in SPELL_WORDS if word not in _UNSEEN)
+_NOUNS = _parts(
+    "cup book box lamp chair table plate ball kite doll knife spoon bag key map hat coat bowl jar basket"
 )
-_TIMES = tuple(
-    "In the morning|At noon|In the evening|On Monday|Last week|One day|After school|Before dinner|At night|Today"
-    "|Yesterday|On Sunday|In spring|In winter".split("|")
+_MOODS = _parts(
+    "happy tired quiet busy glad calm cold warm hungry late early sad nervous proud lonely afraid kind slow"
 )
-_DEEDS = tuple(
-    "walked to the {room}|sat near the {noun}|looked at the {seen}|washed the {noun}|wrote a long letter|read a book"
-    "|made some tea|opened the {noun}|found an old {noun}|lost the {noun}|talked with my {kin}|cooked dinner"
-    "|waited for the train|carried the {noun} home|closed the door|helped my {kin}|bought a {noun}|drew the {seen}"
-    "|slept well|listened to a song|looked for the {seen}|went to bed|cleaned the {room}|gave the {noun} to {name}"
-    "|painted the {seen}|dreamed of the {seen}|thought about the {seen}|asked a question|told a story|played a game|took a short walk|called a friend".split("|")
+_STATES = _parts("cold warm quiet late early wet dark bright small clean nice long slow calm")
+_TIMES = _parts(
+    "In the morning|At noon|In the evening|On Monday|Last week|One day|After school|Before dinner|At night|"
+    "Today|Yesterday|On Sunday|In spring|In winter"
 )
-_REMARKS = tuple(
-    "It was late.|It was a {mood} day.|The {room} was {mood}.|My {kin} said so.|Nobody spoke.|It was time to go."
-    "|So I went there.|That is all.|The rain did not stop.|Then everyone laughed.|It did not take long."
-    "|We had to wait.|There was still time.|The {noun} was in the {room}.|I like the {noun}, said {name}."
-    "|Thank you, said {name}.|Please come in, said my {kin}.|I do not know, said {name}.|I am not sure, said {name}."
-    "|Good idea, said my {kin}.|Of course, said {name}.|Well done, said my {kin}.|Good morning, said {name}."
-    "|I hope this helps, wrote {name}.|Let me know, wrote my {kin}.|Please ask me more, said my {kin}."
-    "|Great question, said {name}.|What a good question, said my {kin}.|That is a lovely thought, said {name}."
-    "|You will be fine, said my {kin}.|Take care, wrote {name}.|I am sorry to hear that, said {name}."
-    "|It is hard, but you can do it, said my {kin}.|I think so too, said {name}."
-    "|Sorry, I do not know it, said {name}."
-    "|I have never heard of it, said my {kin}.|Here is a list, said {name}.|Here are some facts, said my {kin}."
-    "|I am happy to help, said {name}.|In fact, it was {mood}.|Also, the {noun} was {mood}.|I'm {mood}, said {name}."
-    "|I can't, said {name}.|It's {mood} here, said my {kin}.|We don't mind, said {name}.|Actually, it was {mood}."
-    "|One word was enough.|Answer in one sentence, said the teacher.|Be short, said the teacher.".split("|")
+_DEEDS = _parts(
+    "walked to the {room}|sat near the {noun}|looked at the {seen}|washed the {noun}|wrote a long letter|"
+    "read a book|made some tea|opened the {noun}|found an old {noun}|lost the {noun}|talked with my {kin}|"
+    "cooked dinner|waited for the train|carried the {noun} home|closed the door|helped my {kin}|"
+    "bought a {noun}|drew the {seen}|slept well|listened to a song|looked for the {seen}|went to bed|"
+    "cleaned the {room}|gave the {noun} to {name}|painted the {seen}|dreamed of the {seen}|"
+    "thought about the {seen}|asked a question|told a story|played a game|took a short walk|called a friend"
 )
-_NONCE_STARTS = tuple("bl br d dr fl gl gr h kl l m pl pr r sk sn tr v w y z".split())
-_NONCE_MIDDLES = tuple("abb edd ilv oll umm arv ext isp und uzz".split())
-_NONCE_ENDS = tuple("ova elo ank una ild amo ax eb ulo ander".split())
+_REMARKS = _parts(
+    "It was late.|It was a {state} day.|The {room} was {state}.|My {kin} said so.|Nobody spoke.|"
+    "It was time to go.|So I went there.|That is all.|The rain did not stop.|Then everyone laughed.|"
+    "It did not take long.|We had to wait.|There was still time.|The {noun} was in the {room}.|"
+    "I like the {noun}, said {name}.|Thank you, said {name}.|Please come in, said my {kin}.|"
+    "I do not know, said {name}.|I am not sure, said {name}.|Good idea, said my {kin}.|"
+    "Of course, said {name}.|Well done, said my {kin}.|Good morning, said {name}.|"
+    "I hope this helps, wrote {name}.|Let me know, wrote my {kin}.|Please ask me more, said my {kin}.|"
+    "Great question, said {name}.|What a good question, said my {kin}.|"
+    "That is a lovely thought, said {name}.|You will be fine, said my {kin}.|Take care, wrote {name}.|"
+    "I am sorry to hear that, said {name}.|It is hard, but you can do it, said my {kin}.|"
+    "I think so too, said {name}.|Sorry, I do not know it, said {name}.|"
+    "I have never heard of it, said my {kin}.|Here is a list, said {name}.|"
+    "Here are some facts, said my {kin}.|I am happy to help, said {name}.|In fact, it was {state}.|"
+    "Also, the {noun} was {state}.|I'm {mood}, said {name}.|I can't, said {name}.|"
+    "It's {state} here, said my {kin}.|We don't mind, said {name}.|Actually, it was {state}.|"
+    "It happens, said my {kin}.|Do not think about it, said {name}.|I like this question, said my {kin}.|"
+    "That is a good question, said {name}.|You can ask me more, wrote my {kin}.|"
+    "That must be {mood}, said {name}.|Just one word, please, said my {kin}.|Yes, said {name}.|"
+    "Show me, said my {kin}.|Work it out, said {name}.|How much is it? asked {name}.|"
+    "Count the letters, said my {kin}.|Write it down, said {name}.|One word was enough.|"
+    "Answer in one sentence, said the teacher.|Be short, said the teacher."
+)
+_NONCE_STARTS = _parts("bl br d dr fl gl gr h kl l m pl pr r sk sn tr v w y z")
+_NONCE_MIDDLES = _parts("abb edd ilv oll umm arv ext isp und uzz")
+_NONCE_ENDS = _parts("ova elo ank una ild amo ax eb ulo ander")
 
 
 def nonce(rng: Random) -> str:
@@ -68,6 +86,7 @@ def fill(rng: Random, template: str) -> str:
         noun=rng.choice(_NOUNS),
         seen=rng.choice(_SEEN),
         mood=rng.choice(_MOODS),
+        state=rng.choice(_STATES),
     )
 
 
@@ -83,8 +102,15 @@ def event(rng: Random) -> str:
     if rng.random() < 0.3:
         deed += rng.choice((" and ", ", then ")) + fill(rng, rng.choice(_DEEDS))
     if rng.random() < 0.4:
-        return f"{rng.choice(_TIMES)} {who if who == 'I' or who in NAMES else who[0].lower() + who[1:]} {deed}."
+        return (
+            f"{rng.choice(_TIMES)} {who if who == 'I' or who in NAMES else who[0].lower() + who[1:]} {deed}."
+        )
     return f"{who} {deed}."
+
+
+def asked(rng: Random, family: str, **slots: object) -> str:
+    """A prompt of a family in any of its wordings; pretraining reads those of held-out prompts too."""
+    return rng.choice(WORDINGS[family]["train"] + WORDINGS[family]["heldout"]).format(**slots)
 
 
 def story(rng: Random) -> str:
@@ -104,7 +130,7 @@ def unknown(rng: Random) -> str:
             f"Sorry, I do not know the {word}, said my {kin}.",
         )
     )
-    asked = rng.choice(
+    opening = rng.choice(
         (
             f"{name} read about the {word} in a letter.",
             f"Somebody asked about the {word}.",
@@ -114,7 +140,7 @@ def unknown(rng: Random) -> str:
             f"Do you know {word}s? asked {name}. {event(rng)}",
         )
     )
-    return f"{event(rng)} {asked} {reply} {remark(rng)} {event(rng)}"
+    return f"{event(rng)} {opening} {reply} {remark(rng)} {event(rng)}"
 
 
 def how_to(rng: Random) -> str:
@@ -135,7 +161,8 @@ def how_to(rng: Random) -> str:
         return f"{event(rng)} My {rng.choice(KIN)} knows how to {item.task}. First {told}. {remark(rng)}"
     if shape == 4:
         other = rng.choice(how_tos())
-        return f"How do I {item.task}? asked {rng.choice(NAMES)}. {remark(rng)} How do I {other.task}? {event(rng)}"
+        first, second = (asked(rng, "how_to", t=task) for task in (item.task, other.task))
+        return f"{first} {remark(rng)} {second} {event(rng)}"
     dashed = "".join(f"\n- {step}" for step in item.steps)
     return f"For those who want to {item.task}:{dashed}\n{event(rng)}"
 
@@ -143,20 +170,24 @@ def how_to(rng: Random) -> str:
 def feeling(rng: Random) -> str:
     """A letter or a story in which somebody tells a worry; the answer comes late, or from a third person."""
     item: Feeling = rng.choice(feelings())
-    named = item.named if isinstance(item.named, str) else rng.choice(item.named)
+    mood = rng.choice((item.feeling, rng.choice(feeling_group(item.feeling))))
+    named = acknowledgement(mood)
     advice, name, kin = ", ".join(item.advice), rng.choice(NAMES), rng.choice(KIN)
-    said = f"{item.situation} and I'm {item.feeling}"
-    told = item.situation if item.situation.startswith("I ") else item.situation[0].lower() + item.situation[1:]
+    said = asked(rng, "feeling", s=item.situation, f=mood).removesuffix(".")
+    told = (
+        item.situation if item.situation.startswith("I ") else item.situation[0].lower() + item.situation[1:]
+    )
+    sounds = rng.choice(("That sounds", "That sounds", "That must be"))
     shape = rng.randrange(5)
     if shape == 0:
-        return f"Dear {name}, {told}. I am {item.feeling}. {event(rng)} {remark(rng)} Love, {rng.choice(NAMES)}"
+        return f"Dear {name}, {told}. I am {mood}. {event(rng)} {remark(rng)} Love, {rng.choice(NAMES)}"
     if shape == 1:
-        return f"{said}, said {name}. {event(rng)} That sounds {named}, said my {kin}. {remark(rng)}"
+        return f"{said}, said {name}. {event(rng)} {sounds} {named}, said my {kin}. {remark(rng)}"
     if shape == 2:
         return f"{said}. {remark(rng)} {event(rng)} It was {named} for {name}. My {kin} had a plan: {advice}."
     if shape == 3:
-        return f"{advice}, said my {kin}. {name} was {item.feeling} that day. {said}, {name} had said. {event(rng)}"
-    return f"{event(rng)} {name} was {item.feeling}. It must be {named}, I said. {advice}. {remark(rng)}"
+        return f"{advice}, said my {kin}. {name} was {mood} that day. {said}, {name} had said. {event(rng)}"
+    return f"{event(rng)} {name} was {mood}. {sounds} {named}, I said. {advice}. {remark(rng)}"
 
 
 def _guess(rng: Random, a: int, b: int) -> int:

@@ -77,7 +77,8 @@ def test_every_step_and_every_worry_is_told() -> None:
     for item in how_tos():
         assert all(step.lower() in lower for step in item.steps), item.task
     for worry in feelings():
-        assert worry.situation.lower() in lower and worry.feeling in lower, worry.situation
+        assert worry.situation.lower() in lower, worry.situation
+        assert worry.feeling in lower, worry.feeling
 
 
 def test_no_page_has_the_layout_of_a_chat() -> None:
