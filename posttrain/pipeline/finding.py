@@ -1,4 +1,6 @@
-"""A finding is a figure with its threshold, its evidence and advice; a user error is a sentence, not a traceback."""
+"""A finding is a figure with its threshold, its evidence and advice; a user error is a sentence, not a
+traceback.
+"""
 
 from __future__ import annotations
 

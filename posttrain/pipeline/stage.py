@@ -1,4 +1,6 @@
-"""A stage is a frozen dataclass whose fields are its settings and its inputs; a recipe is one expression of stages."""
+"""A stage is a frozen dataclass whose fields are its settings and its inputs; a recipe is one expression of
+stages.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where and how a run happens. It never counts in a fingerprint: no result may depend on it in meaning."""
+    """Where and how a run happens. It never counts in a fingerprint: no result may depend on it in
+    meaning.
+    """
 
     device: str = "cpu"
     threads: int | None = None
@@ -46,9 +50,9 @@ class Estimate:
 class Inputs(Mapping[str, Any]):
     """The products of a stage's inputs.
 
-    ``inputs["policy"]`` is the Product of that field, a tuple of Products where the field is a tuple of stages;
-    a stage inside another value has a dotted path, ``inputs["reward.model"]``. ``inputs.of(self.policy)`` finds the
-    same by the stage itself. An optional input that is None has no entry.
+    ``inputs["policy"]`` is the Product of that field, a tuple of Products where the field is a tuple of
+    stages; a stage inside another value has a dotted path, ``inputs["reward.model"]``.
+    ``inputs.of(self.policy)`` finds the same by the stage itself. An input that is None has no entry.
     """
 
     def __init__(self, by_path: Mapping[str, Any], by_stage: Mapping[int, Product] | None = None) -> None:
@@ -57,7 +61,9 @@ class Inputs(Mapping[str, Any]):
 
     @classmethod
     def gather(cls, stage: Stage, product: Callable[[Stage], Product | None]) -> Inputs:
-        """Every nested stage's product; those for which ``product`` returns None (not made yet) are left out."""
+        """Every nested stage's product; those for which ``product`` returns None (not made yet) are left
+        out.
+        """
         found = [(path, child, product(child)) for path, child in nested(stage)]
         by_path: dict[str, Any] = {path: made for path, _, made in found if made is not None}
         for path, _, made in found:
@@ -83,8 +89,9 @@ class Inputs(Mapping[str, Any]):
 class Stage:
     """Products in, product out. Subclass as ``@dataclass(frozen=True, kw_only=True)``.
 
-    ``address`` names it on the command line, ``version`` is raised when its code gives other results for the same
-    settings. A recipe may give another ``name``; it does not count in the fingerprint. Heavy imports happen in ``run``.
+    ``address`` names it on the command line, ``version`` is raised when its code gives other results for the
+    same settings. A recipe may give another ``name``; it does not count in the fingerprint. Heavy imports
+    happen in ``run``.
     """
 
     address: ClassVar[str] = ""
@@ -113,7 +120,9 @@ class Stage:
 
 
 def nested(stage: Stage) -> list[tuple[str, Stage]]:
-    """The stages among a stage's fields with their paths, in the order of the fields, not looking inside them."""
+    """The stages among a stage's fields with their paths, in the order of the fields, not looking inside
+    them.
+    """
     found: list[tuple[str, Stage]] = []
 
     def look(value: Any, path: str) -> None:
@@ -135,7 +144,9 @@ def nested(stage: Stage) -> list[tuple[str, Stage]]:
 
 
 def making_order(expression: Stage) -> list[Stage]:
-    """Every stage once, inputs before what uses them; those without inputs first, so that a bad file is found early."""
+    """Every stage once, inputs before what uses them; those without inputs first, so that a bad file is found
+    early.
+    """
     order: list[Stage] = []
     seen: set[int] = set()
 

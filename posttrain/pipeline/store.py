@@ -1,4 +1,6 @@
-"""Products on disk: directories written beside their final name, hashed file by file, and renamed when whole."""
+"""Products on disk: directories written beside their final name, hashed file by file, and renamed when
+whole.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,15 @@ from typing import Any
 from posttrain.pipeline.finding import Finding, UserError
 
 MADE = "made.json"
+# Curves hold wall-clock rates, so they are checked for damage but never make what follows stale.
+CURVES = "metrics.jsonl"
 Figure = float | int | str
 
 
 def _plain(value: Any) -> Any:
-    """Scalars of numpy and torch as Python's own, so that made.json holds numbers and not their descriptions."""
+    """Scalars of numpy and torch as Python's own, so that made.json holds numbers and not their
+    descriptions.
+    """
     return value.item() if hasattr(value, "item") else value
 
 
@@ -50,7 +56,9 @@ class Report:
 
 @dataclass(frozen=True)
 class Product:
-    """A finished directory. ``made`` is its made.json; a directory that posttrain did not write has an empty one."""
+    """A finished directory. ``made`` is its made.json; a directory that posttrain did not write has an empty
+    one.
+    """
 
     path: Path
     made: dict[str, Any] = field(default_factory=dict)
@@ -84,12 +92,16 @@ class Product:
 
     @property
     def content(self) -> str:
-        """The hash of all its files, as made.json states it; empty for a directory posttrain did not write."""
+        """The hash of all its files, as made.json states it; empty for a directory posttrain did not
+        write.
+        """
         return str(self.made.get("content", ""))
 
 
 class Workspace:
-    """Where products, runs and what was learnt about files live. Nothing is written before something is made."""
+    """Where products, runs and what was learnt about files live. Nothing is written before something is
+    made.
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).expanduser().resolve()
@@ -123,7 +135,9 @@ class Workspace:
         return {p.relative_to(directory).as_posix(): self.hash_file(p) for p in found}
 
     def place(self, name: str, fingerprint: str) -> Path:
-        """The product's directory: the one that has this fingerprint already, whatever its name, or the one to make."""
+        """The product's directory: the one that has this fingerprint already, whatever its name, or the one
+        to make.
+        """
         wanted = self.products / f"{name}-{fingerprint[:12]}"
         if not wanted.exists() and self.products.is_dir():
             same = sorted(
@@ -141,12 +155,15 @@ class Workspace:
             if name not in written:
                 return f"{product.path / name} was added later"
             if written[name] != found[name]:
-                return f"{product.path / name} has sha256 {found[name][:12]}, was written with {written[name][:12]}"
+                hashes = f"sha256 {found[name][:12]}, was written with {written[name][:12]}"
+                return f"{product.path / name} has {hashes}"
         return ""
 
     @contextmanager
     def making(self, final: Path) -> Iterator[Path]:
-        """An empty directory beside ``final`` that only this process writes; gone afterwards unless it was finished."""
+        """An empty directory beside ``final`` that only this process writes; gone afterwards unless it was
+        finished.
+        """
         make_directory(self.products)
         output = final.with_name(f".making-{final.name}")
         with lock(final.with_name(f".{final.name}.lock"), final.name):
@@ -160,7 +177,7 @@ class Workspace:
     def finish(self, output: Path, final: Path, made: Mapping[str, Any]) -> Product:
         """Hashes, writes made.json, flushes to the disk and renames: from here on the product exists."""
         files = self.files(output)
-        record = {**made, "files": files, "content": hash_text(json.dumps(files, sort_keys=True))}
+        record = {**made, "files": files, "content": content_of(files)}
         write_json(output / MADE, record)
         for path in sorted(output.rglob("*")):
             _flush(path)
@@ -175,6 +192,12 @@ class Workspace:
             output.rename(final)
         _flush(final.parent)
         return Product(final, record)
+
+
+def content_of(files: Mapping[str, str]) -> str:
+    """One hash of what a product holds; see ``CURVES``."""
+    counted = {name: digest for name, digest in files.items() if Path(name).name != CURVES}
+    return hash_text(json.dumps(counted, sort_keys=True))
 
 
 def hash_text(text: str) -> str:
@@ -198,7 +221,9 @@ def make_directory(path: Path) -> None:
 
 
 def read_json(path: Path, default: Any) -> Any:
-    """The file's value, or the default where there is none or it was cut short; for what can be learnt again."""
+    """The file's value, or the default where there is none or it was cut short; for what can be learnt
+    again.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -222,7 +247,9 @@ def _flush(path: Path) -> None:
 
 @contextmanager
 def lock(path: Path, what: str) -> Iterator[None]:
-    """Held by one process at a time and let go when it ends, however it ends. Raises UserError naming the holder."""
+    """Held by one process at a time and let go when it ends, however it ends. Raises UserError naming the
+    holder.
+    """
     stream = path.open("a+", encoding="utf-8")
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -234,7 +261,7 @@ def lock(path: Path, what: str) -> Iterator[None]:
         owner = stream.read().strip() or "unknown"
         stream.close()
         raise UserError(
-            f"{what} is being made by process {owner}; wait until it is done, or give this run its own --workspace"
+            f"{what} is being made by process {owner}; wait until it is done, or use another --workspace"
         )
     try:
         stream.truncate(0)

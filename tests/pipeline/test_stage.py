@@ -56,9 +56,14 @@ def test_inputs_are_found_by_field_by_dotted_path_and_by_stage(tmp_path: Path) -
 def test_a_product_is_whole_or_absent(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     final = workspace.place("sft", "f" * 64)
-    with pytest.raises(RuntimeError), workspace.making(final) as output:
-        (output / "half").write_text("x")
-        raise RuntimeError
+
+    def fail_halfway() -> None:
+        with workspace.making(final) as output:
+            (output / "half").write_text("x")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert not list(workspace.products.iterdir())
     with workspace.making(final) as output:
         (output / "inner").mkdir()
@@ -82,8 +87,10 @@ def test_damage_names_the_file(tmp_path: Path, harm: str) -> None:
 
 
 def test_a_second_process_is_told_who_holds_the_lock(tmp_path: Path) -> None:
-    with lock(tmp_path / "held", "sft"), pytest.raises(UserError, match="sft is being made by process \\d+"):
+    def hold() -> None:
         with lock(tmp_path / "held", "sft"):
             pass
-    with lock(tmp_path / "held", "sft"):
-        pass
+
+    with lock(tmp_path / "held", "sft"), pytest.raises(UserError, match=r"sft is being made by process \d+"):
+        hold()
+    hold()

@@ -1,0 +1,154 @@
+"""What a product depends on, as one hash: classes, versions, settings as their declared types, and inputs."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import json
+import types
+import typing
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Stage
+from posttrain.pipeline.store import Workspace, hash_text
+
+PACKAGE = __name__.partition(".")[0]
+
+
+class Fingerprints:
+    """Computes a stage's fingerprint once, however often it is nested."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._known: dict[int, tuple[Stage, str]] = {}
+
+    def of(self, stage: Stage) -> str:
+        """64 hexadecimal digits. Raises UserError for a setting that has no stable description, such as a
+        lambda.
+        """
+        if id(stage) not in self._known:
+            if isinstance(stage, Finished):
+                text = SourceFile(stage.path).identity(self._workspace)
+            else:
+                text = json.dumps(self._object(stage), sort_keys=True)
+            self._known[id(stage)] = (stage, hash_text(text))
+        return self._known[id(stage)][1]
+
+    def _object(self, value: Any) -> dict[str, Any]:
+        kind = type(value)
+        declared = field_types(kind)
+        settings = {
+            item.name: self._value(as_declared(getattr(value, item.name), declared.get(item.name)), item.name)
+            for item in fields(value)
+            if not (isinstance(value, Stage) and item.name == "name")
+        }
+        return {"class": self._code(kind), "version": getattr(kind, "version", None), "settings": settings}
+
+    def _value(self, value: Any, path: str) -> Any:
+        if value is None or isinstance(value, bool | int | str):
+            return value
+        if isinstance(value, float):
+            return {"float": value.hex()}
+        if isinstance(value, Stage):
+            return {"stage": self.of(value)}
+        if isinstance(value, SourceFile):
+            return {"source": value.identity(self._workspace)}
+        if is_dataclass(value) and not isinstance(value, type):
+            return self._object(value)
+        if isinstance(value, tuple | list):
+            return [self._value(element, f"{path}[{place}]") for place, element in enumerate(value, start=1)]
+        if isinstance(value, dict):
+            return {
+                "dict": {str(key): self._value(element, f"{path}.{key}") for key, element in value.items()}
+            }
+        if isinstance(value, enum.Enum):
+            return [self._code(type(value)), value.name]
+        if isinstance(value, Path):
+            return {"path": str(value)}
+        if isinstance(value, type | types.FunctionType):
+            return self._code(value)
+        raise UserError(
+            f"{path}: a {type(value).__name__} in a setting; use numbers, text, dataclasses or SourceFile"
+        )
+
+    def _code(self, value: type | types.FunctionType) -> list[str]:
+        """A class or function by name; one from outside the package also by the file it is in."""
+        if "<" in value.__qualname__ and isinstance(value, types.FunctionType):
+            raise UserError(
+                f"{value.__module__}: {value.__qualname__} has no lasting name; define it with def in a file"
+            )
+        name = [value.__module__, value.__qualname__]
+        if value.__module__.partition(".")[0] in (PACKAGE, "builtins"):
+            return name
+        try:
+            source = inspect.getsourcefile(value)
+        except TypeError:
+            source = None
+        # The module of a user's recipe is named after its path, which is no part of what it computes.
+        return (
+            [name[1], self._workspace.hash_file(Path(source))] if source and Path(source).exists() else name
+        )
+
+
+class Finished(Stage):
+    """A finished product in a stage's place: ``sft=DIR``. Known by content, never made again."""
+
+    address = "finished"
+    path: str
+
+    def __init__(self, path: str, name: str) -> None:
+        object.__setattr__(self, "path", path)
+        object.__setattr__(self, "name", name)
+
+
+def field_types(kind: type) -> dict[str, Any]:
+    """Declared type of every field; a name that only a type checker sees is left out."""
+    found: dict[str, Any] = {}
+    for owner in reversed(kind.__mro__):
+        module = inspect.getmodule(owner)
+        for name, annotation in inspect.get_annotations(owner).items():
+            try:
+                space = {**vars(typing), **(vars(module) if module else {})}
+                found[name] = eval(annotation, space) if isinstance(annotation, str) else annotation
+            except (NameError, AttributeError, TypeError, SyntaxError):  # known to type checkers only
+                found.pop(name, None)
+    return found
+
+
+def alternatives(declared: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type itself."""
+    if typing.get_origin(declared) in (typing.Union, types.UnionType):
+        return tuple(member for part in typing.get_args(declared) for member in alternatives(part))
+    return (declared,)
+
+
+def as_declared(value: Any, declared: Any) -> Any:
+    """An int where a float is declared is that float, so that 1 and 1.0 are one setting."""
+    kinds = alternatives(declared)
+    if type(value) is int and float in kinds and int not in kinds:
+        return float(value)
+    return value
+
+
+def described(value: Any, address_of: dict[int, str]) -> Any:
+    """A setting for made.json and people: nested stages by address, sources by path, dataclasses with their
+    class.
+    """
+    if isinstance(value, Stage):
+        return {"stage": address_of.get(id(value), value.name)}
+    if isinstance(value, SourceFile):
+        return value.path
+    if is_dataclass(value) and not isinstance(value, type):
+        inner = {item.name: described(getattr(value, item.name), address_of) for item in fields(value)}
+        return {"class": type(value).__name__, **inner}
+    if isinstance(value, tuple | list):
+        return [described(element, address_of) for element in value]
+    if isinstance(value, dict):
+        return {str(key): described(element, address_of) for key, element in value.items()}
+    if isinstance(value, type | types.FunctionType):
+        return value.__qualname__
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

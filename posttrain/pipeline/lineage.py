@@ -1,0 +1,68 @@
+"""Where did this model come from? Settings, data hashes and parents, from a product's own made.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from posttrain.pipeline.progress import duration
+from posttrain.pipeline.store import Product
+
+
+def lineage(product: Product) -> str:
+    """The chain as an indented tree, the product first; a parent that was told already is named only."""
+    if not product.made.get("fingerprint"):
+        return f"{product.path}\n  not made by posttrain: nothing is known of where it came from"
+    lines: list[str] = [f"{product.path}"]
+    told: set[str] = set()
+    ancestors = product.made.get("ancestors", {})
+
+    def tell(record: Mapping[str, Any], fingerprint: str, depth: int, role: str) -> None:
+        indent = "  " * depth
+        kind = str(record.get("stage", "")).rpartition(".")[2]
+        content = str(record.get("content", ""))[:12]
+        title = f"{indent}{role}{record.get('address', '?')} ({kind})  content {content}"
+        if fingerprint in told:
+            lines.append(f"{title}  as above")
+            return
+        told.add(fingerprint)
+        lines.append(f"{title}  fingerprint {fingerprint[:12]}")
+        if record.get("finished"):
+            lines.append(
+                f"{indent}  made {record['finished']} in {duration(float(record.get('seconds', 0)))}"
+            )
+        if record.get("path"):
+            lines.append(f"{indent}  given: {record['path']}")
+        for name, value in _flat(record.get("settings", {})):
+            lines.append(f"{indent}  {name} = {value}")
+        for used in record.get("inputs", []):
+            parent = ancestors.get(
+                used["fingerprint"], {"address": used["address"], "content": used["content"]}
+            )
+            tell(parent, used["fingerprint"], depth + 1, f"{used['field']} <- ")
+
+    tell(product.made, product.made["fingerprint"], 0, "")
+    return "\n".join(lines)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Dotted names and values; inputs are left out, because the tree shows them."""
+    found: list[tuple[str, str]] = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and "stage" not in value:
+            kind = value.get("class")
+            found += [(f"{prefix}{name}", str(kind))] if kind else []
+            inner = {key: item for key, item in value.items() if key != "class"}
+            found += _flat(inner, f"{prefix}{name}.")
+        elif not (isinstance(value, Mapping) or (name == "name" and not prefix) or _only_stages(value)):
+            found.append((f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)))
+    return found
+
+
+def _only_stages(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(v, Mapping) and "stage" in v for v in value)
+    )

@@ -1,0 +1,55 @@
+"""The lines a run prints: which stage, what became of it, its key figures."""
+
+from __future__ import annotations
+
+from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.store import Figure, Report
+
+HEADLINE = 3  # figures on a stage's line
+
+
+def figure(value: Figure) -> str:
+    """Four significant digits, whole numbers whole."""
+    if isinstance(value, float):
+        return f"{value:.0f}" if value == round(value) and 1 <= abs(value) < 1e6 else f"{value:.4g}"
+    return str(value)
+
+
+def headline(report: Report) -> str:
+    shown = list(report.figures.items())[:HEADLINE]
+    return " · ".join(f"{name} {figure(value)}" for name, value in shown)
+
+
+def duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def described(found: Finding) -> str:
+    """A finding as indented lines: figure against threshold, evidence, advice."""
+    against = "" if found.threshold is None else f", threshold {_text(found.threshold)}"
+    lines = [f"  {found.name} = {_text(found.value)}{against}"]
+    lines += [f"    {text}" for text in (found.evidence, found.advice) if text]
+    return "\n".join(lines)
+
+
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else figure(value)
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Columns aligned by their widest cell; the first row is the heading."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

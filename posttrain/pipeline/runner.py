@@ -1,0 +1,298 @@
+"""Makes what is not made yet, in order; stops where a gate says that a stage did not do its work."""
+
+from __future__ import annotations
+
+import gc
+import platform
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from posttrain import __version__
+from posttrain.pipeline.finding import Finding, UserError, Waiting
+from posttrain.pipeline.fingerprint import Finished, described
+from posttrain.pipeline.plan import Pipeline
+from posttrain.pipeline.progress import described as described_finding
+from posttrain.pipeline.progress import duration, headline
+from posttrain.pipeline.stage import Inputs, Machine, Stage
+from posttrain.pipeline.store import Product, Workspace, make_directory, read_json, write_json
+
+FORMAT = 1
+REPORTED_VERSIONS = ("torch", "transformers", "tokenizers", "numpy")
+
+
+class StageFailed(Exception):
+    """A stage raised something that is not the user's to mend; the cause is chained."""
+
+    def __init__(self, address: str, run: Run) -> None:
+        super().__init__(address)
+        self.address = address
+        self.run = run
+
+
+class Run:
+    """One pass over a recipe: its record under ``runs/`` and the products by address."""
+
+    def __init__(self, workspace: Workspace, recipe: str, overrides: Sequence[str]) -> None:
+        self.workspace = workspace
+        self.products: dict[str, Product] = {}
+        self.waiting: dict[str, str] = {}  # address to what is waited for
+        self.made: list[str] = []
+        self._directory: Path | None = None
+        self.record: dict[str, Any] = {
+            "recipe": recipe,
+            "overrides": list(overrides),
+            "status": "running",
+            "posttrain": __version__,
+            "started": _now(),
+            "accepted_gates": [],
+            "stages": [],
+            "products": {},
+        }
+
+    @property
+    def directory(self) -> Path:
+        """Made on first use, so that a run that never got anywhere leaves nothing behind."""
+        if self._directory is None:
+            make_directory(self.workspace.runs)
+            name = re.sub(r"[^\w-]", "_", str(self.record["recipe"]))
+            number = max((run_number(path) for path in self.workspace.runs.iterdir()), default=0) + 1
+            while True:
+                found = self.workspace.runs / f"{number}-{name}"
+                with suppress(FileExistsError):
+                    found.mkdir()
+                    break
+                number += 1
+            self._directory = found
+        return self._directory
+
+    def note(self, address: str, **facts: Any) -> None:
+        self.record["stages"].append({"address": address, **facts})
+        if address in self.products:
+            path = self.products[address].path
+            inside = path.is_relative_to(self.workspace.root)
+            self.record["products"][address] = str(path.relative_to(self.workspace.root) if inside else path)
+
+    def save(self, status: str) -> None:
+        self.record["status"] = status
+        if status != "running":
+            self.record["finished"] = _now()
+        write_json(self.directory / "run.json", self.record)
+
+    def same_as(self, earlier: Path) -> bool:
+        """Whether an earlier run ended with these very products, so that it stands for this one."""
+        known = read_json(earlier / "run.json", {})
+        keys = ("recipe", "overrides", "products", "accepted_gates", "posttrain")
+        return known.get("status") == "finished" and all(known.get(key) == self.record[key] for key in keys)
+
+    def stand_for(self, earlier: Path) -> None:
+        self._directory = earlier
+
+
+def run_number(directory: Path) -> int:
+    number = directory.name.partition("-")[0]
+    return int(number) if number.isdigit() else 0
+
+
+def latest_run(workspace: Workspace) -> Path | None:
+    found = [path for path in workspace.runs.glob("*-*") if (path / "run.json").is_file()]
+    return max(found, key=run_number, default=None)
+
+
+def run(
+    expression: Stage,
+    workspace: Workspace,
+    machine: Machine,
+    *,
+    recipe: str = "recipe",
+    overrides: Sequence[str] = (),
+    accept: Collection[str] = (),
+    say: Callable[[str], None] = print,
+) -> Run:
+    """Makes every product that is missing, stale or damaged; ``run.products`` holds them all by address.
+
+    ``accept`` names gates (``name`` or ``address.name``) that may fail. Raises UserError for what the user
+    can mend, StageFailed for anything else; what was made before stays made.
+    """
+    record = Run(workspace, recipe, overrides)
+    pipeline = Pipeline(expression, workspace)
+    machine = replace(machine, workspace=workspace.root)
+    try:
+        for place, (address, stage) in enumerate(pipeline.stages.items(), start=1):
+            mark = f"[{place}/{len(pipeline.stages)}] {address.ljust(max(map(len, pipeline.stages)))}"
+            _step(pipeline, record, machine, address, lambda text, mark=mark: say(f"{mark}  {text}"))  # type: ignore[misc]
+            if address in record.products:
+                _gates(stage, address, record, accept, say)
+    except BaseException as error:
+        if record.made or record.record["stages"]:
+            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+            record.save("stopped" if stopped else "failed")
+        raise
+    finally:
+        workspace.remember()
+    earlier = latest_run(workspace)
+    if not record.made and not record.waiting and earlier and record.same_as(earlier):
+        record.stand_for(earlier)
+    else:
+        record.save("waiting" if record.waiting else "finished")
+    return record
+
+
+def _step(
+    pipeline: Pipeline, record: Run, machine: Machine, address: str, say: Callable[[str], None]
+) -> None:
+    """One stage: cached, given, made, or waiting."""
+    inputs = pipeline.inputs(address)
+    blocked = [other for _, other in inputs if other not in record.products]
+    facts: dict[str, Any] = {"stage": type(pipeline.stages[address]).__name__, "inputs": dict(inputs)}
+    if blocked:
+        record.waiting[address] = f"needs {', '.join(blocked)}"
+        record.note(address, **facts, state="waiting")
+        return say(record.waiting[address])
+    product, state = pipeline.current(address, record.products)
+    if product is None:
+        if state not in ("not made yet",):
+            say(f"to be made again: {state}")
+        try:
+            product = _make(pipeline, record, machine, address, say)
+        except Waiting as waiting:
+            record.waiting[address] = str(waiting)
+            record.note(address, **facts, state="waiting")
+            return say(f"waits for people: {waiting}")
+        record.made.append(address)
+        state = "made"
+    record.products[address] = product
+    seconds = float(product.made.get("seconds", 0.0))
+    record.note(address, **facts, state=state, seconds=seconds)
+    told = f"made in {duration(seconds)}" if state == "made" else state
+    say(f"{told.ljust(16)}  {headline(product.report)}".rstrip())
+    for note in product.report.notes if state == "made" else []:
+        say(f"  note: {note}")
+    if state == "made":
+        record.save("running")
+    return None
+
+
+def _make(
+    pipeline: Pipeline, record: Run, machine: Machine, address: str, say: Callable[[str], None]
+) -> Product:
+    stage, workspace, final = pipeline.stages[address], pipeline.workspace, pipeline.place[address]
+    lookup = {id(pipeline.stages[known]): product for known, product in record.products.items()}
+    inputs = Inputs.gather(stage, lambda child: lookup.get(id(child)))
+    try:
+        failed = [found for found in stage.preflight(inputs, machine) if not found.passed]
+        if failed:
+            raise UserError("\n".join(["preflight stopped it:", *map(described_finding, failed)]))
+        say("making ...")
+        with workspace.making(final) as output:
+            _reset_peak()
+            began, started = time.monotonic(), _now()
+            report = stage.run(inputs, output, machine)
+            spent = {"started": started, "finished": _now(), "seconds": round(time.monotonic() - began, 3)}
+            made = (
+                _made(pipeline, record, address) | spent | {"peak_bytes": _peak(), "report": report.to_json()}
+            )
+            return workspace.finish(output, final, made)
+    except UserError as error:
+        raise UserError(f"stage {address}: {error}") from error
+    except Waiting:
+        raise
+    except Exception as error:
+        raise StageFailed(address, record) from error
+    finally:
+        gc.collect()
+
+
+def _made(pipeline: Pipeline, record: Run, address: str) -> dict[str, Any]:
+    """What made.json says before the work's own figures: settings, inputs with their hashes, the whole
+    ancestry.
+    """
+    stage = pipeline.stages[address]
+    used: list[dict[str, str]] = []
+    ancestors: dict[str, Any] = {}
+    for path, other in pipeline.inputs(address):
+        product = record.products[other]
+        used.append(
+            {
+                "field": path,
+                "address": other,
+                "fingerprint": pipeline.fingerprint[other],
+                "content": product.content,
+                "path": str(product.path),
+            }
+        )
+        ancestors |= product.made.get("ancestors", {})
+        ancestors[pipeline.fingerprint[other]] = _parent(pipeline.stages[other], other, product)
+    described_stage = {f.name: described(getattr(stage, f.name), pipeline.address_of) for f in fields(stage)}
+    return {
+        "format": FORMAT,
+        "address": address,
+        "stage": f"{type(stage).__module__}.{type(stage).__qualname__}",
+        "version": type(stage).version,
+        "fingerprint": pipeline.fingerprint[address],
+        "settings": described_stage,
+        "seed": getattr(stage, "seed", None),
+        "inputs": used,
+        "ancestors": ancestors,
+        "versions": _versions(),
+    }
+
+
+def _parent(stage: Stage, address: str, product: Product) -> dict[str, Any]:
+    """A parent as its children remember it, so that lineage survives a product's being copied elsewhere."""
+    keys = ("stage", "version", "settings", "seed", "inputs", "content", "finished", "seconds")
+    known = {key: product.made[key] for key in keys if key in product.made}
+    where = {"path": str(product.path)} if isinstance(stage, Finished) else {}
+    return {"address": address, "stage": type(stage).__name__, **known, **where}
+
+
+def _gates(
+    stage: Stage, address: str, record: Run, accept: Collection[str], say: Callable[[str], None]
+) -> None:
+    failed: list[Finding] = [
+        found for found in stage.gates(record.products[address].report) if not found.passed
+    ]
+    for found in list(failed):
+        if found.name in accept or f"{address}.{found.name}" in accept:
+            failed.remove(found)
+            record.record["accepted_gates"].append(f"{address}.{found.name}")
+            say(f"accepted as asked, though it failed:\n{described_finding(found)}")
+    if failed:
+        names = " ".join(f"--accept-gate {found.name}" for found in failed)
+        lines = [f"stage {address} is made, but did not do its work:", *map(described_finding, failed)]
+        raise UserError("\n".join([*lines, f"To go on all the same, and have that recorded: {names}"]))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    found = {"posttrain": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    for name in REPORTED_VERSIONS:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _reset_peak() -> None:
+    """Linux keeps a high-water mark that can be set back; elsewhere the peak is that of the whole process."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -1,0 +1,265 @@
+"""A second run makes only what changed, a damaged product is made again, a failed gate names its stage."""
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from posttrain.pipeline.finding import Finding, UserError, Waiting
+from posttrain.pipeline.fingerprint import Fingerprints, Finished
+from posttrain.pipeline.lineage import lineage
+from posttrain.pipeline.plan import plan, plan_table
+from posttrain.pipeline.runner import Run, StageFailed, latest_run, run
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.store import Product, Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text(Stage):
+    address = "text"
+    source: SourceFile
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        text = Path(self.source.path).read_text()
+        (output / "text").write_text(text)
+        return Report(figures={"characters": len(text)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twice(Stage):
+    address = "twice"
+    text: Stage
+    rate: float = 1.0
+    least: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        text = (inputs.of(self.text).path / "text").read_text() * 2
+        if "boom" in text:
+            raise KeyError("boom")
+        if "people" in text:
+            raise Waiting("go to http://localhost:1")
+        (output / "text").write_text(text)
+        (output / "metrics.jsonl").write_text(json.dumps({"clock": os.times().elapsed}) + "\n")
+        return Report(figures={"characters": len(text)}, notes=["doubled"])
+
+    def gates(self, report: Report) -> list[Finding]:
+        length = float(report.figures["characters"])
+        return [
+            Finding(
+                name="long", value=length, threshold=self.least, passed=length >= self.least, advice="add"
+            )
+        ]
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        return Estimate(tokens=1234, seconds=5.0, bytes=10**6) if "text" in inputs else None
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "data.txt"
+    path.write_text("abc")
+    return path
+
+
+def chain(file: Path, **settings: Any) -> Twice:
+    return Twice(text=Text(source=SourceFile(str(file))), **settings)
+
+
+def go(expression: Stage, tmp_path: Path, said: list[str] | None = None, **options: Any) -> Run:
+    say = (said if said is not None else []).append
+    return run(expression, Workspace(tmp_path / "work"), Machine(), recipe="toy", say=say, **options)
+
+
+def test_a_second_run_does_no_work_and_leaves_no_second_record(tmp_path: Path, file: Path) -> None:
+    said: list[str] = []
+    first = go(chain(file), tmp_path, said)
+    assert first.made == ["text", "twice"]
+    assert any("[2/2] twice" in line and "characters 6" in line for line in said)
+    assert any("note: doubled" in line for line in said)
+    second = go(chain(file), tmp_path)
+    assert second.made == []
+    assert second.directory == first.directory == latest_run(Workspace(tmp_path / "work"))
+    record = json.loads((first.directory / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["products"] == {a: f"products/{p.path.name}" for a, p in first.products.items()}
+    assert record["stages"][1]["inputs"] == {"text": "text"}
+
+
+def test_only_what_changed_and_what_follows_is_made(tmp_path: Path, file: Path) -> None:
+    go(chain(file), tmp_path)
+    assert go(chain(file, rate=2), tmp_path).made == ["twice"]
+    assert go(chain(file, rate=2.0), tmp_path).made == []
+    file.write_text("abcd")
+    assert go(chain(file), tmp_path).made == ["text", "twice"]
+
+
+def test_name_and_place_of_a_file_do_not_count(tmp_path: Path, file: Path) -> None:
+    go(chain(file), tmp_path)
+    moved = file.rename(tmp_path / "elsewhere.txt")
+    renamed = Twice(name="double", text=Text(name="words", source=SourceFile(str(moved))))
+    assert go(renamed, tmp_path).made == []
+
+
+def test_the_version_of_a_stage_counts(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Fingerprints(Workspace(tmp_path)).of(chain(file))
+    monkeypatch.setattr(Text, "version", 2)
+    assert Fingerprints(Workspace(tmp_path)).of(chain(file)) != before
+
+
+def test_the_source_file_of_a_class_from_outside_counts(tmp_path: Path, file: Path) -> None:
+    workspace = Workspace(tmp_path)
+    before = Fingerprints(workspace).of(chain(file))
+    workspace._memory = {str(Path(__file__).resolve()): [*_signature(Path(__file__)), "another"]}
+    assert Fingerprints(workspace).of(chain(file)) != before
+
+
+def _signature(path: Path) -> list[int]:
+    return [path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino]
+
+
+def test_a_damaged_product_is_made_again_and_what_follows_is_not(tmp_path: Path, file: Path) -> None:
+    first = go(chain(file), tmp_path)
+    (first.products["text"].path / "text").write_text("harm")
+    said: list[str] = []
+    assert go(chain(file), tmp_path, said).made == ["text"]
+    assert any("to be made again" in line and "sha256" in line for line in said)
+
+
+def test_made_json_cut_short_is_damage(tmp_path: Path, file: Path) -> None:
+    first = go(chain(file), tmp_path)
+    (first.products["twice"].path / "made.json").write_text('{"fing')
+    assert go(chain(file), tmp_path).made == ["twice"]
+
+
+def test_an_input_whose_content_changed_makes_what_follows_stale(tmp_path: Path, file: Path) -> None:
+    first = go(chain(file), tmp_path)
+    product = first.products["text"]
+    (product.path / "text").write_text("new labels")
+    workspace = Workspace(tmp_path / "work")
+    files = workspace.files(product.path)
+    made = {**product.made, "files": files, "content": "of new labels"}
+    (product.path / "made.json").write_text(json.dumps(made))
+    said: list[str] = []
+    assert go(chain(file), tmp_path, said).made == ["twice"]
+    assert any("text changed" in line for line in said)
+
+
+def test_a_finished_product_stands_in_a_stages_place(tmp_path: Path, file: Path) -> None:
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "text").write_text("xy")
+    result = go(Twice(text=Finished(str(other), "text")), tmp_path)
+    assert result.made == ["twice"]
+    assert result.products["twice"].figures["characters"] == 4
+    assert result.record["products"]["text"] == str(other)
+    (other / "text").write_text("xyz")
+    assert go(Twice(text=Finished(str(other), "text")), tmp_path).products["twice"].figures["characters"] == 6
+
+
+def test_a_users_damaged_product_is_named_not_remade(tmp_path: Path, file: Path) -> None:
+    product = go(chain(file), tmp_path).products["text"]
+    (product.path / "text").write_text("harm")
+    with pytest.raises(UserError, match=r"text has sha256 .* damaged"):
+        go(Twice(text=Finished(str(product.path), "text")), tmp_path)
+
+
+def test_a_failed_gate_stops_every_run_until_it_is_accepted(tmp_path: Path, file: Path) -> None:
+    last = Twice(text=chain(file, least=100), name="last")
+    for _ in range(2):
+        with pytest.raises(
+            UserError, match=r"(?s)stage twice is made, but.*long = 6, threshold 100.*--accept-gate long"
+        ):
+            go(last, tmp_path)
+    accepted = go(last, tmp_path, accept=["twice.long"])
+    assert accepted.made == ["last"]
+    assert accepted.record["accepted_gates"] == ["twice.long"]
+
+
+def test_an_error_of_the_user_names_the_stage_and_leaves_nothing_half_made(
+    tmp_path: Path, file: Path
+) -> None:
+    class Fussy(Twice):
+        def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+            (output / "half").write_text("x")
+            raise UserError("row 3: empty")
+
+    with pytest.raises(UserError, match="stage twice: row 3: empty"):
+        go(Fussy(text=Text(source=SourceFile(str(file)))), tmp_path)
+    assert [p.name for p in (tmp_path / "work" / "products").iterdir()] == [
+        p.name for p in (tmp_path / "work" / "products").glob("text-*")
+    ]
+    assert json.loads((tmp_path / "work" / "runs" / "1-toy" / "run.json").read_text())["status"] == "failed"
+
+
+def test_a_missing_file_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.jsonl: no such file"):
+        go(chain(tmp_path / "absent.jsonl"), tmp_path)
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_failed_preflight_stops_before_the_work(tmp_path: Path, file: Path) -> None:
+    class Careful(Twice):
+        def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+            return [Finding(name="context", value=9, threshold=8, passed=False, advice="shorten the prompts")]
+
+    with pytest.raises(UserError, match=r"(?s)stage twice: preflight.*context = 9.*shorten"):
+        go(Careful(text=Text(source=SourceFile(str(file)))), tmp_path)
+
+
+def test_anything_else_is_a_failure_of_the_stage_with_its_cause(tmp_path: Path, file: Path) -> None:
+    file.write_text("boom")
+    with pytest.raises(StageFailed) as caught:
+        go(chain(file), tmp_path)
+    assert caught.value.address == "twice"
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_what_does_not_depend_on_people_is_made_before_waiting(tmp_path: Path, file: Path) -> None:
+    file.write_text("people")
+    plain = tmp_path / "plain.txt"
+    plain.write_text("x")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Both(Twice):
+        address = "both"
+        other: Stage
+
+    waits = Twice(text=Text(source=SourceFile(str(file))), name="asked")
+    result = go(Both(text=waits, other=chain(plain, least=0)), tmp_path)
+    assert set(result.waiting) == {"asked", "both"}
+    assert "twice" in result.made
+    assert result.record["status"] == "waiting"
+
+
+def test_the_dry_run_writes_nothing_and_says_why(tmp_path: Path, file: Path) -> None:
+    workspace = Workspace(tmp_path / "work")
+    rows = plan(chain(file), workspace, Machine())
+    assert [(row.address, row.state) for row in rows] == [("text", "not made yet"), ("twice", "not made yet")]
+    assert not workspace.root.exists()
+    go(chain(file), tmp_path)
+    rows = plan(chain(file, rate=3.0), workspace, Machine())
+    assert [row.state for row in rows] == ["cached", "not made yet"]
+    assert "1,234" in plan_table(rows)
+    assert "1 of 2 to make, about 5.0 s" in plan_table(rows)
+    assert "Nothing to do" in plan_table(plan(chain(file), workspace, Machine()))
+
+
+def test_lineage_tells_settings_hashes_and_parents_of_a_copied_product(tmp_path: Path, file: Path) -> None:
+    last = Twice(text=chain(file, rate=0.25), name="last")
+    product = go(last, tmp_path).products["last"]
+    copied = product.path.rename(tmp_path / "copied")
+    told = lineage(Product.load(copied))
+    assert "text <- twice (Twice)" in told
+    assert "rate = 0.25" in told
+    assert "text <- text (Text)" in told
+    assert str(file) in told
+
+
+def test_a_lambda_is_refused_because_it_has_no_lasting_name(tmp_path: Path, file: Path) -> None:
+    odd = replace(chain(file), rate=lambda: 1.0)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no lasting name"):
+        go(odd, tmp_path)
