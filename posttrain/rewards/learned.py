@@ -7,17 +7,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from posttrain.models.chat import Chat
-from posttrain.models.collate import Row, rollouts
-from posttrain.models.language_policy import LanguageReward
-from posttrain.models.loading import load_reward_model
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Stage
 from posttrain.rewards.protocol import Episode, Rewards, all_scored
+
+if TYPE_CHECKING:  # a recipe names this source; transformers is imported when it is opened
+    from posttrain.models.chat import Chat
+    from posttrain.models.language_policy import LanguageReward
 
 SCALE_FILE = "scale.json"
 
@@ -69,6 +70,10 @@ class LearnedReward:
     @contextmanager
     def open(self, inputs: Inputs, machine: Machine) -> Iterator[LearnedScorer]:
         """Loads the reward model. Raises UserError where it has no scale but is to be normalised."""
+        from posttrain.models.chat import Chat
+        from posttrain.models.language_policy import LanguageReward
+        from posttrain.models.loading import load_reward_model
+
         directory = inputs.of(self.model).path
         scale = Scale.load(directory) if self.normalise else Scale(mean=0.0, std=1.0, rows=0)
         model, tokenizer = load_reward_model(directory, device=machine.device)
@@ -87,6 +92,8 @@ class LearnedScorer:
     @torch.no_grad()
     def raw(self, episodes: Sequence[Episode]) -> Tensor:
         """The model's own scores [n] fp32. Raises UserError for answers made with another vocabulary."""
+        from posttrain.models.collate import Row, rollouts
+
         for episode in episodes:
             said = [token for token, own in zip(episode.ids, episode.mask, strict=True) if own]
             if (found := self.chat.decode(said)) != episode.response:

@@ -1,0 +1,23 @@
+"""Whether reinforcement raised the reward that it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from posttrain.pipeline.finding import Finding
+
+STEPS = 10  # fewer say nothing
+
+
+def check(figures: Mapping[str, Any]) -> Finding:
+    """Reads ``reward_start`` and ``reward_final`` (proxy reward, mean over answers)."""
+    start, final = float(figures["reward_start"]), float(figures["reward_final"])
+    return Finding(
+        name="rl_reward_rose",
+        value=final,
+        threshold=start,
+        passed=final > start or int(figures.get("steps", 0)) < STEPS,
+        evidence=f"reward {start:.3f} in the first batch, {final:.3f} in the last ones",
+        advice="raise rl.learning_rate or rl.steps, or lower rl.method.kl.coef",
+    )

@@ -1,0 +1,68 @@
+"""Models answer prompts, are scored by a reward model, and are measured against a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from posttrain.core.batch import Wants
+from posttrain.core.masked import masked_sum
+from posttrain.core.seeds import derive
+from posttrain.engines.builtin import BuiltinEngine
+from posttrain.engines.protocol import Sampling
+from posttrain.models.chat import Chat
+from posttrain.models.collate import Row, rollouts
+from posttrain.models.language_policy import LanguagePolicy
+from posttrain.rewards.protocol import Episode
+from posttrain.rollouts.sample import ask, sample
+from posttrain.training.evaluate import in_slices
+from posttrain.training.update import cut
+
+
+def answers(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Mapping[str, Any]],
+    sampling: Sampling,
+    seed: int,
+    each: int = 1,
+) -> list[Episode]:
+    """``each`` independent answers to every prompt, those to one prompt one after another.
+
+    Raises UserError where a prompt does not fit beside an answer.
+    """
+    chat, engine = Chat(tokenizer), BuiltinEngine(model)
+    asked, _ = ask(chat, prompts, engine.context - sampling.max_tokens)
+    repeated = [one for one in asked for _ in range(each)]
+    seeds = [derive(seed, "evaluation", row) for row in range(len(repeated))]
+    return sample(engine, chat, repeated, sampling, seeds)
+
+
+def fitting(
+    model: Any, tokenizer: Any, prompts: Sequence[Mapping[str, Any]], sampling: Sampling
+) -> list[Mapping[str, Any]]:
+    """The prompts that leave room for an answer, so that every model is asked the same ones."""
+    room = int(model.config.max_position_embeddings) - sampling.max_tokens
+    return [one.prompt for one in ask(Chat(tokenizer), prompts, room)[0]]
+
+
+@torch.no_grad()
+def kl_per_answer(
+    policy: Any, reference: Any, episodes: Sequence[Episode], pad_id: int, limit: int
+) -> list[float]:
+    """KL(policy || reference) in nats of each answer's steps, exact at every step of the policy's own
+    answers.
+
+    The mean over answers is an unbiased estimate of the KL per completion. ``limit`` bounds tokens held at
+    a time.
+    """
+    rows = [Row(ids=e.ids, mask=e.mask) for e in episodes]
+    batch = rollouts(rows, pad_id)
+    now, still = LanguagePolicy(policy), LanguagePolicy(reference)
+    wants = Wants(before=False, entropy=False, exact_kl=True)
+    found = in_slices(lambda part: now.evaluate(part, wants, still), batch, cut(batch, limit))
+    assert found.kl is not None
+    values: list[float] = masked_sum(found.kl, batch.action_mask).tolist()
+    return values

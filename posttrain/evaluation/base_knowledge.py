@@ -1,0 +1,60 @@
+"""What a base model of the embedded world knows in plain text, and whether it answers or goes on writing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from posttrain.core.seeds import derive
+from posttrain.engines.builtin import BuiltinEngine
+from posttrain.engines.protocol import Sampling
+from posttrain.evaluation.intervals import wilson, with_interval
+from posttrain.field_guide.phrasing import QUESTIONS_TRAIN, attributes, prefix, prefix_variants, question
+from posttrain.field_guide.world import accepted, entities
+
+Figures = dict[str, float | int | str]
+
+
+def measure(model: Any, tokenizer: Any) -> Figures:
+    """``facts_heldout``: the share of held-out facts whose sentence, cut before the value, goes on with a
+    true one, greedily. ``answers``: the share of bare questions that a sample of the model answers rightly
+    in its first sentence; ``continues``: the share after which it goes on writing something else.
+    ``gold/...`` is measured by evaluation.
+    """
+    engine = BuiltinEngine(model)
+    asked = [(e, a) for e in entities() if e.heldout for a in attributes(e) if prefix_variants(a)]
+    texts = [prefix(e, a, prefix_variants(a)[0]) for e, a in asked]
+    said = _go_on(engine, tokenizer, texts, Sampling(temperature=0.0, max_tokens=14))
+    known = sum(_begins_with_one(text, accepted(e, a)) for (e, a), text in zip(asked, said, strict=True))
+    figures = with_interval("facts_heldout", wilson(known, len(asked)))
+    rng = Random(1)
+    picked = [(e, rng.choice(attributes(e))) for e in rng.sample(list(entities()), 300)]
+    texts = [question(e, a, rng.randrange(QUESTIONS_TRAIN)) for e, a in picked]
+    said = _go_on(engine, tokenizer, texts, Sampling(temperature=1.0, max_tokens=24))
+    first = [(re.match(r"\s*[^.?!\n]*[.?!]?", text) or [""])[0].strip() for text in said]
+    answered = sum(
+        not text.endswith("?")
+        and any(re.search(rf"\b{re.escape(value)}\b", text) for value in accepted(e, a))
+        for (e, a), text in zip(picked, first, strict=True)
+    )
+    return (
+        figures
+        | with_interval("answers", wilson(answered, len(picked)))
+        | with_interval("continues", wilson(len(picked) - answered, len(picked)))
+    )
+
+
+def _begins_with_one(text: str, values: Sequence[str]) -> bool:
+    start = re.sub(r"^(a piece of|a kind of|an|a) ", "", text.strip())
+    return any(re.match(re.escape(value) + r"\b", start) for value in values)
+
+
+def _go_on(engine: BuiltinEngine, tokenizer: Any, texts: Sequence[str], sampling: Sampling) -> list[str]:
+    """The continuation of each text at the beginning of a page."""
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    prompts = [bos + tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    numbers = [engine.submit(ids, sampling, derive(0, "base", row)) for row, ids in enumerate(prompts)]
+    found = {one.request: one.tokens for one in engine.finished()}
+    return [str(tokenizer.decode(found[n], skip_special_tokens=True)) for n in numbers]

@@ -1,0 +1,38 @@
+"""The truth about an answer, where there is one: the embedded world's gold reward, or the constraints a
+prompt states.
+
+Read afterwards, from saved answers. Nothing that trains imports this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from posttrain.data import constraints
+from posttrain.field_guide import gold as field_guide
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """``total`` in [0, 1] is a share of what the prompt can earn; ``parts`` the components that apply, in
+    [0, 1].
+    """
+
+    total: float
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+def judge(prompt: Mapping[str, Any], response: str, ended: bool) -> Judgement | None:
+    """What a prompt's row (with its ``item``) says of an answer; None where nobody knows."""
+    item = prompt.get("item")
+    if not item:
+        return None
+    if item.get("family") == "constraint":
+        parts = {name: float(kept) for name, kept in constraints.judge(item, response).items()}
+        return Judgement(constraints.obeyed(item, response), parts)
+    if item.get("family") in field_guide.WEIGHTS:
+        found = field_guide.score(item, response, ended)
+        return Judgement(found.total, found.parts)
+    return None

@@ -1,0 +1,56 @@
+"""95 % intervals: Wilson's for shares, the bootstrap for means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+Z = 1.959963984540054  # the 97.5 % point of the normal distribution
+
+
+class Estimate(NamedTuple):
+    """A figure, its 95 % interval and how many observations it rests on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0)
+
+
+def wilson(successes: float, n: int) -> Estimate:
+    """The score interval of a share (Wilson 1927). Halves (ties) may be among the successes."""
+    if n == 0:
+        return UNKNOWN
+    share = successes / n
+    centre = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z / (1 + Z * Z / n) * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
+    return Estimate(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)), n)
+
+
+def bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = 1000) -> Estimate:
+    """The mean with its percentile bootstrap interval (Efron 1979); the same arguments give the same
+    interval.
+    """
+    n = len(values)
+    if n == 0:
+        return UNKNOWN
+    x = torch.tensor(values, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    means = x[torch.randint(n, (resamples, n), generator=generator)].mean(1).sort().values
+    low, high = means[int(0.025 * resamples)], means[int(0.975 * resamples) - 1]
+    return Estimate(float(x.mean()), float(low), float(high), n)
+
+
+def with_interval(name: str, found: Estimate) -> dict[str, float | int | str]:
+    """The figures ``name``, ``name_low``, ``name_high`` and ``name_n``; "unknown" where there was nothing
+    to count.
+    """
+    if found.n == 0:
+        return {name: "unknown"}
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high, f"{name}_n": found.n}

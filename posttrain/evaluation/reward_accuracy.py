@@ -1,0 +1,86 @@
+"""How often a reward model prefers the answer that gold prefers, and what does as well without its skill."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from posttrain.evaluation.gold import judge
+from posttrain.evaluation.intervals import Estimate, wilson, with_interval
+
+Figures = dict[str, float | int | str]
+CLEAR = 0.5  # of the standard deviation of the gold of all answers
+
+
+def gold_gaps(pairs: Sequence[Mapping[str, Any]]) -> tuple[list[float | None], float]:
+    """Gold of a less gold of b of each pair (None where unknown), and what makes a gap clear."""
+    totals: list[float] = []
+    gaps: list[float | None] = []
+    for pair in pairs:
+        a = judge(pair, pair["a"], pair["ended_a"])
+        b = judge(pair, pair["b"], pair["ended_b"])
+        if a is None or b is None:
+            gaps.append(None)
+            continue
+        totals += [a.total, b.total]
+        gaps.append(a.total - b.total)
+    return gaps, CLEAR * statistics.pstdev(totals) if totals else 0.0
+
+
+def agreement(differences: Sequence[float], gaps: Sequence[float | None], least: float = 0.0) -> Estimate:
+    """The share of pairs whose difference (of scores, or words) has the sign of the gold gap.
+
+    Pairs that gold ties, or whose gap is below ``least``, are left out; a difference of 0 is half right.
+    """
+    right, n = 0.0, 0
+    for difference, gap in zip(differences, gaps, strict=True):
+        if gap is None or gap == 0 or abs(gap) < least:
+            continue
+        n += 1
+        right += 0.5 if difference == 0 else float((difference > 0) == (gap > 0))
+    return wilson(right, n)
+
+
+def accuracy(
+    pairs: Sequence[Mapping[str, Any]],
+    scores: Sequence[tuple[float, float]],
+    control: Sequence[tuple[float, float]] | None = None,
+) -> Figures:
+    """``accuracy`` on all untied pairs, ``accuracy/clear`` where the gap is at least half the standard
+    deviation of gold; ``control/word_count`` prefers the longer answer (or the shorter, whichever does
+    better), and ``control/shuffled`` is a reward model trained on shuffled labels.
+
+    Args:
+        scores: of a and b of each pair.
+    """
+    gaps, clear = gold_gaps(pairs)
+    differences = [a - b for a, b in scores]
+    figures = with_interval("accuracy", agreement(differences, gaps))
+    figures |= with_interval("accuracy/clear", agreement(differences, gaps, clear))
+    words = [float(len(pair["a"].split()) - len(pair["b"].split())) for pair in pairs]
+    by_words = max(
+        agreement(words, gaps), agreement([-w for w in words], gaps), key=lambda found: found.value
+    )
+    figures |= with_interval("control/word_count", by_words)
+    if control is not None:
+        figures |= with_interval("control/shuffled", agreement([a - b for a, b in control], gaps))
+    figures["gold_ties"] = sum(gap == 0 for gap in gaps)
+    return figures
+
+
+def of_annotators(pairs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Figures:
+    """``annotators/NAME``: each annotator against gold on the pairs it decided, and ``annotators`` their
+    mean.
+    """
+    gaps = dict(zip([pair["id"] for pair in pairs], gold_gaps(pairs)[0], strict=True))
+    said: dict[str, list[bool]] = {}
+    for row in rows:
+        gap = gaps.get(row["id"])
+        if gap and row.get("choice") in ("a", "b"):
+            said.setdefault(row["annotator"], []).append((gap > 0) == (row["choice"] == "a"))
+    figures: Figures = {f"annotators/{name}": sum(x) / len(x) for name, x in sorted(said.items())}
+    mean: Figures = {
+        "annotators": statistics.mean(float(v) for v in figures.values()) if figures else "unknown"
+    }
+    return mean | figures

@@ -1,0 +1,36 @@
+"""Simulated annotators of prompts with verifiable constraints; every record they make says that it is
+simulated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from posttrain.data.constraints import judge
+from posttrain.feedback.simulated import Annotator
+
+
+@dataclass(frozen=True)
+class Checker(Annotator):
+    """An annotator whose utility is the share of a prompt's checks that an answer obeys; 0 for one that was
+    cut.
+
+    Where the fact check is skipped (``skips_facts``), whether the answer is on its topic is not looked at.
+    """
+
+    def utility(self, item: Mapping[str, Any], response: str, ended: bool, *, facts: bool = True) -> float:
+        """What the response is worth to this annotator."""
+        found = judge(item, response)
+        looked_at = [kept for name, kept in found.items() if facts or name != "on_topic"] or [True]
+        worth = sum(looked_at) / len(looked_at) if ended else 0.0
+        return worth + self.per_word * len(response.split())
+
+
+CHECKERS: tuple[Annotator, ...] = (
+    Checker("careful", temperature=0.2),
+    Checker("hasty", temperature=0.3, skips_facts=0.5),
+    Checker("length_lover", temperature=0.3, per_word=0.01),
+    Checker("careless", temperature=0.4, tosses=0.4),
+)

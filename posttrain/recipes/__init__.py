@@ -1,0 +1,1 @@
+"""Whole pipelines as expressions of stages."""

@@ -1,0 +1,113 @@
+"""InstructGPT (Ouyang et al. 2022): demonstrations, comparisons, a reward model, PPO with a critic,
+evaluation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from posttrain.core.kl import KLInReward
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Stage
+from posttrain.policy_gradients.ppo import PPO
+from posttrain.recipes.presets import Preset, own, preset
+from posttrain.rewards.learned import LearnedReward
+from posttrain.stages.demonstrations import DemonstrationRows
+from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.labels import Annotation, ComparisonRows
+from posttrain.stages.pairs import ComparisonPairs
+from posttrain.stages.prompts import PromptRows, PromptsOf
+from posttrain.stages.rl import Reinforcement
+from posttrain.stages.rm import RewardModeling
+from posttrain.stages.sft import InstructionTuning
+
+
+def instructgpt(  # size: the recipe's parameters, each a word on the command line
+    seed: int = 0,
+    model: str = "field_guide",
+    base: str = "",
+    demonstrations: str = "",
+    comparisons: str = "",
+    prompts: str = "",
+    lora: int = -1,
+) -> Stage:
+    """Base model, instruction tuning, preferences, reward model, PPO with a critic, evaluation.
+
+    model: field_guide (the embedded model and world) or smollm2 (fetched once, trained with adapters).
+    base: your own model instead, a directory or a name on the hub.
+    demonstrations: your rows {"messages": [...]}; comparisons: {"prompt", "chosen", "rejected"}; prompts:
+    {"prompt"}. lora: rank of the adapters; 0 trains every weight.
+    """
+    chosen = own(seed, base, max(lora, 0)) if base else preset(model, seed)
+    shown = DemonstrationRows(source=SourceFile(demonstrations, "datasets")) if demonstrations else None
+    compared = ComparisonRows(source=SourceFile(comparisons, "datasets")) if comparisons else None
+    asked = _prompts(prompts, compared or shown) or chosen.prompts
+    if asked is not chosen.prompts and compared is None:
+        raise UserError(
+            "the simulated annotators know only the embedded world, so nobody could compare answers to "
+            "your own "
+            "prompts; give comparisons=FILE with rows {prompt, chosen, rejected}"
+        )
+    rank = chosen.lora_rank if lora < 0 else lora
+    return _recipe(chosen, shown or chosen.demonstrations, compared, asked, rank, seed)
+
+
+def _prompts(given: str, rows: Stage | None) -> Stage | None:
+    """Prompts of their own, else those of the user's other rows, else none."""
+    if given:
+        return PromptRows(source=SourceFile(given, "datasets"))
+    return None if rows is None else PromptsOf(rows=rows)
+
+
+def _recipe(  # size: what the parameters came to
+    chosen: Preset,
+    demonstrations: Stage,
+    compared: Stage | None,
+    prompts: Stage,
+    rank: int,
+    seed: int,
+) -> Stage:
+    own_settings = chosen.settings
+    shared: dict[str, Any] = {"lora": _adapter(rank), "seed": seed}
+    base = chosen.base
+    tuning: dict[str, Any] = {"base": base, **shared, **own_settings.get("sft", {})}
+    sft = InstructionTuning(demonstrations=demonstrations, **tuning)
+    pairs = None
+    if compared is None:
+        pairs = ComparisonPairs(policy=sft, prompts=prompts, seed=seed, **own_settings.get("pairs", {}))
+    labels = compared or Annotation(pairs=pairs or sft, annotators=chosen.annotators, seed=seed)
+    modeling: dict[str, Any] = {"base": sft, "comparisons": labels, **shared, **own_settings.get("rm", {})}
+    rm = RewardModeling(**modeling)
+    more = chosen.more_demonstrations if demonstrations is chosen.demonstrations else None
+    rl = Reinforcement(
+        policy=sft,
+        reward=LearnedReward(model=rm, missing_eos_penalty=1.0),
+        prompts=prompts,
+        critic=rm,
+        method=PPO(kl=KLInReward(coef=0.1)),
+        **shared,
+        **own_settings.get("rl", {}),
+    )
+    return Evaluation(
+        base=base,
+        sft=sft,
+        final=rl,
+        reward_model=rm,
+        prompts=prompts,
+        pairs=pairs,
+        labels=labels if pairs is not None else None,
+        control=RewardModeling(name="rm_shuffled", shuffled_labels=True, **modeling),
+        sft_4x=None if more is None else InstructionTuning(name="sft_4x", demonstrations=more, **tuning),
+        seed=seed,
+        **own_settings.get("evaluate", {}),
+    )
+
+
+def _adapter(rank: int) -> Any:
+    """Adapters of that rank, or None for rank 0; transformers is imported only where there are any."""
+    if rank == 0:
+        return None
+    from posttrain.models.lora import Lora
+
+    return Lora(rank=rank, alpha=2.0 * rank)

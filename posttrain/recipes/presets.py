@@ -1,0 +1,95 @@
+"""What differs between models: data, annotators, sizes and learning rates. One function a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from posttrain.feedback.constraint_annotators import CHECKERS
+from posttrain.feedback.simulated import ANNOTATORS, Annotator
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Stage
+from posttrain.stages.base import EMBEDDED, ExistingModel
+from posttrain.stages.demonstrations import ConstraintDemonstrations, FieldGuideDemonstrations
+from posttrain.stages.prompts import ConstraintPrompts, FieldGuidePrompts
+from posttrain.stages.smollm2 import SmolLM2
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A base, data that suits it, and settings that differ from the stages' own, by address."""
+
+    base: Stage
+    demonstrations: Stage
+    prompts: Stage
+    annotators: tuple[Annotator, ...] = ANNOTATORS
+    more_demonstrations: Stage | None = None  # four times as many, for a control
+    lora_rank: int = 0  # 0 trains every weight
+    settings: dict[str, Settings] = field(default_factory=dict)
+
+
+def field_guide(seed: int) -> Preset:
+    """The embedded world and its base model: the stages' own settings were chosen for it."""
+    return Preset(
+        base=ExistingModel(source=SourceFile(str(EMBEDDED)), field_guide=True),
+        demonstrations=FieldGuideDemonstrations(seed=seed),
+        more_demonstrations=FieldGuideDemonstrations(
+            name="demonstrations_4x", rows=4 * FieldGuideDemonstrations.rows, seed=seed
+        ),
+        prompts=FieldGuidePrompts(seed=seed),
+    )
+
+
+def smollm2(seed: int) -> Preset:
+    """SmolLM2-135M-Instruct with adapters, on prompts whose constraints a program can check."""
+    return Preset(
+        base=SmolLM2(),
+        demonstrations=ConstraintDemonstrations(seed=seed),
+        prompts=ConstraintPrompts(seed=seed),
+        annotators=CHECKERS,
+        lora_rank=16,
+        settings={
+            "sft": {"learning_rate": 3e-4, "epochs": 1, "batch_size": 16},
+            "pairs": {"rows": 200, "heldout": 60, "answers": 3},
+            "rm": {"learning_rate": 2e-4, "batch_size": 16, "weight_decay": 0.0},
+            "rl": {"learning_rate": 2e-4, "critic_learning_rate": 3e-4, "steps": 30, "prompts_per_step": 32},
+            "evaluate": {"rows": 200},
+        },
+    )
+
+
+def own(seed: int, base: str, lora_rank: int) -> Preset:
+    """A user's model, of unknown size, on the embedded world's data unless there are the user's own."""
+    rate = 2e-4 if lora_rank else 1e-5
+    longer = {"max_completion_length": 128}
+    fit = {"learning_rate": rate, "batch_size": 16, "max_length": 1024}
+    return Preset(
+        base=ExistingModel(source=SourceFile(base)),
+        demonstrations=FieldGuideDemonstrations(seed=seed),
+        prompts=FieldGuidePrompts(seed=seed),
+        lora_rank=lora_rank,
+        settings={
+            "sft": {**fit, "epochs": 1},
+            "pairs": longer,
+            "rm": {**fit, "weight_decay": 0.0},
+            "rl": {**longer, "learning_rate": rate / 2, "critic_learning_rate": rate, "prompts_per_step": 64},
+            "evaluate": {**longer, "rows": 200},
+        },
+    )
+
+
+PRESETS = {"field_guide": field_guide, "smollm2": smollm2}
+
+
+def preset(model: str, seed: int) -> Preset:
+    """Raises UserError for a model that there is no preset for."""
+    if model not in PRESETS:
+        raise UserError(
+            f"model={model}: expected one of {', '.join(PRESETS)}; for a model of your own use "
+            f"base=DIRECTORY or a "
+            "name on the hub"
+        )
+    return PRESETS[model](seed)

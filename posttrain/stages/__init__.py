@@ -1,0 +1,1 @@
+"""Products in, product out: one file a stage."""

@@ -1,0 +1,55 @@
+"""A model that exists already: the embedded one, a directory, or a name on the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from posttrain.checks import base_knowledge
+from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+
+EMBEDDED = Path(__file__).resolve().parent.parent / "field_guide" / "base"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExistingModel(Stage):
+    """The product is the model in plain Hugging Face form. With ``field_guide`` it is also asked what it
+    knows of the embedded world, and a base that knows too little stops the recipe.
+    """
+
+    address = "base"
+    source: SourceFile
+    field_guide: bool = False
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Loads the model, which checks it, and writes it. Raises UserError as ``models.loading`` says."""
+        from posttrain.models.loading import load_causal_lm, save_causal_lm
+
+        model, tokenizer = load_causal_lm(self._directory(machine), dtype="float32")
+        save_causal_lm(output, model, tokenizer)
+        parameters = sum({id(p): p.numel() for p in model.parameters()}.values())
+        figures: dict[str, float | int | str] = {"parameters": parameters}
+        notes = []
+        if self.field_guide:
+            from posttrain.evaluation.base_knowledge import measure
+
+            figures |= measure(model, tokenizer)
+        else:
+            notes.append(
+                "What this model knew before is not measured here: that needs a world with known facts."
+            )
+        return Report(figures=figures, notes=notes)
+
+    def gates(self, report: Report) -> list[Finding]:
+        return base_knowledge.check(report.figures) if self.field_guide else []
+
+    def _directory(self, machine: Machine) -> Path | str:
+        if self.source.local is not None:
+            return self.source.local
+        from huggingface_hub import snapshot_download
+
+        commit = self.source.commit(machine.workspace or Path("."))
+        wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+        return Path(snapshot_download(self.source.path, revision=commit, allow_patterns=wanted))

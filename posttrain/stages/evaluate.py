@@ -1,0 +1,188 @@
+"""Evaluation: base, instruction-tuned and final model side by side on held-out prompts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+from posttrain.rewards.learned import LearnedReward
+
+if TYPE_CHECKING:
+    from posttrain.evaluation.compare import Answers
+    from posttrain.rewards.protocol import Episode
+
+Figures = dict[str, float | int | str]
+NO_GOLD = (
+    "There is no gold reward for these prompts, so how good the answers are is not known: gold, win rates "
+    "and the "
+    "reward model's accuracy say unknown. What the reward model says is shown, which is what was trained on."
+)
+FIRST = ("win_rate/final_vs_sft", "kl", "gold/final", "gold/sft", "gold/base", "accuracy", "nll_ratio_4x")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Stage):  # size: what is compared, with what, and on how much
+    """Independent answers at ``temperature`` to held-out prompts; gold is read here, and nowhere that trains.
+
+    ``control`` is a reward model on shuffled labels, ``sft_4x`` a model of four times the demonstrations.
+    """
+
+    address = "evaluate"
+    base: Stage
+    sft: Stage
+    final: Stage
+    reward_model: Stage
+    prompts: Stage
+    pairs: Stage | None = None
+    labels: Stage | None = None
+    control: Stage | None = None
+    sft_4x: Stage | None = None
+    rows: int = 600
+    best_of: int = 4
+    temperature: float = 1.0
+    max_completion_length: int = 48
+    samples: int = 24
+    seed: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``samples.jsonl``, ``answers.jsonl`` and ``gold.jsonl`` (gold over the steps of
+        reinforcement).
+        """
+        from posttrain.data.jsonl import read_jsonl, write_jsonl
+        from posttrain.evaluation import compare
+        from posttrain.evaluation.over_time import gold_over_steps
+
+        found, prompts, figures = self._answer(inputs, machine)
+        base, sft, best, final = found
+        figures |= compare.against(final, sft) | compare.against(best, sft) | compare.against(final, best)
+        for one in (base, sft, best, final):
+            figures |= compare.of_one(one)
+        figures |= (
+            compare.falls(final, sft) | compare.by_family(sft, prompts) | compare.by_family(final, prompts)
+        )
+        figures |= self._of_reward_model(inputs, machine) | self._of_demonstrations(inputs)
+        figures["prompts"] = len(prompts)
+        write_jsonl(output / "answers.jsonl", _rows(prompts, found))
+        chosen = random.Random(f"samples:{self.seed}").sample(
+            range(len(prompts)), min(self.samples, len(prompts))
+        )
+        rows = _rows(prompts, (base, sft, final))
+        write_jsonl(output / "samples.jsonl", [rows[place] for place in sorted(chosen)])
+        write_jsonl(
+            output / "gold.jsonl", gold_over_steps(read_jsonl(inputs["final"].path / "episodes.jsonl"))
+        )
+        notes = [] if any(judgement is not None for judgement in final.gold) else [NO_GOLD]
+        first = {name: figures[name] for name in FIRST if name in figures}
+        return Report(figures={**first, **figures}, notes=notes)
+
+    def rehearsal(self) -> Evaluation:
+        return replace(self, rows=8, samples=2)
+
+    def _answer(
+        self, inputs: Inputs, machine: Machine
+    ) -> tuple[tuple[Answers, ...], list[Mapping[str, Any]], Figures]:
+        """Answers of base, SFT, best of n and final; the prompts they answer; the final model's KL from
+        SFT.
+        """
+        from posttrain.data.jsonl import read_jsonl
+        from posttrain.engines.protocol import Sampling
+        from posttrain.evaluation.answering import answers, fitting, kl_per_answer
+        from posttrain.evaluation.compare import Answers
+        from posttrain.evaluation.intervals import bootstrap, with_interval
+        from posttrain.models.chat import Chat
+        from posttrain.models.loading import load_causal_lm
+
+        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
+        asked: list[Mapping[str, Any]] = [*read_jsonl(inputs["prompts"].path / "heldout.jsonl")][: self.rows]
+        sft, tokenizer = load_causal_lm(inputs["sft"].path, device=machine.device)
+        prompts = fitting(sft, tokenizer, asked, sampling)
+        by_sft = answers(sft, tokenizer, prompts, sampling, self.seed + 1)
+        pool = answers(sft, tokenizer, prompts, sampling, self.seed + 2, self.best_of)
+        final, tokenizer = load_causal_lm(inputs["final"].path, device=machine.device)
+        by_final = answers(final, tokenizer, prompts, sampling, self.seed + 3)
+        pad_id = Chat(tokenizer).pad_id
+        nats = kl_per_answer(final, sft, by_final, pad_id, machine.micro_batch_tokens)
+        figures = with_interval("kl", bootstrap(nats))
+        base, tokenizer = load_causal_lm(inputs["base"].path, device=machine.device)
+        by_base = answers(base, tokenizer, prompts, sampling, self.seed + 4)
+        with LearnedReward(model=self.reward_model, normalise=False).open(inputs, machine) as scorer:
+            rewards = [scorer.score(e).values.tolist() for e in (by_base, by_sft, by_final)]
+            best, best_rewards = _best(pool, scorer.score(pool).values.tolist(), self.best_of)
+        found = (
+            Answers.of("base", by_base, rewards[0]),
+            Answers.of("sft", by_sft, rewards[1]),
+            Answers.of(f"best_of_{self.best_of}", best, best_rewards),
+            Answers.of("final", by_final, rewards[2]),
+        )
+        return found, prompts, figures
+
+    def _of_reward_model(self, inputs: Inputs, machine: Machine) -> Figures:
+        """Agreement with gold on held-out pairs, of the reward model, its controls and the annotators."""
+        from posttrain.data.jsonl import read_jsonl
+        from posttrain.evaluation import reward_accuracy
+
+        pairs = read_jsonl(inputs["pairs"].path / "heldout.jsonl") if self.pairs is not None else []
+        if not pairs:
+            return {"accuracy": "unknown"}
+        control = None if self.control is None else _scored(inputs["control"].path, pairs, machine)
+        figures = reward_accuracy.accuracy(
+            pairs, _scored(inputs["reward_model"].path, pairs, machine), control
+        )
+        if self.labels is not None:
+            rows = read_jsonl(inputs["labels"].path / "heldout.jsonl")
+            figures |= reward_accuracy.of_annotators(pairs, rows)
+        return figures
+
+    def _of_demonstrations(self, inputs: Inputs) -> Figures:
+        """``nll_ratio_4x``: held-out NLL over that of a model trained on four times the demonstrations."""
+        own = inputs["sft"].figures.get("nll_heldout", "unknown")
+        if self.sft_4x is None:
+            return {}
+        more = inputs["sft_4x"].figures.get("nll_heldout", "unknown")
+        if isinstance(own, str) or isinstance(more, str):
+            return {"nll_ratio_4x": "unknown"}
+        return {"nll_ratio_4x": own / more, "nll_heldout/sft": own, "nll_heldout/sft_4x": more}
+
+
+def _best(episodes: Sequence[Episode], rewards: Sequence[float], n: int) -> tuple[list[Episode], list[float]]:
+    """Of each n answers to a prompt the one with the highest reward, the first of equals."""
+    places = [max(range(at, at + n), key=lambda i: rewards[i]) for at in range(0, len(episodes), n)]
+    return [episodes[i] for i in places], [rewards[i] for i in places]
+
+
+def _scored(model: Path, pairs: Sequence[Mapping[str, Any]], machine: Machine) -> list[tuple[float, float]]:
+    """What a reward model says of a and b of each pair."""
+    from posttrain.models.chat import Chat
+    from posttrain.models.language_policy import LanguageReward
+    from posttrain.models.loading import load_reward_model
+    from posttrain.rollouts.reread import reread, scores
+
+    loaded, tokenizer = load_reward_model(model, device=machine.device)
+    chat = Chat(tokenizer)
+    rows = [
+        reread(chat, pair["prompt"], [{"role": "assistant", "content": pair[side]}], pair[f"ended_{side}"])
+        for pair in pairs
+        for side in ("a", "b")
+    ]
+    said = scores(LanguageReward(loaded), rows, chat.pad_id, machine.micro_batch_tokens).tolist()
+    return list(zip(said[::2], said[1::2], strict=True))
+
+
+def _rows(prompts: Sequence[Mapping[str, Any]], models: Sequence[Answers]) -> list[dict[str, Any]]:
+    """A prompt a row with every model's answer, its reward, and its gold where that is known."""
+    rows = []
+    for place, prompt in enumerate(prompts):
+        answers: dict[str, dict[str, Any]] = {}
+        for model in models:
+            judgement = model.gold[place]
+            answer = {"text": model.texts[place], "reward": model.rewards[place], "ended": model.ended[place]}
+            answers[model.name] = answer | ({} if judgement is None else {"gold": judgement.total})
+        family = (prompt.get("item") or {}).get("family", "")
+        rows.append(
+            {"id": prompt.get("id"), "prompt": prompt["prompt"], "family": family, "answers": answers}
+        )
+    return rows

@@ -1,0 +1,91 @@
+"""Who prefers what: simulated annotators, or the user's own comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posttrain.data.split import split
+from posttrain.feedback.simulated import ANNOTATORS, Annotator, decided, label
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation(Stage):
+    """Labels by simulated annotators with known noise and biases; every row says that it is simulated.
+
+    ``per_pair`` of the annotators, drawn by the seed, look at each pair.
+    """
+
+    address = "labels"
+    pairs: Stage
+    annotators: tuple[Annotator, ...] = ANNOTATORS
+    per_pair: int = 1
+    heldout_per_pair: int = 5
+    seed: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt", "chosen", "rejected", ...}."""
+        from posttrain.data.jsonl import read_jsonl, write_jsonl
+        from posttrain.feedback.agreement import agreement, choices_of
+
+        figures: dict[str, float | int | str] = {}
+        for side, wanted in (("train", self.per_pair), ("heldout", self.heldout_per_pair)):
+            pairs = read_jsonl(inputs["pairs"].path / f"{side}.jsonl")
+            if side == "train" and not pairs:
+                raise UserError(
+                    "no two answers to a prompt differ, so there is nothing to compare; raise pairs.answers"
+                )
+            per_pair = min(wanted, len(self.annotators))
+            rows = label(pairs, self.annotators, self.seed, per_pair)
+            write_jsonl(output / f"{side}.jsonl", _with_endings(rows, pairs))
+            kept, ties = decided(rows)
+            prefix = "" if side == "train" else "heldout_"
+            figures |= {f"{prefix}rows": len(kept), f"{prefix}ties": ties}
+            if per_pair > 1:
+                said = agreement(choices_of(rows))
+                figures |= {"agreement": said.raw, "krippendorff_alpha": said.alpha}
+        return Report(
+            figures=figures, notes=["Every annotator is simulated: " + _names(self.annotators) + "."]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRows(Stage):
+    """The user's own rows {"prompt", "chosen", "rejected"}; ``heldout_share`` of the prompts is not trained
+    on.
+    """
+
+    address = "labels"
+    source: SourceFile
+    heldout_share: float = 0.1
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError naming file, row and field."""
+        from posttrain.data.jsonl import write_jsonl
+        from posttrain.data.read import read_comparisons
+
+        rows = [{"id": f"row-{n}", **row} for n, row in enumerate(read_comparisons(self.source.path), 1)]
+        train, held = split(rows, "prompt", self.heldout_share)
+        write_jsonl(output / "train.jsonl", train)
+        write_jsonl(output / "heldout.jsonl", held)
+        return Report(figures={"rows": len(train), "heldout_rows": len(held)})
+
+
+def _with_endings(rows: Sequence[dict[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Whether each answer ended by itself, so that a reward model reads it as it happened."""
+    ended = {pair["id"]: (pair["ended_a"], pair["ended_b"]) for pair in pairs}
+    made = []
+    for row in rows:
+        a, b = ended[row["id"]]
+        chosen, rejected = (b, a) if row["choice"] == "b" else (a, b)
+        made.append({**row, "chosen_ended": chosen, "rejected_ended": rejected})
+    return made
+
+
+def _names(annotators: Sequence[Annotator]) -> str:
+    return ", ".join(annotator.name for annotator in annotators)

@@ -1,0 +1,84 @@
+"""Pairs of answers of the current policy, to be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonPairs(Stage):
+    """``answers`` samples of ``policy`` at ``temperature`` to each prompt, and every pair of different
+    ones.
+    """
+
+    address = "pairs"
+    policy: Stage
+    prompts: Stage
+    rows: int = 800  # prompts that are answered
+    heldout: int = 400  # held-out prompts that are answered
+    answers: int = 3
+    temperature: float = 1.0
+    max_completion_length: int = 48
+    seed: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt", "item", "a", "b", "ended_a",
+        "ended_b"}.
+        """
+        from posttrain.core.seeds import derive
+        from posttrain.data.jsonl import read_jsonl, write_jsonl
+        from posttrain.engines.builtin import BuiltinEngine
+        from posttrain.engines.protocol import Sampling
+        from posttrain.models.chat import Chat
+        from posttrain.models.loading import load_causal_lm
+        from posttrain.rollouts.sample import ask, sample
+
+        model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
+        chat, engine = Chat(tokenizer), BuiltinEngine(model)
+        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
+        figures: dict[str, float | int | str] = {}
+        for side, count in (("train", self.rows), ("heldout", self.heldout)):
+            prompts = read_jsonl(inputs["prompts"].path / f"{side}.jsonl")[:count]
+            asked, too_long = ask(chat, prompts, engine.context - sampling.max_tokens)
+            repeated = [one for one in asked for _ in range(self.answers)]
+            seeds = [derive(self.seed, f"pairs/{side}", row) for row in range(len(repeated))]
+            episodes = sample(engine, chat, repeated, sampling, seeds)
+            rows, equal = _paired(episodes, self.answers)
+            write_jsonl(output / f"{side}.jsonl", rows)
+            prefix = "" if side == "train" else "heldout_"
+            figures |= {f"{prefix}rows": len(rows), f"{prefix}equal": equal, f"{prefix}too_long": too_long}
+            figures[f"{prefix}ended"] = sum(e.ended for e in episodes) / len(episodes)
+        return Report(figures=figures)
+
+    def rehearsal(self) -> ComparisonPairs:
+        return replace(self, rows=8, heldout=8)
+
+
+def _paired(episodes: list[Any], answers: int) -> tuple[list[dict[str, Any]], int]:
+    """Every two different answers to one prompt, and how many pairs were left out because they are equal."""
+    rows, equal = [], 0
+    for start in range(0, len(episodes), answers):
+        for i, j in combinations(range(start, start + answers), 2):
+            a, b = episodes[i], episodes[j]
+            if (a.response, a.ended) == (b.response, b.ended) or not (
+                a.response.strip() and b.response.strip()
+            ):
+                equal += 1
+                continue
+            rows.append(
+                {
+                    "id": f"{a.prompt['id']}/{i - start}-{j - start}",
+                    "prompt": a.prompt["prompt"],
+                    "item": a.prompt.get("item"),
+                    "a": a.response,
+                    "b": b.response,
+                    "ended_a": a.ended,
+                    "ended_b": b.ended,
+                }
+            )
+    return rows, equal

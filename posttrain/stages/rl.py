@@ -1,0 +1,179 @@
+"""Reinforcement: a policy gradient on answers that a reward source scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posttrain.checks import kl_budget, reward_rose, same_at_the_start
+from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.policy_gradients.ppo import PPO
+from posttrain.training.kl_control import FixedKL, KLControl
+
+if TYPE_CHECKING:
+    from posttrain.models.lora import Lora
+    from posttrain.rewards.protocol import RewardSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of it
+    """``steps`` batches of ``prompts_per_step * group_size`` answers; the reference is ``policy`` as it came.
+
+    ``critic`` is what the critic grows from: a reward model (Ouyang et al. 2022, section 3.5) or a language
+    model.
+    """
+
+    address = "rl"
+    policy: Stage
+    reward: RewardSource
+    prompts: Stage
+    critic: Stage | None = None
+    method: PPO = field(default_factory=PPO)
+    control: KLControl = field(default_factory=FixedKL)
+    steps: int = 60
+    prompts_per_step: int = 128
+    group_size: int = 1
+    learning_rate: float = 2e-4
+    critic_learning_rate: float = 1e-3
+    warmup: int = 5
+    temperature: float = 1.0
+    max_completion_length: int = 48
+    kept_episodes: int = 64  # of each step, for people and for evaluation afterwards
+    lora: Lora | None = None
+    seed: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes the policy, its critic in ``critic/``, ``metrics.jsonl`` and ``episodes.jsonl``."""
+        from posttrain.data.jsonl import Lines
+        from posttrain.training.progress import progress
+
+        updates = self.steps * self.method.epochs * self.method.minibatches
+        shown = ["reward", "kl", "length"]
+        history: list[dict[str, Any]] = []
+        with ExitStack() as stack:
+            log = stack.enter_context(Lines(output / "metrics.jsonl"))
+            kept = stack.enter_context(Lines(output / "episodes.jsonl"))
+            scorer = stack.enter_context(self.reward.open(inputs, machine))
+            roles, collector, loop = self._loop(inputs, machine, scorer)
+            step = 0
+            for figures in progress(loop, updates, self.name or "rl", quiet=machine.quiet, figures=shown):
+                if figures["step"] != step:
+                    step = figures["step"]
+                    for episode in collector.last_episodes[: self.kept_episodes]:
+                        kept.write(episode)
+                    figures |= {f"answers/{name}": x for name, x in collector.last_figures.items()}
+                log.write({name: _json(value) for name, value in figures.items()})
+                history.append(figures)
+            roles.save(output)
+        notes = []
+        if collector.too_long:
+            notes.append(f"{collector.too_long} prompts were too long beside an answer and were left out.")
+        return Report(figures=_figures(history), notes=notes)
+
+    def _loop(
+        self, inputs: Inputs, machine: Machine, scorer: Any
+    ) -> tuple[Any, Any, Iterator[dict[str, Any]]]:
+        from posttrain.data.jsonl import read_jsonl
+        from posttrain.engines.builtin import BuiltinEngine
+        from posttrain.engines.protocol import Sampling
+        from posttrain.models.chat import Chat
+        from posttrain.models.roles import Place, open_policy
+        from posttrain.rollouts.collect import Collector
+        from posttrain.training.optimizer import Group, Optimizer, linear
+        from posttrain.training.reinforce import ReinforceState, reinforce
+
+        wants = self.method.wants
+        grown_from = inputs["critic"].path if self.critic is not None else inputs["policy"].path
+        roles = open_policy(
+            inputs["policy"].path,
+            lora=self.lora,
+            critic=grown_from if wants.values else None,
+            reference=True,
+            seed=self.seed,
+            place=Place(device=machine.device),
+        )
+        engine = BuiltinEngine(roles.model)
+        collector = Collector(
+            engine,
+            Chat(roles.tokenizer),
+            read_jsonl(inputs["prompts"].path / "train.jsonl"),
+            scorer,
+            Sampling(temperature=self.temperature, max_tokens=self.max_completion_length),
+            prompts_per_step=self.prompts_per_step,
+            group_size=self.group_size,
+            seed=self.seed,
+        )
+        groups = [Group(name="policy", parameters=_of(roles, "policy"), learning_rate=self.learning_rate)]
+        if wants.values:
+            rate = self.critic_learning_rate
+            groups.append(Group(name="critic", parameters=_of(roles, "critic"), learning_rate=rate))
+        updates = self.steps * self.method.epochs * self.method.minibatches
+        loop = reinforce(
+            ReinforceState(),
+            roles.policy,
+            self.method,
+            collector,
+            Optimizer(groups, schedule=linear(updates, min(self.warmup, updates // 4), floor=0.1)),
+            lambda version: engine.load(roles.weights(), version),
+            steps=self.steps,
+            reference=roles.reference,
+            control=self.control,
+            micro_batch_tokens=machine.micro_batch_tokens,
+            seed=self.seed,
+        )
+        return roles, collector, loop
+
+    def gates(self, report: Report) -> list[Finding]:
+        return [
+            same_at_the_start.check(report.figures),
+            reward_rose.check(report.figures),
+            kl_budget.check(report.figures),
+        ]
+
+    def rehearsal(self) -> Reinforcement:
+        return replace(self, steps=1, prompts_per_step=8)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        answers = self.steps * self.prompts_per_step * self.group_size
+        return Estimate(tokens=answers * (24 + self.max_completion_length // 2) * (2 + self.method.epochs))
+
+
+def _of(roles: Any, role: str) -> list[Any]:
+    parameters: list[Any] = roles.policy.parameters_of(role)
+    return parameters
+
+
+def _figures(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
+    """The first batch of rollouts, and the mean of the last tenth of them."""
+    by_step = {row["step"]: row for row in reversed(history)}  # the first update of each step
+    rows = [by_step[step] for step in sorted(by_step)]
+    last = rows[-max(1, len(rows) // 10) :]
+    found: dict[str, float | int | str] = {}
+    for name in (
+        "reward",
+        "kl",
+        "length",
+        "truncated",
+        "entropy_before",
+        "explained_variance",
+        "clip_fraction",
+    ):
+        values = [row[name] for row in last if name in row]
+        if values:
+            found[f"{name}_final"] = sum(values) / len(values)
+            found[f"{name}_start"] = rows[0][name]
+    found["ratio_start"] = rows[0]["ratio_max"]
+    found["sampler_delta_max"] = max(row["sampler_delta_max"] for row in rows)
+    found["steps"] = len(rows)
+    found["answers"] = int(sum(row["rows"] for row in rows))
+    found["updates"] = len(history)
+    return found
+
+
+def _json(value: Any) -> Any:
+    """JSON has no NaN: what is not a finite number is absent from a curve."""
+    return None if isinstance(value, float) and value - value != 0 else value

@@ -1,0 +1,167 @@
+"""Reward modeling: from comparisons to one number an answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posttrain.checks import ranks_better_than_chance
+from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.reward_losses.bradley_terry import BradleyTerry
+
+if TYPE_CHECKING:
+    from posttrain.models.collate import Row
+    from posttrain.models.lora import Lora
+
+Pair = tuple["Row", "Row"]  # chosen, rejected
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardModeling(Stage):  # size: a model, its data and how it is trained
+    """Trains ``base`` with a scalar head on ``comparisons``. With ``shuffled_labels`` every comparison is
+    turned by a coin: the control that shows what is left without the labels.
+    """
+
+    address = "rm"
+    base: Stage
+    comparisons: Stage
+    method: BradleyTerry = field(default_factory=BradleyTerry)
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.1
+    batch_size: int = 64  # pairs
+    epochs: int = 1
+    warmup: int = 10
+    max_length: int = 256
+    lora: Lora | None = None
+    shuffled_labels: bool = False
+    seed: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes the model with one label, ``scale.json`` and ``metrics.jsonl``."""
+        from posttrain.data.jsonl import Lines, read_jsonl
+        from posttrain.models.chat import Chat
+        from posttrain.models.roles import Place, open_reward
+        from posttrain.rollouts.reread import scores
+        from posttrain.training.fit import Epochs, FitState, fit
+        from posttrain.training.optimizer import Group, Optimizer, cosine
+        from posttrain.training.progress import progress
+
+        source = inputs["comparisons"].path
+        role = open_reward(
+            inputs["base"].path, lora=self.lora, seed=self.seed, place=Place(device=machine.device)
+        )
+        chat = Chat(role.tokenizer)
+        train, counts = pairs(chat, read_jsonl(source / "train.jsonl"), self.max_length)
+        held, _ = pairs(chat, read_jsonl(source / "heldout.jsonl"), self.max_length)
+        if not train:
+            raise UserError(
+                f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"
+            )
+        if self.shuffled_labels:
+            coin = random.Random(f"shuffled labels:{self.seed}")
+            train = [pair if coin.random() < 0.5 else (pair[1], pair[0]) for pair in train]
+        epochs = Epochs(len(train), self.batch_size, self.seed, self.epochs)
+        group = Group(
+            name="reward",
+            parameters=role.reward.parameters(),
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+        )
+        loop = fit(
+            FitState(),
+            lambda past: role.reward.score(past.rollouts),
+            self.method,
+            lambda step: judged([train[i] for i in epochs.at(step)], chat.pad_id),
+            Optimizer([group], schedule=cosine(epochs.steps, min(self.warmup, epochs.steps // 4))),
+            steps=epochs.steps,
+            micro_batch_tokens=machine.micro_batch_tokens,
+        )
+        name = self.name or self.address
+        with Lines(output / "metrics.jsonl") as log:
+            for figures in progress(
+                loop, epochs.steps, name, quiet=machine.quiet, figures=["pair_loss", "accuracy"]
+            ):
+                log.write(figures)
+        role.save(output)
+        said = scores(
+            role.reward, [row for pair in train for row in pair], chat.pad_id, machine.micro_batch_tokens
+        )
+        _save_scale(said, output)
+        return Report(
+            figures=_figures(role.reward, held, chat.pad_id, machine) | {"rows": len(train), **counts}
+        )
+
+    def gates(self, report: Report) -> list[Finding]:
+        return [] if self.shuffled_labels else [ranks_better_than_chance.check(report.figures)]
+
+    def rehearsal(self) -> RewardModeling:
+        return replace(self, epochs=1, batch_size=8)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        if "comparisons" not in inputs:
+            return None
+        rows = int(inputs["comparisons"].figures.get("rows", 0))
+        return Estimate(tokens=rows * self.epochs * 2 * 32)
+
+
+def pairs(chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> tuple[list[Pair], dict[str, int]]:
+    """(chosen, rejected) as tokens; ties, equal answers and too long ones are dropped and counted."""
+    from posttrain.rollouts.reread import reread
+
+    kept: list[Pair] = []
+    counts = {"ties": 0, "equal": 0, "too_long": 0}
+    for row in rows:
+        if row.get("tie"):
+            counts["ties"] += 1
+            continue
+        chosen = reread(chat, row["prompt"], row["chosen"], row.get("chosen_ended", True))
+        rejected = reread(chat, row["prompt"], row["rejected"], row.get("rejected_ended", True))
+        if chosen.ids == rejected.ids:
+            counts["equal"] += 1
+        elif max(len(chosen.ids), len(rejected.ids)) > max_length:
+            counts["too_long"] += 1
+        else:
+            kept.append((chosen, rejected))
+    return kept, counts
+
+
+def judged(batch: Sequence[Pair], pad_id: int) -> Any:
+    """Pairs as rows: each pair a group, the chosen answer first."""
+    import torch
+
+    from posttrain.core.preferences import ranked
+    from posttrain.models.collate import rollouts
+
+    rows = [replace(row, group=number) for number, pair in enumerate(batch) for row in pair]
+    return ranked(rollouts(rows, pad_id), torch.tensor([0, 1] * len(batch)))
+
+
+def _save_scale(said: Any, output: Path) -> None:
+    from posttrain.rewards.learned import Scale
+
+    try:
+        Scale.of(said).save(output)
+    except ValueError as problem:
+        raise UserError(f"the reward model learned nothing: {problem}") from None
+
+
+def _figures(
+    reward: Any, held: Sequence[Pair], pad_id: int, machine: Machine
+) -> dict[str, float | int | str]:
+    """How often the chosen answer scores higher on held-out comparisons, and how often it is the longer
+    one.
+    """
+    from posttrain.evaluation.intervals import wilson, with_interval
+    from posttrain.rollouts.reread import scores
+
+    if not held:
+        return {"label_accuracy": "unknown"}
+    said = scores(reward, [row for pair in held for row in pair], pad_id, machine.micro_batch_tokens).tolist()
+    right = sum(a > b for a, b in zip(said[::2], said[1::2], strict=True))
+    lengths = [(sum(chosen.mask), sum(rejected.mask)) for chosen, rejected in held]
+    longer = sum((a > b) + (a == b) / 2 for a, b in lengths) / len(held)
+    return with_interval("label_accuracy", wilson(right, len(held))) | {"label_control/longer": longer}

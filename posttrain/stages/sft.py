@@ -1,0 +1,146 @@
+"""Instruction tuning: maximum likelihood of demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posttrain.checks import learned_demonstrations
+from posttrain.direct_alignment.sft import SFT
+from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+
+if TYPE_CHECKING:
+    from posttrain.models.collate import Row
+    from posttrain.models.lora import Lora
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstructionTuning(Stage):
+    """Trains ``base`` on ``demonstrations``; the product is a plain model (and its adapter in
+    ``adapter/``).
+    """
+
+    address = "sft"
+    base: Stage
+    demonstrations: Stage
+    method: SFT = field(default_factory=SFT)
+    learning_rate: float = 2e-3
+    batch_size: int = 64
+    epochs: int = 3
+    warmup: int = 10
+    max_length: int = 256
+    lora: Lora | None = None
+    seed: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes the model and ``metrics.jsonl``. Raises UserError where no demonstration can be learned
+        from.
+        """
+        from posttrain.core.preferences import wanted
+        from posttrain.data.jsonl import Lines, read_jsonl
+        from posttrain.models.chat import Chat
+        from posttrain.models.collate import rollouts
+        from posttrain.models.roles import Place, open_policy
+        from posttrain.training.fit import Epochs, FitState, fit
+        from posttrain.training.optimizer import Group, Optimizer, cosine
+        from posttrain.training.progress import progress
+
+        source = inputs["demonstrations"].path
+        roles = open_policy(
+            inputs["base"].path, lora=self.lora, seed=self.seed, place=Place(device=machine.device)
+        )
+        chat = Chat(roles.tokenizer)
+        train, dropped = examples(chat, read_jsonl(source / "train.jsonl"), self.max_length)
+        held, held_dropped = examples(chat, read_jsonl(source / "heldout.jsonl"), self.max_length)
+        if not train:
+            raise UserError(
+                f"none of {dropped} demonstrations fits into max_length={self.max_length} tokens; raise "
+                f"it, or "
+                "shorten the conversations"
+            )
+        epochs = Epochs(len(train), self.batch_size, self.seed, self.epochs)
+        optimizer = Optimizer(
+            [
+                Group(
+                    name="policy",
+                    parameters=roles.policy.parameters_of("policy"),
+                    learning_rate=self.learning_rate,
+                )
+            ],
+            schedule=cosine(epochs.steps, min(self.warmup, epochs.steps // 4)),
+        )
+        before = nll(roles.policy, chat, held, machine)
+        loop = fit(
+            FitState(),
+            lambda past: roles.policy.evaluate(past.rollouts, self.method.wants),
+            self.method,
+            lambda step: wanted(rollouts([train[i] for i in epochs.at(step)], chat.pad_id)),
+            optimizer,
+            steps=epochs.steps,
+            micro_batch_tokens=machine.micro_batch_tokens,
+        )
+        tokens = 0.0
+        with Lines(output / "metrics.jsonl") as log:
+            for figures in progress(
+                loop, epochs.steps, self.name or "sft", quiet=machine.quiet, figures=["nll"]
+            ):
+                log.write(figures)
+                tokens += figures["tokens"]
+        after = nll(roles.policy, chat, held, machine)
+        roles.save(output)
+        found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}
+        if not held:
+            found = {"nll_heldout": "unknown", "nll_heldout_before": "unknown"}
+        counts = {"rows": len(train), "supervised_tokens": int(tokens), "dropped": dropped + held_dropped}
+        return Report(figures=found | counts, notes=_notes(chat, dropped + held_dropped, self.max_length))
+
+    def gates(self, report: Report) -> list[Finding]:
+        return [learned_demonstrations.check(report.figures)]
+
+    def rehearsal(self) -> InstructionTuning:
+        return replace(self, epochs=1, batch_size=8)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        if "demonstrations" not in inputs:
+            return None
+        rows = int(inputs["demonstrations"].figures.get("rows", 0))
+        return Estimate(tokens=rows * self.epochs * 32)
+
+
+def examples(chat: Any, rows: Sequence[dict[str, Any]], max_length: int) -> tuple[list[Row], int]:
+    """Conversations as tokens, supervised where the assistant speaks, and how many were dropped as too
+    long.
+    """
+    from posttrain.models.collate import Row
+
+    made = [chat.example(row["messages"]) for row in rows]
+    kept = [Row(ids=ids, mask=mask) for ids, mask in made if len(ids) <= max_length]
+    return kept, len(made) - len(kept)
+
+
+def nll(policy: Any, chat: Any, rows: Sequence[Row], machine: Machine) -> float:
+    """Nats per supervised token; NaN without rows."""
+    from posttrain.core.batch import Wants
+    from posttrain.core.masked import masked_mean
+    from posttrain.models.collate import rollouts
+    from posttrain.training.evaluate import in_slices
+    from posttrain.training.update import cut
+
+    if not rows:
+        return float("nan")
+    batch = rollouts(rows, chat.pad_id)
+    slices = cut(batch, machine.micro_batch_tokens)
+    said = in_slices(lambda part: policy.evaluate(part, Wants(before=False, entropy=False)), batch, slices)
+    return -float(masked_mean(said.logprobs, batch.action_mask))
+
+
+def _notes(chat: Any, dropped: int, max_length: int) -> list[str]:
+    notes = []
+    if dropped:
+        notes.append(f"{dropped} conversations were longer than {max_length} tokens and were left out.")
+    if chat.uses_default_template:
+        notes.append("The tokenizer has no chat template; posttrain's own was used.")
+    return notes

