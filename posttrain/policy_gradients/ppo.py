@@ -9,6 +9,7 @@ from torch import Tensor
 
 from posttrain.core.advantages import gae, whiten
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
+from posttrain.core.importance import Correction
 from posttrain.core.kl import KL, KLInReward, k3
 from posttrain.core.masked import zero_outside
 from posttrain.core.reduction import maximum, token_mean
@@ -40,6 +41,7 @@ class PPO:
     kl: KL = field(default_factory=KLInReward)
     entropy_coef: float = 0.0
     bootstrap_truncated: bool = False  # a cut completion is scored as it stands; CartPole would have gone on
+    correction: Correction | None = None  # where the sampler's numerics differ from the trainer's
     epochs: int = 2
     minibatches: int = 2
 
@@ -77,13 +79,16 @@ class PPO:
             truncated=rollouts.truncated,
             bootstrap=before.bootstrap if self.bootstrap_truncated else None,
         )
+        weights = mask.to(values.dtype)
+        if self.correction is not None:
+            weights = self.correction.weights(before.logprobs, rollouts.logprobs, mask).to(values.dtype)
         return Experience(
             rollouts=rollouts,
             before=before,
             reference=reference,
             advantages=whiten(advantages, mask) if self.whiten else advantages,
             returns=advantages + values,
-            weights=mask.to(values.dtype),
+            weights=weights,
         )
 
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:

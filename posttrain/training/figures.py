@@ -7,6 +7,7 @@ from torch import Tensor
 
 from posttrain.core.advantages import explained_variance
 from posttrain.core.batch import Evaluation, Experience, Judged, Rollouts
+from posttrain.core.importance import effective_sample_size
 from posttrain.core.kl import k1, k3
 from posttrain.core.masked import lengths, masked_mean, masked_sum, wide
 
@@ -49,15 +50,16 @@ def of_rollouts(rollouts: Rollouts, before: Evaluation, reference: Evaluation | 
 
 
 def of_credit(past: Experience | Judged) -> dict[str, float]:
-    """``explained_variance`` of the critic, and the means of ``returns`` and ``values``, where there is a
-    critic."""
-    if not isinstance(past, Experience) or past.returns is None or past.before.values is None:
+    """``effective_sample_size`` of the weights, a fraction; and where there is a critic, its
+    ``explained_variance`` and the means of ``returns`` and ``values``."""
+    if not isinstance(past, Experience):
         return {}
     mask = past.rollouts.action_mask
-    return _floats(
-        {
+    figures = {"effective_sample_size": effective_sample_size(past.weights, mask)}
+    if past.returns is not None and past.before.values is not None:
+        figures |= {
             "explained_variance": explained_variance(past.before.values, past.returns, mask),
             "returns": masked_mean(past.returns, mask),
             "values": masked_mean(past.before.values, mask),
         }
-    )
+    return _floats(figures)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from posttrain.core.batch import Evaluation, Experience
+from posttrain.core.importance import Truncated
 from posttrain.core.kl import KLInReward
 from posttrain.policy_gradients.ppo import PPO
 from tests.tiny import rollouts
@@ -104,3 +105,13 @@ def test_a_critic_is_needed() -> None:
 def test_settings_out_of_range_are_named(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PPO(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_correction_weighs_steps_where_sampler_and_trainer_disagree() -> None:
+    sampled = replace(FACTS, logprobs=torch.full((2, 4), -2.0))
+    past = PPO(correction=Truncated(cap=2.0)).credit(sampled, thought(-1.0), thought(-1.0))
+    assert torch.equal(past.weights, 2.0 * MASK)
+    half = replace(past, weights=past.weights / 4)
+    whole, less = (PPO().loss(thought(-1.0), p)["policy_loss"].values for p in (past, half))
+    assert whole.any()
+    torch.testing.assert_close(less, whole / 4)
