@@ -17,7 +17,8 @@ def split(
 
     Raises UserError where nothing is left to train on.
     """
-    train, held = [], []
+    train: list[dict[str, Any]] = []
+    held: list[dict[str, Any]] = []
     for row in rows:
         asked = (
             [m for m in row[column] if m.get("role") != "assistant"] if column == "messages" else row[column]

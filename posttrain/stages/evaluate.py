@@ -97,7 +97,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         from posttrain.models.loading import load_causal_lm
 
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
-        asked: list[Mapping[str, Any]] = [*read_jsonl(inputs["prompts"].path / "heldout.jsonl")][: self.rows]
+        asked = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
         sft, tokenizer = load_causal_lm(inputs["sft"].path, device=machine.device)
         prompts = fitting(sft, tokenizer, asked, sampling)
         by_sft = answers(sft, tokenizer, prompts, sampling, self.seed + 1)

@@ -1,0 +1,61 @@
+"""Every check fails on a figure that is wrong, passes on one that is right, and says what to do."""
+
+from typing import Any
+
+import pytest
+
+from posttrain.checks import (
+    base_knowledge,
+    kl_budget,
+    learned_demonstrations,
+    ranks_better_than_chance,
+    reward_rose,
+    same_at_the_start,
+)
+from posttrain.pipeline.finding import Finding
+
+ONE = {
+    "sft": (
+        learned_demonstrations.check,
+        {"nll_heldout": 1.0, "nll_heldout_before": 2.0},
+        {"nll_heldout": 2.5},
+    ),
+    "rm": (
+        ranks_better_than_chance.check,
+        {"label_accuracy": 0.6, "label_accuracy_low": 0.55, "label_accuracy_n": 200},
+        {"label_accuracy_low": 0.48},
+    ),
+    "kl": (kl_budget.check, {"kl_final": 3.0}, {"kl_final": 30.0}),
+    "reward": (
+        reward_rose.check,
+        {"reward_start": 0.0, "reward_final": 1.0, "steps": 60},
+        {"reward_final": -1.0},
+    ),
+    "ratio": (same_at_the_start.check, {"ratio_start": 1.0, "kl_start": 0.0}, {"ratio_start": 1.01}),
+    "reference": (same_at_the_start.check, {"ratio_start": 1.0, "kl_start": 0.0}, {"kl_start": 1e-4}),
+    "sampler": (same_at_the_start.check, {"sampler_delta_max": 1e-5}, {"sampler_delta_max": 0.1}),
+}
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_a_check_tells_good_from_bad(name: str) -> None:
+    check, good, worse = ONE[name]
+    assert check(good).passed  # type: ignore[operator]
+    failed: Finding = check({**good, **worse})  # type: ignore[operator, dict-item]
+    assert not failed.passed
+    assert failed.evidence and failed.advice
+
+
+@pytest.mark.parametrize(
+    "figures", [{"facts_heldout": 0.85, "continues": 0.95}, {"facts_heldout": 0.95, "continues": 0.3}]
+)
+def test_a_base_that_knows_little_or_answers_already_is_stopped(figures: dict[str, Any]) -> None:
+    assert sum(not found.passed for found in base_knowledge.check(figures)) == 1
+    assert all(found.passed for found in base_knowledge.check({"facts_heldout": 0.95, "continues": 0.95}))
+
+
+def test_what_is_not_known_stops_nobody() -> None:
+    assert learned_demonstrations.check({"nll_heldout": "unknown", "nll_heldout_before": "unknown"}).passed
+    assert ranks_better_than_chance.check({"label_accuracy": "unknown"}).passed
+    few = {"label_accuracy": 0.4, "label_accuracy_low": 0.2, "label_accuracy_n": 10}
+    assert ranks_better_than_chance.check(few).passed

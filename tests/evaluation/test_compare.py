@@ -1,0 +1,60 @@
+"""Win rates count ties as half, components are compared where they apply, and unknown stays unknown."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from posttrain.evaluation.compare import Answers, against, components, falls, of_one
+from posttrain.evaluation.gold import Judgement, judge
+
+
+def answers(name: str, totals: Sequence[float | None], rewards: Sequence[float] = ()) -> Answers:
+    return Answers(
+        name=name,
+        texts=["two words"] * len(totals),
+        ended=[True] * len(totals),
+        rewards=rewards or [0.0] * len(totals),
+        gold=[
+            None if t is None else Judgement(t, {"right": t, **({"manner": 1.0} if t > 0.5 else {})})
+            for t in totals
+        ],
+    )
+
+
+def test_a_tie_is_half_a_win() -> None:
+    figures = against(answers("final", [1.0, 0.5, 0.2, 0.9]), answers("sft", [0.5, 0.5, 0.3, 0.1]))
+    assert figures["win_rate/final_vs_sft"] == pytest.approx(2.5 / 4)
+    assert figures["tie_rate/final_vs_sft"] == pytest.approx(1 / 4)
+    assert figures["gold_change/final_vs_sft"] == pytest.approx(1.2 / 4)
+    assert figures["win_rate/final_vs_sft_n"] == 4
+
+
+def test_the_reward_models_view_is_told_apart_from_gold() -> None:
+    figures = against(answers("final", [0.0, 0.0], [2.0, 2.0]), answers("sft", [1.0, 1.0], [1.0, 1.0]))
+    assert figures["win_rate/final_vs_sft"] == 0.0
+    assert figures["reward_win_rate/final_vs_sft"] == 1.0
+
+
+def test_without_gold_the_figures_say_unknown() -> None:
+    figures = against(answers("final", [None, None]), answers("sft", [None, None])) | of_one(
+        answers("sft", [None])
+    )
+    assert figures["win_rate/final_vs_sft"] == figures["gold/sft"] == "unknown"
+    assert falls(answers("a", [None]), answers("b", [None]))["component_change_worst"] == "unknown"
+
+
+def test_a_component_that_fell_is_named() -> None:
+    figures = falls(answers("final", [0.2, 0.4]), answers("sft", [0.5, 0.4]))
+    assert figures["component_change/right"] == pytest.approx(-0.15)
+    assert figures["component_change_worst"] == pytest.approx(-0.15)
+
+
+def test_components_are_means_over_the_prompts_they_apply_to() -> None:
+    assert components(answers("sft", [1.0, 0.2, None])) == {"manner": [1.0], "right": [1.0, 0.2]}
+
+
+def test_a_prompt_without_an_item_has_no_gold_and_constraints_have_theirs() -> None:
+    assert judge({"prompt": []}, "anything", True) is None
+    item = {"family": "constraint", "checks": [{"check": "lowercase"}, {"check": "one_word"}]}
+    found = judge({"item": item}, "two words", True)
+    assert found is not None and found.total == 0.5 and found.parts == {"lowercase": 1.0, "one_word": 0.0}

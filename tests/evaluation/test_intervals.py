@@ -1,0 +1,36 @@
+"""Intervals that cover what they should, and say nothing about nothing."""
+
+import math
+import random
+
+import pytest
+
+from posttrain.evaluation.intervals import bootstrap, wilson, with_interval
+
+
+def test_wilson_is_the_published_interval() -> None:
+    # Newcombe 1998, table I: 81 of 263 is 0.2553 to 0.3662, 0 of 20 is 0 to 0.1611
+    found = wilson(81, 263)
+    assert (found.low, found.high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 20).high == pytest.approx(0.1611, abs=5e-5)
+    assert wilson(0, 20).low == 0.0
+
+
+def test_bootstrap_covers_the_mean_about_95_times_in_100() -> None:
+    rng = random.Random(0)
+    covered = 0
+    for trial in range(200):
+        found = bootstrap([rng.gauss(1.0, 2.0) for _ in range(60)], seed=trial, resamples=400)
+        covered += found.low <= 1.0 <= found.high
+    assert 180 <= covered <= 199
+
+
+def test_the_same_values_give_the_same_interval() -> None:
+    values = [0.1, 0.7, 0.3, 0.9]
+    assert bootstrap(values) == bootstrap(values) != bootstrap(values, seed=1)
+
+
+def test_nothing_counted_is_unknown() -> None:
+    assert math.isnan(wilson(0, 0).value)
+    assert with_interval("gold", bootstrap([])) == {"gold": "unknown"}
+    assert with_interval("x", wilson(1, 2)).keys() == {"x", "x_low", "x_high", "x_n"}
