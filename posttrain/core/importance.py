@@ -48,7 +48,7 @@ Correction = Truncated | Masked
 
 
 def effective_sample_size(weights: Tensor, mask: Tensor) -> Tensor:
-    """[]: ``(sum w)^2 / (n sum w^2)`` over chosen steps (Kish 1965): 1 where all count alike, 1/n where one does."""
+    """[]: ``(sum w)^2 / (n sum w^2)`` over n chosen steps (Kish 1965): 1 where all count alike."""
     inside = wide(zero_outside(weights, mask))
     spread = inside.square().sum() * mask.sum()
     return inside.sum().square() / spread.clamp(min=torch.finfo(inside.dtype).tiny)

@@ -26,7 +26,7 @@ RECORDS: list[Any] = [Rollouts, Evaluation, Experience, Judged, ReinforceState, 
 
 
 def save(directory: Path, step: int, contents: Mapping[str, Any], keep: int = 2) -> Path:
-    """Write one checkpoint; delete all but the newest ``keep``, and what killed writes left. One process only.
+    """Write one checkpoint; delete all but the newest ``keep`` and what killed writes left. One process.
 
     Args:
         contents: a file each: state dicts of weights and optimizer, the loop's state; tensors, the records of

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
-from posttrain.core.batch import Judged
+from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.masked import masked_sum
 from posttrain.core.preferences import ranked, wanted
+from posttrain.core.reduction import row_mean
 from posttrain.direct_alignment.sft import SFT
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.training.fit import Epochs, FitState, fit
@@ -96,3 +99,41 @@ def test_a_reward_model_learns_who_won() -> None:
     figures = list(loop)
     assert figures[-1]["accuracy"] == pytest.approx(1)
     assert figures[-1]["pair_loss"] < 0.3 < figures[0]["pair_loss"]
+
+
+class Centred(SFT):
+    """Measures the mean of the whole batch, as KTO does, and lets only what is above it count."""
+
+    @property
+    def wants(self) -> Wants:
+        return replace(super().wants, measure=True)
+
+    def measure(self, now: Evaluation, past: Judged) -> Judged:
+        assert not now.logprobs.requires_grad
+        total = masked_sum(now.logprobs, past.rollouts.action_mask)
+        return replace(past, baseline=total.mean().expand(len(total)))
+
+    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+        assert past.baseline is not None
+        total = masked_sum(now.logprobs, past.rollouts.action_mask)
+        return {"loss_above": Term((past.baseline - total).relu(), row_mean)}
+
+
+def test_what_is_measured_is_of_the_whole_batch() -> None:
+    ends = []
+    for limit in (1000, 9):
+        policy, method = TinyPolicy(), Centred()
+        plan = Epochs(rows=12, batch_size=12, seed=1)
+        forward = lambda past, p=policy: p.evaluate(past.rollouts, SFT().wants)  # noqa: E731
+        loop = fit(
+            FitState(),
+            forward,
+            method,
+            demonstrations(plan),
+            optimizer(policy),
+            steps=2,
+            micro_batch_tokens=limit,
+        )
+        ends.append([row["loss"] for row in loop])
+    assert ends[1] == pytest.approx(ends[0], rel=1e-12)
+    assert ends[0][0] > 0
