@@ -144,7 +144,7 @@ def plan_table(rows: Sequence[Planned]) -> str:
         sum(row.estimate.seconds for row in waiting),
         sum(not row.estimate.seconds for row in waiting),
     )
-    total = f"{len(waiting)} of {len(rows)} to make, about {duration(seconds)}"
+    total = f"{len(waiting)} of {len(rows)} to make" + (f", about {duration(seconds)}" if seconds else "")
     peak = max(row.estimate.bytes for row in waiting)
     return (
         table(lines)

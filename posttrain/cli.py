@@ -1,0 +1,524 @@
+# size: five small commands side by side, with the help that teaches them.
+"""posttrain run | list | report | lineage | chat: what a person types, and what they are told."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import errno
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import pkgutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from posttrain import __version__, settings
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.lineage import lineage
+from posttrain.pipeline.plan import plan, plan_table
+from posttrain.pipeline.progress import duration, table
+from posttrain.pipeline.runner import Run, StageFailed, latest_run, run, run_number
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Machine, Stage, addresses
+from posttrain.pipeline.store import Product, Workspace, read_json
+from posttrain.pipeline.values import nearest
+
+HELP = """\
+From a base language model to an aligned one, with evidence.
+
+  posttrain run instructgpt            the whole recipe on the embedded world, about five minutes
+  posttrain report --json              its figures
+  posttrain chat                       talk to the model it made
+
+A recipe is a chain of stages: base, sft, pairs, labels, rm, rl, evaluate. Each makes a product, a directory
+under workspace/products. A second run makes only what changed; a stopped run goes on where it was."""
+
+RUN_HELP = """\
+Make every product of a recipe that is not made yet, then write the report.
+
+  posttrain run instructgpt                            all defaults
+  posttrain run instructgpt seed=1                     a parameter of the recipe
+  posttrain run instructgpt rl.learning_rate=1e-5      a setting of one stage: only rl and what follows rerun
+  posttrain run instructgpt rl.method.clip_range=0.1   a setting of the stage's method
+  posttrain run instructgpt sft=DIR                    a finished product in a stage's place
+  posttrain run instructgpt base=DIR_OR_HUB_ID demonstrations=a.jsonl comparisons=b.jsonl prompts=c.jsonl
+  posttrain run instructgpt --dry-run                  what would be made, and what that would take
+  posttrain run instructgpt --help                     its parameters, stages and settings
+  posttrain run ./my_recipe.py                         your own: a function my_recipe() that returns stages
+
+What comes out:
+  workspace/products/<stage>-<fingerprint>/   models that plain transformers loads, records as JSON lines, and
+                                              made.json with settings, hashes and figures
+  workspace/runs/<n>-<recipe>/                run.json and report.html"""
+
+REPORT_HELP = """\
+Rebuild the report of a run: one HTML file that opens offline.
+
+  posttrain report             the latest run
+  posttrain report 3           run 3 of the workspace
+  posttrain report --json      every figure as one flat object, {"sft.nll_heldout": 1.2, ...}"""
+
+LINEAGE_HELP = """\
+Say where a product came from: its settings, the hashes of its data, and its parents, back to the base model.
+
+  posttrain lineage rl                               the product of that address in the latest run
+  posttrain lineage workspace/products/rl-1f0c...    any product directory, also one copied elsewhere"""
+
+CHAT_HELP = """\
+Talk to a model. A line is a message; /new starts over, /quit (or Ctrl-D) ends.
+
+  posttrain chat               the last model of the latest run
+  posttrain chat sft           the product of that address in the latest run
+  posttrain chat DIR           any directory that transformers can load
+  echo "Hello" | posttrain chat --temperature 0"""
+
+LIST_HELP = """\
+List the recipes, and the runs and products of the workspace.
+
+  posttrain list
+  posttrain list --workspace DIR"""
+
+
+class Terminated(SystemExit):
+    """SIGTERM, as an exception that cleans up on its way."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 0 done, 1 a fault of posttrain, 2 something to mend, 130 Ctrl-C, 143 SIGTERM."""
+    if arguments is None:
+        signal.signal(signal.SIGTERM, _terminated)
+    try:
+        options, rest = _parser().parse_known_args(arguments)
+        options.overrides = [*getattr(options, "overrides", []), *rest]
+        if stray := [text for text in rest if text.startswith("-") or options.command != "run"]:
+            raise UserError(f"{stray[0]}: no such option; see posttrain {options.command} --help")
+        done: int = options.do(options)
+        sys.stdout.flush()
+        return done
+    except UserError as error:
+        return _told(2, str(error))
+    except StageFailed as error:
+        return _stage_failed(error)
+    except KeyboardInterrupt:
+        return _told(130, "stopped. What was finished stays; the same command goes on from there.")
+    except Terminated:
+        return _told(143, "terminated. What was finished stays; the same command goes on from there.")
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # else Python complains once more at exit
+        return 0
+    except OSError as error:
+        return _told(2, _disk_trouble(error))
+
+
+def _terminated(*_: object) -> NoReturn:
+    raise Terminated(143)
+
+
+def _told(code: int, message: str) -> int:
+    print(f"posttrain: {message}", file=sys.stderr)
+    return code
+
+
+def _disk_trouble(error: OSError) -> str:
+    where = error.filename or "the workspace"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"{where}: the disk is full; nothing half-written is left. Free space, or use another --workspace"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{where}: {error.strerror}; make it writable, or use another --workspace"
+    return f"{where}: {error.strerror or error}"
+
+
+def _stage_failed(error: StageFailed) -> int:
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return _told(2, f"stage {error.address}: {_disk_trouble(cause)}")
+    if isinstance(cause, MemoryError) or "out of memory" in str(cause).lower():
+        return _told(
+            2, f"stage {error.address}: out of memory; try --micro-batch-tokens with half of what it was"
+        )
+    if os.environ.get("POSTTRAIN_DEBUG"):
+        traceback.print_exception(cause)
+    told = error.run.directory / "error.txt"
+    told.write_text("".join(traceback.format_exception(cause)), encoding="utf-8")
+    return _told(
+        1, f"stage {error.address} failed: {type(cause).__name__}: {cause}\n  The whole story: {told}"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="posttrain", description=HELP, formatter_class=shape)
+    parser.add_argument("--version", action="version", version=f"posttrain {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument(
+        "--workspace",
+        default=os.environ.get("POSTTRAIN_WORKSPACE", "workspace"),
+        metavar="DIR",
+        help="where products and runs are kept (default: ./workspace, or POSTTRAIN_WORKSPACE)",
+    )
+
+    def command(
+        name: str, do: Callable[[Any], int], summary: str, text: str, **more: Any
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name, help=summary, description=text, formatter_class=shape, parents=[place], **more
+        )
+        made.set_defaults(do=do)
+        return made
+
+    making = command("run", _run, "run a recipe, making only what is not made yet", RUN_HELP, add_help=False)
+    making.add_argument("-h", "--help", action="store_true", help="this, or with a recipe: its settings")
+    making.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help="a name of `posttrain list`, or a .py file"
+    )
+    making.add_argument("overrides", nargs="*", metavar="NAME=VALUE", help="settings, as above")
+    making.add_argument("--config", type=Path, metavar="FILE", help="the same settings in a YAML file")
+    making.add_argument("--dry-run", action="store_true", help="say what would be made; make nothing")
+    making.add_argument(
+        "--accept-gate", action="append", default=[], metavar="NAME", help="go on past this gate"
+    )
+    making.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    making.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    making.add_argument(
+        "--micro-batch-tokens",
+        type=int,
+        default=8192,
+        metavar="N",
+        help="memory against speed; changes no result",
+    )
+    making.add_argument("--quiet", action="store_true", help="no progress, only errors and the report's path")
+    making.set_defaults(parser=making)
+    command("list", _list, "recipes, runs and products", LIST_HELP)
+    report = command("report", _report, "rebuild a run's report", REPORT_HELP)
+    report.add_argument("run", nargs="?", metavar="RUN", help="number or directory (default: the latest)")
+    report.add_argument("--json", action="store_true", help="print the figures instead")
+    where = command("lineage", _lineage, "where a product came from", LINEAGE_HELP)
+    where.add_argument("product", metavar="PRODUCT", help="an address or a directory")
+    talk = command("chat", _chat, "talk to a model", CHAT_HELP)
+    talk.add_argument("product", nargs="?", metavar="PRODUCT", help="an address or a directory")
+    talk.add_argument(
+        "--temperature", type=float, default=0.7, metavar="T", help="0 takes the likeliest (default 0.7)"
+    )
+    talk.add_argument("--max-tokens", type=int, default=256, metavar="N", help="longest answer (default 256)")
+    talk.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same answers (default 0)")
+    return parser
+
+
+def _run(options: Any) -> int:
+    if options.help and not options.recipe:
+        options.parser.print_help()
+        return 0
+    if not options.recipe:
+        raise UserError(f"which recipe? There is: {', '.join(recipes())}, or a .py file of your own")
+    if options.threads is not None and options.threads < 1:
+        raise UserError(f"--threads {options.threads}: expected at least 1")
+    if options.micro_batch_tokens < 1:
+        raise UserError(f"--micro-batch-tokens {options.micro_batch_tokens}: expected at least 1")
+    if options.threads:
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(options.threads)
+    recipe = find_recipe(options.recipe)
+    wishes = settings.from_yaml(options.config) if options.config else []
+    wishes += settings.parse(options.overrides)
+    if options.help:
+        print(recipe_help(recipe, options.recipe, settings.expression(recipe, wishes)))
+        return 0
+    expression = settings.expression(recipe, wishes)
+    workspace = Workspace(options.workspace)
+    machine = Machine(
+        device=options.device,
+        threads=options.threads,
+        micro_batch_tokens=options.micro_batch_tokens,
+        quiet=options.quiet,
+        workspace=workspace.root,
+    )
+    if options.dry_run:
+        print(plan_table(plan(expression, workspace, machine)))
+        return 0
+    overrides = [f"{wish.path}={wish.text}" for wish in wishes]
+    say: Callable[[str], None] = (
+        (lambda text: None) if options.quiet else (lambda text: print(text, flush=True))
+    )
+    result = run(
+        expression,
+        workspace,
+        machine,
+        recipe=recipe.__name__,
+        overrides=overrides,
+        accept=options.accept_gate,
+        say=say,
+    )
+    return _ended(result, workspace)
+
+
+def _ended(result: Run, workspace: Workspace) -> int:
+    page = result.directory / "report.html"
+    if result.made or not page.exists():
+        from posttrain.report.page import write
+
+        page = write(result.directory, workspace.root)
+    if not result.made and not result.waiting:
+        print("Nothing to do: everything is made.")
+    for address, reason in result.waiting.items():
+        print(f"{address} waits: {reason}")
+    print(f"Report: {page}")
+    return 0
+
+
+def recipes() -> dict[str, Path]:
+    """Name to file of the recipes that come with the package; nothing is imported."""
+    from posttrain import recipes as package
+
+    return {
+        item.name: Path(package.__path__[0]) / f"{item.name}.py"
+        for item in pkgutil.iter_modules(package.__path__)
+        if _defines(Path(package.__path__[0]) / f"{item.name}.py", item.name)
+    }
+
+
+def _defines(path: Path, function: str) -> bool:
+    body = ast.parse(path.read_text("utf-8")).body
+    return any(isinstance(item, ast.FunctionDef) and item.name == function for item in body)
+
+
+def find_recipe(name: str) -> Callable[..., Stage]:
+    """The function a recipe's file is named after. Raises UserError where there is none, or the file is
+    faulty.
+    """
+    path = Path(name).expanduser()
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise UserError(f"{name}: no such file")
+        module = _load(path)
+    elif name in recipes():
+        module = importlib.import_module(f"posttrain.recipes.{name}")
+        path = Path(name)
+    else:
+        raise UserError(f"{name}: no such recipe{nearest(name, recipes())}, or a .py file of your own")
+    found = getattr(module, path.stem, None)
+    if not callable(found):
+        raise UserError(f"{name}: expected a function {path.stem}() that returns a stage")
+    return found  # type: ignore[no-any-return]
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or path.stem in sys.modules:
+        raise UserError(f"{path}: another module is called {path.stem}; rename the file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look their own module up
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except SyntaxError as error:
+        raise UserError(f"{path}:{error.lineno}: {error.msg}") from None
+    except Exception as error:
+        lines = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+        ]
+        where = f"{path}:{lines[-1]}" if lines else str(path)
+        raise UserError(f"{where}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def recipe_help(recipe: Callable[..., Stage], name: str, expression: Stage) -> str:
+    """What can be said after a recipe's name: its parameters, then every stage with its settings."""
+    module = sys.modules[recipe.__module__]
+    lines = [
+        f"posttrain run {name} [NAME=VALUE ...]",
+        "",
+        inspect.getdoc(recipe) or inspect.getdoc(module) or "",
+        "",
+    ]
+    lines.append("Parameters:")
+    lines += [
+        f"  {parameter}={'' if default is None else default}".ljust(34) + _type_name(declared)
+        for parameter, (declared, default) in settings.parameters(recipe).items()
+    ]
+    lines += [
+        "",
+        "Stages in the order of making (ADDRESS=DIR puts a finished product there), and their settings:",
+    ]
+    for address, stage in addresses(expression).items():
+        summary = (inspect.getdoc(type(stage)) or "").split("\n\n")[0].replace("\n", " ")
+        lines += ["", f"  {address}  ({type(stage).__name__})  {summary}"]
+        lines += [f"    {address}.{setting}" for setting in _settings(stage)]
+    return "\n".join(lines)
+
+
+def _type_name(declared: Any) -> str:
+    return getattr(declared, "__name__", str(declared)) if declared else ""
+
+
+def _settings(value: Any, prefix: str = "") -> list[str]:
+    """``name=value`` of what can be set, objects with their own fields below them, inputs left out."""
+    found = []
+    for item in fields(value):
+        inner = getattr(value, item.name)
+        if isinstance(inner, Stage) or (isinstance(value, Stage) and item.name == "name") or not item.init:
+            continue
+        if isinstance(inner, SourceFile):
+            found.append(f"{prefix}{item.name}={inner.path}")
+        elif is_dataclass(inner) and not isinstance(inner, type):
+            found += [
+                f"{prefix}{item.name}={type(inner).__name__}",
+                *_settings(inner, f"{prefix}{item.name}."),
+            ]
+        elif not isinstance(inner, tuple | list | dict) or not any(map(is_dataclass, inner)):
+            found.append(f"{prefix}{item.name}={'none' if inner is None else inner}")
+    return found
+
+
+def _list(options: Any) -> int:
+    rows: list[tuple[str, ...]] = [("RECIPE", "WHAT IT IS")]
+    for name, path in recipes().items():
+        told = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        rows.append((name, told.split("\n\n")[0].replace("\n", " ")))
+    print(table(rows))
+    workspace = Workspace(options.workspace)
+    runs: list[tuple[str, ...]] = [("RUN", "RECIPE", "STATUS", "STARTED", "SETTINGS")]
+    for path in sorted(workspace.runs.glob("*-*"), key=run_number):
+        known = read_json(path / "run.json", {})
+        wishes = " ".join(known.get("overrides", []))
+        runs.append(
+            (
+                str(run_number(path)),
+                *(str(known.get(k, "?")) for k in ("recipe", "status", "started")),
+                wishes,
+            )
+        )
+    products: list[tuple[str, ...]] = [("PRODUCT", "STAGE", "MADE", "TOOK")]
+    for path in sorted(workspace.products.glob("[!.]*/made.json")):
+        made = read_json(path, {})
+        kind = str(made.get("stage", "?")).rpartition(".")[2]
+        products.append(
+            (path.parent.name, kind, str(made.get("finished", "?")), duration(float(made.get("seconds", 0))))
+        )
+    if len(runs) + len(products) == 2:
+        print(
+            f"\n{workspace.root}: nothing here yet; `posttrain run {next(iter(recipes()))}` makes the first run"
+        )
+        return 0
+    print(f"\n{workspace.runs}\n{table(runs)}\n\n{workspace.products}\n{table(products)}")
+    return 0
+
+
+def _find_run(workspace: Workspace, name: str | None) -> Path:
+    if name is None:
+        found = latest_run(workspace)
+        if found is None:
+            raise UserError(
+                f"{workspace.root}: no run here; `posttrain run RECIPE` makes one, --workspace names another"
+            )
+        return found
+    for path in (Path(name), workspace.runs / name, *workspace.runs.glob(f"{name}-*")):
+        if (path / "run.json").is_file():
+            return path.resolve()
+    there = ", ".join(
+        sorted((path.name for path in workspace.runs.glob("*-*")), key=lambda n: int(n.partition("-")[0]))
+    )
+    raise UserError(f"{name}: no such run in {workspace.runs}; there is: {there or 'none'}")
+
+
+def _report(options: Any) -> int:
+    workspace = Workspace(options.workspace)
+    directory = _find_run(workspace, options.run)
+    if options.json:
+        from posttrain.report.figures import flat
+
+        print(json.dumps(flat(directory, workspace.root), indent=1))
+        return 0
+    from posttrain.report.page import write
+
+    print(f"Report: {write(directory, workspace.root)}")
+    return 0
+
+
+def _find_product(workspace: Workspace, name: str) -> Product:
+    """A directory, a name under products/, or an address of the latest run."""
+    products = _products(workspace)
+    for path in (products.get(name), Path(name).expanduser(), workspace.products / name):
+        if path is not None and path.is_dir():
+            return Product.load(path)
+    raise UserError(f"{name}: no such product{nearest(name, products)}, or a directory")
+
+
+def _products(workspace: Workspace) -> dict[str, Path]:
+    latest = latest_run(workspace)
+    known = read_json(latest / "run.json", {}) if latest else {}
+    return {address: workspace.root / path for address, path in known.get("products", {}).items()}
+
+
+def _lineage(options: Any) -> int:
+    print(lineage(_find_product(Workspace(options.workspace), options.product)))
+    return 0
+
+
+def _is_chat_model(path: Path) -> bool:
+    names = read_json(path / "config.json", {}).get("architectures") or [""]
+    return any("CausalLM" in name or "LMHead" in name for name in names)
+
+
+def _chat(options: Any) -> int:
+    workspace = Workspace(options.workspace)
+    if options.product:
+        path = _find_product(workspace, options.product).path
+    else:
+        models = [path for path in _products(workspace).values() if _is_chat_model(path)]
+        if not models:
+            raise UserError(
+                f"{workspace.root}: no model here yet; `posttrain run RECIPE` makes one, or name a directory"
+            )
+        path = models[-1]
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path}: not a model, it has no config.json; models are the products of sft or rl")
+    from posttrain.engines.builtin import BuiltinEngine
+    from posttrain.engines.protocol import Sampling
+    from posttrain.models.chat import Chat
+    from posttrain.models.loading import load_causal_lm
+
+    model, tokenizer = load_causal_lm(path)
+    engine, chat = BuiltinEngine(model), Chat(tokenizer)
+    watched = sys.stdin.isatty()
+    if watched:
+        print(f"{path}\nA line is a message; /new starts over, /quit ends.")
+    messages: list[dict[str, str]] = []
+    for number in range(sys.maxsize):
+        try:
+            said = input("you: " if watched else "").strip()
+        except EOFError:
+            return 0
+        if said in ("/quit", "/exit"):
+            return 0
+        if said == "/new":
+            messages = []
+        if said in ("", "/new"):
+            continue
+        prompt = chat.prompt_ids([*messages, {"role": "user", "content": said}])
+        room = min(options.max_tokens, engine.context - len(prompt))
+        if room < 1:
+            print(
+                f"(the conversation is {len(prompt)} tokens, the model reads {engine.context}; starting over)"
+            )
+            messages = []
+            continue
+        sampling = Sampling(temperature=options.temperature, max_tokens=room, stop_ids=tuple(chat.stop_ids))
+        engine.submit(prompt, sampling, options.seed + number)
+        answer = chat.decode(next(iter(engine.finished())).tokens).strip()
+        print(f"model: {answer}" if watched else answer, flush=True)
+        messages += [{"role": "user", "content": said}, {"role": "assistant", "content": answer}]
+    return 0

@@ -1,0 +1,157 @@
+"""Text becomes a value of the declared type, or a sentence that says what was expected."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import json
+import math
+import pkgutil
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.fingerprint import alternatives
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Stage
+
+NONE, TRUE, FALSE = ("none", "null", "~", ""), ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+@dataclass(frozen=True)
+class Override:
+    """One wish: where it applies, its text, and where it was written (file:line:column, or empty)."""
+
+    path: str
+    text: str
+    written: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.written + ': ' if self.written else ''}{self.path}={self.text}"
+
+
+def coerced(wish: Override, declared: Any, current: Any) -> Any:
+    """The text as its declared type; a class where it names one. Raises UserError naming what was
+    expected.
+    """
+    kinds = alternatives(declared) if declared not in (None, Any) else (type(current),)
+    text = wish.text
+    if types.NoneType in kinds and text.lower() in NONE:
+        return None
+    for kind in kinds:
+        if typing.get_origin(kind) is typing.Literal and text in map(str, typing.get_args(kind)):
+            return next(option for option in typing.get_args(kind) if str(option) == text)
+        if typing.get_origin(kind) in (tuple, list) or kind in (tuple, list):
+            return _several(wish, kind, current)
+        if kind is bool and text.lower() in TRUE + FALSE:
+            return text.lower() in TRUE
+        if kind in (int, float):
+            number = _number(wish)
+            if number is not None and (kind is float or number == int(number)):
+                return kind(number)
+        if kind is SourceFile:
+            return SourceFile(text, current.kind) if isinstance(current, SourceFile) else SourceFile(text)
+        if kind in (str, Path):
+            return kind(text)
+    if any(isinstance(kind, type) and issubclass(kind, Stage) for kind in kinds):
+        raise UserError(
+            f"{wish}: a stage is expected here; put a product in its place by its address, sft=DIR"
+        )
+    if is_dataclass(current) or any(inspect.isclass(kind) and _is_object(kind) for kind in kinds):
+        return named_class(wish, kinds, current)
+    raise UserError(f"{wish}: expected {' or '.join(_expected(kind) for kind in kinds)}")
+
+
+def named_class(wish: Override, kinds: tuple[Any, ...], current: Any) -> type:
+    """The class that a name stands for: one declared, one beside the present value, or a file in its
+    folder.
+    """
+    beside: dict[str, type] = {
+        _plain(k.__name__): k for k in kinds if is_dataclass(k) and isinstance(k, type)
+    }
+    folder = ""
+    for kind in [type(current)] if is_dataclass(current) else [k for k in kinds if inspect.isclass(k)]:
+        module = importlib.import_module(kind.__module__)
+        beside |= {_plain(name): found for name, found in _classes(module).items()}
+        folder = kind.__module__.rpartition(".")[0]
+    wanted = _plain(wish.text)
+    if wanted in beside:
+        return beside[wanted]
+    package = importlib.import_module(folder) if folder else None
+    files = [item.name for item in pkgutil.iter_modules(getattr(package, "__path__", []))]
+    if wish.text in files:
+        classes = _classes(importlib.import_module(f"{folder}.{wish.text}"))
+        fitting = [c for name, c in classes.items() if _plain(name) == wanted] or list(classes.values())
+        if len(fitting) == 1:
+            return fitting[0]
+    options = sorted({k.__name__ for k in beside.values()} | {f for f in files if "__" not in f})
+    raise UserError(f"{wish}: no such choice{nearest(wish.text, options)}")
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """``; did you mean ...?`` where one is close, and what there is."""
+    known = sorted(set(options))
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return (f"; did you mean {close[0]}?" if close else ";") + f" There is: {', '.join(known) or 'nothing'}"
+
+
+def _several(wish: Override, kind: Any, current: Any) -> Any:
+    inside = wish.text.strip().removeprefix("[").removesuffix("]").removeprefix("(").removesuffix(")")
+    try:
+        items = [str(item) for item in json.loads(wish.text)]
+    except (ValueError, TypeError):
+        items = [item.strip().strip("\"'") for item in inside.split(",") if item.strip()]
+    members = [member for member in typing.get_args(kind) if member is not ...]
+    example = current[0] if current else ""
+    values = [
+        coerced(Override(wish.path, item, wish.written), members[0] if members else None, example)
+        for item in items
+    ]
+    return (typing.get_origin(kind) or kind)(values)
+
+
+def _number(wish: Override) -> float | None:
+    try:
+        number = float(wish.text)
+    except ValueError:
+        return None
+    if math.isnan(number):
+        raise UserError(f"{wish}: not a number; give one that can be compared")
+    try:
+        return int(wish.text)  # exact where it is whole, however large
+    except ValueError:
+        return number if math.isinf(number) or number != int(number) else int(number)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _classes(module: Any) -> dict[str, type]:
+    return {
+        n: c
+        for n, c in vars(module).items()
+        if isinstance(c, type) and is_dataclass(c) and c.__module__ == module.__name__
+    }
+
+
+def _is_object(kind: Any) -> bool:
+    return is_dataclass(kind) or getattr(kind, "_is_protocol", False)
+
+
+def _expected(kind: Any) -> str:
+    if typing.get_origin(kind) is typing.Literal:
+        return ", ".join(map(str, typing.get_args(kind)))
+    plain = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        types.NoneType: "none",
+        str: "text",
+    }
+    return plain.get(kind, getattr(kind, "__name__", str(kind)))

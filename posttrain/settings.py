@@ -1,0 +1,250 @@
+"""``name=value`` on the command line, or the same in a YAML file, becomes a checked expression of stages.
+
+A name is a parameter of the recipe (``seed``), or an address: a stage (``sft``, ``rl[2]``) and the fields
+below it (``rl.method.clip_range``). A stage's value is a finished product's directory; a field that holds an
+object takes the name of a file in that object's folder, or of a class beside it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.fingerprint import Finished, field_types
+from posttrain.pipeline.stage import Stage, addresses, base_name
+from posttrain.pipeline.values import NONE, Override, coerced, nearest
+
+
+@dataclass
+class Wishes:
+    """The overrides at one place and below it."""
+
+    whole: Override | None = None
+    below: dict[str, Wishes] = field(default_factory=dict)
+
+    def all(self) -> list[Override]:
+        own = [self.whole] if self.whole else []
+        return own + [wish for deeper in self.below.values() for wish in deeper.all()]
+
+
+def parse(arguments: Iterable[str]) -> list[Override]:
+    """``["rl.method=ppo"]``. Raises UserError where there is no ``=`` or no name."""
+    found = []
+    for argument in arguments:
+        path, equals, text = argument.partition("=")
+        if not equals or not path.strip():
+            raise UserError(f"{argument}: expected name=value, such as seed=1 or rl.learning_rate=1e-5")
+        found.append(Override(path.strip(), text.strip()))
+    return found
+
+
+def from_yaml(path: Path) -> list[Override]:
+    """Overrides of a file, nested or dotted; every value stays text until its declared type is known, so that
+    ``1e-5`` is a number and ``no`` is what the setting makes of it. Raises UserError as file:line:column.
+    """
+    import yaml
+
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        hint = "; indent with spaces, not tabs" if "\\t" in str(error) else ""
+        raise UserError(f"{path}{where}: {getattr(error, 'problem', error)}{hint}") from None
+    found: list[Override] = []
+
+    def walk(node: Any, prefix: str) -> None:
+        where = f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+        if isinstance(node, yaml.ScalarNode):
+            found.append(Override(prefix, node.value, where))
+        elif isinstance(node, yaml.SequenceNode):
+            found.append(Override(prefix, json.dumps([item.value for item in node.value]), where))
+        else:
+            seen: set[str] = set()
+            for key, value in node.value:
+                at = f"{path}:{key.start_mark.line + 1}:{key.start_mark.column + 1}"
+                if key.value in seen:
+                    raise UserError(f"{at}: {key.value} is set twice; keep one")
+                seen.add(key.value)
+                walk(value, f"{prefix}.{key.value}" if prefix else key.value)
+
+    if root is not None and not isinstance(root, yaml.MappingNode):
+        raise UserError(f"{path}:1:1: expected lines such as `seed: 1`, found no names")
+    if root is not None:
+        walk(root, "")
+    return found
+
+
+def expression(recipe: Callable[..., Stage], overrides: Iterable[Override]) -> Stage:
+    """The recipe's expression with every override applied. Raises UserError for a name or value that
+    does not fit.
+    """
+    chosen: dict[str, Any] = {}
+    others: list[Override] = []
+    known = parameters(recipe)
+    for wish in overrides:
+        if wish.path in known:
+            declared, default = known[wish.path]
+            chosen[wish.path] = coerced(wish, declared, default)
+        else:
+            others.append(wish)
+    try:
+        made = recipe(**chosen)
+    except ValueError as error:
+        raise UserError(f"{recipe.__name__}: {error}") from error
+    return Rewriting(made, others, known).result() if others else made
+
+
+def parameters(recipe: Callable[..., Stage]) -> dict[str, tuple[Any, Any]]:
+    """Name to declared type and default of what a recipe takes."""
+    hints = typing.get_type_hints(recipe)
+    return {
+        name: (hints.get(name), None if item.default is inspect.Parameter.empty else item.default)
+        for name, item in inspect.signature(recipe).parameters.items()
+    }
+
+
+class Rewriting:
+    """Rewrites an expression once per stage, so that what was shared stays shared."""
+
+    def __init__(self, made: Stage, overrides: Iterable[Override], known: Mapping[str, Any]) -> None:
+        self._expression = made
+        self._stages = addresses(made)
+        self._done: dict[int, Stage] = {}
+        self._wishes: dict[str, Wishes] = {}
+        names = set(self._stages) | {base_name(stage) for stage in self._stages.values()}
+        for wish in overrides:
+            head, *rest = _segments(wish)
+            if head not in names:
+                raise UserError(f"{wish}: nothing is called {head}{nearest(head, [*names, *known])}")
+            place = self._wishes.setdefault(head, Wishes())
+            for segment in rest:
+                place = place.below.setdefault(segment, Wishes())
+            place.whole = wish
+
+    def result(self) -> Stage:
+        return self._stage(self._expression)
+
+    def _stage(self, stage: Stage) -> Stage:
+        if id(stage) not in self._done:
+            self._done[id(stage)] = self._rewritten(stage)
+        return self._done[id(stage)]
+
+    def _rewritten(self, stage: Stage) -> Stage:
+        address = next(name for name, known in self._stages.items() if known is stage)
+        new: Any = stage
+        changed = {f.name: self._inside(getattr(stage, f.name)) for f in fields(stage)}
+        if any(changed[name] is not getattr(stage, name) for name in changed):
+            new = replace(stage, **changed)
+        for name in dict.fromkeys((base_name(stage), address)):
+            wishes = self._wishes.get(name, Wishes())
+            if wishes.whole and wishes.below:
+                raise UserError(
+                    f"{wishes.all()[1]}: {name} is a finished product here, it has no settings to change"
+                )
+            if wishes.whole:
+                return _finished(wishes.whole, base_name(stage))
+            if wishes.below:
+                new = self._changed(new, wishes, name)
+        return new  # type: ignore[no-any-return]
+
+    def _inside(self, value: Any) -> Any:
+        """The value with the stages in it rewritten; the value itself where none changed."""
+        if isinstance(value, Stage):
+            return self._stage(value)
+        if is_dataclass(value) and not isinstance(value, type):
+            new = {f.name: self._inside(getattr(value, f.name)) for f in fields(value) if f.init}
+            return replace(value, **new) if any(new[n] is not getattr(value, n) for n in new) else value  # type: ignore[type-var]
+        if isinstance(value, tuple | list):
+            items = [self._inside(item) for item in value]
+            same = all(a is b for a, b in zip(items, value, strict=True))
+            return value if same else type(value)(items)
+        if isinstance(value, dict):
+            inner = {key: self._inside(item) for key, item in value.items()}
+            return value if all(inner[key] is value[key] for key in value) else inner
+        return value
+
+    def _changed(self, value: Any, wishes: Wishes, path: str) -> Any:
+        """The value with the wishes below it granted."""
+        if isinstance(value, tuple | list | dict):
+            return self._changed_items(value, wishes, path)
+        if not is_dataclass(value) or isinstance(value, type):
+            raise UserError(f"{wishes.all()[0]}: {path} is {value!r}, it has no fields")
+        declared, new = field_types(type(value)), {}
+        names = [
+            f.name for f in fields(value) if f.init and not (isinstance(value, Stage) and f.name == "name")
+        ]
+        for name, deeper in wishes.below.items():
+            if name not in names:
+                raise UserError(f"{deeper.all()[0]}: {path} has no setting {name}{nearest(name, names)}")
+            new[name] = self._granted(getattr(value, name), declared.get(name), deeper, f"{path}.{name}")
+        said = ", ".join(str(wish) for wish in wishes.all())
+        try:
+            return replace(value, **new)
+        except (ValueError, UserError) as error:
+            raise UserError(f"{said}: {error}") from None
+
+    def _changed_items(self, value: Any, wishes: Wishes, path: str) -> Any:
+        items = dict(value) if isinstance(value, dict) else {str(n): v for n, v in enumerate(value, start=1)}
+        for name, deeper in wishes.below.items():
+            if name not in items:
+                raise UserError(
+                    f"{deeper.all()[0]}: {path} has no {name}; it has {', '.join(items) or 'nothing'}"
+                )
+            items[name] = self._granted(items[name], None, deeper, f"{path}[{name}]")
+        return items if isinstance(value, dict) else type(value)(items.values())
+
+    def _granted(self, value: Any, declared: Any, wishes: Wishes, path: str) -> Any:
+        """One field: its whole value first, then the fields below it."""
+        stage = next((s for s in self._stages.values() if self._done.get(id(s)) is value), None)
+        if isinstance(value, Stage) and not (wishes.whole and wishes.whole.text.lower() in NONE):
+            own = next(name for name, known in self._stages.items() if known is stage)
+            rest = wishes.all()[0].path.removeprefix(path)
+            raise UserError(f"{wishes.all()[0]}: {path} is the stage {own}; write {own}{rest}=...")
+        if wishes.whole:
+            value = coerced(wishes.whole, declared, value)
+            if isinstance(value, type):
+                return self._constructed(value, wishes, path)
+        return self._changed(value, wishes, path) if wishes.below else value
+
+    def _constructed(self, kind: Any, wishes: Wishes, path: str) -> Any:
+        """An object chosen by name; what has no default comes from the wishes below it."""
+        required = [
+            f.name for f in fields(kind) if f.init and f.default is MISSING and f.default_factory is MISSING
+        ]
+        declared, given = field_types(kind), {}
+        for name in required:
+            deeper = wishes.below.get(name)
+            if deeper is None or deeper.whole is None:
+                raise UserError(f"{wishes.whole}: {kind.__name__} also needs {path}.{name}=...")
+            given[name] = coerced(deeper.whole, declared.get(name), None)
+        rest = Wishes(below={name: deeper for name, deeper in wishes.below.items() if name not in required})
+        made = kind(**given)
+        return self._changed(made, rest, path) if rest.below else made
+
+
+def _finished(wish: Override, name: str) -> Finished:
+    if not Path(wish.text).expanduser().is_dir():
+        raise UserError(
+            f"{wish}: {name} is a stage, so the value must be the directory of a finished product"
+        )
+    return Finished(wish.text, name)
+
+
+def _segments(wish: Override) -> list[str]:
+    """``rl[1].method.parts[2].coef`` as ``rl[1]``, ``method``, ``parts``, ``2``, ``coef``."""
+    if not re.fullmatch(r"[\w-]+(\[\d+\])?(\.[\w-]+(\[\d+\])?)*", wish.path):
+        raise UserError(f"{wish}: expected a name such as rl, rl[2] or rl.method.clip_range")
+    head, *rest = wish.path.split(".")
+    return [head, *(part for segment in rest for part in re.findall(r"[\w-]+", segment))]
