@@ -91,7 +91,7 @@ def _first_line(problem: BaseException) -> str:
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """The bars of transformers would break into the bars of a stage."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
@@ -105,7 +105,7 @@ def _without_bars() -> Iterator[None]:
 def _load(kind: Any, source: str | Path, dtype: str | torch.dtype, device: str) -> Any:
     name = _source(source)
     try:
-        with _without_bars():
+        with without_bars():
             model, report = kind.from_pretrained(
                 name,
                 dtype=_dtype(dtype),
@@ -273,7 +273,7 @@ def save_causal_lm(
     """Writes what ``AutoModelForCausalLM`` and ``AutoTokenizer`` read; ``weights`` in the place of the
     model's own.
     """
-    with _without_bars():
+    with without_bars():
         model.save_pretrained(directory, state_dict=None if weights is None else dict(weights))
     tokenizer.save_pretrained(directory)
 
@@ -290,6 +290,6 @@ def save_reward_model(directory: str | Path, model: Any, tokenizer: PreTrainedTo
     tokenizer = copy.deepcopy(tokenizer)
     if token is not None:
         tokenizer.pad_token = token
-    with _without_bars():
+    with without_bars():
         model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)

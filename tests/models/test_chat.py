@@ -1,0 +1,114 @@
+"""Masks come from positions, what is trained is what is served, and a bad template is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from posttrain.models.chat import Chat
+from posttrain.pipeline.finding import UserError
+from tests.models.small import MARKED, tokenizer
+
+CHATML = (
+    "{% for m in messages %}{{ '<|user|>' + m['role'] + '\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|user|>assistant\n' }}{% endif %}"
+)
+# the markers leave out the token that ends the turn
+TIGHT = MARKED.replace(
+    "{{ message['content'] + '<|end|>' }}{% endgeneration %}",
+    "{{ message['content'] }}{% endgeneration %}{{ '<|end|>' }}",
+)
+TALK = [
+    {"role": "user", "content": "where is the cat?"},
+    {"role": "assistant", "content": "the cat sat"},
+    {"role": "user", "content": "on?"},
+    {"role": "assistant", "content": "on the mat"},
+]
+TEMPLATES = {"marked": MARKED, "tight": TIGHT, "chatml": CHATML, "none": None}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_is_supervised_is_what_the_assistant_said_and_its_end(name: str) -> None:
+    made = tokenizer(TEMPLATES[name])
+    chat = Chat(made)
+    ids, mask = chat.example(TALK)
+    spoken = made.decode([token for token, own in zip(ids, mask, strict=True) if own])
+    assert spoken.replace("<|end|> ", "<|end|>").strip() == "the cat sat<|end|>on the mat<|end|>"
+    assert chat.stop_ids == (4,)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_trained_ids_begin_with_the_served_prompt(name: str) -> None:
+    chat = Chat(tokenizer(TEMPLATES[name]))
+    ids, mask = chat.example(TALK)
+    first, second = chat.prompt_ids(TALK[:1]), chat.prompt_ids(TALK[:3])
+    assert ids[: len(first)] == first
+    assert ids[: len(second)] == second
+    assert mask.index(True) == len(first)
+    assert mask[len(second)]
+
+
+def test_the_mask_does_not_read_token_values() -> None:
+    parrot = [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": "the cat"}]
+    ids, mask = Chat(tokenizer()).example(parrot)
+    said = [token for token, own in zip(ids, mask) if own]
+    heard = [token for token, own in zip(ids, mask) if not own]
+    assert set(said) - {4} <= set(heard)  # the same words, supervised once only
+    assert len(said) == 3
+
+
+def test_the_end_is_learned_where_pad_is_eos() -> None:
+    ids, mask = Chat(tokenizer(pad_token="<|end|>")).example(TALK[:2])
+    assert ids[-1] == 4
+    assert mask[-1]
+
+
+def test_there_is_exactly_one_bos() -> None:
+    import tokenizers
+
+    for template in (MARKED, CHATML):
+        made = tokenizer(template)
+        made.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+            single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+        )
+        assert made("a")["input_ids"][0] == 0
+        for ids in (Chat(made).prompt_ids(TALK[:1]), Chat(made).example(TALK)[0]):
+            assert ids.count(0) == 1
+            assert ids[0] == 0
+
+
+def test_nothing_to_learn_is_an_error() -> None:
+    with pytest.raises(UserError, match="no assistant message"):
+        Chat(tokenizer()).example(TALK[:1])
+
+
+def test_a_template_that_drops_messages_is_refused() -> None:
+    first_only = CHATML.replace("for m in messages", "for m in messages[-1:]")
+    with pytest.raises(UserError, match=r"messages\[0\] \(user\)"):
+        Chat(tokenizer(first_only)).example(TALK)
+
+
+def test_a_template_that_rewrites_history_is_refused() -> None:
+    rewriting = (
+        "{% for m in messages %}{% if loop.last %}NOW {% endif %}"
+        "{{ '<|user|>' + m['role'] + '\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|user|>assistant\n' }}{% endif %}"
+    )
+    with pytest.raises(UserError, match=r"rewrites what came before messages\[1\]"):
+        Chat(tokenizer(rewriting)).example(TALK)
+
+
+def test_a_tokenizer_that_cannot_end_an_answer_is_refused() -> None:
+    with pytest.raises(UserError, match="eos_token"):
+        Chat(tokenizer(None, eos_token=None))
+    endless = CHATML.replace("<|end|>", "")
+    with pytest.raises(UserError, match="could not end"):
+        Chat(tokenizer(endless, eos_token=None))
+
+
+def test_other_scripts_survive() -> None:
+    said = "ça va? 🙂 שלום"
+    made = tokenizer()
+    ids, mask = Chat(made).example(
+        [{"role": "user", "content": "日本"}, {"role": "assistant", "content": said}]
+    )
+    assert Chat(made).decode([token for token, own in zip(ids, mask) if own]) == said
