@@ -1,0 +1,138 @@
+"""Each stage's figures with their 95 % intervals: shares as dots and whiskers, everything else as words."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from posttrain.report import names
+from posttrain.report.dots import Change, Dot, between, dumbbells, whiskers
+from posttrain.report.figures import Figure, grouped
+from posttrain.report.record import Made, Run
+from posttrain.report.scale import number, percent
+from posttrain.report.svg import tag
+
+CAPTION = (
+    "Lines are 95 % intervals. Hollow grey dots are controls and people to compare with: what does not have "
+    "the skill that is tested, and those whose choices were learned from."
+)
+# Shares that are compared with each other share an axis; the line to compare with, and its name.
+_GROUPS: tuple[tuple[str, re.Pattern[str], tuple[float, str] | None], ...] = (
+    ("Win rates in gold, ties as half", re.compile(r"win_rate(/|$)"), (0.5, "even")),
+    ("Win rates by the reward model, ties as half", re.compile(r"reward_win_rate(/|$)"), (0.5, "even")),
+    ("Ties in gold", re.compile(r"tie_rate(/|$)"), None),
+    ("Gold reward, share of the attainable maximum", re.compile(r"gold(/|$)"), None),
+    ("Agreement with gold on pairs", re.compile(r"(accuracy|control|annotators?)(/|$)"), (0.5, "chance")),
+    ("Shares", re.compile(r""), None),
+)
+_LABELS = {
+    "accuracy": "reward model",
+    "accuracy/clear": "reward model, clear pairs",
+    "annotators": "mean annotator",
+}
+# Figures with two names of their own are drawn as changes from one model to another.
+_CHANGES = (
+    ("Components of the gold reward", re.compile(r"gold/([^/]+)/([^/]+)"), "component_change"),
+    ("Gold reward by kind of prompt", re.compile(r"gold_by_family/([^/]+)/([^/]+)"), ""),
+)
+_ENDS = (("sft", "final"), ("sft", "rl"), ("base", "final"), ("base", "rl"), ("base", "sft"))
+
+
+def blocks(run: Run) -> list[str]:
+    """One block a stage that has figures."""
+    drawn = []
+    for stage in reversed(run.stages):  # what is measured last says most
+        body = _stage(stage)
+        if body:
+            does = names.stage(stage.address, stage.kind)
+            title = stage.address if does == stage.address else f"{stage.address}: {does}"
+            drawn.append(tag("h3", escape(title)) + body)
+    return drawn
+
+
+def _stage(stage: Made) -> str:
+    changes, drawn = _changes(stage)
+    figures = [figure for figure in grouped(stage.figures) if figure.name not in drawn]
+    shares = [figure for figure in figures if figure.share]
+    if len(shares) < 2:
+        return words(figures) + changes
+    charts = []
+    for title, pattern, level in _GROUPS:
+        members = [figure for figure in shares if pattern.match(figure.name)]
+        shares = [figure for figure in shares if figure not in members]
+        if members:
+            charts.append(
+                tag("h4", escape(title)) + whiskers(_dots(members, pattern), share=True, level=level)
+            )
+    return words(figure for figure in figures if not figure.share) + "".join(charts) + changes
+
+
+def _dots(figures: Sequence[Figure], group: re.Pattern[str]) -> list[Dot]:
+    """One dot a figure; what the group is called by is not said again on every row."""
+    rows = []
+    for figure in figures:
+        low, high = figure.interval or (None, None)
+        control = bool(re.match(r"control|annotators?(/|$)", figure.name))
+        tone = "muted" if control else "gold" if figure.name.startswith("gold/") else "ink"
+        short = (
+            group.sub("", figure.name, count=1) if "rate" in group.pattern or "gold" in group.pattern else ""
+        )
+        label = _LABELS.get(figure.name) or names.readable(short or figure.name)
+        note = f"n = {number(figure.count)}" if figure.count else ""
+        rows.append(
+            Dot(label=label, value=figure.number, low=low, high=high, note=note, control=control, tone=tone)
+        )
+    return rows
+
+
+def _changes(stage: Made) -> tuple[str, set[str]]:
+    """Changes from SFT to the final model, and the names of the figures that need no other place then."""
+    figures = {figure.name: figure for figure in grouped(stage.figures)}
+    drawn, taken = "", set()
+    for title, pattern, change in _CHANGES:
+        parts: dict[str, dict[str, float]] = {}
+        for name, figure in figures.items():
+            found = pattern.fullmatch(name)
+            if found and math.isfinite(figure.number):
+                parts.setdefault(found[2], {})[found[1]] = figure.number
+                taken.add(name)
+        ends = next((e for e in _ENDS if any(set(e) <= of.keys() for of in parts.values())), None)
+        rows = []
+        for part, of in parts.items():
+            if ends and set(ends) <= of.keys():
+                known = figures.get(f"{change}/{part}")
+                note = f"[{_points(*known.interval)}]" if known and known.interval else ""
+                taken.add(f"{change}/{part}")
+                rows.append(Change(label=names.model(part), before=of[ends[0]], after=of[ends[1]], note=note))
+        if ends and rows:
+            drawn += tag("h4", escape(title)) + dumbbells(rows, names.model(ends[0]), names.model(ends[1]))
+    return drawn, taken
+
+
+def _points(low: float, high: float) -> str:
+    return f"{100 * low:+.1f} to {100 * high:+.1f}"
+
+
+def words(figures: Iterable[Figure]) -> str:
+    """Figures in a row of words: name, value, unit."""
+    said = []
+    for figure in figures:
+        about = " ".join(word for word in (_between(figure), names.unit(figure.name)) if word)
+        value = tag("b", escape(brief(figure)))
+        said.append(
+            tag(
+                "li", escape(names.readable(figure.name)) + value + (tag("i", escape(about)) if about else "")
+            )
+        )
+    return tag("ul", "".join(said), class_="inline") if said else ""
+
+
+def brief(figure: Figure) -> str:
+    """The value alone."""
+    return percent(figure.number) if figure.share else number(figure.value)
+
+
+def _between(figure: Figure) -> str:
+    return f"[{between(*figure.interval, figure.share)}]" if figure.interval else ""

@@ -1,0 +1,138 @@
+"""What the report knows about names: how a quantity is called, its unit, and whether it is a share."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Quantity:
+    title: str
+    unit: str = ""
+    share: bool = False  # of one: written in per cent
+    positive: bool = False  # an axis may start at zero
+    tone: str = "ink"  # a class of the style sheet
+
+
+# In the order they are drawn in; what is not here comes after, under its own name.
+CURVES: dict[str, Quantity] = {
+    "reward": Quantity("Reward (proxy)", "reward-model units, mean per completion", tone="proxy"),
+    "gold": Quantity("Gold reward", "share of the attainable maximum", share=True, tone="gold"),
+    "kl": Quantity("KL from the reference", "nats per completion", positive=True, tone="kl"),
+    "entropy": Quantity("Entropy", "nats per token", positive=True),
+    "length": Quantity("Length", "tokens per completion", positive=True),
+    "clip_fraction": Quantity("Clip fraction", "share of tokens", share=True, positive=True),
+    "truncated": Quantity("Cut off by the limit", "share of completions", share=True, positive=True),
+    "explained_variance": Quantity("Critic: explained variance", "1 is perfect, 0 the mean"),
+    "value_loss": Quantity("Critic: value loss", "half the squared error", positive=True),
+    "ratio_max": Quantity("Largest probability ratio", "now to before, one token"),
+    "approx_kl": Quantity("KL of one update", "nats per token, before to now", positive=True),
+    "sampler_delta_max": Quantity(
+        "Sampler against trainer", "largest |Δ log-probability|, nats", positive=True
+    ),
+    "kl_coef": Quantity("KL coefficient", "reward units per nat", positive=True),
+    "reward_std": Quantity("Spread of the reward", "standard deviation over rows", positive=True),
+}
+FITS: dict[str, Quantity] = {
+    "loss": Quantity("Loss", "mean of the objective", positive=True),
+    "pair_loss": Quantity("Pairwise loss", "nats per pair, ln 2 is a guess", positive=True),
+    "nll": Quantity("Negative log-likelihood", "nats per token", positive=True),
+    "accuracy": Quantity("Accuracy", "share of pairs", share=True),
+    "margin": Quantity("Margin", "chosen less rejected score"),
+}
+ALIASES = {
+    "proxy": "reward",
+    "entropy_before": "entropy",
+    "response_length": "length",
+    "gold_reward": "gold",
+    "clipfrac": "clip_fraction",
+    "sft_loss": "loss",
+}
+_SHARES = re.compile(
+    r"^(win|tie|accuracy|agreement|gold|ended|ends|truncated|clip_fraction|dropped_share|share|fraction|rate|"
+    r"control|facts|continues|annotators?|solved|correct|pass)($|[/_@.])|(_rate|_share|_fraction|_accuracy)($|/)"
+)
+_NEVER = re.compile(
+    r"(^|[/_])(kl|nll|loss|seconds|std|words|tokens|rows|pairs|n|count|coef|margin|gap|change|ratio|length|entropy)"
+    r"($|[/_])|^reward($|/|_final$|_start$)|_ties$"
+)
+UNITS = (
+    (re.compile(r"(^|/)kl($|[/_])"), "nats per completion"),
+    (re.compile(r"nll|perplexity_log"), "nats per token"),
+    (re.compile(r"(^|[/_])(words)($|[/_])"), "words"),
+    (re.compile(r"(^|[/_])(tokens|length)($|[/_])"), "tokens"),
+    (re.compile(r"(^|[/_])seconds($|[/_])"), "seconds"),
+    (re.compile(r"(^|/)reward($|[/_])"), "reward-model units"),
+)
+# What a stage does, for its usual addresses; another shows the name of its class.
+STAGES = {
+    "base": "base model",
+    "demonstrations": "answers by demonstrators",
+    "prompts": "prompts",
+    "comparisons": "comparisons",
+    "sft": "instruction tuning",
+    "pairs": "two answers a prompt",
+    "labels": "preferences",
+    "rm": "reward model",
+    "sft_4x": "on four times the data",
+    "demonstrations_4x": "four times as many",
+    "rm_shuffled": "on shuffled labels",
+    "rl": "reinforcement",
+    "alignment": "direct alignment",
+    "evaluate": "evaluation",
+}
+MODELS = {"sft": "SFT", "rl": "final", "rm": "reward model", "rlhf": "RLHF", "ppo": "PPO", "dpo": "DPO"}
+
+
+def canonical(name: str) -> str:
+    return ALIASES.get(name, name)
+
+
+def curve(name: str) -> Quantity:
+    """How a curve is drawn; one nobody named has its own name."""
+    name = canonical(name)
+    known = CURVES.get(name) or FITS.get(name)
+    if known:
+        return known
+    part = name.removeprefix("parts/")
+    return Quantity(readable(part), unit(name), share=is_share(name))
+
+
+def is_share(name: str, *values: float) -> bool:
+    """Whether a figure is a share of one, going by its name; its values must allow it.
+
+    A count is an int and no share. What has an interval inside 0..1 is one, unless its name speaks against
+    it.
+    """
+    if any(isinstance(value, int) or not 0 <= value <= 1 for value in values):
+        return False
+    if name.startswith("control/"):
+        return True
+    return bool(len(values) > 1 or _SHARES.search(name)) and not _NEVER.search(name)
+
+
+def unit(name: str) -> str:
+    return next((words for pattern, words in UNITS if pattern.search(name)), "")
+
+
+def model(name: str) -> str:
+    """``best_of_4`` is best of 4, ``sft`` is SFT."""
+    return MODELS.get(name, name.replace("_", " "))
+
+
+def readable(name: str) -> str:
+    """``win_rate/final_vs_sft`` is win rate: final vs SFT."""
+    parts = [" vs ".join(model(side) for side in part.split("_vs_")) for part in name.split("/")]
+    if len(parts) == 1:
+        return parts[0]
+    return f"{parts[0]}: {', '.join(parts[1:])}"
+
+
+def stage(address: str, kind: str) -> str:
+    """What a stage does in a few words, from its address or else its class."""
+    known = STAGES.get(re.sub(r"\[\d+\]$", "", address))
+    if known:
+        return known
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.rpartition(".")[2])
+    return words.lower()

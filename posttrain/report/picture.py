@@ -1,0 +1,106 @@
+"""One picture of a run for a README: reward, gold and KL over the steps, and who wins against whom.
+
+``python -m posttrain.report.picture RUN OUT.svg``: RUN is a directory under ``WORKSPACE/runs``. The SVG
+stands alone: its colours are inside, light or dark as the reader's machine has it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from posttrain.pipeline.finding import UserError
+from posttrain.report import names, story, svg
+from posttrain.report.chart import HEIGHT, WIDTH
+from posttrain.report.dots import Dot, whiskers
+from posttrain.report.figures import Figure, grouped
+from posttrain.report.record import Run
+from posttrain.report.scale import number
+from posttrain.report.sections import curve
+from posttrain.report.style import CSS, FONTS
+
+_GAP, _MARGIN, _HEAD = 24.0, 20.0, 34.0
+
+
+def picture(run: Run) -> str:
+    """The SVG as text. Raises UserError where the run has no stage with a reward over its steps."""
+    stage = story.policy_stage(run)
+    if stage is None:
+        raise UserError(
+            f"{run.directory}: no stage of this run has a reward over its steps, so there is no picture"
+        )
+    gold = story.gold_curve(run)
+    panels = [curve("reward", stage.curves["reward"], stage.curves)]
+    if gold:
+        panels.append(curve("gold", gold[1], gold[0].curves))
+    if "kl" in stage.curves:
+        panels.append(curve("kl", stage.curves["kl"], stage.curves))
+    wins = whiskers(_wins(run), share=True, level=(0.5, "even"))
+    width = 2 * _MARGIN + len(panels) * WIDTH + (len(panels) - 1) * _GAP
+    parts = [svg.tag("rect", width=width, height="100%", class_="paper"), _title(run)]
+    for place, drawn in enumerate(panels):
+        parts.append(_at(drawn, _MARGIN + place * (WIDTH + _GAP), _HEAD + _MARGIN, WIDTH))
+    bottom = _HEAD + _MARGIN + HEIGHT + 8
+    if wins:
+        words = "Win rates in gold on held-out prompts, ties as half; lines are 95 % intervals"
+        parts += [svg.text(_MARGIN, bottom + 14, words, class_="title"), _at(wins, _MARGIN, bottom + 26, 740)]
+        bottom += 26 + _height(wins)
+    whole = svg.drawing(width, bottom + 14, [svg.tag("style", _css()), *parts], "; ".join(story.verdict(run)))
+    return whole + "\n"
+
+
+def _wins(run: Run) -> list[Dot]:
+    found: dict[str, Figure] = {}
+    for stage in run.stages:
+        found |= {f.name: f for f in grouped(stage.figures) if f.name.startswith("win_rate") and f.interval}
+    dots = []
+    for figure in found.values():
+        low, high = figure.interval or (None, None)
+        label = names.readable(figure.name.rpartition("/")[2])
+        note = f"n = {number(figure.count)}" if figure.count else ""
+        dots.append(Dot(label=label, value=figure.number, low=low, high=high, note=note))
+    return dots
+
+
+def _title(run: Run) -> str:
+    seeds = list(dict.fromkeys(str(stage.seed) for stage in run.stages if stage.seed is not None))
+    about = f"posttrain run {run.recipe}" + (f", seed {', '.join(seeds)}" if seeds else "")
+    return svg.text(_MARGIN, _MARGIN + 12, about, class_="heading")
+
+
+def _at(drawn: str, x: float, y: float, width: float) -> str:
+    """An SVG inside another, at its own size."""
+    place = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{_height(drawn):g}"'
+    return drawn.replace("<svg ", f"<svg {place} ", 1)
+
+
+def _height(drawn: str) -> float:
+    return float(drawn.partition('viewBox="')[2].partition('"')[0].split()[3])
+
+
+def _css() -> str:
+    """The page's tones and the rules of its drawings; ``svg text`` would not match inside a lone SVG file."""
+    start = CSS.index("svg text{")
+    rules = CSS[start : CSS.index("table{")].replace("svg ", "")
+    tones = CSS[CSS.index(":root") : CSS.index("*{")]
+    own = "svg{overflow:visible}.paper{fill:var(--paper)}.heading{font-size:14px;font-weight:600}"
+    return f"{tones}text{{font-family:{FONTS}}}{rules}{own}"
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0, or 2 after a sentence where the user can mend something."""
+    if len(arguments) != 2 or arguments[0].startswith("-"):
+        print("usage: python -m posttrain.report.picture RUN OUT.svg   (RUN: a directory in WORKSPACE/runs)")
+        return 0 if arguments[:1] in (["--help"], ["-h"]) else 2
+    directory = Path(arguments[0]).resolve()
+    try:
+        drawn = picture(Run.load(directory, directory.parent.parent))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    Path(arguments[1]).write_text(drawn, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

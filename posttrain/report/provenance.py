@@ -1,0 +1,130 @@
+"""Where everything came from: checks, settings, time, memory, seeds, versions, and the chain of hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+from posttrain.report import names
+from posttrain.report.record import Made, Run
+from posttrain.report.scale import duration, number, size
+from posttrain.report.svg import tag
+
+_SHORT = 12  # letters of a hash that are shown
+
+
+def checks(run: Run) -> str:
+    """Every finding with its threshold, evidence and advice."""
+    rows = []
+    for stage in run.stages:
+        for found in stage.findings:
+            mark = "passed" if found.passed else "<span class='failed'>failed</span>"
+            accepted = f"{stage.address}.{found.name}" in run.record.get("accepted_gates", [])
+            limit = "" if found.threshold is None else escape(number(found.threshold))
+            words = " ".join(word for word in (found.evidence, "" if found.passed else found.advice) if word)
+            cells = tag("td", escape(stage.address)) + tag("td", escape(names.readable(found.name)))
+            cells += tag("td", mark + (" (accepted)" if accepted else ""))
+            cells += tag("td", escape(number(found.value)), class_="n") + tag("td", limit, class_="n")
+            rows.append(tag("tr", cells + tag("td", escape(words))))
+    return _table(["stage", "check", "", "*value", "*threshold", "evidence"], rows)
+
+
+def costs(run: Run) -> str:
+    """Wall time and peak memory of each stage, as numbers and as bars."""
+    longest = max((stage.seconds or 0.0 for stage in run.stages), default=0.0) or 1.0
+    most = max((stage.peak_bytes or 0 for stage in run.stages), default=0) or 1
+    rows = []
+    for stage in run.stages:
+        state = {"made": "made in this run"}.get(
+            str(stage.run.get("state", "made")), str(stage.run.get("state"))
+        )
+        time = (
+            "" if stage.seconds is None else _bar(stage.seconds / longest) + escape(duration(stage.seconds))
+        )
+        memory = (
+            "" if not stage.peak_bytes else _bar(stage.peak_bytes / most) + escape(size(stage.peak_bytes))
+        )
+        seed = "" if stage.seed is None else escape(str(stage.seed))
+        cells = tag("td", escape(stage.address)) + tag("td", time) + tag("td", memory)
+        rows.append(tag("tr", cells + tag("td", escape(state)) + tag("td", seed, class_="n")))
+    if rows:
+        spent = sum(stage.seconds or 0.0 for stage in run.stages)
+        total = tag("td", "all") + tag("td", escape(duration(spent))) + tag("td") * 3
+        rows.append(tag("tr", total, class_="total"))
+    return _table(["stage", "wall time", "peak memory of the process", "", "*seed"], rows)
+
+
+def _bar(share: float) -> str:
+    return f'<span class="bar" style="width:{max(1.0, 120 * share):.0f}px"></span>'
+
+
+def lineage(run: Run) -> str:
+    """Each product with its hashes and those of what it was made from."""
+    from_of: dict[str, list[str]] = {}
+    for source, target in run.edges:
+        from_of.setdefault(target, []).append(source)
+    rows = []
+    for stage in run.stages:
+        parents = ", ".join(from_of.get(stage.address, [])) or "nothing"
+        cells = tag("td", escape(stage.address)) + tag("td", escape(parents))
+        cells += tag("td", _hash(stage.fingerprint)) + tag("td", _hash(stage.product.content))
+        rows.append(tag("tr", cells + tag("td", tag("span", escape(stage.path.name), class_="hash"))))
+    return tag(
+        "div", _table(["stage", "made from", "settings hash", "content hash", "product"], rows), class_="wide"
+    )
+
+
+def _hash(digest: str) -> str:
+    return tag("span", escape(digest[:_SHORT]), class_="hash", title=digest) if digest else ""
+
+
+def settings(run: Run) -> str:
+    """Every setting of every stage, folded."""
+    return "".join(_settings(stage) for stage in run.stages if stage.settings)
+
+
+def _settings(stage: Made) -> str:
+    flat = list(flattened(stage.settings))
+    rows = "".join(
+        tag("tr", tag("td", tag("code", escape(name))) + tag("td", tag("code", escape(str(value)))))
+        for name, value in flat
+    )
+    about = (
+        f"{stage.kind.rpartition('.')[2]}, {len(flat)} settings" if stage.kind else f"{len(flat)} settings"
+    )
+    summary = tag("summary", escape(stage.address) + tag("span", escape(about), class_="meta"))
+    return tag("details", summary + tag("table", rows))
+
+
+def flattened(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as dotted names, as one would write them on the command line."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from flattened(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
+        for place, inner in enumerate(value, start=1):
+            yield from flattened(inner, f"{name}[{place}]")
+    else:
+        yield name, value
+
+
+def versions(run: Run) -> str:
+    """Of the software; where stages were made with different ones, both are said."""
+    found: dict[str, list[str]] = {}
+    for stage in run.stages:
+        for name, version in stage.versions.items():
+            if version not in found.setdefault(name, []):
+                found[name].append(version)
+    said = [f"{name} {' and '.join(which)}" for name, which in found.items()]
+    return tag("p", escape(" · ".join(said)), class_="caption") if said else ""
+
+
+def _table(columns: list[str], rows: list[str]) -> str:
+    """A column whose name starts with * holds numbers."""
+    if not rows:
+        return ""
+    head = "".join(
+        tag("th", escape(c.lstrip("*")), scope="col", class_="n" if c[:1] == "*" else None) for c in columns
+    )
+    return tag("table", tag("thead", tag("tr", head)) + tag("tbody", "".join(rows)))

@@ -1,0 +1,221 @@
+"""A run as its files tell it: what was made, from what, how long it took, its curves and its samples."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.store import Product
+from posttrain.report import names
+
+Curve = list[tuple[float, float]]
+_SAMPLES = "samples.jsonl"
+_LARGE = 64 << 20  # bytes; episodes are read by evaluation, not here
+
+
+@dataclass(frozen=True)
+class Made:
+    """One stage of a run and its product."""
+
+    address: str
+    product: Product
+    run: Mapping[str, Any] = field(default_factory=dict)  # what the run itself says of it
+
+    @property
+    def path(self) -> Path:
+        return self.product.path
+
+    @property
+    def made(self) -> Mapping[str, Any]:
+        return self.product.made
+
+    @cached_property
+    def figures(self) -> dict[str, Any]:
+        return dict(self.made.get("report", {}).get("figures", {}))
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """What its preflight and gates looked at in this run, and what the stage itself reported."""
+        seen = self.run.get("findings") or self.made.get("findings") or []
+        own = self.made.get("report", {}).get("findings", [])
+        known = Finding.__dataclass_fields__
+        found = [
+            Finding(**{k: v for k, v in one.items() if k in known}) for one in [*own, *seen] if "name" in one
+        ]
+        return list({one.name: one for one in found}.values())
+
+    @property
+    def notes(self) -> list[str]:
+        return [str(note) for note in self.made.get("report", {}).get("notes", [])]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.made.get("settings", {}))
+
+    @property
+    def kind(self) -> str:
+        """The stage's class."""
+        return str(self.made.get("stage") or self.run.get("stage") or "")
+
+    @property
+    def cached(self) -> bool:
+        """Whether this run found it made already."""
+        return self.run.get("state", "made") != "made"
+
+    @property
+    def seconds(self) -> float | None:
+        return _number(self.made.get("seconds"))
+
+    @property
+    def peak_bytes(self) -> int | None:
+        value = _number(self.made.get("peak_bytes"))
+        return None if value is None else int(value)
+
+    @property
+    def seed(self) -> Any:
+        return self.made.get("seed", self.settings.get("seed"))
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.made.get("fingerprint", ""))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return {str(k): str(v) for k, v in dict(self.made.get("versions", {})).items()}
+
+    @cached_property
+    def curves(self) -> dict[str, Curve]:
+        """Name to (step, value), steps ascending; rows of one step are averaged, ``*_max``: largest."""
+        gathered: dict[str, dict[float, list[float]]] = {}
+        for file in sorted(self.path.glob("*.jsonl")):
+            if file.name != _SAMPLES and file.stat().st_size < _LARGE:
+                for row in _steps(file):
+                    for name, value in row.items():
+                        if name != "step" and _number(value) is not None:
+                            key = names.canonical(name)
+                            gathered.setdefault(key, {}).setdefault(float(row["step"]), []).append(
+                                float(value)
+                            )
+        whole = {name: by_step for name, by_step in gathered.items() if len(by_step) > 1}
+        return {
+            name: [(step, _together(name, values)) for step, values in sorted(by_step.items())]
+            for name, by_step in whole.items()
+        }
+
+    @cached_property
+    def samples(self) -> list[dict[str, Any]]:
+        file = self.path / _SAMPLES
+        return list(_rows(file)) if file.exists() else []
+
+
+@dataclass(frozen=True)
+class Run:
+    """A directory with a run.json, and the stages it names in the order of making."""
+
+    directory: Path
+    record: Mapping[str, Any]
+    stages: list[Made]
+
+    @classmethod
+    def load(cls, directory: Path, workspace: Path) -> Run:
+        """Raises UserError where run.json is absent or damaged. Products that are gone are left out."""
+        directory, workspace = Path(directory), Path(workspace)
+        file = directory / "run.json"
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            says = {str(one["address"]): one for one in record.get("stages", [])}
+            places = {str(address): str(path) for address, path in record["products"].items()}
+        except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{file}: not the record of a run ({type(error).__name__}: {error}); "
+                "`posttrain list` shows the runs of this workspace"
+            ) from None
+        found = [(address, _resolve(place, workspace, directory)) for address, place in places.items()]
+        stages = [Made(address, Product.load(path), says.get(address, {})) for address, path in found if path]
+        return cls(directory, record, stages)
+
+    @property
+    def recipe(self) -> str:
+        return str(self.record.get("recipe") or self.directory.name.partition("-")[2] or self.directory.name)
+
+    @property
+    def seconds(self) -> float | None:
+        """From its start to its end, as its clock told."""
+        try:
+            began, ended = (datetime.fromisoformat(str(self.record[key])) for key in ("started", "finished"))
+        except (KeyError, ValueError):
+            return None
+        return (ended - began).total_seconds()
+
+    @property
+    def waiting(self) -> list[str]:
+        """Addresses that wait for people, or for what waits for them."""
+        return [str(one["address"]) for one in self.record.get("stages", []) if one.get("state") == "waiting"]
+
+    @cached_property
+    def edges(self) -> list[tuple[str, str]]:
+        """(from, to): whose product is an input of whom; as the run says, else by the hashes in made.json."""
+        tokens: dict[str, str] = {}
+        for stage in self.stages:
+            for token in (stage.fingerprint, stage.product.content, stage.path.name, str(stage.path)):
+                tokens.setdefault(token, stage.address)
+        tokens.pop("", None)
+        found = []
+        known = {stage.address: stage.address for stage in self.stages}
+        for stage in self.stages:
+            said = stage.run.get("inputs")
+            inputs, by = (said, known) if said else (stage.made.get("inputs", {}), tokens)
+            used = [by[token] for token in _strings(inputs) if token in by]
+            found += [(one, stage.address) for one in dict.fromkeys(used) if one != stage.address]
+        return found
+
+
+def _resolve(place: str, workspace: Path, directory: Path) -> Path | None:
+    roots = (Path(place), workspace / place, workspace / "products" / place, directory / place)
+    return next((path for path in roots if path.is_dir()), None)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _strings(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _strings(inner)
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    """The rows that are objects; a last line cut short by a kill is not one."""
+    with file.open(encoding="utf-8") as stream:
+        for written in stream:
+            try:
+                row = json.loads(written)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                yield row
+
+
+def _steps(file: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a curve; a file that starts with text rows (episodes) is not a curve and is left unread."""
+    for row in _rows(file):
+        if _number(row.get("step")) is None or "prompt" in row or "messages" in row:
+            return
+        yield row
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _together(name: str, values: list[float]) -> float:
+    return max(values) if name.endswith("_max") else math.fsum(values) / len(values)

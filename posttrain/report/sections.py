@@ -1,0 +1,221 @@
+"""The chapters of the page, each from what the run has; one without material is empty and left out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from posttrain.report import names, samples, story
+from posttrain.report.chart import Mark, Panel, Series, panel, window
+from posttrain.report.figures import grouped
+from posttrain.report.graph import Node, diagram
+from posttrain.report.measured import brief
+from posttrain.report.record import Curve, Made, Run
+from posttrain.report.scale import number
+from posttrain.report.svg import tag
+
+_BANDS = ("_low", "_high", "_n")
+_BACKGROUND = re.compile(r"^(step|update|rows|tokens|seconds|dropped|unscored|answers)($|/)")
+
+
+def chapter(title: str, *parts: str, caption: str = "") -> str:
+    body = "".join(parts)
+    told = tag("p", escape(caption), class_="caption") if caption else ""
+    return tag("section", tag("h2", escape(title)) + told + body) if body else ""
+
+
+def head(run: Run) -> str:
+    """Title, headline and the few figures it rests on."""
+    seeds = list(dict.fromkeys(str(stage.seed) for stage in run.stages if stage.seed is not None))
+    facts = [f"run {run.directory.name}", str(run.record.get("started", ""))[:16].replace("T", " ")]
+    facts += [
+        f"seed {', '.join(seeds)}" if seeds else "",
+        f"posttrain {run.record.get('posttrain', '')}".strip(),
+    ]
+    status = str(run.record.get("status", "finished"))
+    if status != "finished":
+        facts.append(f"status: {status}")
+    overrides = " ".join(map(str, run.record.get("overrides", [])))
+    command = tag("p", tag("code", escape(f"posttrain run {run.recipe} {overrides}".rstrip())))
+    said = "".join(tag("p", escape(sentence)) for sentence in story.verdict(run))
+    lead = tag("div", said + tag("p", escape(story.did(run)), class_="fine"), class_="lead")
+    rows = "".join(
+        tag("div", tag("dt", escape(k.label)) + tag("dd", escape(k.value) + tag("small", escape(k.detail))))
+        for k in story.keys(run)
+    )
+    keys = tag("dl", rows, class_="keys") if rows else ""
+    meta = tag("p", escape(" · ".join(fact for fact in facts if fact)), class_="meta")
+    return (
+        tag("header", tag("h1", escape(run.recipe)) + meta + command + lead + keys)
+        + trouble(run)
+        + notes(run)
+    )
+
+
+def trouble(run: Run) -> str:
+    """Checks that failed, where nobody can miss them."""
+    said = [
+        tag(
+            "p",
+            f"<span class='failed'>{escape(stage.address)}: {escape(found.name)}</span> "
+            f"{escape(number(found.value))}{_limit(found.threshold)} "
+            f"{escape(found.evidence)} {escape(found.advice)}",
+        )
+        for stage in run.stages
+        for found in stage.findings
+        if not found.passed
+    ]
+    if run.waiting:
+        said.append(tag("p", f"Waiting for people: {escape(', '.join(run.waiting))}."))
+    return tag("div", "".join(said), class_="trouble") if said else ""
+
+
+def notes(run: Run) -> str:
+    """What stages say about themselves: annotators were simulated, a checkpoint was tuned before."""
+    rows = [f"<b>{escape(stage.address)}</b> {escape(note)}" for stage in run.stages for note in stage.notes]
+    return tag("ul", "".join(tag("li", row) for row in rows), class_="notes") if rows else ""
+
+
+def recipe(run: Run) -> str:
+    nodes = []
+    for stage in run.stages:
+        first = next(iter(grouped(stage.figures)), None)
+        says = f"{names.readable(first.name)} {brief(first)}" if first else ""
+        failed = any(not found.passed for found in stage.findings)
+        does = names.stage(stage.address, stage.kind)
+        does = "" if does == stage.address else does
+        nodes.append(Node(name=stage.address, does=does, says=says, trouble=failed))
+    drawn = diagram(nodes, run.edges)
+    return chapter("Recipe", tag("div", drawn, class_="wide") if drawn else "")
+
+
+def curves(stage: Made, gold: tuple[Made, Curve] | None) -> str:
+    """A stage's curves as small multiples, the ones with a known name first, the rest behind a click."""
+    found = dict(stage.curves)
+    bands: dict[str, Mapping[str, Curve]] = {"gold": stage.curves}
+    if gold and "gold" not in found and "reward" in found:
+        found["gold"] = gold[1]
+        bands["gold"] = gold[0].curves
+    drawn = [name for name in found if not name.endswith(_BANDS) and not _BACKGROUND.search(name)]
+    known = [name for name in [*names.CURVES, *names.FITS] if name in drawn]
+    if known[:1] != ["reward"] and "nll" in known and "loss" in known:
+        known.remove("loss")  # the same curve twice, plus terms nobody set
+    rest = sorted(set(drawn) - set(known))
+    first = "".join(curve(name, found[name], bands.get(name, found)) for name in known)
+    others = "".join(curve(name, found[name], found) for name in rest)
+    if not first:
+        first, others = others, ""
+    body = tag("div", first, class_="multiples") if first else ""
+    if others:
+        summary = tag("summary", f"{len(rest)} more curves of {escape(stage.address)}")
+        body += tag("details", summary + tag("div", others, class_="multiples"))
+    return body
+
+
+def curve(name: str, points: Curve, beside: Mapping[str, Curve]) -> str:
+    what = names.curve(name)
+    lows, highs = dict(beside.get(f"{name}_low", [])), dict(beside.get(f"{name}_high", []))
+    band = [(lows[step], highs[step]) for step, _ in points if step in lows and step in highs]
+    band = band if len(band) == len(points) else []
+    share = what.share and all(0 <= y <= 1 for _, y in points if math.isfinite(y))
+    series = Series(points=points, tone=what.tone, band=band)
+    return panel(
+        Panel(title=what.title, unit=what.unit, series=[series], share=share, positive=what.positive)
+    )
+
+
+def over_steps(run: Run) -> str:
+    """One block of curves for each stage that has any; the policy's comes first."""
+    main = story.policy_stage(run)
+    blocks = []
+    for stage in [s for s in [main, *[one for one in run.stages if one is not main]] if s]:
+        only_gold = main is not None and stage is not main and set(stage.curves) <= _measured()
+        drawn = "" if only_gold else curves(stage, story.gold_curve(run) if stage is main else None)
+        if drawn:
+            does = names.stage(stage.address, stage.kind)
+            title = stage.address if does == stage.address else f"{stage.address}: {does}"
+            blocks.append(tag("h3", escape(title)) + drawn)
+    longest = max((len(c) for s in run.stages for c in s.curves.values()), default=0)
+    smooth = (
+        f" Bold lines are running means of up to {window(longest)} steps over the thin line of every step."
+    )
+    caption = "Means over the answers of a step." + (smooth if longest > 40 else "")
+    return chapter("Over the steps", *blocks, caption=caption)
+
+
+def _measured() -> set[str]:
+    names_of = ("gold", "reward", "kl", "length", "ended")
+    return {name + end for name in names_of for end in ("", *_BANDS)}
+
+
+def over_optimization(run: Run) -> str:
+    """Proxy and gold over the square root of KL (Gao et al. 2023), each on its own axis."""
+    stage = story.policy_stage(run)
+    if stage is None or "kl" not in stage.curves or "reward" not in stage.curves:
+        return ""
+    gold = story.gold_curve(run)
+    drawn = []
+    for name, source in (("reward", stage), ("gold", gold[0] if gold else None)):
+        if source is not None:
+            kl = dict(source.curves.get("kl", stage.curves["kl"]))
+            drawn.append(_against_kl(name, source.curves[name], kl, _best_of(run) if name == "gold" else []))
+    if gold is None:
+        drawn.append(
+            tag("p", "Gold reward unknown: whether it rose with the proxy, this report cannot tell.")
+        )
+    caption = (
+        "A policy that is paid by a proxy first gains in both, then in the proxy alone; the distance it has "
+        "gone is the square root of its KL. Gold is measured afterwards and never trained on."
+    )
+    return chapter(
+        "Proxy and gold against distance", tag("div", "".join(drawn), class_="multiples"), caption=caption
+    )
+
+
+def _against_kl(name: str, points: Curve, kl: Mapping[float, float], marks: Sequence[Mark]) -> str:
+    what = names.curve(name)
+    distance = [math.sqrt(max(0.0, kl.get(step, math.nan))) for step, _ in points]
+    path = [
+        (d, y) for d, (_, y) in zip(distance, points, strict=True) if math.isfinite(d) and math.isfinite(y)
+    ]
+    last = points[-1][0] if points else 0
+    return panel(
+        Panel(
+            title=what.title,
+            unit=what.unit,
+            series=[Series(points=path, tone=what.tone)],
+            x_title="√KL from the reference, √nats per completion",
+            share=what.share and all(0 <= y <= 1 for _, y in path),
+            x_zero=True,
+            dots=True,
+            ends=("", f"step {number(last)}"),
+            marks=marks,
+        )
+    )
+
+
+def _best_of(run: Run) -> list[Mark]:
+    """Best of n by the reward model, at its bound on KL, log n - (n - 1) / n (Beirami et al. 2024)."""
+    marks = {}
+    for stage in run.stages:
+        for name, value in stage.figures.items():
+            found = re.fullmatch(r"gold/best_of_(\d+)", name)
+            if found and isinstance(value, int | float) and math.isfinite(value):
+                n = int(found[1])
+                distance = math.sqrt(max(0.0, math.log(n) - (n - 1) / n))
+                marks[n] = Mark(x=distance, y=float(value), label=f"best of {n}")
+    return list(marks.values())
+
+
+def side_by_side(run: Run) -> str:
+    tables = []
+    for stage in reversed(run.stages):
+        if stage.samples:
+            tables.append(samples.table(stage.samples, stage.seed if stage.seed is not None else 0))
+    return chapter("The same prompts, answered by each model", *tables)
+
+
+def _limit(threshold: object) -> str:
+    return "." if threshold is None else f" (asked for {escape(number(threshold))})."

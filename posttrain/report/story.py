@@ -1,0 +1,195 @@
+"""The headline: what the run did, and what its figures allow to be said about it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from posttrain.report import names
+from posttrain.report.dots import between
+from posttrain.report.figures import Figure, find, grouped
+from posttrain.report.record import Curve, Made, Run
+from posttrain.report.scale import duration, number, percent
+
+GOLD_UNKNOWN = (
+    "Gold reward unknown: these prompts come without an answer key. This report can tell whether the policy "
+    "earns more from the reward it was trained on, and how far it moved for that; it cannot tell whether its "
+    "answers are better, nor whether it found a hole in the reward. Read the answers below, or have people "
+    "compare them."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """A figure of the headline."""
+
+    label: str
+    value: str
+    detail: str = ""
+
+
+def policy_stage(run: Run) -> Made | None:
+    """The last stage that trained a policy against a reward: the one whose curves have reward and KL."""
+    curved = [stage for stage in run.stages if {"reward", "kl"} <= stage.curves.keys()]
+    rewarded = [stage for stage in run.stages if "reward" in stage.curves]
+    return next(iter([*curved[::-1], *rewarded[::-1]]), None)
+
+
+def gold_curve(run: Run) -> tuple[Made, Curve] | None:
+    """Gold reward over the steps of the policy, from whichever stage measured it."""
+    return next(((s, s.curves["gold"]) for s in reversed(run.stages) if "gold" in s.curves), None)
+
+
+def win_rate(run: Run) -> tuple[Made, Figure] | None:
+    """The last policy against its starting point; of several, the ones everybody asks for first."""
+    usual = ("win_rate/final_vs_sft", "win_rate/rl_vs_sft", "win_rate/final_vs_base", "win_rate")
+    found = find(run.stages, *usual)
+    if found and math.isfinite(found[1].number):
+        return found
+    for stage in reversed(run.stages):
+        for figure in grouped(stage.figures):
+            if figure.name.startswith("win_rate") and math.isfinite(figure.number):
+                return stage, figure
+    return None
+
+
+def compared(figure: Figure) -> tuple[str, str]:
+    """Who is compared with whom in ``win_rate/final_vs_sft``."""
+    first, _, second = figure.name.rpartition("/")[2].partition("_vs_")
+    return (names.model(first), names.model(second)) if second else ("final", "SFT")
+
+
+def _pair(run: Run, quantity: str) -> tuple[float, float] | None:
+    """A quantity of the SFT model and of the final one, as evaluation measured it."""
+    before = find(run.stages, f"{quantity}/sft", f"{quantity}/base")
+    after = find(run.stages, f"{quantity}/final", f"{quantity}/rl")
+    if not before or not after or not all(math.isfinite(found[1].number) for found in (before, after)):
+        return None
+    return before[1].number, after[1].number
+
+
+def kl(run: Run) -> tuple[Figure | None, float] | None:
+    """KL of the final policy from its reference, nats per completion: evaluated, else at the end."""
+    found = find(run.stages, "kl", "kl/final", "kl/final_vs_sft", "kl/sft")
+    if found and math.isfinite(found[1].number):
+        return found[1], found[1].number
+    stage = policy_stage(run)
+    last = stage.curves["kl"][-1][1] if stage and "kl" in stage.curves else math.nan
+    return (None, last) if math.isfinite(last) else None
+
+
+def reward(run: Run) -> tuple[float, float] | None:
+    """The proxy before and after: evaluated, else the means of the first and the last tenth of training."""
+    measured = _pair(run, "reward")
+    stage = policy_stage(run)
+    if measured or stage is None:
+        return measured
+    values = [y for _, y in stage.curves["reward"] if math.isfinite(y)]
+    tenth = max(1, len(values) // 10)
+    if not values:
+        return None
+    return math.fsum(values[:tenth]) / tenth, math.fsum(values[-tenth:]) / tenth
+
+
+def gold(run: Run) -> tuple[float, float] | None:
+    measured = _pair(run, "gold")
+    curve = gold_curve(run)
+    if measured or curve is None:
+        return measured
+    values = [y for _, y in curve[1] if math.isfinite(y)]
+    return (values[0], values[-1]) if values else None
+
+
+def keys(run: Run) -> list[Key]:
+    """Up to four figures that say most about an aligned model."""
+    rows = []
+    won = win_rate(run)
+    if won:
+        first, second = compared(won[1])
+        detail = f"95 % interval {between(*won[1].interval, True)}" if won[1].interval else ""
+        rows.append(
+            Key(label=f"{first} beats {second}, win + ½ tie", value=percent(won[1].number), detail=detail)
+        )
+    moved = kl(run)
+    if moved:
+        interval = moved[0].interval if moved[0] else None
+        detail = f"95 % interval {between(*interval, False)}" if interval else "nats per completion"
+        rows.append(Key(label="KL from the reference, nats", value=number(moved[1]), detail=detail))
+    for label, pair, share in (
+        ("gold reward", gold(run), True),
+        ("reward it was trained on", reward(run), False),
+    ):
+        if pair:
+            before, after = (percent(v) if share else number(v) for v in pair)
+            rows.append(Key(label=label, value=f"{before} → {after}", detail="SFT to final"))
+        elif share:
+            rows.append(Key(label=label, value="unknown", detail="no answer key"))
+    return rows if policy_stage(run) or won else [row for row in rows if row.value != "unknown"]
+
+
+def did(run: Run) -> str:
+    """One sentence: the recipe, its stages, the time."""
+    addresses = [stage.address for stage in run.stages]
+    made = sum(not stage.cached for stage in run.stages)
+    spent = sum(stage.seconds or 0.0 for stage in run.stages)
+    sentence = f"{run.recipe} made {len(addresses)} products, {_listed(addresses)}"
+    if spent:
+        sentence += f", in {duration(spent)} of work"
+    if made < len(addresses):
+        sentence += f"; {len(addresses) - made} of them were there already"
+    return sentence + "."
+
+
+def verdict(run: Run) -> list[str]:
+    """What the figures say, one sentence each, none said more firmly than its interval allows."""
+    sentences = []
+    won = win_rate(run)
+    if won:
+        sentences.append(_won(won[1], kl(run)))
+    proxy, truth = reward(run), gold(run)
+    if proxy and truth:
+        sentences.append(_both(proxy, truth))
+    elif proxy and not truth:
+        rose = "rose" if proxy[1] > proxy[0] else "did not rise"
+        sentences.append(
+            f"The reward it was trained on {rose}, from {number(proxy[0])} to {number(proxy[1])}."
+        )
+    if not truth and (proxy or won):
+        sentences.append(GOLD_UNKNOWN)
+    failed = [(s.address, f.name) for s in run.stages for f in s.findings if not f.passed]
+    if failed:
+        which = _listed([f"{name} of {address}" for address, name in failed])
+        sentences.append(f"{number(len(failed))} check{'s' * (len(failed) > 1)} failed: {which}.")
+    return sentences or ["This run measured no policy against another."]
+
+
+def _won(figure: Figure, moved: tuple[Figure | None, float] | None) -> str:
+    first, second = compared(figure)
+    interval = figure.interval
+    if interval is None:
+        claim = f"The {first} model wins {percent(figure.number)} against {second}, without an interval"
+    elif interval[0] > 0.5:
+        claim = f"The {first} model is better than {second}"
+    elif interval[1] < 0.5:
+        claim = f"The {first} model is worse than {second}"
+    else:
+        claim = f"The {first} model cannot be told apart from {second}"
+    if interval is not None:
+        claim += f": it wins {percent(figure.number)} of comparisons, ties counted as half"
+        claim += f" (95 % interval {between(*interval, True)}"
+        claim += f", {number(figure.count)} prompts)" if figure.count else ")"
+    return claim + (f", at a KL of {number(moved[1])} nats per completion." if moved else ".")
+
+
+def _both(proxy: tuple[float, float], truth: tuple[float, float]) -> str:
+    change, gain = truth[1] - truth[0], proxy[1] - proxy[0]
+    told = f"Gold reward went from {percent(truth[0])} to {percent(truth[1])} of what is attainable"
+    if gain > 0 and change < 0:
+        return f"{told} while the reward it was trained on rose: the reward was over-optimized."
+    if gain > 0:
+        return f"{told}, along with the reward it was trained on ({number(proxy[0])} to {number(proxy[1])})."
+    return f"{told}; the reward it was trained on did not rise ({number(proxy[0])} to {number(proxy[1])})."
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else "nothing"

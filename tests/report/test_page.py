@@ -1,0 +1,225 @@
+"""The page shows what a run has, says no more than its figures allow, and stands on its own."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from posttrain.pipeline.finding import UserError
+from posttrain.report import page, picture
+from posttrain.report.record import Run
+from tests.report import fabricated
+
+
+class Balance(HTMLParser):
+    """Fails on a tag that closes what is not open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert [tag] == self.open[-1:], f"</{tag}> closes nothing"
+        self.open.pop()
+
+
+def written(workspace: Path, **kwargs: object) -> str:
+    directory = fabricated.instructgpt(workspace, **kwargs)  # type: ignore[arg-type]
+    path = page.write(directory, workspace)
+    assert path == directory / "report.html"
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_canonical_run_has_every_chapter_and_well_formed_markup(tmp_path: Path) -> None:
+    html = written(tmp_path)
+    balance = Balance()
+    balance.feed(html)
+    assert balance.open == []
+    chapters = re.findall(r"<h2>(.*?)</h2>", html)
+    assert chapters == [
+        "Recipe",
+        "Over the steps",
+        "Proxy and gold against distance",
+        "The same prompts, answered by each model",
+        "Figures of each stage",
+        "Checks",
+        "Time and memory",
+        "Lineage",
+        "Settings",
+    ]
+    for title in (
+        "Reward (proxy)",
+        "Gold reward",
+        "KL from the reference",
+        "Entropy",
+        "Length",
+        "Clip fraction",
+    ):
+        assert f">{title}</text>" in html
+    assert "method.clip_range" in html
+    assert "These annotators are simulated." in html
+
+
+def test_it_needs_no_network(tmp_path: Path) -> None:
+    html = written(tmp_path).replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)|<link|<img|src=", html)
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    assert written(tmp_path / "a") == written(tmp_path / "b").replace(
+        str(tmp_path / "b"), str(tmp_path / "a")
+    )
+
+
+def test_the_verdict_follows_the_interval(tmp_path: Path) -> None:
+    wins = {
+        (0.741, 0.03): "is better than SFT",
+        (0.52, 0.04): "cannot be told apart",
+        (0.31, 0.04): "is worse than",
+    }
+    for place, ((value, half), words) in enumerate(wins.items()):
+        figures = fabricated.interval("win_rate/final_vs_sft", value, half) | {"kl": 1.9}
+        directory = fabricated.run(tmp_path / str(place), {"evaluate": {"figures": figures}}, {})
+        html = page.write(directory, tmp_path / str(place)).read_text(encoding="utf-8")
+        assert words in html
+        assert "1.90 nats per completion" in html
+        assert sum(other in html for other in wins.values()) == 1
+
+
+def test_without_gold_it_says_what_it_cannot_know(tmp_path: Path) -> None:
+    html = written(tmp_path, gold=False)
+    assert "it cannot tell whether its answers are better" in html
+    assert ">unknown<" in html
+    assert "is better than" not in html
+    assert "Gold reward</text>" not in html
+    assert "Reward (proxy)</text>" in html
+
+
+def test_a_proxy_that_rises_while_gold_falls_is_called_over_optimized(tmp_path: Path) -> None:
+    figures = {"gold/sft": 0.6, "gold/final": 0.4, "reward/sft": 0.0, "reward/final": 2.0}
+    directory = fabricated.run(tmp_path, {"evaluate": {"figures": figures}}, {})
+    assert "was over-optimized" in page.write(directory, tmp_path).read_text(encoding="utf-8")
+
+
+def test_whatever_a_model_says_is_escaped(tmp_path: Path) -> None:
+    attack = "</td><script>alert(1)</script>"
+    samples = [
+        {"prompt": attack, "family": attack, "answers": {attack: attack, "b": {"text": attack, "gold": 1.0}}}
+    ]
+    report = {"figures": {attack: attack, "win_rate": 0.5}, "notes": [attack]}
+    finding = {"name": attack, "value": attack, "threshold": attack, "passed": False, "evidence": attack}
+    report["findings"] = [finding | {"advice": attack}]
+    curves = [{"step": s, attack: s, "reward": s, "kl": s} for s in (1, 2)]
+    directory = fabricated.run(
+        tmp_path, {"evaluate": report}, {"evaluate": {"samples.jsonl": samples, "metrics.jsonl": curves}}
+    )
+    html = page.write(directory, tmp_path).read_text(encoding="utf-8")
+    assert html.count("<script>") == 1
+    assert "alert(1)</script>" not in html
+    assert html.count("&lt;script&gt;alert(1)") >= 10
+
+
+def test_a_failed_check_is_at_the_top_with_its_advice(tmp_path: Path) -> None:
+    finding = {
+        "name": "reward_rose",
+        "value": 0.01,
+        "threshold": 0.1,
+        "passed": False,
+        "evidence": "60 steps",
+    }
+    report = {
+        "figures": {"reward_final": 0.01},
+        "findings": [{**finding, "advice": "Raise rl.learning_rate."}],
+    }
+    directory = fabricated.run(tmp_path, {"rl": report}, {})
+    html = page.write(directory, tmp_path).read_text(encoding="utf-8")
+    assert "1 check failed: reward_rose of rl." in html
+    assert html.index("Raise rl.learning_rate.") < html.index("<h2>")
+    assert 'class="box trouble"' in html
+
+
+def test_what_the_run_says_of_its_gates_is_shown(tmp_path: Path) -> None:
+    directory = fabricated.run(tmp_path, {"sft": {}}, {})
+    record = json.loads((directory / "run.json").read_text())
+    gate = {"name": "ends", "value": 0.5, "threshold": 0.9, "passed": False, "advice": "Train longer."}
+    record["stages"][0]["findings"] = [gate]
+    record["accepted_gates"] = ["sft.ends"]
+    (directory / "run.json").write_text(json.dumps(record))
+    html = page.write(directory, tmp_path).read_text(encoding="utf-8")
+    assert "Train longer." in html
+    assert "(accepted)" in html
+
+
+def test_a_custom_recipe_of_one_stage_without_figures_has_a_page(tmp_path: Path) -> None:
+    directory = fabricated.run(tmp_path, {"thermostat": {}}, {})
+    html = page.write(directory, tmp_path).read_text(encoding="utf-8")
+    assert "This run measured no policy against another." in html
+    assert "thermostat" in html
+
+
+def test_curves_nobody_named_are_drawn_under_their_own_names(tmp_path: Path) -> None:
+    rows = [{"step": s, "room_temperature": 20.0 + s} for s in range(5)]
+    directory = fabricated.run(tmp_path, {"thermostat": {}}, {"thermostat": {"temperatures.jsonl": rows}})
+    assert ">room temperature</text>" in page.write(directory, tmp_path).read_text(encoding="utf-8")
+
+
+def test_damage_is_survived_or_named(tmp_path: Path) -> None:
+    directory = fabricated.instructgpt(tmp_path, steps=4)
+    metrics = next((tmp_path / "products").glob("rl-*/metrics.jsonl"))
+    metrics.write_text(metrics.read_text() + '{"step": 5, "rewa', encoding="utf-8")
+    gone = next((tmp_path / "products").glob("labels-*"))
+    gone.rename(tmp_path / "elsewhere")
+    assert "labels" not in [stage.address for stage in Run.load(directory, tmp_path).stages]
+    page.write(directory, tmp_path)
+    (directory / "run.json").write_text("{")
+    with pytest.raises(UserError, match=r"run\.json: not the record of a run"):
+        page.write(directory, tmp_path)
+
+
+def test_values_that_are_not_finite_break_a_line_and_never_the_page(tmp_path: Path) -> None:
+    rows = [{"step": s, "reward": float("nan") if s == 2 else s, "kl": float("inf")} for s in range(1, 6)]
+    report = {"figures": {"kl": float("nan"), "gold/sft": "unknown", "accuracy": "unknown"}}
+    directory = fabricated.run(tmp_path, {"rl": report}, {"rl": {"metrics.jsonl": rows}})
+    html = page.write(directory, tmp_path).read_text(encoding="utf-8")
+    assert "Reward (proxy)</text>" in html
+    assert "nan" not in re.sub(r"<style>.*</style>", "", html)
+
+
+def test_a_waiting_run_says_for_what(tmp_path: Path) -> None:
+    directory = fabricated.run(tmp_path, {"sft": {}}, {})
+    record = json.loads((directory / "run.json").read_text())
+    record["stages"].append({"address": "labels", "state": "waiting", "inputs": {"pairs": "pairs"}})
+    record["status"] = "waiting"
+    (directory / "run.json").write_text(json.dumps(record))
+    html = page.write(directory, tmp_path).read_text(encoding="utf-8")
+    assert "Waiting for people: labels." in html
+    assert "status: waiting" in html
+
+
+def test_the_picture_stands_alone(tmp_path: Path) -> None:
+    directory = fabricated.instructgpt(tmp_path)
+    assert picture.main([str(directory), str(tmp_path / "out.svg")]) == 0
+    drawn = (tmp_path / "out.svg").read_text(encoding="utf-8")
+    balance = Balance()
+    balance.feed(drawn)
+    assert balance.open == []
+    assert drawn.startswith("<svg ")
+    for words in ("Reward (proxy)", "Gold reward", "KL from the reference", "final vs SFT", "74.1"):
+        assert words in drawn
+
+
+def test_no_picture_without_a_reward_and_the_reason_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = fabricated.run(tmp_path, {"sft": {}}, {})
+    assert picture.main([str(directory), str(tmp_path / "out.svg")]) == 2
+    assert "no stage of this run has a reward" in capsys.readouterr().err
+    assert not (tmp_path / "out.svg").exists()

@@ -1,0 +1,176 @@
+"""Axes, figures, the recipe's drawing and the choice of prompts, each by itself."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from posttrain.report import figures, graph, names, samples
+from posttrain.report.chart import Panel, Series, panel, running_mean
+from posttrain.report.record import Run
+from posttrain.report.scale import duration, extent, labels, number, percent, size, ticks
+from tests.report import fabricated
+
+NARROW = "\u202f"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.0, 1.0, [0.0, 0.25, 0.5, 0.75, 1.0]), (0.0, 90.0, [0.0, 25.0, 50.0, 75.0]), (5.0, 5.0, [5.0])],
+)
+def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
+    assert ticks(low, high) == expected
+
+
+def test_ticks_stay_inside_and_few() -> None:
+    for low, high in ((-3.7e-5, 8e-5), (0.981, 0.9817), (-1e9, 3e8), (1, 121)):
+        found = ticks(low, high)
+        assert 2 <= len(found) <= 8
+        assert all(low <= value <= high for value in found)
+        assert len(set(labels(found))) == len(found)
+
+
+def test_numbers_have_the_digits_they_deserve() -> None:
+    written = [
+        number(v) for v in (1049000, 0.741, -2.413, 0.02, 2.4e-5, 1234.5, 0, math.nan, math.inf, "unknown")
+    ]
+    expected = [f"1{NARROW}049{NARROW}000", "0.741", "−2.41", "0.020", "2.4 × 10⁻⁵", f"1{NARROW}234", "0"]
+    assert written == [*expected, "not a number", "∞", "unknown"]
+    assert percent(0.7418) == f"74.2{NARROW}%"
+    assert duration(3725) == f"1{NARROW}h 02{NARROW}min"
+    assert duration(0.25) == f"0.25{NARROW}s"
+    assert size(3 << 29) == f"1.50{NARROW}GiB"
+
+
+def test_an_axis_has_width_whatever_it_is_given() -> None:
+    for values in ([], [0.0], [0.0, 0.0], [3.0], [math.nan], [-2.0, -2.0]):
+        low, high = extent(values, zero=True)
+        assert low < high
+        assert all(low <= v <= high for v in values if math.isfinite(v))
+
+
+def test_a_running_mean_of_a_line_is_the_line() -> None:
+    line = [(float(x), 2.0 * x + 1) for x in range(100)]
+    assert all(
+        math.isclose(a[1], b[1]) and math.isclose(a[0], b[0])
+        for a, b in zip(running_mean(line), line, strict=True)
+    )
+
+
+def test_a_panel_breaks_its_line_where_nothing_was_measured() -> None:
+    points = [(1.0, 1.0), (2.0, 2.0), (3.0, math.nan), (4.0, 3.0), (5.0, 4.0)]
+    drawn = panel(Panel(title="t", unit="u", series=[Series(points=points)]))
+    path = drawn.partition('<path d="')[2].partition('"')[0]
+    assert path.count("M") == 2
+    assert "nan" not in drawn
+    assert panel(Panel(title="t", unit="u", series=[Series(points=[(1.0, math.nan)])])) == ""
+
+
+def test_flat_figures_are_plain_json_by_address(tmp_path: Path) -> None:
+    directory = fabricated.instructgpt(tmp_path)
+    found = figures.flat(directory, tmp_path)
+    assert found["evaluate.win_rate/final_vs_sft"] == 0.741
+    assert found["evaluate.win_rate/final_vs_sft_low"] == pytest.approx(0.706)
+    assert found["rm.control/shuffled"] == 0.497
+    assert found["run.seconds"] == 252
+    assert found["run.checks_failed"] == 0
+    assert found["sft.seconds"] > 0
+    assert found["sft.peak_bytes"] > 0
+    json.loads(json.dumps(found, allow_nan=False))
+
+
+def test_figures_that_are_not_numbers_are_said_in_words(tmp_path: Path) -> None:
+    directory = fabricated.run(
+        tmp_path, {"evaluate": {"figures": {"kl": float("nan"), "gold": "unknown"}}}, {}
+    )
+    found = figures.flat(directory, tmp_path)
+    assert (found["evaluate.kl"], found["evaluate.gold"]) == ("nan", "unknown")
+
+
+def test_an_interval_belongs_to_its_figure() -> None:
+    rows = figures.grouped({**fabricated.interval("kl", 2.0, 0.1), "kl_lower_bound": 1.0, "words": 7})
+    assert [row.name for row in rows] == ["kl", "kl_lower_bound", "words"]
+    assert rows[0].interval == pytest.approx((1.9, 2.1))
+    assert rows[0].count == 512
+    assert rows[2].interval is None
+
+
+@pytest.mark.parametrize(
+    ("figure", "share"),
+    [
+        (figures.Figure(name="win_rate/final_vs_sft", value=0.7), True),
+        (figures.Figure(name="control/word_count", value=0.57), True),
+        (figures.Figure(name="truncated", value=0), False),
+        (figures.Figure(name="kl", value=0.7, low=0.6, high=0.8), False),
+        (figures.Figure(name="gold_change/final_vs_sft", value=0.2, low=0.1, high=0.3), False),
+        (figures.Figure(name="reward/final", value=0.2, low=0.1, high=0.3), False),
+        (figures.Figure(name="answers", value=0.03, low=0.02, high=0.05), True),
+        (figures.Figure(name="gold/final", value=1.2), False),
+    ],
+)
+def test_what_is_written_in_per_cent(figure: figures.Figure, share: bool) -> None:
+    assert figure.share is share
+
+
+def test_names_are_readable() -> None:
+    assert names.readable("win_rate/best_of_4_vs_sft") == "win rate: best of 4 vs SFT"
+    assert names.stage("rl[2]", "x.Reinforcement") == "reinforcement"
+    assert names.stage("thermostat", "my.CartPoleRun") == "cart pole run"
+
+
+def test_updates_of_one_step_are_averaged_and_the_largest_ratio_kept(tmp_path: Path) -> None:
+    rows = [
+        {"step": s, "kl": float(k), "ratio_max": float(k), "entropy_before": 1.0}
+        for s in (1, 2)
+        for k in (1, 3)
+    ]
+    directory = fabricated.run(tmp_path, {"rl": {}}, {"rl": {"metrics.jsonl": rows}})
+    curves = Run.load(directory, tmp_path).stages[0].curves
+    assert curves["kl"] == [(1.0, 2.0), (2.0, 2.0)]
+    assert curves["ratio_max"] == [(1.0, 3.0), (2.0, 3.0)]
+    assert "entropy" in curves
+
+
+def test_inputs_stand_left_of_what_uses_them_and_data_beside_its_first_use(tmp_path: Path) -> None:
+    run = Run.load(fabricated.instructgpt(tmp_path, steps=3), tmp_path)
+    place = graph.columns([stage.address for stage in run.stages], run.edges)
+    assert all(place[source] < place[target] for source, target in run.edges)
+    assert place["base"] == 0
+    assert place["prompts"] == place["pairs"] - 1
+    assert len(run.edges) == sum(map(len, fabricated.EDGES.values()))
+
+
+def test_the_diagram_names_every_stage_and_draws_every_arrow() -> None:
+    nodes = [graph.Node(name=name) for name in "abcd"]
+    drawn = graph.diagram(nodes, [("a", "b"), ("b", "c"), ("c", "d"), ("a", "d")])
+    assert drawn.count('class="arrow"') == 4
+    assert all(f">{name}</text>" in drawn for name in "abcd")
+    assert graph.diagram([], []) == ""
+
+
+def test_the_seed_chooses_the_prompts_and_families_take_turns() -> None:
+    rows = [
+        {"prompt": f"{kind} {k}", "family": kind, "answers": {"a": "x"}} for kind in "pqr" for k in range(20)
+    ]
+    first = samples.chosen(rows, 0, 6)
+    assert first == samples.chosen(rows[::-1], 0, 6)
+    assert first != samples.chosen(rows, 1, 6)
+    assert sorted(samples.family(row) for row in first) == ["p", "p", "q", "q", "r", "r"]
+
+
+def test_prompts_and_answers_are_read_however_they_were_written() -> None:
+    turns = [{"role": "user", "content": "hello"}]
+    assert samples.prompt_text({"prompt": turns}) == samples.prompt_text({"prompt": "hello"}) == "hello"
+    assert (
+        samples.prompt_text({"messages": [*turns, {"role": "assistant", "content": "hi"}]})
+        == "user: hello\nassistant: hi"
+    )
+    assert samples.answers({"prompt": "p", "id": "7", "base": "x", "final": {"text": "y"}, "gold": 0.5}) == {
+        "base": "x",
+        "final": {"text": "y"},
+    }
+    assert "(empty)" in samples.table([{"prompt": "p", "answers": {"base": ""}}], 0)
+    assert samples.table([], 0) == ""
