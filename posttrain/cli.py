@@ -409,9 +409,7 @@ def _list(options: Any) -> int:
             (path.parent.name, kind, str(made.get("finished", "?")), duration(float(made.get("seconds", 0))))
         )
     if len(runs) + len(products) == 2:
-        print(
-            f"\n{workspace.root}: nothing here yet; `posttrain run {next(iter(recipes()))}` makes the first run"
-        )
+        print(f"\n{workspace.root}: nothing here yet; `posttrain run {next(iter(recipes()))}` makes one")
         return 0
     print(f"\n{workspace.runs}\n{table(runs)}\n\n{workspace.products}\n{table(products)}")
     return 0

@@ -1,0 +1,201 @@
+"""Rows from outside: JSON lines, a JSON array, CSV, Parquet, each also compressed, or a data set on the
+hub.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from posttrain.pipeline.finding import UserError
+
+Row = dict[str, Any]
+
+LONGEST_LINE = 64_000_000  # bytes; a longer line is a file of another kind, or a lost newline
+SHOWN = 10  # problems that are told one by one
+
+
+class Problems:
+    """What is wrong with a file, told together: the first ten and how many there are."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.found: list[str] = []
+
+    def add(self, where: str, what: str) -> None:
+        self.found.append(f"{self.source}: {where}: {what}")
+
+    def stop_if_any(self) -> None:
+        if self.found:
+            more = len(self.found) - SHOWN
+            tail = [f"... and {more} more, {len(self.found)} in all"] if more > 0 else []
+            raise UserError("\n  ".join([*self.found[:SHOWN], *tail]))
+
+
+def read_rows(source: str, revision: str | None = None) -> list[Row]:
+    """Every row of a file or of a hub data set's ``train`` split (``owner/name:split`` for another).
+
+    Raises UserError naming line and byte where the file cannot be read as rows, or has none.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        raise UserError(f"{source}: a directory; name one file of rows")
+    if not path.exists():
+        return _from_hub(source, revision)
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if start == b"PAR1":
+        rows = _parquet(path)
+    else:
+        data = _unpacked(path) if start[:2] == b"\x1f\x8b" else path.read_bytes()
+        rows = _parsed(data.removeprefix(b"\xef\xbb\xbf"), source)
+    if not rows:
+        raise UserError(f"{source}: 0 rows; needs at least 1")
+    return rows
+
+
+def _parsed(data: bytes, source: str) -> list[Row]:
+    if Path(source.removesuffix(".gz")).suffix.lower() in (".csv", ".tsv"):
+        return _csv(_text(data, source), source)
+    if data.lstrip()[:1] == b"[":
+        return _array(_text(data, source), source)
+    return list(_lines(data, source))
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError) as error:
+        raise UserError(f"{path}: gzip that cannot be unpacked ({error}); it may be cut short") from None
+
+
+def _text(data: bytes, source: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{source}: line {line}, byte {error.start}: not UTF-8; convert it, `iconv -f LATIN1 -t UTF-8`"
+        ) from None
+
+
+def _lines(data: bytes, source: str) -> Iterator[Row]:
+    problems = Problems(source)
+    lines = data.split(b"\n")
+    offset = 0
+    for number, line in enumerate(lines, start=1):
+        where, at, offset = f"line {number}", offset, offset + len(line) + 1
+        line = line.strip(b"\r\t ")
+        if not line:
+            continue
+        if len(line) > LONGEST_LINE:
+            problems.add(where, f"{len(line) / 1e6:.0f} MB long, the limit is {LONGEST_LINE / 1e6:.0f} MB")
+        elif b"\0" in line:
+            place = at + line.index(b"\0")
+            problems.add(where, f"a NUL byte at byte {place}; the file is damaged or not text")
+        else:
+            cut = number == len(lines)
+            try:
+                yield _object(line.decode("utf-8"), where, problems, cut)
+            except UnicodeDecodeError as error:
+                problems.add(where, f"not UTF-8 at byte {at + error.start} of the file")
+            except ValueError:
+                continue  # noted by _object
+    problems.stop_if_any()
+
+
+def _object(text: str, where: str, problems: Problems, cut: bool) -> Row:
+    """One JSON object. Notes what is wrong and raises ValueError where it is none."""
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        problems.add(where, "half of a surrogate pair; the text was cut inside a character")
+        raise ValueError from None
+    except json.JSONDecodeError as error:
+        hint = "; the last line is cut short" if cut else ""
+        problems.add(where, f"not JSON at column {error.colno} ({error.msg}){hint}")
+        raise
+    except ValueError as error:
+        problems.add(where, str(error))
+        raise
+    if not isinstance(value, dict):
+        problems.add(where, f'expected an object such as {{"prompt": ...}}, found {type(value).__name__}')
+        raise ValueError
+    return value
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON; write null, or leave the field out")
+
+
+def _array(text: str, source: str) -> list[Row]:
+    try:
+        rows = json.loads(text, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{source}: line {error.lineno}, column {error.colno}: not JSON ({error.msg})"
+        ) from None
+    except ValueError as error:
+        raise UserError(f"{source}: {error}") from None
+    problems = Problems(source)
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            problems.add(f"row {number}", f"expected an object, found {type(row).__name__}")
+    problems.stop_if_any()
+    return list(rows)
+
+
+def _csv(text: str, source: str) -> list[Row]:
+    csv.field_size_limit(LONGEST_LINE)
+    tabs = Path(source.removesuffix(".gz")).suffix.lower() == ".tsv"
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if tabs else ",")
+    problems, rows = Problems(source), []
+    try:
+        for number, row in enumerate(reader, start=1):
+            if None in row or None in row.values():
+                problems.add(
+                    f"row {number}",
+                    f"another number of cells than the {len(reader.fieldnames or [])} columns",
+                )
+            rows.append(dict(row))
+    except csv.Error as error:
+        raise UserError(f"{source}: line {reader.line_num}: not CSV ({error})") from None
+    problems.stop_if_any()
+    return rows
+
+
+def _parquet(path: Path) -> list[Row]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise UserError(
+            f"{path}: reading Parquet needs pyarrow; `pip install 'posttrain[parquet]'`"
+        ) from None
+    try:
+        return list(parquet.read_table(path).to_pylist())
+    except ArrowException as error:
+        raise UserError(f"{path}: not whole Parquet ({str(error).splitlines()[0]})") from None
+
+
+def _from_hub(source: str, revision: str | None) -> list[Row]:
+    name, _, part = source.partition(":")
+    if Path(source).suffix or name.count("/") > 1 or name.startswith(("/", ".")):
+        raise UserError(f"{source}: no such file")
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise UserError(
+            f"{source}: no such file; a data set of that name on the hub needs `pip install 'posttrain[hub]'`"
+        ) from None
+    try:
+        return [dict(row) for row in load_dataset(name, split=part or "train", revision=revision)]
+    except (OSError, ValueError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise UserError(f"{source}: no such file, and not readable from the hub ({first})") from None
