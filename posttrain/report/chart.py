@@ -83,7 +83,7 @@ def _frame(what: Panel, x: Scale, y: Scale) -> list[str]:
         zero = value == 0 and y.low < 0
         parts.append(svg.line((LEFT, y(value)), (RIGHT, y(value)), "zero" if zero else "grid"))
         parts.append(svg.text(LEFT - 6, y(value) + 3.5, words, class_="tick", text_anchor="end"))
-    columns = ticks(x.low, x.high, 5)
+    columns = [t for t in ticks(x.low, x.high, 5) if what.x_title != "step" or t == int(t)]
     for value, words in zip(columns, labels(columns), strict=True):
         parts.append(svg.line((x(value), BOTTOM), (x(value), BOTTOM + 4), "axis"))
         parts.append(svg.text(x(value), BOTTOM + 16, words, class_="tick", text_anchor="middle"))

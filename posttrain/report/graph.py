@@ -11,6 +11,7 @@ from posttrain.report import svg
 _BOX, _GAP = 54.0, 20.0
 _ROUTE = 14.0  # height kept free for an arrow that passes a column by
 _COLUMN_GAP = 46.0
+_MANY = 5  # arrows to one stage from which on they are drawn faint: it looks at everything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,8 @@ def diagram(nodes: Sequence[Node], edges: Sequence[tuple[str, str]]) -> str:
             box[name] = (left, top, width, _height(name))
             top += _height(name) + _GAP
         left += width + _COLUMN_GAP
-    arrows = [_arrow([box[point] for point in way]) for way in ways]
+    crowded = {target for _, target in edges if sum(other == target for _, other in edges) > _MANY}
+    arrows = [_arrow([box[point] for point in way], faint=way[-1] in crowded) for way in ways]
     boxes = [_node(node, box[node.name]) for node in nodes]
     head = (
         '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" '
@@ -124,7 +126,7 @@ def _width(node: Node) -> float:
     return max(84.0, widest + 22)
 
 
-def _arrow(boxes: Sequence[tuple[float, float, float, float]]) -> str:
+def _arrow(boxes: Sequence[tuple[float, float, float, float]], *, faint: bool) -> str:
     left, top, width, height = boxes[0]
     x, y = left + width, top + height / 2
     drawn = f"M{x:.1f} {y:.1f}"
@@ -135,7 +137,7 @@ def _arrow(boxes: Sequence[tuple[float, float, float, float]]) -> str:
         if place < len(boxes) - 1:
             drawn += f"L{left + width:.1f} {to_y:.1f}"
         x, y = left + width, to_y
-    return svg.tag("path", d=drawn, class_="arrow", marker_end="url(#head)")
+    return svg.tag("path", d=drawn, class_="arrow faint" if faint else "arrow", marker_end="url(#head)")
 
 
 def _node(node: Node, box: tuple[float, float, float, float]) -> str:

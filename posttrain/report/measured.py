@@ -25,6 +25,7 @@ _GROUPS: tuple[tuple[str, re.Pattern[str], tuple[float, str] | None], ...] = (
     ("Ties in gold", re.compile(r"tie_rate(/|$)"), None),
     ("Gold reward, share of the attainable maximum", re.compile(r"gold(/|$)"), None),
     ("Agreement with gold on pairs", re.compile(r"(accuracy|control|annotators?)(/|$)"), (0.5, "chance")),
+    ("Answers that end by themselves", re.compile(r"(ends|ended)(/|$)"), None),
     ("Shares", re.compile(r""), None),
 )
 _LABELS = {
@@ -63,22 +64,33 @@ def _stage(stage: Made) -> str:
         members = [figure for figure in shares if pattern.match(figure.name)]
         shares = [figure for figure in shares if figure not in members]
         if members:
-            charts.append(
-                tag("h4", escape(title)) + whiskers(_dots(members, pattern), share=True, level=level)
-            )
-    return words(figure for figure in figures if not figure.share) + "".join(charts) + changes
+            charts.append(tag("h4", title) + whiskers(_dots(members, pattern), share=True, level=level))
+    rest = [figure for figure in figures if not figure.share]
+    for prefix in dict.fromkeys(f.name.partition("/")[0] for f in rest if "/" in f.name and f.interval):
+        pattern = re.compile(re.escape(prefix) + "/")
+        members = [figure for figure in rest if pattern.match(figure.name) and figure.interval]
+        if len(members) > 1:
+            rest = [figure for figure in rest if figure not in members]
+            charts.append(_beside(prefix, _dots(members, pattern)))
+    return words(rest) + "".join(charts) + changes
+
+
+def _beside(prefix: str, dots: Sequence[Dot]) -> str:
+    """A quantity that is no share, of several models."""
+    level = (0.0, "no change") if "change" in prefix else None
+    title = names.readable(prefix).capitalize()
+    unit = names.unit(prefix)
+    return tag("h4", escape(f"{title}, {unit}" if unit else title)) + whiskers(dots, share=False, level=level)
 
 
 def _dots(figures: Sequence[Figure], group: re.Pattern[str]) -> list[Dot]:
     """One dot a figure; what the group is called by is not said again on every row."""
     rows = []
-    for figure in figures:
+    for figure in sorted(figures, key=lambda f: names.rank(f.name)):
         low, high = figure.interval or (None, None)
         control = bool(re.match(r"control|annotators?(/|$)", figure.name))
         tone = "muted" if control else "gold" if figure.name.startswith("gold/") else "ink"
-        short = (
-            group.sub("", figure.name, count=1) if "rate" in group.pattern or "gold" in group.pattern else ""
-        )
+        short = "" if "accuracy" in group.pattern else group.sub("", figure.name, count=1)
         label = _LABELS.get(figure.name) or names.readable(short or figure.name)
         note = f"n = {number(figure.count)}" if figure.count else ""
         rows.append(

@@ -82,6 +82,10 @@ STAGES = {
     "alignment": "direct alignment",
     "evaluate": "evaluation",
 }
+ORDER = ("base", "sft", "", "rl", "final")  # what has another name, such as best_of_4, is in the middle
+CONTROL = re.compile(
+    r"(_shuffled|_4x|_control|^control.*)(\[\d+\])?$"
+)  # addresses of stages made to compare with
 MODELS = {"sft": "SFT", "rl": "final", "rm": "reward model", "rlhf": "RLHF", "ppo": "PPO", "dpo": "DPO"}
 
 
@@ -107,18 +111,26 @@ def is_share(name: str, *values: float) -> bool:
     """
     if any(isinstance(value, int) or not 0 <= value <= 1 for value in values):
         return False
-    if name.startswith("control/"):
+    if name.startswith(("control/", "annotators/")):
         return True
     return bool(len(values) > 1 or _SHARES.search(name)) and not _NEVER.search(name)
 
 
 def unit(name: str) -> str:
+    if re.search(r"(^|[/_])ratio($|[/_])", name):
+        return ""
     return next((words for pattern, words in UNITS if pattern.search(name)), "")
 
 
 def model(name: str) -> str:
     """``best_of_4`` is best of 4, ``sft`` is SFT."""
     return MODELS.get(name, name.replace("_", " "))
+
+
+def rank(name: str) -> int:
+    """Models in the order they were made in: ``gold/base`` before ``gold/sft`` before ``gold/final``."""
+    model_of = name.partition("/")[2].partition("/")[0]
+    return ORDER.index(model_of) if model_of in ORDER else ORDER.index("")
 
 
 def readable(name: str) -> str:

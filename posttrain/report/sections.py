@@ -74,7 +74,11 @@ def trouble(run: Run) -> str:
 
 def notes(run: Run) -> str:
     """What stages say about themselves: annotators were simulated, a checkpoint was tuned before."""
-    rows = [f"<b>{escape(stage.address)}</b> {escape(note)}" for stage in run.stages for note in stage.notes]
+    who: dict[str, list[str]] = {}
+    for stage in run.stages:
+        for note in stage.notes:
+            who.setdefault(note, []).append(stage.address)
+    rows = [f"<b>{escape(', '.join(stages))}</b> {escape(note)}" for note, stages in who.items()]
     return tag("ul", "".join(tag("li", row) for row in rows), class_="notes") if rows else ""
 
 
@@ -99,9 +103,11 @@ def curves(stage: Made, gold: tuple[Made, Curve] | None) -> str:
         found["gold"] = gold[1]
         bands["gold"] = gold[0].curves
     drawn = [name for name in found if not name.endswith(_BANDS) and not _BACKGROUND.search(name)]
-    known = [name for name in [*names.CURVES, *names.FITS] if name in drawn]
-    if known[:1] != ["reward"] and "nll" in known and "loss" in known:
-        known.remove("loss")  # the same curve twice, plus terms nobody set
+    known = [name for name in names.CURVES if name in drawn]
+    if "reward" not in known:  # the objective of reinforcement is no measure of anything
+        known = [name for name in [*names.FITS, *names.CURVES] if name in drawn]
+    if {"nll", "pair_loss"} & set(known) and "loss" in known:
+        known.remove("loss")  # the same curve again, plus terms that are zero or small
     rest = sorted(set(drawn) - set(known))
     first = "".join(curve(name, found[name], bands.get(name, found)) for name in known)
     others = "".join(curve(name, found[name], found) for name in rest)
@@ -136,7 +142,10 @@ def over_steps(run: Run) -> str:
         if drawn:
             does = names.stage(stage.address, stage.kind)
             title = stage.address if does == stage.address else f"{stage.address}: {does}"
-            blocks.append(tag("h3", escape(title)) + drawn)
+            if names.CONTROL.search(stage.address):
+                blocks.append(tag("details", tag("summary", escape(title)) + drawn))
+            else:
+                blocks.append(tag("h3", escape(title)) + drawn)
     longest = max((len(c) for s in run.stages for c in s.curves.values()), default=0)
     smooth = (
         f" Bold lines are running means of up to {window(longest)} steps over the thin line of every step."
@@ -190,7 +199,7 @@ def _against_kl(name: str, points: Curve, kl: Mapping[float, float], marks: Sequ
             share=what.share and all(0 <= y <= 1 for _, y in path),
             x_zero=True,
             dots=True,
-            ends=("", f"step {number(last)}"),
+            ends=("", f"step {last:g}"),
             marks=marks,
         )
     )

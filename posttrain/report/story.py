@@ -148,7 +148,8 @@ def verdict(run: Run) -> list[str]:
         sentences.append(_won(won[1], kl(run)))
     proxy, truth = reward(run), gold(run)
     if proxy and truth:
-        sentences.append(_both(proxy, truth))
+        change = find(run.stages, "gold_change/final_vs_sft", "gold_change/rl_vs_sft")
+        sentences.append(_both(proxy, truth, change[1].interval if change else None))
     elif proxy and not truth:
         rose = "rose" if proxy[1] > proxy[0] else "did not rise"
         sentences.append(
@@ -181,14 +182,32 @@ def _won(figure: Figure, moved: tuple[Figure | None, float] | None) -> str:
     return claim + (f", at a KL of {number(moved[1])} nats per completion." if moved else ".")
 
 
-def _both(proxy: tuple[float, float], truth: tuple[float, float]) -> str:
-    change, gain = truth[1] - truth[0], proxy[1] - proxy[0]
+def _rose(run: Run, proxy: tuple[float, float]) -> str:
+    """Whether the proxy rose; where both ends have an interval, only if these are apart."""
+    before, after = (find(run.stages, f"reward/{name}") for name in ("sft", "final"))
+    if before and after and before[1].interval and after[1].interval:
+        if before[1].interval[1] < after[1].interval[0]:
+            return "rose"
+        return "fell" if after[1].interval[1] < before[1].interval[0] else "did not clearly change"
+    return "rose" if proxy[1] > proxy[0] else "did not rise"
+
+
+def _both(
+    proxy: tuple[tuple[float, float], str], truth: tuple[float, float], interval: tuple[float, float] | None
+) -> str:
+    (start, end), moved = proxy
     told = f"Gold reward went from {percent(truth[0])} to {percent(truth[1])} of what is attainable"
-    if gain > 0 and change < 0:
-        return f"{told} while the reward it was trained on rose: the reward was over-optimized."
-    if gain > 0:
-        return f"{told}, along with the reward it was trained on ({number(proxy[0])} to {number(proxy[1])})."
-    return f"{told}; the reward it was trained on did not rise ({number(proxy[0])} to {number(proxy[1])})."
+    fell = truth[1] < truth[0]
+    if interval:
+        low, high = (f"{100 * bound:+.1f}".replace("-", "−") for bound in interval)
+        told += f" (95 % interval of the change: {low} to {high} points)"
+        fell = interval[1] < 0
+        if interval[0] <= 0 <= interval[1]:
+            told += ", which is no clear change"
+    tail = f"the reward it was trained on {moved} ({number(start)} to {number(end)})"
+    if fell and moved == "rose":
+        return f"{told}, while {tail}: the reward was over-optimized."
+    return f"{told}; {tail}."
 
 
 def _listed(words: list[str]) -> str:

@@ -47,7 +47,8 @@ stroke-dasharray:3 3}
 svg .line{fill:none;stroke:var(--tone);stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
 svg .raw{fill:none;stroke:var(--tone);stroke-width:.8;opacity:.35}
 svg .band{fill:var(--tone);opacity:.16}svg .whisker{stroke:var(--tone);stroke-width:1.5}
-svg .faint{fill:var(--tone);opacity:.3}svg .dot{fill:var(--tone)}svg .hollow{fill:var(--paper);
+svg circle.faint{fill:var(--tone);opacity:.3}svg .arrow.faint{opacity:.4}
+svg .dot{fill:var(--tone)}svg .hollow{fill:var(--paper);
 stroke:var(--tone);stroke-width:1.6}
 svg .end{fill:var(--tone)}
 .ink{--tone:var(--ink)}.muted{--tone:var(--soft)}.proxy{--tone:var(--proxy)}.gold{--tone:var(--gold)}

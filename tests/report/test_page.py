@@ -109,6 +109,33 @@ def test_a_proxy_that_rises_while_gold_falls_is_called_over_optimized(tmp_path: 
     assert "was over-optimized" in page.write(directory, tmp_path).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.05, 0.2, "points); the reward it was trained on rose"),
+        (-0.05, 0.1, "which is no clear change; the reward"),
+        (-0.2, -0.1, "was over-optimized"),
+    ],
+)
+def test_a_change_in_gold_is_claimed_only_outside_its_interval(
+    tmp_path: Path, low: float, high: float, words: str
+) -> None:
+    middle = (low + high) / 2
+    figures = {"gold/sft": 0.5, "gold/final": 0.5 + middle, "reward/sft": 0.0, "reward/final": 2.0}
+    figures |= {"gold_change/final_vs_sft": middle}
+    figures |= {"gold_change/final_vs_sft_low": low, "gold_change/final_vs_sft_high": high}
+    directory = fabricated.run(tmp_path, {"evaluate": {"figures": figures}}, {})
+    assert words in page.write(directory, tmp_path).read_text(encoding="utf-8")
+
+
+def test_a_reward_whose_intervals_overlap_did_not_clearly_change(tmp_path: Path) -> None:
+    figures = fabricated.interval("reward/sft", 0.0, 0.5) | fabricated.interval("reward/final", 0.4, 0.5)
+    curve = [{"step": s, "reward": float(s), "kl": 0.1} for s in range(4)]
+    directory = fabricated.run(tmp_path, {"rl": {"figures": figures}}, {"rl": {"metrics.jsonl": curve}})
+    html = page.write(directory, tmp_path).read_text(encoding="utf-8")
+    assert "The reward it was trained on did not clearly change" in html
+
+
 def test_whatever_a_model_says_is_escaped(tmp_path: Path) -> None:
     attack = "</td><script>alert(1)</script>"
     samples = [
