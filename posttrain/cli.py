@@ -315,7 +315,7 @@ def find_recipe(name: str) -> Callable[..., Stage]:
 
 
 def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
     if spec is None or spec.loader is None or path.stem in sys.modules:
         raise UserError(f"{path}: another module is called {path.stem}; rename the file")
     module = importlib.util.module_from_spec(spec)
@@ -328,7 +328,9 @@ def _load(path: Path) -> ModuleType:
         raise UserError(f"{path}:{error.lineno}: {error.msg}") from None
     except Exception as error:
         lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename == str(path.resolve())
         ]
         where = f"{path}:{lines[-1]}" if lines else str(path)
         raise UserError(f"{where}: {type(error).__name__}: {error}") from error

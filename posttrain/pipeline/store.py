@@ -212,7 +212,7 @@ def hash_file(path: Path) -> str:
 def make_directory(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
+    except (FileExistsError, NotADirectoryError):
         raise UserError(
             f"{path}: a file is in the way of this directory; move it or choose another --workspace"
         ) from None

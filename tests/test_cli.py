@@ -1,0 +1,257 @@
+"""What a person types, what comes out, and what they are told when it goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from posttrain.cli import main
+
+RECIPE = '''"""Two small stages."""
+
+from __future__ import annotations
+
+import errno
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from posttrain.pipeline.finding import Finding, UserError, Waiting
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows(Stage):
+    """Copies a file."""
+
+    address = "rows"
+    source: SourceFile
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        text = Path(self.source.path).read_text()
+        (output / "rows").write_text(text)
+        return Report(figures={"characters": len(text)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count(Stage):
+    """Counts, or fails as asked."""
+
+    address = "count"
+    rows: Stage
+    rate: float = 1.0
+    fate: str = "well"
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        if self.fate == "user":
+            raise UserError("row 3: empty")
+        if self.fate == "bug":
+            raise KeyError("missing")
+        if self.fate == "full":
+            raise OSError(errno.ENOSPC, "No space left on device", str(output / "model"))
+        if self.fate == "wait":
+            raise Waiting("label at http://localhost:1")
+        if self.fate == "slow":
+            (output / "half").write_text("x")
+            time.sleep(60)
+        (output / "count").write_text("3")
+        return Report(figures={"count": 3.0, "rate": self.rate})
+
+    def gates(self, report: Report) -> list[Finding]:
+        return [Finding(name="enough", value=3, threshold=4, passed=self.fate != "gate")]
+
+
+def toy(file: str = "rows.txt", seed: int = 0) -> Stage:
+    """A recipe for tests."""
+    return Count(rows=Rows(source=SourceFile(file)))
+'''
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("POSTTRAIN_WORKSPACE", raising=False)
+    (tmp_path / "toy.py").write_text(RECIPE)
+    (tmp_path / "rows.txt").write_text("abc")
+    return tmp_path
+
+
+def call(*arguments: str) -> int:
+    sys.modules.pop("toy", None)
+    return main(arguments)
+
+
+def products(home: Path) -> list[str]:
+    return sorted(path.name.partition("-")[0] for path in (home / "workspace" / "products").glob("*"))
+
+
+def test_a_recipe_runs_end_to_end_and_the_second_time_does_nothing(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", "toy.py") == 0
+    said = capsys.readouterr().out
+    assert "[2/2] count  made in" in said
+    assert "count 3 · rate 1" in said
+    assert (home / "workspace" / "runs" / "1-toy" / "report.html").is_file()
+    assert call("run", "toy.py") == 0
+    assert "Nothing to do: everything is made." in capsys.readouterr().out
+    assert call("run", "toy.py", "--quiet", "count.rate=2") == 0
+    assert capsys.readouterr().out.startswith("Report: ")
+    assert products(home) == ["count", "count", "rows"]
+    assert (home / "workspace" / "runs" / "2-toy").is_dir()
+
+
+def test_options_and_settings_may_be_mixed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "toy.py", "count.rate=2", "--dry-run", "seed=1") == 0
+    said = capsys.readouterr().out
+    assert "ADDRESS" in said
+    assert "2 of 2 to make" in said
+    assert not (home / "workspace").exists()
+
+
+def test_list_report_and_lineage_find_what_was_made(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call("run", "toy.py", "count.rate=0.25")
+    capsys.readouterr()
+    assert call("list") == 0
+    said = capsys.readouterr().out
+    assert "instructgpt" in said
+    assert "count.rate=0.25" in said
+    assert call("report", "1", "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert any(value == 0.25 for value in figures.values())
+    for name in ("count", str(next((home / "workspace" / "products").glob("count-*")))):
+        assert call("lineage", name) == 0
+        told = capsys.readouterr().out
+        assert "rate = 0.25" in told
+        assert "rows <- rows (Rows)" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["run"], 2, "which recipe\\? There is: "),
+        (["run", "instructgtp"], 2, "did you mean instructgpt?"),
+        (["run", "absent.py"], 2, "absent.py: no such file"),
+        (["run", "toy.py", "count.rat=1"], 2, "count has no setting rat; did you mean rate?"),
+        (["run", "toy.py", "--drry-run"], 2, "--drry-run: no such option"),
+        (["run", "toy.py", "--threads", "0"], 2, "expected at least 1"),
+        (["run", "toy.py", "file=absent.jsonl"], 2, "absent.jsonl: no such file"),
+        (["run", "toy.py", "count.fate=user"], 2, "stage count: row 3: empty"),
+        (["run", "toy.py", "count.fate=full"], 2, "stage count: .*the disk is full"),
+        (
+            ["run", "toy.py", "count.fate=gate"],
+            2,
+            "(?s)stage count is made, but did not.*--accept-gate enough",
+        ),
+        (["run", "toy.py", "count.fate=bug"], 1, "(?s)stage count failed: KeyError: 'missing'.*error.txt"),
+        (["run", "toy.py", "--workspace", "rows.txt"], 2, "rows.txt/products: a file is in the way"),
+        (["report"], 2, "no run here"),
+        (["report", "9"], 2, "9: no such run"),
+        (["lineage", "count"], 2, "count: no such product"),
+        (["chat"], 2, "no model here yet"),
+        (["chat", "."], 2, "not a model, it has no config.json"),
+    ],
+)
+def test_errors_are_sentences_without_a_traceback(
+    arguments: list[str], code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*arguments) == code
+    errors = capsys.readouterr().err
+    assert re.search(told, errors), errors
+    assert errors.startswith("posttrain: ")
+    assert "Traceback" not in errors
+
+
+def test_the_whole_story_of_a_bug_is_kept(home: Path) -> None:
+    call("run", "toy.py", "count.fate=bug")
+    assert "Traceback" in (home / "workspace" / "runs" / "1-toy" / "error.txt").read_text()
+    assert products(home) == ["rows"]
+
+
+def test_a_gate_that_was_accepted_is_recorded(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "toy.py", "count.fate=gate", "--accept-gate", "enough") == 0
+    record = json.loads((home / "workspace" / "runs" / "1-toy" / "run.json").read_text())
+    assert record["accepted_gates"] == ["count.enough"]
+
+
+def test_a_stage_that_waits_for_people_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "toy.py", "count.fate=wait") == 0
+    assert "count waits: label at http://localhost:1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("def toy(:\n", r"toy.py:1: "),
+        ("\n\nraise KeyError('x')\n", r"toy.py:3: KeyError: 'x'"),
+        ("import absent_module\n", r"toy.py:1: ModuleNotFoundError"),
+        ("other = 1\n", r"expected a function toy\(\)"),
+    ],
+)
+def test_a_faulty_recipe_file_is_told_by_line(
+    home: Path, source: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "toy.py").write_text(source)
+    assert call("run", "toy.py") == 2
+    assert re.search(told, capsys.readouterr().err)
+
+
+def test_help_teaches_and_a_recipes_help_lists_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "--help") == 0
+    assert "posttrain run instructgpt rl.method.clip_range=0.1" in capsys.readouterr().out
+    assert call("run", "toy.py", "--help") == 0
+    said = capsys.readouterr().out
+    for line in ("A recipe for tests.", "file=rows.txt", "count.rate=1.0", "rows.source=rows.txt"):
+        assert line in said
+    for command in ("list", "report", "lineage", "chat"):
+        with pytest.raises(SystemExit):
+            call(command, "--help")
+        assert f"posttrain {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_nothing_half_made(home: Path, sign: signal.Signals, code: int) -> None:
+    command = [sys.executable, "-m", "posttrain", "run", "toy.py", "count.fate=slow"]
+    path = str(Path(__file__).resolve().parent.parent)
+    process = subprocess.Popen(
+        command,
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(home.glob("workspace/products/.making-count-*/half")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(sign)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code, errors
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors
+    assert products(home) == ["rows"]
+    assert json.loads((home / "workspace/runs/1-toy/run.json").read_text())["status"] == "stopped"
+
+
+def test_the_command_line_starts_without_torch() -> None:
+    path = str(Path(__file__).resolve().parent.parent)
+    code = "import sys, posttrain.cli as c; c.main(['list']); print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "False"
