@@ -149,12 +149,10 @@ def verdict(run: Run) -> list[str]:
     proxy, truth = reward(run), gold(run)
     if proxy and truth:
         change = find(run.stages, "gold_change/final_vs_sft", "gold_change/rl_vs_sft")
-        sentences.append(_both(proxy, truth, change[1].interval if change else None))
-    elif proxy and not truth:
-        rose = "rose" if proxy[1] > proxy[0] else "did not rise"
-        sentences.append(
-            f"The reward it was trained on {rose}, from {number(proxy[0])} to {number(proxy[1])}."
-        )
+        sentences.append(_both((proxy, _rose(run, proxy)), truth, change[1].interval if change else None))
+    elif proxy:
+        moved = f"{_rose(run, proxy)}, from {number(proxy[0])} to {number(proxy[1])}"
+        sentences.append(f"The reward it was trained on {moved}.")
     if not truth and (proxy or won):
         sentences.append(GOLD_UNKNOWN)
     failed = [(s.address, f.name) for s in run.stages for f in s.findings if not f.passed]
