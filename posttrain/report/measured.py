@@ -25,6 +25,7 @@ _GROUPS: tuple[tuple[str, re.Pattern[str], tuple[float, str] | None], ...] = (
     ("Ties in gold", re.compile(r"tie_rate(/|$)"), None),
     ("Gold reward, share of the attainable maximum", re.compile(r"gold(/|$)"), None),
     ("Agreement with gold on pairs", re.compile(r"(accuracy|control|annotators?)(/|$)"), (0.5, "chance")),
+    ("Agreement with held-out labels", re.compile(r"label_(accuracy|control)(/|$)"), (0.5, "chance")),
     ("Answers that end by themselves", re.compile(r"(ends|ended)(/|$)"), None),
     ("Shares", re.compile(r""), None),
 )
@@ -56,16 +57,12 @@ def blocks(run: Run) -> list[str]:
 def _stage(stage: Made) -> str:
     changes, drawn = _changes(stage)
     figures = [figure for figure in grouped(stage.figures) if figure.name not in drawn]
-    shares = [figure for figure in figures if figure.share]
-    if len(shares) < 2:
-        return words(figures) + changes
-    charts = []
+    charts, rest = [], list(figures)
     for title, pattern, level in _GROUPS:
-        members = [figure for figure in shares if pattern.match(figure.name)]
-        shares = [figure for figure in shares if figure not in members]
-        if members:
+        members = [figure for figure in rest if figure.share and pattern.match(figure.name)]
+        if len(members) > 1 and any(figure.interval for figure in members):
+            rest = [figure for figure in rest if figure not in members]
             charts.append(tag("h4", title) + whiskers(_dots(members, pattern), share=True, level=level))
-    rest = [figure for figure in figures if not figure.share]
     for prefix in dict.fromkeys(f.name.partition("/")[0] for f in rest if "/" in f.name and f.interval):
         pattern = re.compile(re.escape(prefix) + "/")
         members = [figure for figure in rest if pattern.match(figure.name) and figure.interval]
@@ -88,7 +85,7 @@ def _dots(figures: Sequence[Figure], group: re.Pattern[str]) -> list[Dot]:
     rows = []
     for figure in sorted(figures, key=lambda f: names.rank(f.name)):
         low, high = figure.interval or (None, None)
-        control = bool(re.match(r"control|annotators?(/|$)", figure.name))
+        control = bool(re.match(r"(label_)?control|annotators?(/|$)", figure.name))
         tone = "muted" if control else "gold" if figure.name.startswith("gold/") else "ink"
         short = "" if "accuracy" in group.pattern else group.sub("", figure.name, count=1)
         label = _LABELS.get(figure.name) or names.readable(short or figure.name)
@@ -129,8 +126,19 @@ def _points(low: float, high: float) -> str:
 
 def words(figures: Iterable[Figure]) -> str:
     """Figures in a row of words: name, value, unit."""
-    said = []
-    for figure in figures:
+    said, listed = [], list(figures)
+    by_name = {figure.name: figure for figure in listed}
+    for figure in listed:
+        stem = figure.name.removesuffix("_start").removesuffix("_final")
+        start, end = by_name.get(f"{stem}_start"), by_name.get(f"{stem}_final")
+        if start and end:
+            if figure is end:
+                arrow = tag("b", escape(f"{brief(start)} → {brief(end)}"))
+                unit = names.unit(stem)
+                said.append(
+                    tag("li", escape(names.readable(stem)) + arrow + (tag("i", escape(unit)) if unit else ""))
+                )
+            continue
         about = " ".join(word for word in (_between(figure), names.unit(figure.name)) if word)
         value = tag("b", escape(brief(figure)))
         said.append(

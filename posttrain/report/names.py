@@ -51,7 +51,7 @@ ALIASES = {
 }
 _SHARES = re.compile(
     r"^(win|tie|accuracy|agreement|gold|ended|ends|truncated|clip_fraction|dropped_share|share|fraction|rate|"
-    r"control|facts|continues|annotators?|solved|correct|pass)($|[/_@.])|(_rate|_share|_fraction|_accuracy)($|/)"
+    r"control|label_control|label_accuracy|facts|continues|annotators?|solved|correct|pass)($|[/_@.])|(_rate|_share|_fraction|_accuracy|_ended)($|/)"
 )
 _NEVER = re.compile(
     r"(^|[/_])(kl|nll|loss|seconds|std|words|tokens|rows|pairs|n|count|coef|margin|gap|change|ratio|length|entropy)"
@@ -111,7 +111,7 @@ def is_share(name: str, *values: float) -> bool:
     """
     if any(isinstance(value, int) or not 0 <= value <= 1 for value in values):
         return False
-    if name.startswith(("control/", "annotators/")):
+    if name.startswith(("control/", "label_control/", "annotators/")):
         return True
     return bool(len(values) > 1 or _SHARES.search(name)) and not _NEVER.search(name)
 

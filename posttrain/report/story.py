@@ -152,7 +152,9 @@ def verdict(run: Run) -> list[str]:
         sentences.append(_both((proxy, _rose(run, proxy)), truth, change[1].interval if change else None))
     elif proxy:
         moved = f"{_rose(run, proxy)}, from {number(proxy[0])} to {number(proxy[1])}"
-        sentences.append(f"The reward it was trained on {moved}.")
+        far = kl(run)
+        distance = f", at a KL of {number(far[1])} nats per completion" if far and not won else ""
+        sentences.append(f"The reward it was trained on {moved}{distance}.")
     if not truth and (proxy or won):
         sentences.append(GOLD_UNKNOWN)
     failed = [(s.address, f.name) for s in run.stages for f in s.findings if not f.passed]

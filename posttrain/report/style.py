@@ -38,7 +38,8 @@ h4{font-size:12.5px;font-weight:600;margin:18px 0 0;color:var(--soft)}
 .wide{overflow-x:auto}
 svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font-size:11px;fill:var(--ink)}
-svg.dots{max-width:780px;margin:10px 0 4px}svg.graph{margin:18px 0 6px;min-width:520px}
+svg.dots{max-width:780px;margin:10px 0 4px}svg.graph{margin:18px 0 6px;min-width:860px}
+svg.panel{max-width:380px}
 svg .title{font-size:12.5px;font-weight:600}svg .unit,svg .tick,svg .note{fill:var(--soft);font-size:10.5px}
 svg .label,svg .value{font-size:12px}svg .value.bad{fill:var(--bad);font-weight:600}
 svg .end{font-size:11.5px;font-weight:600}
@@ -91,7 +92,7 @@ const step=near(at.p,b=>b[1]-px)[0];
 for(const q of panels){const b=near(q.p,r=>r[0]-step),[l,d,t]=q.c.children;
 l.setAttribute('x1',b[1]);l.setAttribute('x2',b[1]);l.setAttribute('y1',46);l.setAttribute('y2',172);
 d.setAttribute('cx',b[1]);d.setAttribute('cy',b[2]);
-t.textContent=b[3]+' at '+b[0];t.setAttribute('x',b[1]);t.setAttribute('y',Math.max(42,b[2]-9));
+t.textContent=b[3]+' at '+b[0];t.setAttribute('x',b[1]);t.setAttribute('y',42);
 t.setAttribute('text-anchor',b[1]>200?'end':'start');q.c.style.visibility='visible'}});
 group.addEventListener('pointerleave',hide)}
 """

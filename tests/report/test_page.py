@@ -185,6 +185,13 @@ def test_what_the_run_says_of_its_gates_is_shown(tmp_path: Path) -> None:
     assert "(accepted)" in html
 
 
+def test_the_start_and_the_end_of_a_figure_are_said_together(tmp_path: Path) -> None:
+    report = {"figures": {"length_final": 8.5, "length_start": 12.0, "rows": 3}}
+    directory = fabricated.run(tmp_path, {"rl": report}, {})
+    html = page.write(directory, tmp_path).read_text(encoding="utf-8")
+    assert "<li>length<b>12 → 8.50</b><i>tokens</i></li><li>rows<b>3</b></li>" in html
+
+
 def test_a_custom_recipe_of_one_stage_without_figures_has_a_page(tmp_path: Path) -> None:
     directory = fabricated.run(tmp_path, {"thermostat": {}}, {})
     html = page.write(directory, tmp_path).read_text(encoding="utf-8")
