@@ -12,6 +12,7 @@ import inspect
 import json
 import os
 import pkgutil
+import re
 import signal
 import sys
 import traceback
@@ -24,7 +25,7 @@ from typing import Any, NoReturn
 from posttrain import __version__, settings
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.lineage import lineage
-from posttrain.pipeline.plan import plan, plan_table
+from posttrain.pipeline.plan import drawn, plan, plan_table
 from posttrain.pipeline.progress import duration, table
 from posttrain.pipeline.runner import Run, StageFailed, latest_run, run, run_number
 from posttrain.pipeline.sources import SourceFile
@@ -97,7 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         signal.signal(signal.SIGTERM, _terminated)
     try:
-        options, rest = _parser().parse_known_args(arguments)
+        parser = _parser()
+        options, rest = parser.parse_known_args(arguments)
+        if not options.command:
+            parser.print_help()
+            return 0
         options.overrides = [*getattr(options, "overrides", []), *rest]
         if stray := [text for text in rest if text.startswith("-") or options.command != "run"]:
             raise UserError(f"{stray[0]}: no such option; see posttrain {options.command} --help")
@@ -162,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     shape = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="posttrain", description=HELP, formatter_class=shape)
     parser.add_argument("--version", action="version", version=f"posttrain {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument(
         "--workspace",
@@ -191,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     making.add_argument(
         "--accept-gate", action="append", default=[], metavar="NAME", help="go on past this gate"
     )
+    making.add_argument("--draw", action="store_true", help="draw which stage feeds which; make nothing")
     making.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
     making.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     making.add_argument(
@@ -237,9 +243,12 @@ def _run(options: Any) -> int:
         print(recipe_help(recipe, options.recipe, settings.expression(recipe, wishes)))
         return 0
     expression = settings.expression(recipe, wishes)
+    if options.draw:
+        print(drawn(expression))
+        return 0
     workspace = Workspace(options.workspace)
     machine = Machine(
-        device=options.device,
+        device=_device(options.device),
         threads=options.threads,
         micro_batch_tokens=options.micro_batch_tokens,
         quiet=options.quiet,
@@ -262,6 +271,21 @@ def _run(options: Any) -> int:
         say=say,
     )
     return _ended(result, workspace)
+
+
+def _device(name: str) -> str:
+    """The device, or the CPU with a line that says so where there is no such device."""
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise UserError(f"--device {name}: expected cpu, mps, cuda or cuda:1")
+    if name != "cpu":
+        import torch
+
+        number = int(name.partition(":")[2] or 0)
+        there = torch.backends.mps.is_available() if name == "mps" else torch.cuda.device_count() > number
+        if not there:
+            print(f"posttrain: there is no {name} here; going on with the CPU", file=sys.stderr)
+            return "cpu"
+    return name
 
 
 def _ended(result: Run, workspace: Workspace) -> int:

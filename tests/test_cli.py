@@ -144,6 +144,7 @@ def test_list_report_and_lineage_find_what_was_made(home: Path, capsys: pytest.C
         (["run", "toy.py", "count.rat=1"], 2, "count has no setting rat; did you mean rate?"),
         (["run", "toy.py", "--drry-run"], 2, "--drry-run: no such option"),
         (["run", "toy.py", "--threads", "0"], 2, "expected at least 1"),
+        (["run", "toy.py", "--device", "gpu"], 2, "--device gpu: expected cpu, mps, cuda"),
         (["run", "toy.py", "file=absent.jsonl"], 2, "absent.jsonl: no such file"),
         (["run", "toy.py", "count.fate=user"], 2, "stage count: row 3: empty"),
         (["run", "toy.py", "count.fate=full"], 2, "stage count: .*the disk is full"),
@@ -205,7 +206,20 @@ def test_a_faulty_recipe_file_is_told_by_line(
     assert re.search(told, capsys.readouterr().err)
 
 
+def test_a_device_that_is_not_there_becomes_the_cpu_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "toy.py", "--device", "cuda:99", "--dry-run") == 0
+    assert "no cuda:99 here; going on with the CPU" in capsys.readouterr().err
+
+
+def test_the_drawing_shows_which_stage_feeds_which(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "toy.py", "--draw") == 0
+    assert capsys.readouterr().out == "count (Count)\n  rows <- rows (Rows)\n"
+    assert not (home / "workspace").exists()
+
+
 def test_help_teaches_and_a_recipes_help_lists_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call() == 0
+    assert "posttrain run instructgpt " in capsys.readouterr().out
     assert call("run", "--help") == 0
     assert "posttrain run instructgpt rl.method.clip_range=0.1" in capsys.readouterr().out
     assert call("run", "toy.py", "--help") == 0

@@ -15,13 +15,13 @@ from posttrain.pipeline.values import nearest
 ROLES = ("system", "user", "assistant")
 
 
-def read_messages(source: str) -> list[Row]:
+def read_messages(source: str, revision: str | None = None) -> list[Row]:
     """Demonstrations as rows {"messages": [...]}, the last message the assistant's.
 
     Reads ``messages``, or ``prompt`` with ``completion``, each text or messages. Raises UserError with the
     first ten problems and their count.
     """
-    rows = read_rows(source)
+    rows = read_rows(source, revision)
     if any("messages" in row for row in rows) or not any("completion" in row for row in rows):
         _columns(rows, ["messages"], source)
         return _checked(rows, source, lambda row, check: {"messages": check.conversation(row, "messages")})
@@ -33,20 +33,20 @@ def read_messages(source: str) -> list[Row]:
     return _checked(rows, source, joined)
 
 
-def read_prompts(source: str) -> list[Row]:
+def read_prompts(source: str, revision: str | None = None) -> list[Row]:
     """Rows {"prompt": messages}, the last message the user's. Raises UserError as above."""
-    rows = read_rows(source)
+    rows = read_rows(source, revision)
     _columns(rows, ["prompt"], source)
     return _checked(rows, source, lambda row, check: {"prompt": check.asked(row, "prompt")})
 
 
-def read_comparisons(source: str) -> list[Row]:
+def read_comparisons(source: str, revision: str | None = None) -> list[Row]:
     """Rows {"prompt": messages, "chosen": messages, "rejected": messages}, the answers without the prompt.
 
     Where there is no ``prompt``, ``chosen`` and ``rejected`` are whole conversations and what they share is
     the prompt. Raises UserError as above, also where both answers are equal or a pair was judged both ways.
     """
-    rows = read_rows(source)
+    rows = read_rows(source, revision)
     told = any("prompt" in row for row in rows)
     _columns(rows, ["prompt", "chosen", "rejected"] if told else ["chosen", "rejected"], source)
     judged: dict[str, int] = {}

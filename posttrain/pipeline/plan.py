@@ -91,8 +91,8 @@ def plan(expression: Stage, workspace: Workspace, machine: Machine) -> list[Plan
         if product is None:
             lookup = {id(pipeline.stages[known]): found for known, found in made.items()}
             said = stage.estimate(Inputs.gather(stage, lambda child: lookup.get(id(child))), machine)  # noqa: B023
-            measured = said is None
-            estimate = said or _last_time(stage, workspace)
+            measured = said is None or not said.seconds
+            estimate = _completed(said or Estimate(), _last_time(stage, workspace))
         else:
             made[address] = product
         rows.append(
@@ -106,6 +106,31 @@ def plan(expression: Stage, workspace: Workspace, machine: Machine) -> list[Plan
             )
         )
     return rows
+
+
+def _completed(said: Estimate, last: Estimate) -> Estimate:
+    """What the stage says of itself, and what it took last time where it says nothing."""
+    seconds, memory = said.seconds or last.seconds, said.bytes or last.bytes
+    return Estimate(tokens=said.tokens, seconds=seconds, bytes=memory)
+
+
+def drawn(expression: Stage) -> str:
+    """Which stage feeds which, as an indented tree; what was drawn above is named only."""
+    named = {id(stage): address for address, stage in addresses(expression).items()}
+    lines: list[str] = []
+    told: set[int] = set()
+
+    def draw(stage: Stage, depth: int, field: str) -> None:
+        again = id(stage) in told and nested(stage)
+        title = f"{field} <- {named[id(stage)]}" if field else named[id(stage)]
+        lines.append(f"{'  ' * depth}{title} ({type(stage).__name__}){'  as above' if again else ''}")
+        if not again:
+            told.add(id(stage))
+            for path, child in nested(stage):
+                draw(child, depth + 1, path)
+
+    draw(expression, 0, "")
+    return "\n".join(lines)
 
 
 def _last_time(stage: Stage, workspace: Workspace) -> Estimate:

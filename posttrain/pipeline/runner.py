@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import gc
-import platform
 import re
-import resource
-import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from posttrain import __version__
+from posttrain.pipeline.circumstances import now, peak, versions
 from posttrain.pipeline.finding import Finding, UserError, Waiting
 from posttrain.pipeline.fingerprint import Finished, described
 from posttrain.pipeline.plan import Pipeline
@@ -26,7 +22,6 @@ from posttrain.pipeline.stage import Inputs, Machine, Stage
 from posttrain.pipeline.store import Product, Workspace, make_directory, read_json, write_json
 
 FORMAT = 1
-REPORTED_VERSIONS = ("torch", "transformers", "tokenizers", "numpy")
 
 
 class StageFailed(Exception):
@@ -52,7 +47,7 @@ class Run:
             "overrides": list(overrides),
             "status": "running",
             "posttrain": __version__,
-            "started": _now(),
+            "started": now(),
             "accepted_gates": [],
             "stages": [],
             "products": {},
@@ -84,7 +79,7 @@ class Run:
     def save(self, status: str) -> None:
         self.record["status"] = status
         if status != "running":
-            self.record["finished"] = _now()
+            self.record["finished"] = now()
         write_json(self.directory / "run.json", self.record)
 
     def same_as(self, earlier: Path) -> bool:
@@ -193,12 +188,15 @@ def _make(
             raise UserError("\n".join(["preflight stopped it:", *map(described_finding, failed)]))
         say("making ...")
         with workspace.making(final) as output:
-            _reset_peak()
-            began, started = time.monotonic(), _now()
+            meanwhile, _ = pipeline.current(address, record.products)
+            if meanwhile is not None:  # another process made it between our look and our lock
+                return meanwhile
+            resetpeak()
+            began, started = time.monotonic(), now()
             report = stage.run(inputs, output, machine)
-            spent = {"started": started, "finished": _now(), "seconds": round(time.monotonic() - began, 3)}
+            spent = {"started": started, "finished": now(), "seconds": round(time.monotonic() - began, 3)}
             made = (
-                _made(pipeline, record, address) | spent | {"peak_bytes": _peak(), "report": report.to_json()}
+                _made(pipeline, record, address) | spent | {"peak_bytes": peak(), "report": report.to_json()}
             )
             return workspace.finish(output, final, made)
     except UserError as error:
@@ -242,7 +240,7 @@ def _made(pipeline: Pipeline, record: Run, address: str) -> dict[str, Any]:
         "seed": getattr(stage, "seed", None),
         "inputs": used,
         "ancestors": ancestors,
-        "versions": _versions(),
+        "versions": versions(),
     }
 
 
@@ -269,30 +267,3 @@ def _gates(
         names = " ".join(f"--accept-gate {found.name}" for found in failed)
         lines = [f"stage {address} is made, but did not do its work:", *map(described_finding, failed)]
         raise UserError("\n".join([*lines, f"To go on all the same, and have that recorded: {names}"]))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _versions() -> dict[str, str]:
-    found = {"posttrain": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    for name in REPORTED_VERSIONS:
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
-
-
-def _reset_peak() -> None:
-    """Linux keeps a high-water mark that can be set back; elsewhere the peak is that of the whole process."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak() -> int:
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024

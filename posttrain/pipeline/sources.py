@@ -50,6 +50,10 @@ class SourceFile:
             return f"directory:{hash_text(json.dumps(workspace.files(found), sort_keys=True))}"
         return f"file:{workspace.hash_file(found)}"
 
+    def revision(self, workspace: Path | None) -> str | None:
+        """What to ask the hub for, so that what is read is what was fingerprinted; None for a file."""
+        return self.commit(workspace or Path(".")) if self.local is None else None
+
     def commit(self, workspace: Path) -> str:
         """The commit of a hub name, pinned in the workspace the first time it is asked for."""
         if not HUB_NAME.fullmatch(self.path) or Path(self.path).suffix in (

@@ -1,0 +1,45 @@
+"""What made.json says of the circumstances: time, versions, memory."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from posttrain import __version__
+
+REPORTED_VERSIONS = ("torch", "transformers", "tokenizers", "numpy")
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python and what computes; nothing is imported."""
+    found = {"posttrain": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    for name in REPORTED_VERSIONS:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def resetpeak() -> None:
+    """Linux keeps a high-water mark that can be set back; elsewhere the peak is that of the whole process."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak() -> int:
+    """Most bytes held since ``reset_peak``."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
