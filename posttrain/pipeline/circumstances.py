@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def resetpeak() -> None:
+def reset_peak() -> None:
     """Linux keeps a high-water mark that can be set back; elsewhere the peak is that of the whole process."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

@@ -191,7 +191,7 @@ def _make(
             meanwhile, _ = pipeline.current(address, record.products)
             if meanwhile is not None:  # another process made it between our look and our lock
                 return meanwhile
-            resetpeak()
+            reset_peak()
             began, started = time.monotonic(), now()
             report = stage.run(inputs, output, machine)
             spent = {"started": started, "finished": now(), "seconds": round(time.monotonic() - began, 3)}
