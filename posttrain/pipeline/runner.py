@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain import __version__
-from posttrain.pipeline.circumstances import now, peak, versions
+from posttrain.pipeline.circumstances import now, peak, reset_peak, versions
 from posttrain.pipeline.finding import Finding, UserError, Waiting
 from posttrain.pipeline.fingerprint import Finished, described
 from posttrain.pipeline.plan import Pipeline
