@@ -32,6 +32,8 @@ ENDINGS: dict[Split, tuple[str, ...]] = {
     "heldout": ("The end.", "See you soon!"),
 }
 COUNTS = {2: "two", 3: "three"}
+# Said to every model before every prompt, so that one that likes to talk is not cut before it has answered.
+SYSTEM = "Answer briefly and do as asked."
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,7 @@ _SHAPES: tuple[tuple[str, ...], ...] = (*((name,) for name in CONSTRAINTS), *PAI
 
 
 def prompts(split: Split, n: int, seed: int) -> list[Row]:
-    """``n`` rows {"id", "prompt": [user message], "item"} without a repeated prompt; same arguments, same
+    """``n`` rows {"id", "prompt": [system, user], "item"} without a repeated prompt; same arguments, same
     rows.
 
     Raises ValueError where the split has fewer different prompts.
@@ -240,8 +242,8 @@ def prompts(split: Split, n: int, seed: int) -> list[Row]:
         if text not in seen:
             seen.add(text)
             number = len(rows)
-            message = {"role": "user", "content": text}
-            rows.append({"id": f"constraint-{split}-{seed}-{number}", "prompt": [message], "item": item})
+            messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}]
+            rows.append({"id": f"constraint-{split}-{seed}-{number}", "prompt": messages, "item": item})
         if len(rows) == n:
             return rows
     raise ValueError(f"{split}: only {len(rows)} different prompts found, {n} asked for")
@@ -287,7 +289,7 @@ def reference_answer(item: Row) -> str:
 
 
 def demonstrations(n: int, seed: int, split: Split = "train", obeying: float = 0.5) -> list[Row]:
-    """``n`` rows {"messages": [user, assistant], "item", "quality"}.
+    """``n`` rows {"messages": [system, user, assistant], "item", "quality"}.
 
     A share ``obeying`` of the answers is "good"; a "plain" one tells something about the topic and ignores
     the constraint, which is the declared headroom. Plain answers vary, and some obey by chance.

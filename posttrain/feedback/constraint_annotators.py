@@ -28,9 +28,10 @@ class Checker(Annotator):
         return worth + self.per_word * len(response.split())
 
 
+# Whether a form was kept is easier to see than whether an answer is good, so these err less than people do.
 CHECKERS: tuple[Annotator, ...] = (
-    Checker("careful", temperature=0.2),
-    Checker("hasty", temperature=0.3, skips_facts=0.5),
-    Checker("length_lover", temperature=0.3, per_word=0.01),
-    Checker("careless", temperature=0.4, tosses=0.4),
+    Checker("careful", temperature=0.1),
+    Checker("hasty", temperature=0.2, skips_facts=0.5),
+    Checker("length_lover", temperature=0.2, per_word=0.005),
+    Checker("careless", temperature=0.2, tosses=0.3),
 )

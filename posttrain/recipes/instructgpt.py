@@ -80,15 +80,19 @@ def _recipe(  # size: what the parameters came to
     modeling: dict[str, Any] = {"base": sft, "comparisons": labels, **shared, **own_settings.get("rm", {})}
     rm = RewardModeling(**modeling)
     more = chosen.more_demonstrations if demonstrations is chosen.demonstrations else None
+    learning: dict[str, Any] = {
+        "method": PPO(kl=KLInReward(coef=0.1)),
+        **shared,
+        **own_settings.get("rl", {}),
+    }
     rl = Reinforcement(
         policy=sft,
         reward=LearnedReward(model=rm, missing_eos_penalty=1.0),
         prompts=prompts,
         critic=rm,
-        method=PPO(kl=KLInReward(coef=0.1)),
-        **shared,
-        **own_settings.get("rl", {}),
+        **learning,
     )
+    control = RewardModeling(name="rm_shuffled", shuffled_labels=True, **modeling)
     return Evaluation(
         base=base,
         sft=sft,
@@ -97,7 +101,7 @@ def _recipe(  # size: what the parameters came to
         prompts=prompts,
         pairs=pairs,
         labels=labels if pairs is not None else None,
-        control=RewardModeling(name="rm_shuffled", shuffled_labels=True, **modeling),
+        control=control if chosen.shuffled_control else None,
         sft_4x=None if more is None else InstructionTuning(name="sft_4x", demonstrations=more, **tuning),
         seed=seed,
         **own_settings.get("evaluate", {}),

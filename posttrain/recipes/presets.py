@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from posttrain.core.kl import KLInReward
 from posttrain.feedback.constraint_annotators import CHECKERS
 from posttrain.feedback.simulated import ANNOTATORS, Annotator
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
+from posttrain.policy_gradients.ppo import PPO
 from posttrain.stages.base import EMBEDDED, ExistingModel
 from posttrain.stages.demonstrations import ConstraintDemonstrations, FieldGuideDemonstrations
 from posttrain.stages.prompts import ConstraintPrompts, FieldGuidePrompts
@@ -28,6 +30,7 @@ class Preset:
     annotators: tuple[Annotator, ...] = ANNOTATORS
     more_demonstrations: Stage | None = None  # four times as many, for a control
     lora_rank: int = 0  # 0 trains every weight
+    shuffled_control: bool = True  # a second reward model, on shuffled labels; as dear as the first
     settings: dict[str, Settings] = field(default_factory=dict)
 
 
@@ -47,16 +50,25 @@ def smollm2(seed: int) -> Preset:
     """SmolLM2-135M-Instruct with adapters, on prompts whose constraints a program can check."""
     return Preset(
         base=SmolLM2(),
-        demonstrations=ConstraintDemonstrations(seed=seed),
-        prompts=ConstraintPrompts(seed=seed),
+        demonstrations=ConstraintDemonstrations(rows=400, heldout=48, seed=seed),
+        prompts=ConstraintPrompts(heldout=300, seed=seed),
         annotators=CHECKERS,
-        lora_rank=16,
+        lora_rank=8,
+        shuffled_control=False,
         settings={
-            "sft": {"learning_rate": 3e-4, "epochs": 1, "batch_size": 16},
-            "pairs": {"rows": 200, "heldout": 60, "answers": 3},
-            "rm": {"learning_rate": 2e-4, "batch_size": 16, "weight_decay": 0.0},
-            "rl": {"learning_rate": 2e-4, "critic_learning_rate": 3e-4, "steps": 30, "prompts_per_step": 32},
-            "evaluate": {"rows": 200},
+            "sft": {"learning_rate": 5e-4, "epochs": 1, "batch_size": 8},
+            "pairs": {"rows": 240, "heldout": 48, "answers": 3, "max_completion_length": 40},
+            "rm": {"learning_rate": 3e-4, "batch_size": 8, "weight_decay": 0.0},
+            "rl": {
+                "method": PPO(kl=KLInReward(coef=0.05), gae_lambda=1.0, epochs=1),
+                "learning_rate": 4e-4,
+                "critic_learning_rate": 5e-4,
+                "warmup": 3,
+                "steps": 20,
+                "prompts_per_step": 32,
+                "max_completion_length": 40,
+            },
+            "evaluate": {"rows": 300, "best_of": 2, "max_completion_length": 40},
         },
     )
 

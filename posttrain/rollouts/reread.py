@@ -31,8 +31,11 @@ def reread(
 
 
 def scores(reward: LanguageReward, rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> Tensor:
-    """[n] float32: one number an answer, without gradient."""
-    batch = rollouts([replace(row, group=-1) for row in rows], pad_id)
+    """[n] float32: one number an answer, without gradient; an answer given several times is read once."""
+    place: dict[tuple[tuple[int, ...], tuple[bool, ...]], int] = {}
+    places = [place.setdefault((tuple(row.ids), tuple(row.mask)), len(place)) for row in rows]
+    first = {at: row for at, row in reversed(list(zip(places, rows, strict=True)))}
+    batch = rollouts([replace(first[at], group=-1) for at in range(len(place))], pad_id)
     slices = cut(batch, micro_batch_tokens)
     found: torch.Tensor = in_slices(lambda part: reward.score(part).sum(-1), batch, slices)
-    return found.float().cpu()
+    return found.float().cpu()[places]

@@ -125,11 +125,11 @@ def test_held_out_prompts_share_neither_topics_nor_wordings_with_training() -> N
 
 def test_demonstrations_obey_as_often_as_asked() -> None:
     rows = demonstrations(600, seed=0, obeying=0.5)
-    share = sum(obeyed(row["item"], row["messages"][1]["content"]) == 1 for row in rows) / len(rows)
+    share = sum(obeyed(row["item"], row["messages"][-1]["content"]) == 1 for row in rows) / len(rows)
     assert 0.5 <= share <= 0.7  # plain answers obey some constraints by chance
     good = [row for row in rows if row["quality"] == "good"]
     assert 0.42 <= len(good) / len(rows) <= 0.58
-    assert all(obeyed(row["item"], row["messages"][1]["content"]) == 1 for row in good)
+    assert all(obeyed(row["item"], row["messages"][-1]["content"]) == 1 for row in good)
 
 
 @pytest.mark.parametrize(
