@@ -77,7 +77,7 @@ Say where a product came from: its settings, the hashes of its data, and its par
 CHAT_HELP = """\
 Talk to a model. A line is a message; /new starts over, /quit (or Ctrl-D) ends.
 
-  posttrain chat               the last model of the latest run
+  posttrain chat               the final model of the latest run
   posttrain chat sft           the product of that address in the latest run
   posttrain chat DIR           any directory that transformers can load
   echo "Hello" | posttrain chat --temperature 0"""
@@ -507,7 +507,7 @@ def _chat(options: Any) -> int:
             raise UserError(
                 f"{workspace.root}: no model here yet; `posttrain run RECIPE` makes one, or name a directory"
             )
-        path = models[-1]
+        path = max(models, key=lambda model: len(read_json(model / "made.json", {}).get("ancestors", {})))
     if not (path / "config.json").is_file():
         raise UserError(f"{path}: not a model, it has no config.json; models are the products of sft or rl")
     from posttrain.engines.builtin import BuiltinEngine

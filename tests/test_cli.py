@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from posttrain.cli import main
+from posttrain.stages.base import EMBEDDED
 
 RECIPE = '''"""Two small stages."""
 
@@ -230,6 +233,32 @@ def test_help_teaches_and_a_recipes_help_lists_its_settings(capsys: pytest.Captu
         with pytest.raises(SystemExit):
             call(command, "--help")
         assert f"posttrain {command}" in capsys.readouterr().out
+
+
+def test_chat_answers_each_line_and_by_default_asks_the_model_with_the_longest_history(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = {}
+    for name, ancestors in (("final", ["base", "sft"]), ("control", ["base"])):
+        shutil.copytree(EMBEDDED, home / "workspace" / "products" / name)
+        made[name] = f"products/{name}"
+        record = json.dumps({"ancestors": {key: {} for key in ancestors}})
+        (home / "workspace" / "products" / name / "made.json").write_text(record)
+    (home / "workspace" / "runs" / "1-toy").mkdir(parents=True)
+    (home / "workspace" / "runs" / "1-toy" / "run.json").write_text(json.dumps({"products": made}))
+    (home / "workspace" / "products" / "control" / "model.safetensors").unlink()  # would be refused if chosen
+    answers = []
+    for _ in range(2):
+        monkeypatch.setattr(
+            "sys.stdin", io.StringIO("What is ice?\n\n/new\nWhat is snow?\n/quit\nnever read\n")
+        )
+        assert call("chat", "--max-tokens", "4", "--seed", "5") == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
+    assert answers[0].count("\n") == 2
+    monkeypatch.setattr("sys.stdin", io.StringIO("What is ice?\n"))
+    assert call("chat", "final", "--max-tokens", "4", "--seed", "5") == 0
+    assert capsys.readouterr().out == answers[0].splitlines(keepends=True)[0]
 
 
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
