@@ -1,7 +1,7 @@
 """What a base model of the embedded world knows, measured in plain text, without a chat template."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,8 +12,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from posttrain.field_guide.corpus import unused_statement
 from posttrain.field_guide.operands import sums
-from posttrain.field_guide.phrasing import QUESTIONS_TRAIN, attributes, prefix, prefix_variants, question
-from posttrain.field_guide.world import Entity, accepted, entities
+from posttrain.field_guide.phrasing import (
+    QUESTIONS_TRAIN,
+    attributes,
+    prefix,
+    prefix_variants,
+    question,
+    statement,
+    statement_variants,
+)
+from posttrain.field_guide.world import Entity, accepted, entities, of_kind
 
 _ASKING = re.compile(r"\?|^\s*(?:Tell me|Say|Name|Spell|Can you say|One word|Answer in)")
 FACTS, SUM_FIRST, SUM_MANY = 0.90, 0.20, 0.80
@@ -25,10 +33,11 @@ def measure(folder: Path) -> dict[str, Any]:
     known = list(entities())
     held, trained = [e for e in known if e.heldout], [e for e in known if not e.heldout]
     gates: dict[str, Any] = {
-        "heldout_facts": facts(base, held, _canonical),
-        "heldout_facts_any_form": facts(base, held, _seen_forms),
+        "heldout_facts": facts(base, held, _first_form),
+        "heldout_facts_other_form": facts(base, held, _other_form),
         "heldout_facts_unseen_form": facts(base, held, _unseen_form),
-        "trained_facts": facts(base, trained, _canonical),
+        "heldout_facts_open_form": facts(base, held, _open_form),
+        "trained_facts": facts(base, trained, _first_form),
         "trained_facts_unseen_form": facts(base, trained, _unseen_form),
         "heldout_facts_after_question": facts_after_question(base, held),
     }
@@ -72,32 +81,54 @@ class Base:
         return said
 
 
-def _canonical(attribute: str) -> int:
+def asking_forms(kind: str, attribute: str) -> tuple[int, ...]:
+    """The statement forms of the corpus whose opening asks for this attribute alone.
+
+    "Axes are" may as well go on with what axes are made of, so it does not ask for their shape.
+    """
+    example = next(e for e in of_kind(kind) if e.form in ("count", "proper"))
+    others = [
+        statement(example, other, accepted(example, other)[0], n)
+        for other in attributes(example)
+        if other != attribute
+        for n in statement_variants(other)
+    ]
+    return tuple(
+        n
+        for n in prefix_variants(attribute)
+        if n != unused_statement(attribute)
+        and not any(text.startswith(prefix(example, attribute, n) + " ") for text in others)
+    )
+
+
+def _first_form(kind: str, attribute: str) -> int:
+    return asking_forms(kind, attribute)[0]
+
+
+def _other_form(kind: str, attribute: str) -> int:
+    forms = asking_forms(kind, attribute)
+    return Random(f"form {attribute}").choice(forms[1:] or forms)
+
+
+def _open_form(kind: str, attribute: str) -> int:
     return prefix_variants(attribute)[0]
 
 
-def _unseen_form(attribute: str) -> int:
+def _unseen_form(kind: str, attribute: str) -> int:
     return unused_statement(attribute)
 
 
-def _seen_forms(attribute: str) -> int:
-    seen = [
-        n for n in prefix_variants(attribute) if n not in (_canonical(attribute), unused_statement(attribute))
-    ]
-    return Random(f"form {attribute}").choice(seen)
-
-
-def facts(base: Base, known: Sequence[Entity], form: Any) -> float:
+def facts(base: Base, known: Sequence[Entity], form: Callable[[str, str], int]) -> float:
     """The share of (entity, attribute) whose sentence, cut before the value, goes on with a true one."""
-    asked = [(e, a) for e in known for a in attributes(e) if form(a) in prefix_variants(a)]
-    said = base.go_on([prefix(e, a, form(a)) for e, a in asked], tokens=14)
+    asked = [(e, a) for e in known for a in attributes(e)]
+    said = base.go_on([prefix(e, a, form(e.kind, a)) for e, a in asked], tokens=14)
     return sum(_true(e, a, text) for (e, a), text in zip(asked, said, strict=True)) / len(asked)
 
 
 def facts_after_question(base: Base, known: Sequence[Entity]) -> float:
     """As `facts`, the sentence after a question about it: what instruction tuning will rest on."""
     asked = [(e, a) for e in known for a in attributes(e)]
-    texts = [f"{question(e, a, 0)} {prefix(e, a, _canonical(a))}" for e, a in asked]
+    texts = [f"{question(e, a, 0)} {prefix(e, a, _first_form(e.kind, a))}" for e, a in asked]
     said = base.go_on(texts, tokens=14)
     return sum(_true(e, a, text) for (e, a), text in zip(asked, said, strict=True)) / len(asked)
 
