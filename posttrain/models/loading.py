@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -113,7 +114,11 @@ def _load(kind: Any, source: str | Path, dtype: str | torch.dtype, device: str) 
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError) as problem:
+    except SafetensorError as problem:
+        raise UserError(
+            f"{source}: the weights are damaged or cut short ({_first_line(problem)}); copy the model again."
+        ) from None
+    except (OSError, ValueError, KeyError, RuntimeError) as problem:  # RuntimeError: shapes of another model
         raise UserError(f"{source}: could not be loaded ({_first_line(problem)}).") from None
     missing = sorted(report["missing_keys"])
     odd = sorted(str(item[0]) for item in report.get("mismatched_keys", ()))

@@ -96,6 +96,20 @@ def test_missing_weights_are_refused(saved: Path) -> None:
         load_causal_lm(saved)
 
 
+def test_weights_that_were_cut_short_are_told(saved: Path) -> None:
+    weights = saved / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match="damaged or cut short"):
+        load_causal_lm(saved)
+
+
+def test_weights_of_another_shape_are_told(saved: Path) -> None:
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(config | {"intermediate_size": 40}))
+    with pytest.raises(UserError, match=r"could not be loaded|another shape"):
+        load_causal_lm(saved)
+
+
 def test_pickles_remote_code_and_empty_directories_are_refused(saved: Path, tmp_path: Path) -> None:
     (saved / "model.safetensors").rename(saved / "pytorch_model.bin")
     with pytest.raises(UserError, match="pickled"):
