@@ -53,6 +53,11 @@ def best_of_n(n: int) -> float:
     return math.log(n) - (n - 1) / n
 
 
+def _check(coef: float, method: str) -> None:
+    if not 0 <= coef < math.inf:
+        raise ValueError(f"{method}.coef is {coef}, expected 0 or more: below 0 it would pay for going away")
+
+
 def _of(reference: Evaluation | None, method: str) -> Evaluation:
     if reference is None:
         raise ValueError(f"{method} compares with a reference, and there is none: give one, or set coef to 0")
@@ -70,6 +75,9 @@ class KLInReward:
     estimator: Estimator = k1
 
     exact = False
+
+    def __post_init__(self) -> None:
+        _check(self.coef, "KLInReward")
 
     def charge(
         self, rewards: Tensor, before: Evaluation, reference: Evaluation | None, mask: Tensor
@@ -100,6 +108,9 @@ class KLInLoss:
 
     exact = False
 
+    def __post_init__(self) -> None:
+        _check(self.coef, "KLInLoss")
+
     def charge(
         self, rewards: Tensor, before: Evaluation, reference: Evaluation | None, mask: Tensor
     ) -> Tensor:
@@ -128,6 +139,9 @@ class KLExact:
     coef: float = 0.05
 
     exact = True
+
+    def __post_init__(self) -> None:
+        _check(self.coef, "KLExact")
 
     def charge(
         self, rewards: Tensor, before: Evaluation, reference: Evaluation | None, mask: Tensor

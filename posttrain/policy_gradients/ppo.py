@@ -46,9 +46,15 @@ class PPO:
     minibatches: int = 2
 
     def __post_init__(self) -> None:
-        for name, low, high in (("gamma", 0, 1), ("gae_lambda", 0, 1), ("clip_range", 0, float("inf"))):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a number from {low} to {high}")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a number from 0 to 1")
+        for name in ("vf_coef", "entropy_coef"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        for name in ("clip_range", "value_clip_range"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected above 0")
         if self.epochs < 1 or self.minibatches < 1:
             raise ValueError(f"epochs={self.epochs}, minibatches={self.minibatches}: both are at least 1")
 

@@ -28,6 +28,10 @@ class BradleyTerry:
     center_coef: float = 0.01
     margin: bool = False
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.center_coef < float("inf"):
+            raise ValueError(f"center_coef is {self.center_coef}, expected 0 or more")
+
     @property
     def wants(self) -> Wants:
         """Both rows of a pair in one micro-batch."""

@@ -96,3 +96,10 @@ def test_a_reference_is_needed_only_where_it_costs() -> None:
             kl.charge(rewards, now, None, MASK)
     for free in (KLInReward(coef=0), KLExact(coef=0)):
         assert not free.charge(rewards, now, None, MASK).any()
+
+
+@pytest.mark.parametrize("coef", [-0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("kind", [KLInReward, KLInLoss, KLExact])
+def test_a_price_that_would_pay_for_drift_is_refused(kind: type, coef: float) -> None:
+    with pytest.raises(ValueError, match=f"{kind.__name__}.coef is {coef}"):
+        kind(coef=coef)

@@ -101,7 +101,19 @@ def test_a_critic_is_needed() -> None:
         PPO().credit(FACTS, blind, blind)
 
 
-@pytest.mark.parametrize("wrong", [{"gamma": 1.5}, {"gae_lambda": -0.1}, {"clip_range": -1}, {"epochs": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"gamma": 1.5},
+        {"gae_lambda": -0.1},
+        {"clip_range": -1},
+        {"clip_range": float("nan")},
+        {"value_clip_range": 0.0},
+        {"vf_coef": -0.5},
+        {"entropy_coef": float("inf")},
+        {"epochs": 0},
+    ],
+)
 def test_settings_out_of_range_are_named(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PPO(**wrong)  # type: ignore[arg-type]

@@ -94,3 +94,8 @@ def test_it_converges_to_the_log_odds_centred() -> None:
     for _ in range(20):
         optimizer.step(closure)
     torch.testing.assert_close(reward.detach(), strength - strength.mean(), atol=1e-3, rtol=0)
+
+
+def test_centring_that_would_push_away_is_refused() -> None:
+    with pytest.raises(ValueError, match="center_coef is -1"):
+        BradleyTerry(center_coef=-1)
