@@ -3,6 +3,7 @@ state."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -19,20 +20,22 @@ class FixedKL:
 class AdaptiveKL:
     """A proportional controller (Ziegler et al. 2019, section 2.2).
 
-    ``coef *= 1 + clip((kl - target) / target, -0.2, 0.2) * rows / horizon``
+    ``coef *= 1 + clip((kl - target) / target, -0.2, 0.2) * min(rows / horizon, 1)``
+
+    (The bound of 1 is not in the paper: without it a batch of five horizons would turn the price negative.)
     """
 
     target: float = 3.0  # nats per completion
     horizon: int = 10_000  # completions in which an error of 20 % or more changes the coefficient by 20 %
 
     def __post_init__(self) -> None:
-        if self.target <= 0 or self.horizon < 1:
+        if not 0 < self.target < math.inf or self.horizon < 1:
             raise ValueError(f"target is {self.target} and horizon {self.horizon}: both are greater than 0")
 
     def next(self, coef: float, kl: float, rows: int) -> float:
         """The coefficient after a batch of ``rows`` completions with ``kl`` nats per completion."""
         error = min(max(kl / self.target - 1, -0.2), 0.2)
-        return coef * (1 + error * rows / self.horizon)
+        return coef * (1 + error * min(rows / self.horizon, 1.0))
 
 
 KLControl = FixedKL | AdaptiveKL

@@ -27,3 +27,7 @@ def test_a_fixed_price_stays() -> None:
 def test_a_target_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="greater than 0"):
         AdaptiveKL(target=0)
+
+
+def test_the_price_never_turns_negative_however_large_the_batch() -> None:
+    assert AdaptiveKL(target=6.0, horizon=10).next(0.1, 0.0, 1000) == pytest.approx(0.08)
