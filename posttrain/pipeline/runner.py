@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -255,9 +255,9 @@ def _parent(stage: Stage, address: str, product: Product) -> dict[str, Any]:
 def _gates(
     stage: Stage, address: str, record: Run, accept: Collection[str], say: Callable[[str], None]
 ) -> None:
-    failed: list[Finding] = [
-        found for found in stage.gates(record.products[address].report) if not found.passed
-    ]
+    looked_at: list[Finding] = stage.gates(record.products[address].report)
+    record.record["stages"][-1]["findings"] = [asdict(found) for found in looked_at]
+    failed = [found for found in looked_at if not found.passed]
     for found in list(failed):
         if found.name in accept or f"{address}.{found.name}" in accept:
             failed.remove(found)

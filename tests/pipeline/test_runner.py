@@ -177,6 +177,8 @@ def test_a_failed_gate_stops_every_run_until_it_is_accepted(tmp_path: Path, file
     accepted = go(last, tmp_path, accept=["twice.long"])
     assert accepted.made == ["last"]
     assert accepted.record["accepted_gates"] == ["twice.long"]
+    kept = {row["address"]: row.get("findings") for row in accepted.record["stages"]}
+    assert [(found["name"], found["passed"]) for found in kept["twice"]] == [("long", False)]
 
 
 def test_an_error_of_the_user_names_the_stage_and_leaves_nothing_half_made(
