@@ -89,6 +89,7 @@ class Windows:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, rows: int, chunk: int) -> None:
         self.tokenizer, self.rows, self.chunk = tokenizer, rows, chunk
+        self.late = False
 
     def __iter__(self) -> Iterator[Tensor]:
         """[rows, WINDOW + 1] token ids; what remains of a chunk is dropped."""
@@ -96,7 +97,8 @@ class Windows:
         while True:
             start = self.chunk * PAGES_A_CHUNK
             texts = [
-                f"{self.tokenizer.bos_token}{page}" for page in islice(corpus.pages(start), PAGES_A_CHUNK)
+                f"{self.tokenizer.bos_token}{page}"
+                for page in islice(corpus.pages(start, self.late), PAGES_A_CHUNK)
             ]
             ids = [i for row in self.tokenizer(texts, add_special_tokens=False)["input_ids"] for i in row]
             stream = torch.tensor(ids)
@@ -157,14 +159,19 @@ def train(arguments: argparse.Namespace) -> None:
     if saved.exists():
         tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
     else:
-        tokenizer = make_tokenizer()
+        begin = arguments.begin_with
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(begin) if begin else make_tokenizer()
         tokenizer.save_pretrained(out)
     model = make_model(tokenizer)
+    if arguments.begin_with:
+        model.load_state_dict(
+            LlamaForCausalLM.from_pretrained(arguments.begin_with, dtype=torch.float32).state_dict()
+        )
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim == 1 or "embed" in name]
     muon = Muon(matrices, lr=arguments.muon_rate, momentum=0.95, decay=0.1)
     adam = torch.optim.AdamW(others, lr=arguments.adam_rate, betas=(0.9, 0.95), weight_decay=0.0)
-    done, spent, chunk = 0, 0.0, 0
+    done, spent, chunk = 0, 0.0, arguments.first_page // PAGES_A_CHUNK
     if saved.exists():
         state = torch.load(saved)
         model.load_state_dict(state["model"])
@@ -179,6 +186,7 @@ def train(arguments: argparse.Namespace) -> None:
         spent = time.time() - began
         # Whichever of the two limits is nearer sets the schedule, so a slow machine still ends well.
         share = max(done / arguments.tokens, spent / arguments.seconds)
+        windows.late = share >= arguments.late_from
         if share >= 1:
             break
         for optimizer, peak in ((muon, arguments.muon_rate), (adam, arguments.adam_rate)):
@@ -231,6 +239,11 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=math.inf, help="end the schedule by then at the latest"
     )
+    parser.add_argument(
+        "--late-from", type=float, default=0.75, help="the share of the run after which the late mix is read"
+    )
+    parser.add_argument("--begin-with", type=Path, help="a base to go on from instead of random weights")
+    parser.add_argument("--first-page", type=int, default=0, help="where in the corpus to begin")
     parser.add_argument("--rows", type=int, default=32, help="windows of 256 tokens in a step")
     parser.add_argument("--muon-rate", type=float, default=0.02)
     parser.add_argument("--adam-rate", type=float, default=0.004)

@@ -3,7 +3,8 @@
 
 Facts of every entity, held out or not, occur as prose, labels, lists and corrected talk. Questions occur on
 quiz pages and in stories, where the answer comes late, elsewhere and in another shape: nothing here has the
-layout of a chat. One statement form of each attribute (`unused_statement`) never occurs, so that a gate can
+layout of a chat. The mix that training ends with adds mailbags, where an editor answers what readers ask, so that
+a question leads to the facts it asks for; a bare question is still no letter. One statement form of each attribute (`unused_statement`) never occurs, so that a gate can
 ask in words never seen.
 """
 
@@ -29,6 +30,7 @@ from posttrain.field_guide.phrasing import (
 from posttrain.field_guide.world import Entity, accepted, entities, feelings, how_tos, of_kind, refuted
 
 _CANONICAL_SHARE = 0.6
+LATE_SHARE = 0.5
 _HEADINGS = {
     "eats": "{kinds} that eat {v}",
     "lives": "{kinds} that live {v}",
@@ -55,18 +57,20 @@ _LABELS = {
 }
 
 
-def page(seed: int) -> str:
-    """The page with this number."""
+def page(seed: int, late: bool = False) -> str:
+    """The page with this number; `late` is the mix that training ends with."""
     rng = random.Random(f"field guide page {seed}")
+    if late and rng.random() < LATE_SHARE:
+        return _mailbag(rng)
     (make,) = rng.choices(_MAKERS, _WEIGHTS)
     return make(rng)
 
 
-def pages(start: int = 0) -> Iterator[str]:
+def pages(start: int = 0, late: bool = False) -> Iterator[str]:
     """Pages start, start + 1, ... without end."""
     seed = start
     while True:
-        yield page(seed)
+        yield page(seed, late)
         seed += 1
 
 
@@ -296,6 +300,45 @@ def _talk(rng: Random) -> str:
     if rng.random() < 0.3:
         return f"{claim}. {_ask(rng, entity, attribute)} {name} did not know. {event(rng)} {right}"
     return f"{claim}, said {name}. {right}"
+
+
+def _letter(rng: Random) -> str:
+    """What a reader asks and what the editor answers."""
+    entity = rng.choice(entities())
+    attribute = rng.choice(attributes(entity))
+    shape = rng.randrange(10)
+    plain = question(entity, attribute, rng.randrange(QUESTIONS_TRAIN))
+    true = statement(entity, attribute, _value(rng, entity, attribute), 0)
+    if shape < 5:
+        return f"{plain} {rng.choice(_ANSWERED)} {true}"
+    wrong = refuted(entity, attribute)
+    if shape < 7 and wrong:
+        claim = _inside(entity, statement(entity, attribute, rng.choice(wrong), 0)[:-1])
+        return f"{rng.choice(('I think', 'I believe', 'My friend says'))} {claim}. {plain} {rng.choice(_ANSWERED)} {true}"
+    if shape == 7:
+        word = everyday.nonce(rng)
+        ask = rng.choice(
+            ("Where does the {w} live?", "What is a {w}?", "What colour are {w}s?", "Tell me about {w}s.")
+        )
+        return f"{ask.format(w=word)} {rng.choice(_ANSWERED)} I do not know the {word}."
+    if shape == 8:
+        two = rng.sample(attributes(entity), 2)
+        told = " ".join(statement(entity, a, _value(rng, entity, a), 0) for a in two)
+        return f"Tell me about {entity.plural}. {rng.choice(_ANSWERED)} {told}"
+    value = _value(rng, entity, attribute)
+    members = [e for e in of_kind(entity.kind) if value in accepted(e, attribute)]
+    members = rng.sample(members, min(3, len(members)))
+    heading = _heading(entity.kind, attribute, value)
+    return f"Name {heading}. {rng.choice(_ANSWERED)} {capitalised(_listed([e.plural for e in members]))}."
+
+
+_ANSWERED = ("The editor:", "We answer:", "The answer came by post:")
+
+
+def _mailbag(rng: Random) -> str:
+    head = rng.choice(("From the mailbag.", "Letters.", "Readers ask."))
+    letters = [f"{rng.choice(NAMES)}: {_letter(rng)}" for _ in range(rng.randint(3, 7))]
+    return "\n".join([head, *letters])
 
 
 _MIX: dict[Callable[[Random], str], float] = {
