@@ -3,9 +3,9 @@
 
 Facts of every entity, held out or not, occur as prose, labels, lists and corrected talk. Questions occur on
 quiz pages and in stories, where the answer comes late, elsewhere and in another shape: nothing here has the
-layout of a chat. The mix that training ends with adds mailbags, where an editor answers what readers ask, so that
-a question leads to the facts it asks for; a bare question is still no letter. One statement form of each attribute (`unused_statement`) never occurs, so that a gate can
-ask in words never seen.
+layout of a chat. The mix that training ends with adds mailbags, where an editor answers what readers ask, so
+that a question leads to the entity it names; a bare question is still no letter. One statement form of each
+attribute (`unused_statement`) never occurs, so that a gate can ask in words never seen.
 """
 
 import random
@@ -314,7 +314,8 @@ def _letter(rng: Random) -> str:
     wrong = refuted(entity, attribute)
     if shape < 7 and wrong:
         claim = _inside(entity, statement(entity, attribute, rng.choice(wrong), 0)[:-1])
-        return f"{rng.choice(('I think', 'I believe', 'My friend says'))} {claim}. {plain} {rng.choice(_ANSWERED)} {true}"
+        lead = rng.choice(("I think", "I believe", "My friend says"))
+        return f"{lead} {claim}. {plain} {rng.choice(_ANSWERED)} {true}"
     if shape == 7:
         word = everyday.nonce(rng)
         ask = rng.choice(
