@@ -4,12 +4,13 @@ stages.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.store import Product, Report
 
 __all__ = [
@@ -91,12 +92,24 @@ class Stage:
 
     ``address`` names it on the command line, ``version`` is raised when its code gives other results for the
     same settings. A recipe may give another ``name``; it does not count in the fingerprint. Heavy imports
-    happen in ``run``.
+    happen in ``run``. A number among the settings is finite and not negative, and above 0 where ``positive``
+    names it; anything else raises UserError before a stage has begun.
     """
 
     address: ClassVar[str] = ""
     version: ClassVar[int] = 1
+    positive: ClassVar[tuple[str, ...]] = ()
     name: str = ""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if not isinstance(value, int | float):
+                continue
+            above = item.name in self.positive
+            if not math.isfinite(value) or value < 0 or (above and value == 0):
+                expected = "a number above 0" if above else "0 or more"
+                raise UserError(f"{item.name} is {value}, expected {expected}")
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         """What would make the work meaningless, looked at before the first step."""

@@ -52,7 +52,7 @@ def coerced(wish: Override, declared: Any, current: Any) -> Any:
             return text.lower() in TRUE
         if kind in (int, float):
             number = _number(wish)
-            if number is not None and (kind is float or number == int(number)):
+            if number is not None and (kind is float or float(number).is_integer()):
                 return kind(number)
         if kind is SourceFile:
             return SourceFile(text, current.kind) if isinstance(current, SourceFile) else SourceFile(text)

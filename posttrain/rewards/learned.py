@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,6 +67,13 @@ class LearnedReward:
     model: Stage
     normalise: bool = True
     missing_eos_penalty: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.missing_eos_penalty < math.inf:
+            raise UserError(
+                f"missing_eos_penalty is {self.missing_eos_penalty}, expected 0 or more: it "
+                "would pay for never ending"
+            )
 
     @contextmanager
     def open(self, inputs: Inputs, machine: Machine) -> Iterator[LearnedScorer]:

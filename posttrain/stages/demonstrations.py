@@ -17,6 +17,7 @@ class FieldGuideDemonstrations(Stage):
     """
 
     address = "demonstrations"
+    positive = ("rows",)
     rows: int = 3000
     heldout: int = 400
     seed: int = 0
@@ -41,6 +42,7 @@ class ConstraintDemonstrations(Stage):
     """Answers to prompts with verifiable constraints, of which a share obeys."""
 
     address = "demonstrations"
+    positive = ("rows",)
     rows: int = 600
     heldout: int = 100
     obeying: float = 0.5

@@ -32,6 +32,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
     """
 
     address = "evaluate"
+    positive = ("rows", "best_of", "max_completion_length")
     base: Stage
     sft: Stage
     final: Stage

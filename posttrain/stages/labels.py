@@ -22,6 +22,7 @@ class Annotation(Stage):
     """
 
     address = "labels"
+    positive = ("per_pair", "heldout_per_pair")
     pairs: Stage
     annotators: tuple[Annotator, ...] = ANNOTATORS
     per_pair: int = 1

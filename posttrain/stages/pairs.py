@@ -17,6 +17,7 @@ class ComparisonPairs(Stage):
     """
 
     address = "pairs"
+    positive = ("rows", "answers", "temperature", "max_completion_length")
     policy: Stage
     prompts: Stage
     rows: int = 800  # prompts that are answered

@@ -18,6 +18,7 @@ class FieldGuidePrompts(Stage):
     """Prompts of the embedded world; the held-out ones are fixed and frozen together with the gold reward."""
 
     address = "prompts"
+    positive = ("rows",)
     rows: int = 4000
     seed: int = 0
 
@@ -40,6 +41,7 @@ class ConstraintPrompts(Stage):
     """
 
     address = "prompts"
+    positive = ("rows", "heldout")
     rows: int = 1000
     heldout: int = 200
     seed: int = 0

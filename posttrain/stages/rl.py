@@ -28,6 +28,14 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     """
 
     address = "rl"
+    positive = (
+        "steps",
+        "prompts_per_step",
+        "group_size",
+        "learning_rate",
+        "temperature",
+        "max_completion_length",
+    )
     policy: Stage
     reward: RewardSource
     prompts: Stage

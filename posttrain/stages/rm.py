@@ -27,6 +27,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     """
 
     address = "rm"
+    positive = ("learning_rate", "batch_size", "epochs", "max_length")
     base: Stage
     comparisons: Stage
     method: BradleyTerry = field(default_factory=BradleyTerry)

@@ -24,6 +24,7 @@ class InstructionTuning(Stage):
     """
 
     address = "sft"
+    positive = ("learning_rate", "batch_size", "epochs", "max_length")
     base: Stage
     demonstrations: Stage
     method: SFT = field(default_factory=SFT)
@@ -58,8 +59,7 @@ class InstructionTuning(Stage):
         if not train:
             raise UserError(
                 f"none of {dropped} demonstrations fits into max_length={self.max_length} tokens; raise "
-                f"it, or "
-                "shorten the conversations"
+                "it, or shorten the conversations"
             )
         epochs = Epochs(len(train), self.batch_size, self.seed, self.epochs)
         optimizer = Optimizer(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,31 @@ class Join(Stage):
     first: Stage
     others: tuple[Stage, ...] = ()
     reward: Wrapped | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned(Stage):
+    address = "tuned"
+    positive = ("rate",)
+    rate: float = 1.0
+    warmup: int = 0
+    limit: float | None = None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"rate": 0.0}, "rate is 0.0, expected a number above 0"),
+        ({"rate": -1.0}, "rate is -1.0, expected a number above 0"),
+        ({"rate": float("nan")}, "rate is nan"),
+        ({"limit": float("inf")}, "limit is inf, expected 0 or more"),
+        ({"warmup": -1}, "warmup is -1, expected 0 or more"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_made(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        Tuned(**wrong)
+    assert Tuned(warmup=0, limit=0.0).rate == 1.0
 
 
 def test_leaves_come_first_and_a_shared_stage_once() -> None:
