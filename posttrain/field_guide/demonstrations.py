@@ -17,7 +17,7 @@ from posttrain.field_guide.world import ATTRIBUTES, accepted, feelings, how_tos,
 
 Quality = Literal["good", "plain", "poor"]
 
-SHARES: dict[Quality, float] = {"good": 0.24, "plain": 0.40, "poor": 0.36}
+SHARES: dict[Quality, float] = {"good": 0.5, "plain": 0.34, "poor": 0.16}
 PADDING = (
     "I hope this helps.",
     "Please ask me more.",

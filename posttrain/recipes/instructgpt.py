@@ -77,7 +77,12 @@ def _recipe(  # size: what the parameters came to
     if compared is None:
         pairs = ComparisonPairs(policy=sft, prompts=prompts, seed=seed, **own_settings.get("pairs", {}))
     labels = compared or Annotation(pairs=pairs or sft, annotators=chosen.annotators, seed=seed)
-    modeling: dict[str, Any] = {"base": sft, "comparisons": labels, **shared, **own_settings.get("rm", {})}
+    modeling: dict[str, Any] = {
+        "base": base if chosen.reward_from_base else sft,
+        "comparisons": labels,
+        **shared,
+        **own_settings.get("rm", {}),
+    }
     rm = RewardModeling(**modeling)
     more = chosen.more_demonstrations if demonstrations is chosen.demonstrations else None
     learning: dict[str, Any] = {

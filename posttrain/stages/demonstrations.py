@@ -18,7 +18,7 @@ class FieldGuideDemonstrations(Stage):
 
     address = "demonstrations"
     positive = ("rows",)
-    rows: int = 3000
+    rows: int = 9000
     heldout: int = 400
     seed: int = 0
 

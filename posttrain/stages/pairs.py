@@ -22,7 +22,7 @@ class ComparisonPairs(Stage):
     prompts: Stage
     rows: int = 800  # prompts that are answered
     heldout: int = 400  # held-out prompts that are answered
-    answers: int = 3
+    answers: int = 4
     temperature: float = 1.0
     max_completion_length: int = 48
     seed: int = 0

@@ -28,9 +28,9 @@ class InstructionTuning(Stage):
     base: Stage
     demonstrations: Stage
     method: SFT = field(default_factory=SFT)
-    learning_rate: float = 2e-3
-    batch_size: int = 64
-    epochs: int = 3
+    learning_rate: float = 7e-4
+    batch_size: int = 32
+    epochs: int = 1
     warmup: int = 10
     max_length: int = 256
     lora: Lora | None = None
