@@ -210,9 +210,24 @@ def train(arguments: argparse.Namespace) -> None:
             torch.save(state | {"done": done, "spent": spent, "chunk": windows.chunk}, out / "training.part")
             os.replace(out / "training.part", saved)
             last_saved = time.time()
+    begin_chat_tokens(model, tokenizer)
     save(model, out)
     saved.unlink(missing_ok=True)
     print(f"trained on {done:,} tokens in {spent / 60:.1f} minutes", flush=True)
+
+
+@torch.no_grad()
+def begin_chat_tokens(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let the chat's tokens begin as the marks that play their part in prose: a colon, and the end of a line.
+
+    They never occur in pretraining, so training has only pushed them away from everything that does; instruction
+    tuning would first have to bring them back.
+    """
+    weight = model.get_input_embeddings().weight
+    (line,) = tokenizer("\n", add_special_tokens=False)["input_ids"]
+    colon = tokenizer("Name:", add_special_tokens=False)["input_ids"][-1]
+    for token, mark in (("<|user|>", colon), ("<|assistant|>", colon), ("<|end|>", line)):
+        weight[tokenizer.convert_tokens_to_ids(token)] = weight[mark]
 
 
 def progress(arguments: argparse.Namespace, done: int, spent: float, rate: float, loss: float) -> str:
