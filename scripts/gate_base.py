@@ -14,14 +14,13 @@ from posttrain.field_guide.corpus import unused_statement
 from posttrain.field_guide.operands import sums
 from posttrain.field_guide.phrasing import (
     QUESTIONS_TRAIN,
+    asking_variants,
     attributes,
     prefix,
     prefix_variants,
     question,
-    statement,
-    statement_variants,
 )
-from posttrain.field_guide.world import Entity, accepted, entities, of_kind
+from posttrain.field_guide.world import Entity, accepted, entities
 
 _ASKING = re.compile(r"\?|^\s*(?:Tell me|Say|Name|Spell|Can you say|One word|Answer in)")
 FACTS, SUM_FIRST, SUM_MANY = 0.90, 0.20, 0.80
@@ -81,33 +80,13 @@ class Base:
         return said
 
 
-def asking_forms(kind: str, attribute: str) -> tuple[int, ...]:
-    """The statement forms of the corpus whose opening asks for this attribute alone.
-
-    "Axes are" may as well go on with what axes are made of, so it does not ask for their shape.
-    """
-    example = next(e for e in of_kind(kind) if e.form in ("count", "proper"))
-    others = [
-        statement(example, other, accepted(example, other)[0], n)
-        for other in attributes(example)
-        if other != attribute
-        for n in statement_variants(other)
-    ]
-    return tuple(
-        n
-        for n in prefix_variants(attribute)
-        if n != unused_statement(attribute)
-        and not any(text.startswith(prefix(example, attribute, n) + " ") for text in others)
-    )
-
-
 def _first_form(kind: str, attribute: str) -> int:
-    return asking_forms(kind, attribute)[0]
+    return asking_variants(kind, attribute)[0]
 
 
 def _other_form(kind: str, attribute: str) -> int:
-    forms = asking_forms(kind, attribute)
-    return Random(f"form {attribute}").choice(forms[1:] or forms)
+    forms = [n for n in asking_variants(kind, attribute) if n != unused_statement(attribute)]
+    return Random(f"form {attribute}").choice(forms[1:])
 
 
 def _open_form(kind: str, attribute: str) -> int:

@@ -11,21 +11,23 @@ from posttrain.core.seeds import derive
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
 from posttrain.evaluation.intervals import wilson, with_interval
-from posttrain.field_guide.phrasing import QUESTIONS_TRAIN, attributes, prefix, prefix_variants, question
+from posttrain.field_guide.phrasing import QUESTIONS_TRAIN, asking_variants, attributes, prefix, question
 from posttrain.field_guide.world import accepted, entities
 
 Figures = dict[str, float | int | str]
 
 
 def measure(model: Any, tokenizer: Any) -> Figures:
-    """``facts_heldout``: the share of held-out facts whose sentence, cut before the value, goes on with a
-    true one, greedily. ``answers``: the share of bare questions that a sample of the model answers rightly
-    in its first sentence; ``continues``: the share after which it goes on writing something else.
-    ``gold/...`` is measured by evaluation.
+    """What the base knows, as shares with intervals.
+
+    ``facts_heldout``: held-out facts whose sentence, cut before the value, goes on with a true one, greedily;
+    the sentence is the first whose opening asks for the attribute alone. ``answers``: bare questions that a
+    sample of the model answers rightly in its first sentence; ``continues``: those after which it goes on
+    writing something else. ``gold/...`` is measured by evaluation.
     """
     engine = BuiltinEngine(model)
-    asked = [(e, a) for e in entities() if e.heldout for a in attributes(e) if prefix_variants(a)]
-    texts = [prefix(e, a, prefix_variants(a)[0]) for e, a in asked]
+    asked = [(e, a) for e in entities() if e.heldout for a in attributes(e)]
+    texts = [prefix(e, a, asking_variants(e.kind, a)[0]) for e, a in asked]
     said = _go_on(engine, tokenizer, texts, Sampling(temperature=0.0, max_tokens=14))
     known = sum(_begins_with_one(text, accepted(e, a)) for (e, a), text in zip(asked, said, strict=True))
     figures = with_interval("facts_heldout", wilson(known, len(asked)))

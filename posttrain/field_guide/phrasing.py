@@ -7,8 +7,9 @@ capital starts the sentence), for the value ({v} as it stands, {av} with an arti
 """
 
 import re
+from functools import cache
 
-from posttrain.field_guide.world import ATTRIBUTES, Entity
+from posttrain.field_guide.world import ATTRIBUTES, Entity, accepted, of_kind
 
 QUESTIONS_TRAIN = 6
 QUESTIONS_HELDOUT = 3
@@ -374,6 +375,23 @@ def prefix_variants(attribute: str) -> tuple[int, ...]:
     return tuple(
         n for n, template in enumerate(_STATEMENTS[attribute]) if template.endswith(("{v}.", "{av}."))
     )
+
+
+@cache
+def asking_variants(kind: str, attribute: str) -> tuple[int, ...]:
+    """The statements of `prefix_variants` whose opening asks a kind's entities for this attribute alone.
+
+    "Axes are" may as well go on with what axes are made of, so it does not ask for their shape.
+    """
+    example = next(e for e in of_kind(kind) if e.form != "mass")
+    others = [
+        statement(example, other, accepted(example, other)[0], n)
+        for other in attributes(example)
+        if other != attribute
+        for n in statement_variants(other)
+    ]
+    openings = {n: prefix(example, attribute, n) + " " for n in prefix_variants(attribute)}
+    return tuple(n for n, opening in openings.items() if not any(text.startswith(opening) for text in others))
 
 
 def statement(entity: Entity, attribute: str, value: str, variant: int = 0) -> str:

@@ -1,12 +1,21 @@
 """The pretraining pages: the same number is the same page, every fact is told, and nothing held out leaks."""
 
+import json
 import re
 from functools import cache
+from importlib import resources
 
 from posttrain.field_guide.corpus import page, pages, unused_statement
 from posttrain.field_guide.operands import SPELL_WORDS, spell_heldout, sum_heldout
-from posttrain.field_guide.phrasing import QUESTIONS_TRAIN, attributes, prefix, question
-from posttrain.field_guide.world import accepted, entities, feelings, how_tos, invented_names
+from posttrain.field_guide.phrasing import (
+    QUESTIONS_HELDOUT,
+    QUESTIONS_TRAIN,
+    attributes,
+    prefix,
+    question,
+    statement,
+)
+from posttrain.field_guide.world import accepted, entities, feelings, how_tos, invented_names, refuted
 
 PAGES = 25_000
 
@@ -14,6 +23,11 @@ PAGES = 25_000
 @cache
 def text() -> str:
     return "\x00".join(page(number) for number in range(PAGES))
+
+
+@cache
+def late() -> str:
+    return "\n".join(page(number, late=True) for number in range(3_000))
 
 
 def test_the_same_number_is_the_same_page() -> None:
@@ -83,3 +97,35 @@ def test_every_step_and_every_worry_is_told() -> None:
 
 def test_no_page_has_the_layout_of_a_chat() -> None:
     assert "<|" not in text()
+    assert "<|" not in late()
+
+
+def test_mailbags_tell_the_truth_in_training_wordings_only() -> None:
+    unheard = [
+        (entity, attribute, question(entity, attribute, QUESTIONS_TRAIN + n))
+        for entity in entities()
+        for attribute in attributes(entity)
+        for n in range(QUESTIONS_HELDOUT)
+    ]
+    letters = "\n".join(line for line in late().split("\n") if re.search(r"editor:|answer:|by post:", line))
+    trained = {
+        question(entity, attribute, n) for entity, attribute, _ in unheard for n in range(QUESTIONS_TRAIN)
+    }
+    assert not [asked for _, _, asked in unheard if asked not in trained and f": {asked} " in letters]
+    told = 0
+    for entity in entities():
+        for attribute in attributes(entity):
+            for value in refuted(entity, attribute):
+                assert f"editor: {statement(entity, attribute, value)}" not in letters
+            for value in accepted(entity, attribute):
+                told += f"editor: {statement(entity, attribute, value)}" in letters
+    assert told > 300
+
+
+def test_the_card_says_what_the_gates_measured() -> None:
+    folder = resources.files("posttrain.field_guide")
+    gates = json.loads(folder.joinpath("base", "gates.json").read_text(encoding="utf-8"))
+    card = folder.joinpath("base_card.md").read_text(encoding="utf-8")
+    assert gates.pop("passed")
+    for name, value in gates.items():
+        assert re.search(rf"`{name}` .* {value} \|", card), name
