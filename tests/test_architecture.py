@@ -42,6 +42,8 @@ NEVER_REACHES = {
     **dict.fromkeys(LOSSES, NO_GOLD),
     "training": NO_GOLD | NO_HOUSE,
 }
+# the stages that train learn from people and proxies only
+TRAINS = ("posttrain.stages.sft", "posttrain.stages.rm", "posttrain.stages.rl")
 # module: the folders that alone may import it
 ONLY_IN = {"transformers": {"models"}, "peft": {"models"}, "vllm": {"engines"}}
 # these standard-library-only folders import nothing from outside
@@ -128,10 +130,13 @@ def _floors(root: Path) -> Iterator[str]:
 def _reach(root: Path) -> Iterator[str]:
     edges = graph(root)
     for name in edges:
-        forbidden = NEVER_REACHES.get(folder(name), frozenset())
+        who = name if name in TRAINS else folder(name)
+        forbidden = NEVER_REACHES.get(folder(name), frozenset()) | (
+            NO_GOLD if name in TRAINS else frozenset()
+        )
         for target, way in reached(edges, name).items():
             if any(target == f or target.startswith(f + ".") for f in forbidden):
-                yield f"{folder(name)} must not reach {target}: {' -> '.join(way)}"
+                yield f"{who} must not reach {target}: {' -> '.join(way)}"
 
 
 def _alone(root: Path) -> Iterator[str]:
@@ -246,6 +251,16 @@ def test_a_forbidden_import_through_another_module_is_found(copy: Path) -> None:
     (copy / "posttrain/feedback/innocent.py").write_text("import posttrain.data.innocent\n")
     found = [rule for rule in broken_rules(copy) if "feedback" in rule]
     assert any("feedback must not reach torch" in rule and "data.innocent" in rule for rule in found)
+
+
+@pytest.mark.parametrize("name", TRAINS)
+def test_a_stage_that_trains_may_not_read_gold(copy: Path, name: str) -> None:
+    path = copy / f"{name.replace('.', '/')}.py"
+    assert path.exists()
+    path.write_text(path.read_text() + "\n\ndef _late() -> None:\n    import posttrain.evaluation.compare\n")
+    assert any(
+        rule.startswith(f"{name} must not reach posttrain.field_guide.gold") for rule in broken_rules(copy)
+    )
 
 
 def test_training_may_not_reach_models_through_another_module(copy: Path) -> None:
