@@ -47,7 +47,7 @@ def read_comparisons(source: str, revision: str | None = None) -> list[Row]:
     the prompt. Raises UserError as above, also where both answers are equal or a pair was judged both ways.
     """
     rows = read_rows(source, revision)
-    told = any("prompt" in row for row in rows)
+    told = any("prompt" in row for row in rows) or any(isinstance(row.get("chosen"), str) for row in rows)
     _columns(rows, ["prompt", "chosen", "rejected"] if told else ["chosen", "rejected"], source)
     judged: dict[str, int] = {}
     place = 0

@@ -124,6 +124,8 @@ def test_a_faulty_conversation_is_told_by_field_path(tmp_path: Path, messages: A
 def test_a_misspelt_column_is_one_mistake_and_a_missing_cell_one_a_row(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no column messages; did you mean mesages"):
         read_messages(wrote(tmp_path, [{"mesages": TALK}] * 3))
+    with pytest.raises(UserError, match="no column prompt; did you mean prmpt"):
+        read_comparisons(wrote(tmp_path, [{"prmpt": "a", "chosen": "b", "rejected": "c"}]))
     with pytest.raises(UserError, match="row 2: prompt is missing"):
         read_prompts(wrote(tmp_path, [{"prompt": "a"}, {"promt": "b"}]))
 
