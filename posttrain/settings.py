@@ -69,11 +69,15 @@ def from_yaml(path: Path) -> list[Override]:
         if isinstance(node, yaml.ScalarNode):
             found.append(Override(prefix, node.value, where))
         elif isinstance(node, yaml.SequenceNode):
+            if not all(isinstance(item, yaml.ScalarNode) for item in node.value):
+                raise UserError(f"{where}: {prefix} is a list of more than plain values")
             found.append(Override(prefix, json.dumps([item.value for item in node.value]), where))
         else:
             seen: set[str] = set()
             for key, value in node.value:
                 at = f"{path}:{key.start_mark.line + 1}:{key.start_mark.column + 1}"
+                if not isinstance(key, yaml.ScalarNode):
+                    raise UserError(f"{at}: expected a name such as `seed`, found a list or a mapping")
                 if key.value in seen:
                     raise UserError(f"{at}: {key.value} is set twice; keep one")
                 seen.add(key.value)

@@ -188,6 +188,8 @@ def test_a_file_says_the_same_as_the_command_line(tmp_path: Path) -> None:
     [
         ("seed: 1\nseed: 2\n", "overrides.yaml:2:1: seed is set twice"),
         ("train:\n\tsteps: 1\n", "overrides.yaml:2:1"),
+        ("seed: 1\n? [a]\n: 2\n", "overrides.yaml:2:3: expected a name"),
+        ("train:\n  sizes: [[1], 2]\n", "overrides.yaml:2:10: train.sizes is a list of more"),
         ("- 1\n", "overrides.yaml:1:1: expected lines such as"),
         ("train:\n  step: 1\n", "overrides.yaml:2:9: train.step=1: train has no setting step"),
     ],
