@@ -51,7 +51,7 @@ def save_adapter(
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM" if head is None else "SEQ_CLS",
-        "base_model_name_or_path": model.config._name_or_path,
+        "base_model_name_or_path": "",  # base.json knows the trunk; a path would name somebody's machine
         "r": adapter.settings.rank,
         "lora_alpha": adapter.settings.alpha,
         "lora_dropout": 0.0,
