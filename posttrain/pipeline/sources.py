@@ -55,8 +55,12 @@ class SourceFile:
         return self.commit(workspace or Path(".")) if self.local is None else None
 
     def commit(self, workspace: Path) -> str:
-        """The commit of a hub name, pinned in the workspace the first time it is asked for."""
-        if not HUB_NAME.fullmatch(self.path) or Path(self.path).suffix in (
+        """The commit of a hub name, pinned in the workspace the first time it is asked for.
+
+        A data set's split, ``owner/name:split``, is no part of the name.
+        """
+        name = self.path.partition(":")[0] if self.kind == "datasets" else self.path
+        if not HUB_NAME.fullmatch(name) or Path(self.path).suffix in (
             ".jsonl",
             ".json",
             ".csv",
@@ -67,9 +71,9 @@ class SourceFile:
                 f"{self.path}: no such file or directory (and it is not a name on the hub, owner/name)"
             )
         pins = read_json(workspace / "pins.json", {})
-        key = f"{self.kind}/{self.path}"
+        key = f"{self.kind}/{name}"
         if key not in pins:
-            pins[key] = _newest_commit(self.kind, self.path)
+            pins[key] = _newest_commit(self.kind, name)
             make_directory(workspace)
             write_json(workspace / "pins.json", pins)
         return str(pins[key])

@@ -77,7 +77,7 @@ class DemonstrationRows(Stage):
         from posttrain.data.jsonl import write_jsonl
         from posttrain.data.read import read_messages
 
-        rows = read_messages(self.source.path)
+        rows = read_messages(self.source.path, self.source.revision(machine.workspace))
         train, held = split(rows, "messages", self.heldout_share)
         write_jsonl(output / "train.jsonl", train)
         write_jsonl(output / "heldout.jsonl", held)

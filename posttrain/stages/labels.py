@@ -70,7 +70,12 @@ class ComparisonRows(Stage):
         from posttrain.data.jsonl import write_jsonl
         from posttrain.data.read import read_comparisons
 
-        rows = [{"id": f"row-{n}", **row} for n, row in enumerate(read_comparisons(self.source.path), 1)]
+        rows = [
+            {"id": f"row-{n}", **row}
+            for n, row in enumerate(
+                read_comparisons(self.source.path, self.source.revision(machine.workspace)), 1
+            )
+        ]
         train, held = split(rows, "prompt", self.heldout_share)
         write_jsonl(output / "train.jsonl", train)
         write_jsonl(output / "heldout.jsonl", held)

@@ -71,7 +71,10 @@ class PromptRows(Stage):
         from posttrain.data.jsonl import write_jsonl
         from posttrain.data.read import read_prompts
 
-        rows = {json.dumps(row["prompt"], sort_keys=True): row for row in read_prompts(self.source.path)}
+        rows = {
+            json.dumps(row["prompt"], sort_keys=True): row
+            for row in read_prompts(self.source.path, self.source.revision(machine.workspace))
+        }
         order = sorted(rows, key=lambda text: hashlib.sha256(text.encode()).digest())
         kept = min(self.heldout, len(order) // 4)
         if len(order) < 2:
