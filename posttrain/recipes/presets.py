@@ -31,7 +31,7 @@ class Preset:
     more_demonstrations: Stage | None = None  # four times as many, for a control
     lora_rank: int = 0  # 0 trains every weight
     shuffled_control: bool = True  # a second reward model, on shuffled labels; as dear as the first
-    reward_from_base: bool = False  # a small base forgets facts in instruction tuning that a judge still needs
+    reward_from_base: bool = False  # instruction tuning forgets facts that a judge still needs
     settings: dict[str, Settings] = field(default_factory=dict)
 
 
@@ -52,14 +52,14 @@ def smollm2(seed: int) -> Preset:
     """SmolLM2-135M-Instruct with adapters, on prompts whose constraints a program can check."""
     return Preset(
         base=SmolLM2(),
-        demonstrations=ConstraintDemonstrations(rows=320, heldout=32, seed=seed),
+        demonstrations=ConstraintDemonstrations(rows=256, heldout=32, seed=seed),
         prompts=ConstraintPrompts(heldout=300, seed=seed),
         annotators=CHECKERS,
         lora_rank=8,
         shuffled_control=False,
         settings={
             "sft": {"learning_rate": 5e-4, "epochs": 1, "batch_size": 8},
-            "pairs": {"rows": 160, "heldout": 40, "answers": 3, "max_completion_length": 40},
+            "pairs": {"rows": 140, "heldout": 40, "answers": 3, "max_completion_length": 40},
             "rm": {"learning_rate": 3e-4, "batch_size": 8, "weight_decay": 0.0},
             "rl": {
                 "method": PPO(kl=KLInReward(coef=0.05), gae_lambda=1.0, epochs=1),
