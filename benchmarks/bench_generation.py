@@ -2,8 +2,9 @@
 
     python benchmarks/bench_generation.py [--model DIR] [--prompts 8] [--samples 4] [--tokens 64] [--rounds 5]
 
-A and B take turns in one process; the figure is the ratio of the medians of tokens per second. Neither may stop
-early (no stop token), so both make exactly prompts x samples x tokens. Writes benchmarks/results/generation.json.
+A and B take turns in one process; the figure is the ratio of the medians of tokens per second. Neither may
+stop early (no stop token), so both make exactly prompts x samples x tokens. Writes
+benchmarks/results/generation.json.
 """
 
 from __future__ import annotations

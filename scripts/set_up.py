@@ -2,8 +2,8 @@
 
     python3 scripts/set_up.py .venv test,check
 
-Where no NVIDIA or AMD driver answers, torch comes as its CPU build. PyTorch keeps those on an index of their own
-since the default build brings gigabytes of CUDA libraries on Linux.
+Where no NVIDIA or AMD driver answers, torch comes as its CPU build. PyTorch keeps those on an index of their
+own since the default build brings gigabytes of CUDA libraries on Linux.
 """
 
 from __future__ import annotations

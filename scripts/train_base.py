@@ -220,8 +220,8 @@ def train(arguments: argparse.Namespace) -> None:
 def begin_chat_tokens(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
     """Let the chat's tokens begin as the marks that play their part in prose: a colon, and the end of a line.
 
-    They never occur in pretraining, so training has only pushed them away from everything that does; instruction
-    tuning would first have to bring them back.
+    They never occur in pretraining, so training has only pushed them away from everything that does;
+    instruction tuning would first have to bring them back.
     """
     weight = model.get_input_embeddings().weight
     (line,) = tokenizer("\n", add_special_tokens=False)["input_ids"]

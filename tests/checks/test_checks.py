@@ -43,7 +43,8 @@ def test_a_check_tells_good_from_bad(name: str) -> None:
     assert check(good).passed  # type: ignore[operator]
     failed: Finding = check({**good, **worse})  # type: ignore[operator, dict-item]
     assert not failed.passed
-    assert failed.evidence and failed.advice
+    assert failed.evidence
+    assert failed.advice
 
 
 @pytest.mark.parametrize(

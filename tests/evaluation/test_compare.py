@@ -57,4 +57,6 @@ def test_a_prompt_without_an_item_has_no_gold_and_constraints_have_theirs() -> N
     assert judge({"prompt": []}, "anything", True) is None
     item = {"family": "constraint", "checks": [{"check": "lowercase"}, {"check": "one_word"}]}
     found = judge({"item": item}, "two words", True)
-    assert found is not None and found.total == 0.5 and found.parts == {"lowercase": 1.0, "one_word": 0.0}
+    assert found is not None
+    assert found.total == 0.5
+    assert found.parts == {"lowercase": 1.0, "one_word": 0.0}

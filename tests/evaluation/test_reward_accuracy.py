@@ -55,7 +55,8 @@ def test_annotators_are_measured_one_by_one_and_their_mean_is_theirs_alone() -> 
         {"id": "3", "annotator": "bad", "choice": "a"},
     ]
     figures = reward_accuracy.of_annotators(PAIRS, rows)
-    assert figures["annotators/good"] == 1.0 and figures["annotators/bad"] == 0.0
+    assert figures["annotators/good"] == 1.0
+    assert figures["annotators/bad"] == 0.0
     assert figures["annotators"] == 0.5
 
 

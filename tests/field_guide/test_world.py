@@ -24,7 +24,8 @@ def test_every_entity_has_exactly_its_kinds_attributes() -> None:
         assert (found.form == "proper") == (found.kind == "place")
         assert found.form == "count" or found.plural == found.name
         for values in found.facts.values():
-            assert values and len(set(values)) == len(values), found.name
+            assert values, found.name
+            assert len(set(values)) == len(values), found.name
 
 
 def test_names_are_unique_and_short_and_no_word_of_a_value() -> None:
@@ -81,7 +82,8 @@ def test_a_fifth_of_every_kind_is_held_out_and_stays_so() -> None:
 
 def test_invented_names_are_disjoint_and_unlike_any_word_of_the_world() -> None:
     train, heldout = world.invented_names("train"), world.invented_names("heldout")
-    assert len(train) == 60 and len(heldout) == 30
+    assert len(train) == 60
+    assert len(heldout) == 30
     assert len(set(train) | set(heldout)) == 90
     known = {word.lower() for found in world.entities() for word in (found.name, found.plural)}
     known |= {
@@ -140,9 +142,11 @@ def test_variants_are_distinct_name_both_parts_and_agree(kind: str, attribute: s
         asked = [phrasing.question(found, attribute, n) for n in range(ASKED)]
         assert len(said) >= 8
         if found.form == "count":
-            assert len(set(said)) == len(said) and len(set(asked)) == len(asked)
+            assert len(set(said)) == len(said)
+            assert len(set(asked)) == len(asked)
         for text in said + asked:
-            assert text[0].isupper() and not re.search(r"[\[\]{}|]|  ", text), text
+            assert text[0].isupper(), text
+            assert not re.search(r"[\[\]{}|]|  ", text), text
             assert found.name in text.lower() + text or found.plural in text.lower() + text
             assert not re.search(r"\b[Aa] [aeiou]|\b[Aa]n [^aeiou]", text), text
         assert all(text.endswith(".") and value in text for text in said)
