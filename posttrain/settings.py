@@ -105,8 +105,14 @@ def expression(recipe: Callable[..., Stage], overrides: Iterable[Override]) -> S
             others.append(wish)
     try:
         made = recipe(**chosen)
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"{recipe.__name__}: {error}") from error
+    except Exception as error:  # the recipe may be the user's own
+        raise UserError(f"{recipe.__name__}() raised {type(error).__name__}: {error}") from error
+    if not isinstance(made, Stage):
+        raise UserError(f"{recipe.__name__}() returned {type(made).__name__}, expected its last stage")
     return Rewriting(made, others, known).result() if others else made
 
 

@@ -202,6 +202,19 @@ def test_a_faulty_file_is_told_by_line_and_column(tmp_path: Path, text: str, tol
     assert told in str(caught.value)
 
 
+def test_a_recipe_that_fails_or_returns_no_stage_is_told() -> None:
+    def broken() -> Stage:
+        raise KeyError("x")
+
+    def empty() -> Stage:
+        return 3  # type: ignore[return-value]
+
+    with pytest.raises(UserError, match=r"broken\(\) raised KeyError"):
+        settings.expression(broken, [])
+    with pytest.raises(UserError, match=r"empty\(\) returned int, expected its last stage"):
+        settings.expression(empty, [])
+
+
 def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "overrides.yaml"
     path.write_text("# nothing\n")
