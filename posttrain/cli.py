@@ -498,6 +498,10 @@ def _is_chat_model(path: Path) -> bool:
 
 
 def _chat(options: Any) -> int:
+    if options.max_tokens < 1:
+        raise UserError(f"--max-tokens {options.max_tokens}: expected at least 1")
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="replace")  # bytes that are no text are a question mark, not an end
     workspace = Workspace(options.workspace)
     if options.product:
         path = _find_product(workspace, options.product).path
