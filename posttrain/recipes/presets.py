@@ -52,13 +52,13 @@ def smollm2(seed: int) -> Preset:
     """SmolLM2-135M-Instruct with adapters, on prompts whose constraints a program can check."""
     return Preset(
         base=SmolLM2(),
-        demonstrations=ConstraintDemonstrations(rows=256, heldout=32, seed=seed),
+        demonstrations=ConstraintDemonstrations(rows=640, heldout=32, seed=seed),
         prompts=ConstraintPrompts(heldout=300, seed=seed),
         annotators=CHECKERS,
         lora_rank=8,
         shuffled_control=False,
         settings={
-            "sft": {"learning_rate": 5e-4, "epochs": 1, "batch_size": 8},
+            "sft": {"learning_rate": 1e-3, "epochs": 1, "batch_size": 8},
             "pairs": {"rows": 140, "heldout": 40, "answers": 3, "max_completion_length": 40},
             "rm": {"learning_rate": 3e-4, "batch_size": 8, "weight_decay": 0.0},
             "rl": {
@@ -82,12 +82,12 @@ def own(seed: int, base: str, lora_rank: int) -> Preset:
     fit = {"learning_rate": rate, "batch_size": 16, "max_length": 1024}
     return Preset(
         base=ExistingModel(source=SourceFile(base)),
-        demonstrations=FieldGuideDemonstrations(seed=seed),
+        demonstrations=FieldGuideDemonstrations(rows=2000, seed=seed),
         prompts=FieldGuidePrompts(seed=seed),
         lora_rank=lora_rank,
         settings={
             "sft": {**fit, "epochs": 1},
-            "pairs": longer,
+            "pairs": {**longer, "rows": 500},
             "rm": {**fit, "weight_decay": 0.0},
             "rl": {**longer, "learning_rate": rate / 2, "critic_learning_rate": rate, "prompts_per_step": 64},
             "evaluate": {**longer, "rows": 200},

@@ -20,9 +20,9 @@ class ComparisonPairs(Stage):
     positive = ("rows", "answers", "temperature", "max_completion_length")
     policy: Stage
     prompts: Stage
-    rows: int = 800  # prompts that are answered
-    heldout: int = 400  # held-out prompts that are answered
-    answers: int = 4
+    rows: int = 2000  # prompts that are answered
+    heldout: int = 300  # held-out prompts that are answered
+    answers: int = 3
     temperature: float = 1.0
     max_completion_length: int = 48
     seed: int = 0

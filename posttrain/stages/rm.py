@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from posttrain.models.collate import Row
     from posttrain.models.lora import Lora
 
-Pair = tuple["Row", "Row"]  # chosen, rejected
+Pair = tuple["Row", "Row", float]  # chosen, rejected, and how sure that is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     method: BradleyTerry = field(default_factory=BradleyTerry)
     learning_rate: float = 5e-4
     weight_decay: float = 0.1
-    batch_size: int = 64  # pairs
+    batch_size: int = 32  # pairs
     epochs: int = 1
     warmup: int = 10
     max_length: int = 256
@@ -64,7 +64,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             )
         if self.shuffled_labels:
             coin = random.Random(f"shuffled labels:{self.seed}")
-            train = [pair if coin.random() < 0.5 else (pair[1], pair[0]) for pair in train]
+            train = [p if coin.random() < 0.5 else (p[1], p[0], p[2]) for p in train]
         epochs = Epochs(len(train), self.batch_size, self.seed, self.epochs)
         group = Group(
             name="reward",
@@ -89,7 +89,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
                 log.write(figures)
         role.save(output)
         said = scores(
-            role.reward, [row for pair in train for row in pair], chat.pad_id, machine.micro_batch_tokens
+            role.reward, [row for pair in train for row in pair[:2]], chat.pad_id, machine.micro_batch_tokens
         )
         _save_scale(said, output)
         return Report(
@@ -110,12 +110,15 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
 
 
 def pairs(chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> tuple[list[Pair], dict[str, int]]:
-    """(chosen, rejected) as tokens; ties, equal answers and too long ones are dropped and counted."""
+    """(chosen, rejected, confidence) with answers as tokens; what several annotators said of a pair is counted
+    together; ties, equal answers and too long ones are dropped and counted.
+    """
+    from posttrain.feedback.votes import counted
     from posttrain.rollouts.reread import reread
 
     kept: list[Pair] = []
     counts = {"ties": 0, "equal": 0, "too_long": 0}
-    for row in rows:
+    for row in counted(rows):
         if row.get("tie"):
             counts["ties"] += 1
             continue
@@ -126,7 +129,7 @@ def pairs(chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> tupl
         elif max(len(chosen.ids), len(rejected.ids)) > max_length:
             counts["too_long"] += 1
         else:
-            kept.append((chosen, rejected))
+            kept.append((chosen, rejected, float(row.get("confidence", 1.0))))
     return kept, counts
 
 
@@ -137,8 +140,9 @@ def judged(batch: Sequence[Pair], pad_id: int) -> Any:
     from posttrain.core.preferences import ranked
     from posttrain.models.collate import rollouts
 
-    rows = [replace(row, group=number) for number, pair in enumerate(batch) for row in pair]
-    return ranked(rollouts(rows, pad_id), torch.tensor([0, 1] * len(batch)))
+    rows = [replace(row, group=number) for number, pair in enumerate(batch) for row in pair[:2]]
+    sure = torch.tensor([pair[2] for pair in batch for _ in range(2)])
+    return ranked(rollouts(rows, pad_id), torch.tensor([0, 1] * len(batch)), sure)
 
 
 def _save_scale(said: Any, output: Path) -> None:
@@ -161,8 +165,10 @@ def _figures(
 
     if not held:
         return {"label_accuracy": "unknown"}
-    said = scores(reward, [row for pair in held for row in pair], pad_id, machine.micro_batch_tokens).tolist()
+    said = scores(
+        reward, [row for pair in held for row in pair[:2]], pad_id, machine.micro_batch_tokens
+    ).tolist()
     right = sum(a > b for a, b in zip(said[::2], said[1::2], strict=True))
-    lengths = [(sum(chosen.mask), sum(rejected.mask)) for chosen, rejected in held]
+    lengths = [(sum(chosen.mask), sum(rejected.mask)) for chosen, rejected, _ in held]
     longer = sum((a > b) + (a == b) / 2 for a, b in lengths) / len(held)
     return with_interval("label_accuracy", wilson(right, len(held))) | {"label_control/longer": longer}

@@ -1,0 +1,36 @@
+"""Several annotators on one pair become one comparison: what most of them chose, and how sure that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def counted(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row for every ``id``, in the order of first sight; a row that stands alone is as it was.
+
+    ``chosen`` is what most chose; ``confidence`` is ``(votes for it + 1/2) / (votes + 1)``, the posterior mean of
+    the share of annotators who would choose it under Jeffreys's prior; ties do not vote. ``tie`` where the votes
+    are equal.
+    """
+    by_pair: dict[Any, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_pair.setdefault(row["id"], []).append(row)
+    return [dict(seen[0]) if len(seen) == 1 else _together(seen) for seen in by_pair.values()]
+
+
+def _together(seen: list[Mapping[str, Any]]) -> dict[str, Any]:
+    voting = [row for row in seen if not row.get("tie")]
+    if not voting:
+        return {**seen[0], "tie": True}
+    first = voting[0]
+    alike = [row for row in voting if row["chosen"] == first["chosen"]]
+    others = [row for row in voting if row["chosen"] != first["chosen"]]
+    winner = first if len(alike) >= len(others) else others[0]
+    most = max(len(alike), len(others))
+    return {
+        **winner,
+        "tie": len(alike) == len(others),
+        "confidence": (most + 0.5) / (len(voting) + 1),
+        "annotator": "+".join(str(row.get("annotator", "")) for row in voting),
+    }
