@@ -87,14 +87,17 @@ def falls(one: Answers, other: Answers) -> Figures:
     """``component_change/NAME``: how each component of gold moved from B to A, and
     ``component_change_worst``.
     """
-    before, after = components(other), components(one)
+    changes: dict[str, list[float]] = {}
+    for before, after in zip(other.gold, one.gold, strict=True):
+        if before is not None and after is not None:
+            for name in before.parts.keys() & after.parts.keys():
+                changes.setdefault(name, []).append(after.parts[name] - before.parts[name])
     figures: Figures = {}
     worst = math.inf
-    for name in before:
-        if name in after and len(after[name]) == len(before[name]):
-            change = bootstrap([a - b for a, b in zip(after[name], before[name], strict=True)])
-            figures |= with_interval(f"component_change/{name}", change)
-            worst = min(worst, change.value)
+    for name, moved in sorted(changes.items()):
+        change = bootstrap(moved)
+        figures |= with_interval(f"component_change/{name}", change)
+        worst = min(worst, change.value)
     figures["component_change_worst"] = worst if math.isfinite(worst) else "unknown"
     return figures
 
