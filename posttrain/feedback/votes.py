@@ -1,4 +1,6 @@
-"""Several annotators on one pair become one comparison: what most of them chose, and how sure that makes it."""
+"""Several annotators on one pair become one comparison: what most of them chose, and how sure that makes
+it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,9 @@ from typing import Any
 def counted(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row for every ``id``, in the order of first sight; a row that stands alone is as it was.
 
-    ``chosen`` is what most chose; ``confidence`` is ``(votes for it + 1/2) / (votes + 1)``, the posterior mean of
-    the share of annotators who would choose it under Jeffreys's prior; ties do not vote. ``tie`` where the votes
-    are equal.
+    ``chosen`` is what most chose; ``confidence`` is ``(votes for it + 1/2) / (votes + 1)``, the posterior
+    mean of the share of annotators who would choose it under Jeffreys's prior; ties do not vote. ``tie``
+    where the votes are equal.
     """
     by_pair: dict[Any, list[Mapping[str, Any]]] = {}
     for row in rows:

@@ -110,8 +110,8 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
 
 
 def pairs(chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> tuple[list[Pair], dict[str, int]]:
-    """(chosen, rejected, confidence) with answers as tokens; what several annotators said of a pair is counted
-    together; ties, equal answers and too long ones are dropped and counted.
+    """(chosen, rejected, confidence) with answers as tokens; what several annotators said of a pair is
+    counted together; ties, equal answers and too long ones are dropped and counted.
     """
     from posttrain.feedback.votes import counted
     from posttrain.rollouts.reread import reread
