@@ -42,10 +42,10 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     critic: Stage | None = None
     method: PPO = field(default_factory=PPO)
     control: KLControl = field(default_factory=FixedKL)
-    steps: int = 60
-    prompts_per_step: int = 128
+    steps: int = 50
+    prompts_per_step: int = 192
     group_size: int = 1
-    learning_rate: float = 2e-4
+    learning_rate: float = 1.5e-4
     critic_learning_rate: float = 1e-3
     warmup: int = 5
     temperature: float = 1.0
