@@ -86,7 +86,7 @@ def _recipe(  # size: what the parameters came to
     rm = RewardModeling(**modeling)
     more = chosen.more_demonstrations if demonstrations is chosen.demonstrations else None
     learning: dict[str, Any] = {
-        "method": PPO(kl=KLInReward(coef=0.25), epochs=1, minibatches=3),
+        "method": PPO(kl=KLInReward(coef=0.3), epochs=1, minibatches=4),
         **shared,
         **own_settings.get("rl", {}),
     }

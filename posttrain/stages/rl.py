@@ -45,7 +45,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     steps: int = 50
     prompts_per_step: int = 192
     group_size: int = 1
-    learning_rate: float = 1.5e-4
+    learning_rate: float = 2.5e-4
     critic_learning_rate: float = 1e-3
     warmup: int = 5
     temperature: float = 1.0
