@@ -49,28 +49,31 @@ def field_guide(seed: int) -> Preset:
 
 
 def smollm2(seed: int) -> Preset:
-    """SmolLM2-135M-Instruct with adapters, on prompts whose constraints a program can check."""
+    """SmolLM2-135M-Instruct with adapters, on prompts whose constraints a program can check.
+
+    Sized by measured costs of its parts, see docs/smollm2.md; not yet judged by a whole run.
+    """
     return Preset(
         base=SmolLM2(),
-        demonstrations=ConstraintDemonstrations(rows=640, heldout=32, seed=seed),
+        demonstrations=ConstraintDemonstrations(rows=640, heldout=48, seed=seed),
         prompts=ConstraintPrompts(heldout=300, seed=seed),
         annotators=CHECKERS,
         lora_rank=8,
         shuffled_control=False,
         settings={
-            "sft": {"learning_rate": 1e-3, "epochs": 1, "batch_size": 8},
-            "pairs": {"rows": 140, "heldout": 40, "answers": 3, "max_completion_length": 40},
+            "sft": {"learning_rate": 5e-4, "epochs": 2, "batch_size": 8},
+            "pairs": {"rows": 240, "heldout": 48, "answers": 3, "max_completion_length": 40},
             "rm": {"learning_rate": 3e-4, "batch_size": 8, "weight_decay": 0.0},
             "rl": {
-                "method": PPO(kl=KLInReward(coef=0.05), gae_lambda=1.0, epochs=1),
-                "learning_rate": 5e-4,
+                "method": PPO(kl=KLInReward(coef=0.05), gae_lambda=1.0, epochs=1, minibatches=2),
+                "learning_rate": 3e-4,
                 "critic_learning_rate": 5e-4,
                 "warmup": 3,
-                "steps": 12,
+                "steps": 24,
                 "prompts_per_step": 32,
                 "max_completion_length": 40,
             },
-            "evaluate": {"rows": 200, "best_of": 2, "max_completion_length": 40},
+            "evaluate": {"rows": 300, "best_of": 2, "max_completion_length": 40},
         },
     )
 
