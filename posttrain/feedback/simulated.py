@@ -7,11 +7,13 @@ is gold: the control.
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from posttrain.field_guide import gold, wording
@@ -25,6 +27,11 @@ _PRAISE = re.compile(
 _COURTESY = re.compile(
     r"\bthat sounds|\bi hope|\bplease|\bsorry|\bthank|\byou can ask|\bwelcome", re.IGNORECASE
 )
+
+
+@lru_cache(maxsize=4096)  # several annotators compare and rate the same answers one after another
+def _gold(item: str, response: str, ended: bool) -> gold.Gold:
+    return gold.score(json.loads(item), response, ended)
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ class Annotator:
 
     def utility(self, item: Mapping[str, Any], response: str, ended: bool, *, facts: bool = True) -> float:
         """What the response is worth to this annotator; `facts` is false where the fact check is skipped."""
-        found = gold.score(item, response, ended)
+        found = _gold(json.dumps(item, sort_keys=True), response, ended)
         worth = found.total
         if not facts:
             worth -= gold.WEIGHTS[item["family"]].get("right", 0.0) * found.parts.get("right", 0.0)

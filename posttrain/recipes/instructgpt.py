@@ -97,7 +97,7 @@ def _recipe(  # size: what the parameters came to
         critic=rm,
         **learning,
     )
-    control = RewardModeling(name="rm_shuffled", shuffled_labels=True, **modeling)
+    control = RewardModeling(name="rm_shuffled", shuffled_labels=True, **{**modeling, "epochs": 1})
     return Evaluation(
         base=base,
         sft=sft,
