@@ -39,6 +39,8 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     demonstrations: your rows {"messages": [...]}; comparisons: {"prompt", "chosen", "rejected"}; prompts:
     {"prompt"}. lora: rank of the adapters; 0 trains every weight.
     """
+    if base and model != "field_guide":
+        raise UserError(f"base={base} and model={model} both name where to begin; give one of them")
     chosen = own(seed, base, max(lora, 0)) if base else preset(model, seed)
     shown = DemonstrationRows(source=SourceFile(demonstrations, "datasets")) if demonstrations else None
     compared = ComparisonRows(source=SourceFile(comparisons, "datasets")) if comparisons else None

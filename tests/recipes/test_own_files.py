@@ -101,3 +101,8 @@ def test_own_prompts_without_comparisons_are_refused(model: str, files: list[str
 def test_an_unknown_model_is_answered_with_the_list() -> None:
     with pytest.raises(UserError, match="field_guide, smollm2"):
         expression("model=gpt5")
+
+
+def test_a_base_and_a_model_together_are_refused(model: str) -> None:
+    with pytest.raises(UserError, match="both name where to begin"):
+        instructgpt(base=model, model="smollm2")
