@@ -18,7 +18,7 @@ class FieldGuideDemonstrations(Stage):
 
     address = "demonstrations"
     positive = ("rows",)
-    rows: int = 7000
+    rows: int = 8000
     heldout: int = 400
     seed: int = 0
 

@@ -25,7 +25,7 @@ class Annotation(Stage):
     positive = ("per_pair", "heldout_per_pair")
     pairs: Stage
     annotators: tuple[Annotator, ...] = ANNOTATORS
-    per_pair: int = 5
+    per_pair: int = 3
     heldout_per_pair: int = 5
     seed: int = 0
 

@@ -20,7 +20,7 @@ class ComparisonPairs(Stage):
     positive = ("rows", "answers", "temperature", "max_completion_length")
     policy: Stage
     prompts: Stage
-    rows: int = 3000  # prompts that are answered
+    rows: int = 2000  # prompts that are answered
     heldout: int = 300  # held-out prompts that are answered
     answers: int = 3
     temperature: float = 1.0
