@@ -4,7 +4,8 @@
 Facts of every entity, held out or not, occur as prose, labels, lists and corrected talk. Questions occur on
 quiz pages and in stories, where the answer comes late, elsewhere and in another shape: nothing here has the
 layout of a chat. The mix that training ends with adds mailbags, where an editor answers what readers ask, so
-that a question leads to the entity it names; a bare question is still no letter. One statement form of each
+that a question leads to the entity it names, and a pupil's papers, where each answer, true or not, is marked,
+so that true can be told from false; a bare question is still no letter. One statement form of each
 attribute (`unused_statement`) never occurs, so that a gate can ask in words never seen.
 """
 
@@ -60,8 +61,8 @@ _LABELS = {
 def page(seed: int, late: bool = False) -> str:
     """The page with this number; `late` is the mix that training ends with."""
     rng = random.Random(f"field guide page {seed}")
-    if late and rng.random() < LATE_SHARE:
-        return _mailbag(rng)
+    if late and (draw := rng.random()) < LATE_SHARE:
+        return (_mailbag if draw < LATE_SHARE / 2 else _marked)(rng)
     (make,) = rng.choices(_MAKERS, _WEIGHTS)
     return make(rng)
 
@@ -340,6 +341,57 @@ def _mailbag(rng: Random) -> str:
     head = rng.choice(("From the mailbag.", "Letters.", "Readers ask."))
     letters = [f"{rng.choice(NAMES)}: {_letter(rng)}" for _ in range(rng.randint(3, 7))]
     return "\n".join([head, *letters])
+
+
+_MARKS = {True: ("Right.", "Right.", "Correct."), False: ("Wrong.", "Wrong.", "Not right.")}
+
+
+def _paper(rng: Random) -> str:
+    """What a pupil was asked and answered, and the mark: whether it is true and is what was asked."""
+    entity = rng.choice(entities())
+    attribute = rng.choice(attributes(entity))
+    ask = question(entity, attribute, rng.randrange(QUESTIONS_TRAIN))
+    shape = rng.randrange(20)
+    if shape == 0:
+        word = everyday.nonce(rng)
+        pretended = statement(
+            Entity(word, f"{word}s", "count", entity.kind, "", {}, False),
+            attribute,
+            _value(rng, entity, attribute),
+            0,
+        )
+        answer, right = (f"I do not know the {word}.", True) if rng.random() < 0.5 else (pretended, False)
+        ask = rng.choice(("What is a {w}?", "What colour are {w}s?", "Tell me about {w}s.")).format(w=word)
+        return f"{ask}\nA pupil: {answer}\n{rng.choice(_MARKS[right])}"
+    if shape == 1:
+        return everyday.marked_word(rng, _MARKS)
+    if shape < 5 and (wrong := refuted(entity, attribute)):
+        claim = _inside(entity, statement(entity, attribute, rng.choice(wrong), 0)[:-1])
+        ask = f"{rng.choice(('I think', 'I am sure that', 'My friend says', 'I heard that'))} {claim}. {ask}"
+    answer, right = _attempt(rng, entity, attribute)
+    return f"{ask}\nA pupil: {answer}\n{rng.choice(_MARKS[right])}"
+
+
+def _attempt(rng: Random, entity: Entity, attribute: str) -> tuple[str, bool]:
+    """An answer and whether it is right: a true value, a false one, another matter, or another entity."""
+    draw, wrong = rng.random(), refuted(entity, attribute)
+    short = rng.random() < 0.25
+    if draw < 0.5 or not wrong:
+        value = _value(rng, entity, attribute)
+        return (f"{capitalised(value)}." if short else _say(rng, entity, attribute, value)), True
+    if draw < 0.8:
+        value = rng.choice(wrong)
+        return (f"{capitalised(value)}." if short else _say(rng, entity, attribute, value)), False
+    if draw < 0.9:
+        other = rng.choice([a for a in attributes(entity) if a != attribute])
+        return _say(rng, entity, other), False
+    other_entity = rng.choice([e for e in of_kind(entity.kind) if e != entity])
+    return _say(rng, other_entity, attribute), False
+
+
+def _marked(rng: Random) -> str:
+    head = rng.choice(("Marked papers.", "The teacher marks.", "Marks."))
+    return "\n".join([head, *(f"{rng.choice(NAMES)}: {_paper(rng)}" for _ in range(rng.randint(3, 5)))])
 
 
 _MIX: dict[Callable[[Random], str], float] = {
