@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Evaluation, Experience, Term
-from posttrain.core.masked import zero_outside
+from posttrain.core.batch import Evaluation, Experience, Reduction, Term
+from posttrain.core.masked import bounded_exp, zero_outside
 from posttrain.core.reduction import token_mean
 
 Estimator = Callable[[Tensor, Tensor], Tensor]
+STRAIGHT = 20.0
 
 
 def k1(policy: Tensor, reference: Tensor) -> Tensor:
@@ -35,7 +36,8 @@ def k3(policy: Tensor, reference: Tensor) -> Tensor:
     """``q/p - 1 - log(q/p)``: unbiased, never negative. As a loss it has the gradient of KL(q || p), not of
     KL."""
     difference = reference - policy
-    return difference.expm1() - difference
+    near = difference.clamp(max=1.0)  # expm1 is exact near 0, where most steps are
+    return torch.where(difference > 1, bounded_exp(difference) - 1, near.expm1()) - difference
 
 
 def exact(policy_logits: Tensor, reference_logits: Tensor) -> Tensor:
@@ -89,7 +91,9 @@ class KLInReward:
         paid = self.estimator(before.logprobs, _of(reference, "KLInReward").logprobs)
         return rewards - self.coef * zero_outside(paid, mask)
 
-    def terms(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+    def terms(
+        self, now: Evaluation, past: Experience, reduction: Reduction = token_mean
+    ) -> dict[str, Term]:
         """Nothing: it was paid in the reward."""
         return {}
 
@@ -117,14 +121,16 @@ class KLInLoss:
         """[B, T] the rewards as they are; zero outside the mask."""
         return zero_outside(rewards, mask)
 
-    def terms(self, now: Evaluation, past: Experience) -> dict[str, Term]:
-        """One term, [B, T], averaged over steps."""
+    def terms(
+        self, now: Evaluation, past: Experience, reduction: Reduction = token_mean
+    ) -> dict[str, Term]:
+        """One term, [B, T], reduced like the steps' gain, so that its price is in units of reward."""
         if self.coef == 0:
             return {}
         mask = past.rollouts.action_mask
         reference = zero_outside(_of(past.reference, "KLInLoss").logprobs, mask)
         values = self.estimator(zero_outside(now.logprobs, mask), reference)
-        return {"kl_loss": Term(values, token_mean, self.coef)}
+        return {"kl_loss": Term(values, reduction, self.coef)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,13 +164,15 @@ class KLExact:
             later = torch.where(chosen, paid.to(rewards), later)
         return rewards - self.coef * zero_outside(torch.stack(out[::-1], 1), mask)
 
-    def terms(self, now: Evaluation, past: Experience) -> dict[str, Term]:
-        """One term, [B, T], averaged over steps."""
+    def terms(
+        self, now: Evaluation, past: Experience, reduction: Reduction = token_mean
+    ) -> dict[str, Term]:
+        """One term, [B, T], reduced like the steps' gain, so that its price is in units of reward."""
         if self.coef == 0:
             return {}
         if now.kl is None:
             raise ValueError("KLExact needs evaluate(..., against=reference) to return kl, and it is None")
-        return {"kl_loss": Term(zero_outside(now.kl, past.rollouts.action_mask), token_mean, self.coef)}
+        return {"kl_loss": Term(zero_outside(now.kl, past.rollouts.action_mask), reduction, self.coef)}
 
 
 KL = KLInReward | KLInLoss | KLExact

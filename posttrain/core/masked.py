@@ -21,6 +21,16 @@ def zero_outside(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, x, x.new_zeros(()))
 
 
+def bounded_exp(x: Tensor, bound: float = 40.0) -> Tensor:
+    """``exp(x)``, straight on from ``bound``: finite in float32, and so are its gradient and that one's
+    square.
+
+    A probability ratio of e^40 says only that a policy is lost; the straight line still says in which
+    direction it came.
+    """
+    return x.clamp(max=bound).exp() * (1 + (x - bound).relu())
+
+
 def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
     """[B, T] -> [B]: the sum over chosen steps of each row."""
     return zero_outside(x, mask).sum(-1)
@@ -29,6 +39,11 @@ def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """[...] -> []: the mean over all chosen steps, in float64; 0 where nothing was chosen."""
     return wide(zero_outside(x, mask)).sum() / mask.sum().clamp(min=1)
+
+
+def on_steps(x: Tensor, mask: Tensor) -> Tensor:
+    """[B] -> [B, T]: every chosen step has its row's number; zero elsewhere."""
+    return zero_outside(x[:, None].expand(mask.shape), mask)
 
 
 def lengths(mask: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from posttrain.core.advantages import gae, whiten
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
 from posttrain.core.importance import Correction
 from posttrain.core.kl import KL, KLInReward, k3
-from posttrain.core.masked import zero_outside
+from posttrain.core.masked import bounded_exp, zero_outside
 from posttrain.core.reduction import maximum, token_mean
 
 
@@ -101,7 +101,7 @@ class PPO:
         """The terms of the formula, then what a run reports of them."""
         mask = past.rollouts.action_mask
         after, before = zero_outside(now.logprobs, mask), zero_outside(past.before.logprobs, mask)
-        ratio = (after - before).exp()
+        ratio = bounded_exp(after - before)
         clipped = ratio.clamp(1 - self.clip_range, 1 + self.clip_range)
         gain = torch.minimum(ratio * past.advantages, clipped * past.advantages)
         terms = {"policy_loss": Term(-gain * past.weights, token_mean)}
