@@ -11,7 +11,9 @@ from posttrain.core.reduction import token_mean
 
 @dataclass(frozen=True, kw_only=True)
 class SFT:
-    """``L = -E[log pi(a_t | s_t)]``, the mean over the supervised tokens of the optimizer batch.
+    """Wei et al. 2022 (FLAN) and, as the first step of RLHF, Ouyang et al. 2022 (InstructGPT).
+
+    ``L = -E[log pi(a_t | s_t)]``, the mean over the supervised tokens of the optimizer batch.
 
     Converges to the distribution of the demonstrations. A mean over tokens, so long answers weigh more than
     short ones.
