@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from posttrain.core.batch import Judged, Rollouts
+from posttrain.core.masked import last_step, masked_sum
 
 
 class Pairs(NamedTuple):
@@ -44,6 +45,16 @@ def pair_margin(past: Judged, between: Pairs) -> Tensor:
 def pair_confidence(past: Judged, between: Pairs) -> Tensor:
     """[pairs]: a pair is as sure as the less sure of its rows."""
     return torch.minimum(past.confidence[between.winner], past.confidence[between.loser])
+
+
+def outcomes(past: Judged) -> Tensor:
+    """[B]: 1 right, 0 wrong, NaN where nobody spoke: the label at a row's last chosen step; without labels,
+    rank 0 is right and what is below is wrong."""
+    if past.labels is None:
+        said = (past.rank == 0).to(past.confidence)
+    else:
+        said = past.labels.gather(1, last_step(past.rollouts.action_mask)[:, None])[:, 0]
+    return said.masked_fill(past.rank < 0, float("nan"))
 
 
 def logistic(difference: Tensor, confidence: Tensor) -> Tensor:
@@ -87,3 +98,31 @@ def ranked(
         confidence=plain.confidence if confidence is None else confidence.to(plain.confidence),
         margin=plain.margin if margin is None else margin.to(plain.margin),
     )
+
+
+def best_and_worst(rollouts: Rollouts, label_temperature: float = 1.0) -> Judged:
+    """Rank 0 for each group's best paid row, 1 for its worst, -1 for those between and for rows alone.
+
+    The pair is as sure as Bradley and Terry's annotator would be, ``sigmoid((r_0 - r_1) /
+    label_temperature)``: the expectation over labels drawn that way. At 0 the better paid row always wins,
+    and equals make no pair.
+
+    Raises ValueError where no group has two rows.
+    """
+    paid, group = masked_sum(rollouts.rewards, rollouts.action_mask), rollouts.group
+    order = (-paid).argsort(stable=True)
+    order = order[group[order].argsort(stable=True)]
+    edge = group[order].diff() != 0
+    end = edge.new_ones(1)
+    best, worst = order[torch.cat([end, edge])], order[torch.cat([edge, end])]
+    several = best != worst
+    if not several.any():
+        raise ValueError("answers are ranked within a prompt, and no prompt has two: raise group_size to 2")
+    gap = paid[best] - paid[worst]
+    decides = several & (gap > 0) if label_temperature == 0 else several
+    sure = torch.sigmoid(gap / label_temperature) if label_temperature else torch.ones_like(gap)
+    rank = torch.full_like(group, -1)
+    rank[worst[decides]], rank[best[decides]] = 1, 0
+    confidence = torch.ones_like(paid)
+    confidence[worst[decides]] = confidence[best[decides]] = sure[decides]
+    return ranked(rollouts, rank, confidence)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from posttrain.core.batch import Experience, Judged, Reduction
 from posttrain.core.masked import lengths, wide
-from posttrain.core.preferences import pairs
+from posttrain.core.preferences import outcomes, pairs
 
 
 def token_mean(past: Experience | Judged) -> Tensor:
@@ -43,10 +43,42 @@ def row_total(past: Experience | Judged) -> Tensor:
 
 def pair_mean(past: Experience | Judged) -> Tensor:
     """[B]: every pair weighs the same, for values booked on the winner (``preferences.on_winner``)."""
+    past = _judged(past)
+    return (wide(past.rank) * 0 + 1) / max(len(pairs(past).winner), 1)
+
+
+def ranked_mean(past: Experience | Judged) -> Tensor:
+    """[B]: every row that was judged weighs the same; rows that are only measured (rank -1) weigh nothing."""
+    judged = wide(_judged(past).rank >= 0)
+    return judged / judged.sum().clamp(min=1)
+
+
+def group_mean(past: Experience | Judged) -> Tensor:
+    """[B]: every group in which a row beat another weighs the same, for values that add up over its rows."""
+    past = _judged(past)
+    deciding = past.rollouts.group[pairs(past).winner].unique()
+    return (wide(past.rank) * 0 + 1) / max(len(deciding), 1)
+
+
+def outcome_mean(past: Experience | Judged) -> Tensor:
+    """[B]: every row whose outcome is known (``preferences.outcomes``) weighs the same; others nothing."""
+    known = wide(~outcomes(_judged(past)).isnan())
+    return known / known.sum().clamp(min=1)
+
+
+def labelled_mean(past: Experience | Judged) -> Tensor:
+    """[B, T]: every labelled step weighs the same; 0 where nobody spoke."""
+    past = _judged(past)
+    if past.labels is None:
+        raise ValueError("labelled_mean needs labels, and there are none")
+    spoken = wide(past.rollouts.action_mask & ~past.labels.isnan())
+    return spoken / spoken.sum().clamp(min=1)
+
+
+def _judged(past: Experience | Judged) -> Judged:
     if not isinstance(past, Judged):
-        raise TypeError("pair_mean needs rows that were ranked (Judged), not Experience")
-    rows = wide(past.rank)
-    return (rows * 0 + 1) / max(len(pairs(past).winner), 1)
+        raise TypeError("this mean needs rows that were ranked (Judged), not Experience")
+    return past
 
 
 @lru_cache(maxsize=64)  # the same function for the same number, so that its weights are computed once a batch

@@ -1,0 +1,55 @@
+"""Anchored preference optimization for a model that is worse than the preferred answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.implicit_reward import PAIRS_WITH_REFERENCE, log_ratio, pair_figures
+from posttrain.core.preferences import on_winner, pair_confidence, pairs
+from posttrain.core.ranges import above_zero
+from posttrain.core.reduction import pair_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class APOZero:
+    """APO-zero, D'Oosterlinck et al. 2024, eq. 5.
+
+    ``L = E[1 - sigmoid(beta h_w) + sigmoid(beta h_l)]``, ``h(y) = log pi(y|x) - log ref(y|x)``
+
+    Raises what is preferred and lowers what is not, each against the reference, where DPO moves only their
+    difference. Converges to no finite policy: linear in the sigmoids, so all or nothing by the majority;
+    saturation is what ends it.
+    """
+
+    beta: float = 0.1
+
+    def __post_init__(self) -> None:
+        above_zero(self, "beta")
+
+    @property
+    def wants(self) -> Wants:
+        """The reference, and both rows of a pair in one micro-batch."""
+        return PAIRS_WITH_REFERENCE
+
+    def measure(self, now: Evaluation, past: Judged) -> Judged:
+        """Nothing depends on the current policy."""
+        return past
+
+    def anchored(self, won: Tensor, lost: Tensor) -> Tensor:
+        """[pairs]: the loss of implicit rewards."""
+        return torch.sigmoid(-won) + torch.sigmoid(lost)
+
+    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+        """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as figures."""
+        between, rows, reward = pairs(past), len(past.rollouts), self.beta * log_ratio(now, past)
+        won, lost = reward[between.winner], reward[between.loser]
+        sure = pair_confidence(past, between).to(won)
+        loss = sure * self.anchored(won, lost) + (1 - sure) * self.anchored(lost, won)
+        return {
+            "pair_loss": Term(on_winner(loss, between, rows), pair_mean),
+            **pair_figures(won, lost, between, rows),
+        }

@@ -1,0 +1,56 @@
+"""Contrastive preference optimization: DPO against no reference, and likelihood of the preferred answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.implicit_reward import (
+    PAIRS,
+    mean_logprob,
+    pair_figures,
+    sequence_logprob,
+)
+from posttrain.core.preferences import logistic, on_winner, pair_confidence, pairs
+from posttrain.core.ranges import above_zero, not_negative
+from posttrain.core.reduction import pair_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class CPO:
+    """Xu et al. 2024, eqs. 4-6.
+
+    ``L = -E[log sigmoid(beta (log pi(w|x) - log pi(l|x)))] + nll_coef E[-log pi(w|x) / |w|]``
+
+    E is the mean over pairs; the likelihood is taken per step, as the authors' code does. Without the second
+    term it converges to ``pi ~ exp(r / beta)``, DPO's optimum for a uniform reference; with it, to a
+    compromise with the preferred answers' distribution.
+    """
+
+    beta: float = 0.1
+    nll_coef: float = 1.0
+
+    def __post_init__(self) -> None:
+        above_zero(self, "beta")
+        not_negative(self, "nll_coef")
+
+    @property
+    def wants(self) -> Wants:
+        """Both rows of a pair in one micro-batch; no reference."""
+        return PAIRS
+
+    def measure(self, now: Evaluation, past: Judged) -> Judged:
+        """Nothing depends on the current policy."""
+        return past
+
+    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+        """``pair_loss`` and ``nll`` [B], each pair booked on its winner; beta log pi, as figures."""
+        between, rows = pairs(past), len(past.rollouts)
+        reward, mean = self.beta * sequence_logprob(now, past), mean_logprob(now, past)
+        won, lost = reward[between.winner], reward[between.loser]
+        nll = logistic(won - lost, pair_confidence(past, between).to(won))
+        return {
+            "pair_loss": Term(on_winner(nll, between, rows), pair_mean),
+            "nll": Term(on_winner(-mean[between.winner], between, rows), pair_mean, self.nll_coef),
+            **pair_figures(won, lost, between, rows),
+        }

@@ -1,0 +1,82 @@
+"""Direct preference optimization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.implicit_reward import (
+    PAIRS_WITH_REFERENCE,
+    pair_figures,
+    step_log_ratio,
+)
+from posttrain.core.masked import lengths, zero_outside
+from posttrain.core.preferences import Pairs, logistic, on_winner, pair_confidence, pairs
+from posttrain.core.ranges import above_zero, fraction, not_negative
+from posttrain.core.reduction import pair_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPO:
+    """Rafailov et al. 2023, eq. 7.
+
+    ``L = -E[log sigmoid(beta (h_w - h_l) + length_penalty (|w| - |l|))]``
+
+    with ``h(y) = log pi(y|x) - log ref(y|x)`` and E the mean over pairs. Converges to ``pi ~ ref exp((r -
+    length_penalty |y|) / beta)``, r the Bradley-Terry reward of the labels, where pairs cover the answers;
+    where one answer always wins, h_w - h_l has no finite optimum. Length enters through one term each, all
+    off by default: ``length_penalty`` is R-DPO (Park et al. 2024); ``ld_alpha`` < 1 weighs the steps beyond
+    the shorter answer's length less (LD-DPO, Liu et al. 2024); ``length_normalised`` takes h per step (as in
+    Tulu 3, Lambert et al. 2024). The last two do not converge to the optimum above.
+    """
+
+    beta: float = 0.1
+    length_penalty: float = 0.0
+    ld_alpha: float = 1.0
+    length_normalised: bool = False
+
+    def __post_init__(self) -> None:
+        above_zero(self, "beta")
+        not_negative(self, "length_penalty")
+        fraction(self, "ld_alpha")
+
+    @property
+    def wants(self) -> Wants:
+        """The reference, and both rows of a pair in one micro-batch."""
+        return PAIRS_WITH_REFERENCE
+
+    def measure(self, now: Evaluation, past: Judged) -> Judged:
+        """Nothing depends on the current policy."""
+        return past
+
+    def certainty(self, confidence: Tensor) -> Tensor:
+        """[pairs]: the weight of the label as given; the rest is the weight of its opposite."""
+        return confidence
+
+    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+        """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as figures."""
+        between, rows = pairs(past), len(past.rollouts)
+        steps = zero_outside(step_log_ratio(now, past), past.rollouts.action_mask)
+        won = self.beta * self._answers(steps, past, between.winner, between)
+        lost = self.beta * self._answers(steps, past, between.loser, between)
+        count = lengths(past.rollouts.action_mask)
+        longer = self.length_penalty * (count[between.winner] - count[between.loser]).to(won)
+        nll = logistic(won - lost + longer, self.certainty(pair_confidence(past, between).to(won)))
+        return {
+            "pair_loss": Term(on_winner(nll, between, rows), pair_mean),
+            **pair_figures(won, lost, between, rows),
+        }
+
+    def _answers(self, steps: Tensor, past: Judged, rows: Tensor, between: Pairs) -> Tensor:
+        """[pairs]: h of one side of each pair."""
+        mask = past.rollouts.action_mask
+        count = lengths(mask)
+        found = steps[rows]
+        if self.ld_alpha < 1:
+            common = torch.minimum(count[between.winner], count[between.loser])
+            found = torch.where(mask.cumsum(-1)[rows] <= common[:, None], found, self.ld_alpha * found)
+        total = found.sum(-1)
+        return total / count[rows].clamp(min=1) if self.length_normalised else total

@@ -1,0 +1,58 @@
+"""Identity preference optimization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.implicit_reward import (
+    PAIRS_WITH_REFERENCE,
+    either_way,
+    log_ratio,
+    pair_figures,
+)
+from posttrain.core.masked import lengths
+from posttrain.core.preferences import on_winner, pair_confidence, pairs
+from posttrain.core.ranges import above_zero
+from posttrain.core.reduction import pair_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class IPO:
+    """Azar et al. 2023, eq. 17 (there tau is beta).
+
+    ``L = E[(h_w - h_l - 1 / (2 beta))^2]``, ``h(y) = log pi(y|x) - log ref(y|x)``
+
+    Converges to an optimum of its own, ``pi ~ ref exp(p(y > mu) / beta)`` with p(y > mu) the probability that
+    y is preferred to an answer drawn as the pairs were: finite where one answer always wins, and not the
+    Bradley-Terry reward's optimum. ``length_normalised`` takes h per step, as several libraries do; the
+    target is then per step too and the optimum is another.
+    """
+
+    beta: float = 0.1
+    length_normalised: bool = False
+
+    def __post_init__(self) -> None:
+        above_zero(self, "beta")
+
+    @property
+    def wants(self) -> Wants:
+        """The reference, and both rows of a pair in one micro-batch."""
+        return PAIRS_WITH_REFERENCE
+
+    def measure(self, now: Evaluation, past: Judged) -> Judged:
+        """Nothing depends on the current policy."""
+        return past
+
+    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+        """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as figures."""
+        between, rows, h = pairs(past), len(past.rollouts), log_ratio(now, past)
+        if self.length_normalised:
+            h = h / lengths(past.rollouts.action_mask).clamp(min=1)
+        won, lost = h[between.winner], h[between.loser]
+        sure = pair_confidence(past, between).to(h)
+        error = either_way(lambda d: (d - 1 / (2 * self.beta)).square(), won - lost, sure)
+        return {
+            "pair_loss": Term(on_winner(error, between, rows), pair_mean),
+            **pair_figures(self.beta * won, self.beta * lost, between, rows),
+        }

@@ -1,0 +1,74 @@
+"""Kahneman-Tversky optimization: answers that are wanted or not, each on its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.implicit_reward import log_ratio
+from posttrain.core.masked import wide
+from posttrain.core.ranges import above_zero
+from posttrain.core.reduction import ranked_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class KTO:
+    """Ethayarajh et al. 2024, eqs. 7-8.
+
+    ``L = E[wanted: d (1 - sigmoid(beta (h - z))); unwanted: u (1 - sigmoid(beta (z - h)))]``
+
+    with ``h(y) = log pi(y|x) - log ref(y|x)``, d and u the weights ``desirable`` and ``undesirable``, and z
+    the baseline max(0, mean h) over the optimizer batch's rows of rank -1, which are answers to other
+    prompts: an estimate of KL(pi || ref) that carries no gradient. Without such rows z is 0. Rank 0 is
+    wanted, lower ranks are not; E is the mean over judged rows.
+
+    Converges to no finite policy: where a share p wants an answer the loss is linear in sigmoid(beta (h -
+    z)), so its optimum is all or nothing, by the sign of ``p d - (1 - p) u``. Saturation, few epochs and a
+    small learning rate are what keeps it near.
+    """
+
+    beta: float = 0.1
+    desirable: float = 1.0
+    undesirable: float = 1.0
+
+    def __post_init__(self) -> None:
+        above_zero(self, "beta", "desirable", "undesirable")
+
+    @property
+    def wants(self) -> Wants:
+        """The reference, and the current policy on the whole optimizer batch first."""
+        return Wants(before=False, entropy=False, reference=True, measure=True)
+
+    def measure(self, now: Evaluation, past: Judged) -> Judged:
+        """The baseline, one number for all rows, [B]."""
+        h, other = wide(log_ratio(now, past).detach()), past.rank < 0
+        mean = torch.where(other, h, 0).sum() / other.sum().clamp(min=1)
+        return replace(past, baseline=mean.clamp(min=0).to(now.logprobs).expand(len(past.rank)))
+
+    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+        """``row_loss`` [B]; the implicit rewards less the baseline, as figures."""
+        if past.baseline is None:
+            raise ValueError(
+                "KTO compares with a baseline: call measure() on the whole optimizer batch first"
+            )
+        reward = self.beta * (log_ratio(now, past) - past.baseline)
+        good = self.desirable * torch.sigmoid(-reward)
+        bad = self.undesirable * torch.sigmoid(reward)
+        is_wanted, judged = past.rank == 0, past.rank >= 0
+        sure = past.confidence.to(reward)
+        loss = torch.where(is_wanted, sure * good + (1 - sure) * bad, sure * bad + (1 - sure) * good)
+
+        def figure(values: Tensor, rows: Tensor) -> Term:
+            return Term(torch.where(rows, values.detach(), 0), ranked_mean, 0.0)
+
+        correct = torch.where(is_wanted, reward > 0, reward < 0)
+        return {
+            "row_loss": Term(torch.where(judged, loss, 0), ranked_mean),
+            "accuracy": figure(correct.to(reward), judged),
+            "reward_chosen": figure(reward, is_wanted),
+            "reward_rejected": figure(reward, judged & ~is_wanted),
+            "baseline": figure(past.baseline.to(reward), judged),
+        }

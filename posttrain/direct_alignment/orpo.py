@@ -1,0 +1,61 @@
+"""Odds ratio preference optimization: instruction tuning and preference in one loss, no reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.implicit_reward import PAIRS, mean_logprob, pair_figures
+from posttrain.core.preferences import logistic, on_winner, pair_confidence, pairs
+from posttrain.core.ranges import above_zero
+from posttrain.core.reduction import pair_mean
+
+CERTAIN = 1e-6  # nats per step: an answer as likely as this has odds that no longer mean anything
+
+
+@dataclass(frozen=True, kw_only=True)
+class ORPO:
+    """Hong et al. 2024, eqs. 6-7.
+
+    ``L = E[-log p(w)] - beta E[log sigmoid(log odds(w) - log odds(l))]``, ``odds = p / (1 - p)``,
+    ``log p(y) = log pi(y|x) / |y|`` (beta is the paper's lambda)
+
+    E is the mean over pairs. Converges to the preferred answers' distribution, tilted away from the others';
+    no reference holds it and it is no optimum of a reward. The weight of a label's opposite
+    (confidence below 1) counts in the second term only.
+    """
+
+    beta: float = 0.1
+
+    def __post_init__(self) -> None:
+        above_zero(self, "beta")
+
+    @property
+    def wants(self) -> Wants:
+        """Both rows of a pair in one micro-batch; no reference."""
+        return PAIRS
+
+    def measure(self, now: Evaluation, past: Judged) -> Judged:
+        """Nothing depends on the current policy."""
+        return past
+
+    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+        """``nll`` and ``pair_loss`` [B], each pair booked on its winner; log-odds, as figures."""
+        between, rows, mean = pairs(past), len(past.rollouts), mean_logprob(now, past)
+        odds = log_odds(mean)
+        won, lost = odds[between.winner], odds[between.loser]
+        nll = logistic(won - lost, pair_confidence(past, between).to(won))
+        return {
+            "nll": Term(on_winner(-mean[between.winner], between, rows), pair_mean),
+            "pair_loss": Term(on_winner(nll, between, rows), pair_mean, self.beta),
+            **pair_figures(won, lost, between, rows),
+        }
+
+
+def log_odds(logprob: Tensor) -> Tensor:
+    """``log p - log(1 - p)`` of log p, exact for small p; p is kept below ``exp(-CERTAIN)``."""
+    below = logprob.clamp(max=-CERTAIN)
+    return below - torch.log(-torch.expm1(below))

@@ -1,0 +1,52 @@
+"""Simple preference optimization: no reference, reward per token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+
+from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.implicit_reward import PAIRS, either_way, mean_logprob, pair_figures
+from posttrain.core.preferences import on_winner, pair_confidence, pairs
+from posttrain.core.ranges import above_zero, not_negative
+from posttrain.core.reduction import pair_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimPO:
+    """Meng et al. 2024, eq. 6.
+
+    ``L = -E[log sigmoid(beta log pi(w|x) / |w| - beta log pi(l|x) / |l| - gamma)]``
+
+    E is the mean over pairs. Reference-free: its gaps converge to ``log pi(a)/|a| - log pi(b)/|b| = (logit p
+    + gamma) / beta`` only as far as a distribution can satisfy them, and nothing ties it to the model it
+    began from but a small learning rate and few epochs.
+    """
+
+    beta: float = 2.0
+    gamma: float = 1.0  # by how much the preferred answer should lead, in units of beta times log pi
+
+    def __post_init__(self) -> None:
+        above_zero(self, "beta")
+        not_negative(self, "gamma")
+
+    @property
+    def wants(self) -> Wants:
+        """Both rows of a pair in one micro-batch; no reference."""
+        return PAIRS
+
+    def measure(self, now: Evaluation, past: Judged) -> Judged:
+        """Nothing depends on the current policy."""
+        return past
+
+    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+        """``pair_loss`` [B], each pair booked on its winner; the rewards per step, as figures."""
+        between, rows, reward = pairs(past), len(past.rollouts), self.beta * mean_logprob(now, past)
+        won, lost = reward[between.winner], reward[between.loser]
+        sure = pair_confidence(past, between).to(won)
+        nll = either_way(lambda d: -F.logsigmoid(d - self.gamma), won - lost, sure)
+        return {
+            "pair_loss": Term(on_winner(nll, between, rows), pair_mean),
+            **pair_figures(won, lost, between, rows),
+        }

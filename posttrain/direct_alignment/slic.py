@@ -1,0 +1,52 @@
+"""Sequence likelihood calibration, the hinge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.implicit_reward import PAIRS, either_way, pair_figures, sequence_logprob
+from posttrain.core.preferences import on_winner, pair_confidence, pairs
+from posttrain.core.ranges import above_zero, not_negative
+from posttrain.core.reduction import pair_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class SLiC:
+    """SLiC-HF, Zhao et al. 2023, eq. 1.
+
+    ``L = E[max(0, margin - log pi(w|x) + log pi(l|x))] + nll_coef E[-log pi(w|x)]``
+
+    E is the mean over pairs, log pi the sum over an answer; the second term, on the preferred answer, stands
+    for the paper's regularisation towards the SFT targets. It needs no reference and converges to nothing of
+    one: a hinge follows the majority (``log pi(a) - log pi(b) = margin`` as soon as more than half prefer
+    a), however large it is, and the second term pulls towards the preferred answers' distribution.
+    """
+
+    margin: float = 1.0
+    nll_coef: float = 0.1
+
+    def __post_init__(self) -> None:
+        above_zero(self, "margin")
+        not_negative(self, "nll_coef")
+
+    @property
+    def wants(self) -> Wants:
+        """Both rows of a pair in one micro-batch; no reference."""
+        return PAIRS
+
+    def measure(self, now: Evaluation, past: Judged) -> Judged:
+        """Nothing depends on the current policy."""
+        return past
+
+    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+        """``pair_loss`` and ``nll`` [B], each pair booked on its winner; log-probabilities, as figures."""
+        between, rows, total = pairs(past), len(past.rollouts), sequence_logprob(now, past)
+        won, lost = total[between.winner], total[between.loser]
+        sure = pair_confidence(past, between).to(won)
+        hinge = either_way(lambda d: (self.margin - d).relu(), won - lost, sure)
+        return {
+            "pair_loss": Term(on_winner(hinge, between, rows), pair_mean),
+            "nll": Term(on_winner(-won, between, rows), pair_mean, self.nll_coef),
+            **pair_figures(won, lost, between, rows),
+        }

@@ -1,0 +1,44 @@
+"""Was the whole answer right?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from posttrain.core.batch import Judged, Term, Wants
+from posttrain.core.masked import masked_sum
+from posttrain.core.preferences import outcomes
+from posttrain.core.reduction import outcome_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Verifiers, Cobbe et al. 2021; the outcome reward model of Uesato et al. 2022.
+
+    ``L = -E[y log sigmoid(r) + (1 - y) log sigmoid(-r)]``
+
+    with r the sum of a row's rewards, y the label at its last chosen step and E the mean over labelled rows;
+    without labels y is 1 for rank 0 and 0 below. Rows of rank -1 teach nothing. Converges to the log-odds
+    that the answer is right, calibrated in the mean over the data it saw.
+    """
+
+    @property
+    def wants(self) -> Wants:
+        """Rows stand alone."""
+        return Wants(before=False, entropy=False)
+
+    def loss(self, scores: Tensor, past: Judged) -> dict[str, Term]:
+        """``scores``: [B, T] rewards per step; terms are [B]."""
+        total, said = masked_sum(scores, past.rollouts.action_mask), outcomes(past).to(scores)
+        spoken = ~said.isnan()
+        label = torch.where(spoken, said, 0)
+        nll = F.binary_cross_entropy_with_logits(total, label, reduction="none")
+        correct = ((total > 0) == (label > 0.5)).to(total)
+        return {
+            "outcome_loss": Term(torch.where(spoken, nll, 0), outcome_mean),
+            "accuracy": Term(torch.where(spoken, correct, 0), outcome_mean, 0.0),
+            "score": Term(torch.where(spoken, total.detach(), 0), outcome_mean, 0.0),
+        }

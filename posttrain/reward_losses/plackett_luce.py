@@ -1,0 +1,70 @@
+"""Rankings of K answers at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from posttrain.core.batch import Judged, Term, Wants
+from posttrain.core.implicit_reward import PAIRS, pair_figures
+from posttrain.core.masked import masked_sum
+from posttrain.core.preferences import pairs
+from posttrain.core.ranges import not_negative
+from posttrain.core.reduction import group_mean, row_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlackettLuce:
+    """Plackett 1975 and Luce 1959; for language models Rafailov et al. 2023, appendix A.3.
+
+    ``L = -E[sum_k log(exp r_k / sum_{j below k, and k} exp r_j)] + center_coef E[(2 mean r)^2]``
+
+    with r the sum of a row's rewards and E the mean over groups in which a row beat another: from the best
+    down, each row is chosen among itself and those ranked below it. Rows of equal rank are not compared.
+    With two rows it is Bradley-Terry. Converges to the log of the strengths with which a ranking is drawn one
+    place after another, up to a constant per prompt. A row that is sure only with probability c counts
+    1 - c in the same likelihood read from the bottom up.
+    """
+
+    center_coef: float = 0.01
+
+    def __post_init__(self) -> None:
+        not_negative(self, "center_coef")
+
+    @property
+    def wants(self) -> Wants:
+        """All rows of a group in one micro-batch."""
+        return PAIRS
+
+    def loss(self, scores: Tensor, past: Judged) -> dict[str, Term]:
+        """``scores``: [B, T] rewards per step; terms are [B], each choice booked on the row chosen."""
+        total, between = masked_sum(scores, past.rollouts.action_mask), pairs(past)
+        ranked = past.rank >= 0
+        together = (past.rollouts.group[:, None] == past.rollouts.group[None, :]) & ranked[None, :]
+        own = torch.eye(len(total), dtype=torch.bool, device=total.device)
+        place = past.rank
+        down = _chosen(total, own | (together & (place[None, :] > place[:, None]) & ranked[:, None]))
+        up = _chosen(total, own | (together & (place[None, :] < place[:, None]) & ranked[:, None]))
+        sure = past.confidence.to(total)
+        compared = together & ranked[:, None]
+        count = compared.sum(1).clamp(min=1)
+        mean = torch.where(compared, total[None, :], 0).sum(1) / count
+        decides = torch.isin(past.rollouts.group, past.rollouts.group[between.winner]) & ranked
+        centre = torch.where(decides, (2 * mean).square() / count, 0)
+        figures = pair_figures(total[between.winner], total[between.loser], between, len(total))
+        return {
+            "ranking_loss": Term(sure * down + (1 - sure) * up, group_mean),
+            "center_loss": Term(centre, group_mean, self.center_coef),
+            "accuracy": figures["accuracy"],
+            "gap": figures["gap"],
+            "score": Term(total.detach(), row_mean, 0.0),
+        }
+
+
+def _chosen(total: Tensor, among: Tensor) -> Tensor:
+    """[B]: ``-log`` of the probability that each row is the one chosen among those of its row of
+    ``among`` [B, B]."""
+    rest = total[None, :].expand_as(among).masked_fill(~among, float("-inf"))
+    return rest.logsumexp(1) - total

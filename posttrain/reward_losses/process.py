@@ -1,0 +1,44 @@
+"""Is each step right?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from posttrain.core.batch import Judged, Term, Wants
+from posttrain.core.reduction import labelled_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """Process reward models, Uesato et al. 2022 and Lightman et al. 2023.
+
+    ``L = -E[y_t log sigmoid(r_t) + (1 - y_t) log sigmoid(-r_t)]``
+
+    with r_t the reward of a step, y_t its label (1 right, 0 wrong, NaN where nobody spoke, such as inside a
+    line whose end is labelled) and E the mean over labelled steps. Converges to the log-odds that the step is
+    right given what stands before it. The first step that is likely wrong is the answer's fault; the
+    product of sigmoid(r_t) is the probability that none is.
+    """
+
+    @property
+    def wants(self) -> Wants:
+        """Rows stand alone."""
+        return Wants(before=False, entropy=False)
+
+    def loss(self, scores: Tensor, past: Judged) -> dict[str, Term]:
+        """``scores``: [B, T] rewards per step; terms are [B, T]. Raises ValueError without labels."""
+        if past.labels is None:
+            raise ValueError("a process reward model learns from labels [B, T], and this batch has none")
+        spoken = past.rollouts.action_mask & ~past.labels.isnan()
+        label = torch.where(spoken, past.labels, 0).to(scores)
+        inside = torch.where(spoken, scores, 0)
+        nll = F.binary_cross_entropy_with_logits(inside, label, reduction="none")
+        correct = ((inside > 0) == (label > 0.5)).to(scores)
+        return {
+            "process_loss": Term(torch.where(spoken, nll, 0), labelled_mean),
+            "accuracy": Term(torch.where(spoken, correct, 0), labelled_mean, 0.0),
+        }
