@@ -1,0 +1,59 @@
+"""Direct alignment on the policy's own answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from posttrain.core.batch import DirectAlignment, Evaluation, Judged, Rollouts, Term, Wants
+from posttrain.core.preferences import best_and_worst
+from posttrain.core.ranges import at_least_one, not_negative
+from posttrain.direct_alignment.dpo import DPO
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineDPO:
+    """Guo et al. 2024 (OAIF): each prompt's answers are sampled now, ranked by their reward, and paired.
+
+    ``L = L_alignment`` (DPO's by default) on the best and the worst paid answer of each prompt, the best one
+    preferred with probability ``sigmoid((r_w - r_l) / label_temperature)``
+
+    With DPO and ``label_temperature`` 1 converges to ``pi ~ ref exp(r / alignment.beta)``: labels are the
+    expectation of what Bradley and Terry's annotator of reward r would say. With labels that are always
+    certain (``label_temperature`` 0, the usual judge) gaps grow without bound; what it then converges to is
+    set by when it stops.
+    """
+
+    alignment: DirectAlignment = field(default_factory=DPO)
+    label_temperature: float = 1.0
+    epochs: int = 1
+    minibatches: int = 1
+
+    def __post_init__(self) -> None:
+        not_negative(self, "label_temperature")
+        at_least_one(self, "epochs", "minibatches")
+        if self.alignment.wants.measure:
+            raise ValueError(
+                f"{type(self.alignment).__name__} measures the current policy on the whole batch, for "
+                "which the loop of reinforcement has no place"
+            )
+
+    @property
+    def wants(self) -> Wants:
+        """What the alignment loss wants, entropy to report, and whole groups."""
+        return replace(self.alignment.wants, entropy=True, whole_groups=True)
+
+    def keep(self, rollouts: Rollouts) -> Tensor:
+        """[B] bool: all rows."""
+        return torch.ones_like(rollouts.truncated)
+
+    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Judged:
+        """Best and worst of each group. Raises ValueError where no group has two rows."""
+        judged = best_and_worst(rollouts, self.label_temperature)
+        return replace(judged, reference=reference)
+
+    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+        """The alignment loss's terms."""
+        return self.alignment.loss(now, past)
