@@ -1,0 +1,130 @@
+"""Any Gymnasium environment with discrete actions. Needs the extra ``gymnasium``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from posttrain.environments.protocol import Moved
+from posttrain.pipeline.finding import UserError
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """What an environment takes and gives."""
+
+    observations: int  # numbers in a row
+    states: int  # of a Discrete observation; 0: a Box
+    actions: int
+    first: tuple[int, int]  # of observations and actions, where they are Discrete
+    limit: int  # 0: none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gymnasium:
+    """The environment registered as ``id``, cut after ``steps`` (0: after what it is registered with).
+
+    Observations are numbers in a row: a Box laid flat, a Discrete one-hot. Raises UserError where gymnasium
+    is not installed, nothing has that id, or its spaces are of other kinds.
+    """
+
+    id: str
+    steps: int = 0
+
+    decision = 1
+
+    @property
+    def observations(self) -> int:
+        """The numbers of one observation."""
+        return _spaces(self.id).observations
+
+    @property
+    def actions(self) -> int:
+        """How many there are."""
+        return _spaces(self.id).actions
+
+    @property
+    def limit(self) -> int:
+        """Raises UserError where neither the settings nor the registration has one."""
+        found = self.steps or _spaces(self.id).limit
+        if found < 1:
+            raise UserError(
+                f"{self.id} has no limit of its own: say after how many steps to cut it, steps=1000"
+            )
+        return found
+
+    def open(self, seeds: Sequence[int]) -> Games:
+        """A copy for each seed."""
+        return Games([_made(self.id) for _ in seeds], seeds, _spaces(self.id))
+
+
+class Games:
+    """Gymnasium environments, one after another; there is one process."""
+
+    def __init__(self, games: Sequence[Any], seeds: Sequence[int], spaces: Spaces) -> None:
+        self._games, self._spaces = games, spaces
+        self._over = [False] * len(games)
+        begun = [game.reset(seed=seed % 2**31)[0] for game, seed in zip(games, seeds, strict=True)]
+        self._seen = [self._flat(one) for one in begun]
+        self.observation = torch.from_numpy(np.stack(self._seen))
+
+    def step(self, actions: Tensor) -> Moved:
+        """What has ended is left alone."""
+        count, first = len(self._games), self._spaces.first[1]
+        rewards, ended, cut = np.zeros(count, np.float32), np.zeros(count, bool), np.zeros(count, bool)
+        for row, action in enumerate(actions.tolist()):
+            if not self._over[row]:
+                seen, rewards[row], ended[row], stopped, _ = self._games[row].step(action + first)
+                cut[row] = stopped and not ended[row]
+                self._seen[row] = self._flat(seen)
+                self._over[row] = bool(ended[row] or stopped)
+        seen_now = torch.from_numpy(np.stack(self._seen))
+        return Moved(seen_now, torch.from_numpy(rewards), torch.from_numpy(ended), torch.from_numpy(cut))
+
+    def _flat(self, seen: Any) -> np.ndarray:
+        if self._spaces.states:
+            return np.eye(self._spaces.states, dtype=np.float32)[int(seen) - self._spaces.first[0]]
+        return np.asarray(seen, dtype=np.float32).reshape(-1)
+
+
+def _gymnasium() -> Any:
+    try:
+        import gymnasium
+    except ImportError:
+        raise UserError("this environment needs gymnasium: pip install 'posttrain[gymnasium]'") from None
+    return gymnasium
+
+
+def _made(name: str) -> Any:
+    """Without Gymnasium's own limit: play has one."""
+    gymnasium = _gymnasium()
+    try:
+        return gymnasium.make(name, max_episode_steps=-1)
+    except gymnasium.error.Error as error:
+        raise UserError(f"{name}: {error}") from None
+
+
+@lru_cache(maxsize=8)
+def _spaces(name: str) -> Spaces:
+    made = _made(name)
+    seen, done = made.observation_space, made.action_space
+    kinds = type(done).__name__, type(seen).__name__
+    if kinds[0] != "Discrete" or kinds[1] not in ("Box", "Discrete"):
+        raise UserError(
+            f"{name} has actions of kind {kinds[0]} and observations of kind {kinds[1]}; expected Discrete "
+            "actions and Box or Discrete observations"
+        )
+    states = int(getattr(seen, "n", 0))
+    return Spaces(
+        observations=states or int(np.prod(seen.shape)),
+        states=states,
+        actions=int(done.n),
+        first=(int(getattr(seen, "start", 0)), int(done.start)),
+        limit=_gymnasium().spec(name).max_episode_steps or 0,
+    )

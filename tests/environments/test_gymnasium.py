@@ -1,0 +1,80 @@
+"""The adapter plays what Gymnasium plays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from posttrain.environments.cartpole import CartPole
+from posttrain.environments.gymnasium import Gymnasium
+from posttrain.models.mlp import MLPPolicy
+from posttrain.pipeline.finding import UserError
+from posttrain.rollouts.play import play
+
+gymnasium: Any = pytest.importorskip("gymnasium")
+
+
+def test_its_shape_is_read_from_the_spaces() -> None:
+    pole, lake = Gymnasium(id="CartPole-v1"), Gymnasium(id="FrozenLake-v1", steps=30)
+    assert (pole.observations, pole.actions, pole.limit) == (4, 2, 500)
+    assert (lake.observations, lake.actions, lake.limit) == (16, 4, 30)
+
+
+def test_a_row_is_what_the_environment_said() -> None:
+    actor = MLPPolicy(4, 2)
+    facts = play(Gymnasium(id="CartPole-v1"), actor, [1, 2, 3])
+    game = gymnasium.make("CartPole-v1")
+    copies = Gymnasium(id="CartPole-v1").open([11])
+    seen, _ = game.reset(seed=11)
+    assert copies.observation[0].tolist() == seen.tolist()
+    for action in facts.actions[0][facts.action_mask[0]].tolist():
+        seen, reward, ended, _, _ = game.step(action)
+        moved = copies.step(torch.tensor([action]))
+        assert moved.observation[0].tolist() == seen.tolist()
+        assert float(moved.reward) == reward
+        assert bool(moved.ended) == ended
+        if ended:
+            break
+
+
+def test_it_is_the_cart_pole_of_ours() -> None:
+    """The same policy lasts about as long in both."""
+    actor = MLPPolicy(4, 2)
+    theirs = play(Gymnasium(id="CartPole-v1"), actor, range(40)).parts["return"]
+    ours = play(CartPole(), actor, range(400)).parts["return"]
+    apart = float((theirs.mean() - ours.mean()).abs())
+    assert apart < 3.5 * float((theirs.var() / 40 + ours.var() / 400).sqrt())
+
+
+def test_a_limit_of_the_environments_own_is_a_cut_not_an_end() -> None:
+    class Brief(gymnasium.Env):  # type: ignore[misc]
+        observation_space = gymnasium.spaces.Discrete(3, start=1)
+        action_space = gymnasium.spaces.Discrete(2, start=5)
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            self.time = 0
+            return 1, {}
+
+        def step(self, action: int) -> Any:
+            assert action in (5, 6)
+            self.time += 1
+            return min(self.time + 1, 3), 1.0, False, self.time == 4, {}
+
+    if "Brief-v0" not in gymnasium.registry:
+        gymnasium.register("Brief-v0", entry_point=Brief)
+    facts = play(Gymnasium(id="Brief-v0", steps=9), MLPPolicy(3, 2), [0, 1])
+    assert facts.action_mask.sum(1).tolist() == [4, 4]
+    assert facts.truncated.tolist() == [True, True]
+    assert facts.context["observations"][0].argmax(-1).tolist() == [0, 1, 2, 2, 2]
+    with pytest.raises(UserError, match="steps=1000"):
+        _ = Gymnasium(id="Brief-v0").limit
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("Nothing-v0", "doesn't exist"), ("Pendulum-v1", "expected Discrete actions")]
+)
+def test_what_cannot_be_played_is_named(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        _ = Gymnasium(id=name).actions
