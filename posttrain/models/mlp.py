@@ -1,0 +1,134 @@
+"""Small networks over observations: a policy with a critic, and a reward model. CartPole and tables.
+
+They evaluate the same records as a language model does; only ``context`` is read differently.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from posttrain.core.batch import Evaluation, Policy, Rollouts, Wants
+from posttrain.core.kl import exact
+from posttrain.core.masked import lengths
+from posttrain.core.seeds import derive
+from posttrain.pipeline.finding import UserError
+
+OBSERVATIONS = "observations"  # [B, T+1, D] float32, among Rollouts.context
+
+
+def network(widths: Sequence[int], last_gain: float, seed: int) -> nn.Sequential:
+    """Linear layers of these widths with tanh between them; orthogonal weights, those of the last layer
+    times ``last_gain`` (0.01 begins with all actions alike). Two widths are a table over one-hot input."""
+    layers: list[nn.Module] = []
+    generator = torch.Generator().manual_seed(seed)
+    pairs = list(itertools.pairwise(widths))
+    for place, (wide, out) in enumerate(pairs):
+        layer = nn.Linear(wide, out)
+        last = place == len(pairs) - 1
+        nn.init.orthogonal_(layer.weight, last_gain if last else math.sqrt(2), generator=generator)
+        nn.init.zeros_(layer.bias)
+        layers += [layer] if last else [layer, nn.Tanh()]
+    return nn.Sequential(*layers)
+
+
+class MLPPolicy(nn.Module):
+    """A policy over A actions, and a critic of its own beside it."""
+
+    def __init__(self, observations: int, actions: int, hidden: Sequence[int] = (64, 64), seed: int = 0):
+        super().__init__()
+        self.shape = {"observations": observations, "actions": actions, "hidden": list(hidden)}
+        self.policy = network([observations, *hidden, actions], 0.01, derive(seed, "policy"))
+        self.critic = network([observations, *hidden, 1], 1.0, derive(seed, "critic"))
+
+    def parameters_of(self, role: str) -> list[nn.Parameter]:
+        """role: "policy" or "critic"."""
+        return list({"policy": self.policy, "critic": self.critic}[role].parameters())
+
+    def logits(self, observations: Tensor) -> Tensor:
+        """[..., D] -> [..., A]."""
+        found: Tensor = self.policy(observations)
+        return found
+
+    def evaluate(self, rollouts: Rollouts, wants: Wants, against: Policy | None = None) -> Evaluation:
+        """Log-probabilities at the rows' temperature; with ``against`` (another MLPPolicy) the exact KL.
+
+        ``bootstrap`` is the value of the observation after a row's last chosen step.
+        """
+        mask, seen = rollouts.action_mask, rollouts.context[OBSERVATIONS]
+        at, warmth = seen[:, :-1][mask], rollouts.temperature[:, None].expand_as(mask)[mask][:, None]
+        log_p = (self.logits(at) / warmth).log_softmax(-1)
+        taken = rollouts.actions[mask]
+        entropy = None
+        if wants.entropy or wants.entropy_gradient:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and wants.entropy_gradient):
+                entropy = -(log_p.exp() * log_p).sum(-1)
+        kl = None
+        if against is not None:
+            if not isinstance(against, MLPPolicy):
+                raise TypeError(f"the exact KL of an MLPPolicy is from another one, not {type(against)}")
+            with torch.no_grad():
+                other = against.logits(at) / warmth
+            kl = _spread(exact(log_p, other), mask)
+        values = bootstrap = None
+        if wants.values:
+            values = _spread(self.critic(at)[:, 0], mask)
+            after = seen[torch.arange(len(seen), device=seen.device), lengths(mask)]
+            bootstrap = self.critic(after)[:, 0]
+        return Evaluation(
+            logprobs=_spread(log_p.gather(-1, taken[:, None])[:, 0], mask),
+            entropy=None if entropy is None else _spread(entropy, mask),
+            values=values,
+            bootstrap=bootstrap,
+            kl=kl,
+        )
+
+    def save(self, directory: Path) -> None:
+        """Writes ``mlp.json`` and ``mlp.safetensors``."""
+        from safetensors.torch import save_file
+
+        (directory / "mlp.json").write_text(json.dumps(self.shape) + "\n")
+        save_file(self.state_dict(), directory / "mlp.safetensors")
+
+    @classmethod
+    def load(cls, directory: Path) -> MLPPolicy:
+        """Raises UserError where the directory holds no such policy."""
+        from safetensors.torch import load_file
+
+        try:
+            made = cls(**json.loads((directory / "mlp.json").read_text()))
+            made.load_state_dict(load_file(directory / "mlp.safetensors"))
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise UserError(f"{directory}: not a policy of posttrain's small networks ({error})") from None
+        return made
+
+
+class MLPReward(nn.Module):
+    """A reward for each step, from what was seen and what was done (Christiano et al. 2017, section 2.2.3).
+
+    Its scale is that of the comparisons it learned from: a difference of 1 between two segments' sums is
+    odds of e.
+    """
+
+    def __init__(self, observations: int, actions: int, hidden: Sequence[int] = (64, 64), seed: int = 0):
+        super().__init__()
+        self.actions = actions
+        self.network = network([observations + actions, *hidden, 1], 0.1, derive(seed, "reward"))
+
+    def score(self, rollouts: Rollouts) -> Tensor:
+        """[B, T]; 0 outside the mask."""
+        seen, mask = rollouts.context[OBSERVATIONS][:, :-1], rollouts.action_mask
+        done = torch.eye(self.actions, device=seen.device)[rollouts.actions[mask]]
+        paid = self.network(torch.cat([seen[mask], done], -1))[:, 0]
+        return paid.new_zeros(mask.shape).masked_scatter(mask, paid)
+
+
+def _spread(x: Tensor, mask: Tensor) -> Tensor:
+    """[chosen steps] -> [B, T], NaN where nothing was chosen."""
+    return x.new_full(mask.shape, float("nan")).masked_scatter(mask, x)

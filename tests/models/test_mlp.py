@@ -1,0 +1,127 @@
+"""The small networks read the same records as a language model, and by the same rules."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from posttrain.core.batch import Rollouts, Wants
+from posttrain.environments.cartpole import CartPole
+from posttrain.models.mlp import MLPPolicy, MLPReward, network
+from posttrain.pipeline.finding import UserError
+from posttrain.rollouts.play import play
+
+
+@pytest.fixture(scope="module")
+def facts() -> Rollouts:
+    """Falls and cuts, at a temperature of 0.7."""
+    return play(CartPole(limit=18), MLPPolicy(4, 2, seed=5), range(10), temperature=0.7)
+
+
+def opinionated(seed: int = 0) -> MLPPolicy:
+    actor = MLPPolicy(4, 2, hidden=(8,), seed=seed)
+    with torch.no_grad():
+        for parameter in actor.parameters():
+            parameter.mul_(3).add_(0.1)
+    return actor
+
+
+def test_it_begins_with_all_actions_alike() -> None:
+    shares = MLPPolicy(4, 3).logits(torch.randn(50, 4)).softmax(-1)
+    assert float((shares - 1 / 3).abs().max().detach()) < 0.03
+
+
+def test_numbers_step_by_step(facts: Rollouts) -> None:
+    """Each entry against the network read one observation at a time."""
+    actor, other = opinionated(), opinionated(1)
+    wants = Wants(values=True, exact_kl=True)
+    now = actor.evaluate(facts, wants, other)
+    seen = facts.context["observations"]
+    assert now.entropy is not None
+    assert now.values is not None
+    assert now.bootstrap is not None
+    assert now.kl is not None
+    for row in range(len(facts)):
+        for t in range(int(facts.action_mask[row].sum())):
+            p = (actor.logits(seen[row, t]) / 0.7).softmax(-1)
+            q = (other.logits(seen[row, t]) / 0.7).softmax(-1)
+            want = float(p[facts.actions[row, t]].log())
+            assert float(now.logprobs[row, t]) == pytest.approx(want, abs=1e-5)
+            assert float(now.entropy[row, t]) == pytest.approx(float(-(p * p.log()).sum()), abs=1e-5)
+            assert float(now.kl[row, t]) == pytest.approx(float((p * (p / q).log()).sum()), abs=1e-5)
+            assert float(now.values[row, t]) == pytest.approx(float(actor.critic(seen[row, t])), abs=1e-5)
+        after = seen[row, int(facts.action_mask[row].sum())]
+        assert float(now.bootstrap[row]) == pytest.approx(float(actor.critic(after)), abs=1e-5)
+
+
+def test_junk_in_padding_changes_nothing(facts: Rollouts) -> None:
+    actor = opinionated()
+    seen = facts.context["observations"].clone()
+    past = torch.arange(seen.shape[1])[None] > facts.action_mask.sum(1)[:, None]
+    assert past.any()
+    seen[past] = float("nan")
+    junk = replace(
+        facts, context={"observations": seen}, actions=facts.actions.masked_fill(~facts.action_mask, 7)
+    )
+    wants = Wants(values=True)
+    plain, other = actor.evaluate(facts, wants), actor.evaluate(junk, wants)
+    for name in ("logprobs", "entropy", "values"):
+        assert torch.equal(getattr(plain, name)[facts.action_mask], getattr(other, name)[facts.action_mask])
+    assert torch.equal(plain.bootstrap, other.bootstrap)  # type: ignore[arg-type]
+    reward = MLPReward(4, 2)
+    assert torch.equal(reward.score(facts), reward.score(junk))
+
+
+def test_only_what_is_wanted_is_computed(facts: Rollouts) -> None:
+    actor = opinionated()
+    bare = actor.evaluate(facts, Wants(entropy=False))
+    assert bare.entropy is bare.values is bare.bootstrap is bare.kl is None
+    entropy = actor.evaluate(facts, Wants()).entropy
+    assert entropy is not None
+    assert not entropy.requires_grad
+    bonus = actor.evaluate(facts, Wants(entropy_gradient=True)).entropy
+    assert bonus is not None
+    assert bonus.requires_grad
+
+
+def test_policy_and_critic_share_nothing(facts: Rollouts) -> None:
+    actor = opinionated()
+    actor.evaluate(facts, Wants()).logprobs[facts.action_mask].sum().backward()
+    assert all(p.grad is not None for p in actor.parameters_of("policy"))
+    assert all(p.grad is None for p in actor.parameters_of("critic"))
+
+
+def test_a_reward_sees_what_was_done(facts: Rollouts) -> None:
+    reward = MLPReward(4, 2)
+    plain = reward.score(facts)
+    turned = reward.score(replace(facts, actions=1 - facts.actions))
+    assert bool((plain != turned)[facts.action_mask].all())
+    assert not plain[~facts.action_mask].any()
+
+
+def test_what_was_saved_is_read_again(tmp_path: Path, facts: Rollouts) -> None:
+    actor = opinionated()
+    actor.save(tmp_path)
+    again = MLPPolicy.load(tmp_path)
+    assert torch.equal(again.logits(torch.ones(3, 4)), actor.logits(torch.ones(3, 4)))
+    (tmp_path / "mlp.json").write_text('{"observations": 5, "actions": 2, "hidden": [8]}')
+    with pytest.raises(UserError, match="not a policy"):
+        MLPPolicy.load(tmp_path)
+    with pytest.raises(UserError, match="not a policy"):
+        MLPPolicy.load(tmp_path / "nowhere")
+
+
+def test_two_widths_are_a_table() -> None:
+    table = network([3, 2], 1.0, 0)
+    assert len(table) == 1
+    assert table(torch.eye(3)).shape == (3, 2)
+    assert math.isclose(float(table[0].weight.square().sum()), 2, rel_tol=1e-5)  # type: ignore[operator, union-attr]
+
+
+def test_an_exact_kl_needs_its_like(facts: Rollouts) -> None:
+    with pytest.raises(TypeError, match="exact KL"):
+        opinionated().evaluate(facts, Wants(exact_kl=True), object())  # type: ignore[arg-type]
