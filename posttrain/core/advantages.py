@@ -67,3 +67,76 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
     variance = chosen.var(correction=0)
     error = (chosen - wide(values[mask])).var(correction=0)
     return torch.where(variance > 0, 1 - error / variance, variance.new_tensor(float("nan")))
+
+
+def returns_to_go(rewards: Tensor, mask: Tensor, gamma: float = 1.0) -> Tensor:
+    """[B, T]: ``sum_{u >= t} gamma^(u - t) r_u`` over the row's chosen steps; zero outside the mask."""
+    return gae(rewards, torch.zeros_like(rewards), mask, gamma=gamma, gae_lambda=1.0)
+
+
+def others_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """[B, T]: of the other rows, the mean of ``x`` at the same number of chosen steps; 0 where no other row
+    has as many.
+
+    A baseline that no action of its own row can move, so it leaves the expected gradient as it is. Steps are
+    counted from the first chosen one, so neither prompts nor padding shift it.
+    """
+    place = (mask.cumsum(-1) - 1).clamp(min=0)
+    inside = wide(zero_outside(x, mask))
+    sums = inside.new_zeros(mask.shape[-1]).index_add(0, place.flatten(), inside.flatten())
+    count = torch.zeros_like(sums).index_add(0, place.flatten(), wide(mask).flatten())
+    others = count[place] - 1
+    mean = (sums[place] - inside) / others.clamp(min=1)
+    return zero_outside(mean, mask & (others > 0)).to(x.dtype)
+
+
+def _of_groups(x: Tensor, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """[B] and [B] -> for each row the size, the sum of x, and the place of its group; refuses a row alone."""
+    place = group.unique(return_inverse=True)[1]
+    sums = wide(x).new_zeros(int(place.max()) + 1 if len(place) else 0)
+    size = torch.zeros_like(sums).index_add(0, place, torch.ones_like(wide(x)))[place]
+    if bool((size < 2).any()):
+        row = int((size < 2).nonzero()[0])
+        raise ValueError(
+            f"row {row} is alone in its group, and an answer is compared with the others to its prompt: ask "
+            "for at least 2 answers a prompt (group_size), and drop rows that are left alone"
+        )
+    return size, sums.index_add(0, place, wide(x))[place], place
+
+
+def group_centred(x: Tensor, group: Tensor, *, std: bool = False, eps: float = 1e-4) -> Tensor:
+    """[B]: ``x`` less the mean of its group, and with ``std`` over its group's standard deviation plus eps.
+
+    The deviation is that of a sample (n - 1). A group of equal rows gives zeros. Each group counts for
+    itself, so a group that is there twice changes no other. Raises ValueError for a row alone in its group.
+    """
+    size, total, place = _of_groups(x, group)
+    centred = wide(x) - total / size
+    if std:
+        squares = torch.zeros_like(centred).index_add(0, place, centred.square())[place]
+        centred = centred / ((squares / (size - 1)).sqrt() + eps)
+    return centred.to(x.dtype)
+
+
+def leave_one_out(x: Tensor, group: Tensor) -> Tensor:
+    """[B]: ``x`` less the mean of the others in its group, ``n / (n - 1)`` times :func:`group_centred`.
+
+    Raises ValueError for a row alone in its group.
+    """
+    size, total, _ = _of_groups(x, group)
+    return (wide(x) - (total - wide(x)) / (size - 1)).to(x.dtype)
+
+
+def in_company(group: Tensor) -> Tensor:
+    """[B] bool: rows that share their group; all rows where none does, so that who compares can refuse."""
+    _, place, count = group.unique(return_inverse=True, return_counts=True)
+    shared: Tensor = count[place] > 1
+    return shared if bool(shared.any()) else torch.ones_like(shared)
+
+
+def differing(x: Tensor, group: Tensor) -> Tensor:
+    """[B] bool: rows of groups in which not all have the same ``x`` [B]."""
+    place = group.unique(return_inverse=True)[1]
+    highest = torch.full_like(x, float("-inf")).scatter_reduce(0, place, x, "amax")[place]
+    lowest = torch.full_like(x, float("inf")).scatter_reduce(0, place, x, "amin")[place]
+    return highest > lowest

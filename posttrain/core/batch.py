@@ -46,6 +46,7 @@ class Rollouts:
     group: Tensor  # [B] long: rows that answer the same prompt share a number
     temperature: Tensor  # [B] evaluate() divides the logits by it
     version: Tensor  # [B] long: the weights that sampled it; -1 is another model
+    greedy: Tensor | None = None  # [B] reward of the greedy answer to the same prompt; NaN if not scored
     parts: dict[str, Tensor] = field(
         default_factory=dict
     )  # [B] each: named rewards, gold; losses never read them
@@ -112,6 +113,8 @@ class Wants:
     exact_kl: bool = False
     entropy: bool = True  # reported
     entropy_gradient: bool = False
+    group: bool = False  # several answers to each prompt, to be compared
+    greedy: bool = False  # Rollouts.greedy
     whole_groups: bool = False  # micro-batches are cut between groups
     measure: bool = False
 

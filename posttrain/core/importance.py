@@ -11,13 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posttrain.core.masked import wide, zero_outside
+from posttrain.core.batch import Evaluation, Experience, Rollouts, Term
+from posttrain.core.kl import k3
+from posttrain.core.masked import bounded_exp, lengths, masked_sum, on_steps, wide, zero_outside
+from posttrain.core.ranges import above_zero
+from posttrain.core.reduction import maximum, token_mean
 
 
 def _ratio(trainer: Tensor, sampler: Tensor, mask: Tensor) -> Tensor:
     """[B, T]: trainer / sampler; 1 where the sampler's is unknown, 0 outside the mask."""
     known = mask & sampler.isfinite()
-    return (zero_outside(trainer, known) - zero_outside(sampler, known)).exp() * mask
+    return bounded_exp(zero_outside(trainer, known) - zero_outside(sampler, known)) * mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,9 @@ class Truncated:
     """``min(trainer / sampler, cap)`` of each step (Ionides 2008; for language, Yao et al. 2025)."""
 
     cap: float = 2.0
+
+    def __post_init__(self) -> None:
+        above_zero(self, "cap")
 
     def weights(self, trainer: Tensor, sampler: Tensor, mask: Tensor) -> Tensor:
         """[B, T] log-probabilities of both -> [B, T]: what each step counts; 0 outside the mask."""
@@ -38,6 +45,10 @@ class Masked:
     low: float = 0.5
     high: float = 2.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= 1 <= self.high:
+            raise ValueError(f"Masked keeps ratios from low={self.low} to high={self.high}: 1 is not between")
+
     def weights(self, trainer: Tensor, sampler: Tensor, mask: Tensor) -> Tensor:
         """[B, T] log-probabilities of both -> [B, T]: what each step counts; 0 outside the mask."""
         ratio = _ratio(trainer, sampler, mask)
@@ -45,6 +56,58 @@ class Masked:
 
 
 Correction = Truncated | Masked
+
+
+def step_weights(correction: Correction | None, before: Evaluation, rollouts: Rollouts) -> Tensor:
+    """[B, T]: what each step counts: 1, or what the correction makes of it; 0 outside the mask."""
+    mask = rollouts.action_mask
+    if correction is None:
+        return mask.to(before.logprobs.dtype)
+    return correction.weights(before.logprobs, rollouts.logprobs, mask).to(before.logprobs.dtype)
+
+
+def ratio(now: Tensor, before: Tensor, mask: Tensor) -> Tensor:
+    """[B, T] log-probabilities of both -> [B, T]: now / before of each step; 1 outside the mask."""
+    return bounded_exp(zero_outside(now, mask) - zero_outside(before, mask))
+
+
+def sequence_ratio(now: Tensor, before: Tensor, mask: Tensor) -> Tensor:
+    """[B, T]: the geometric mean of a row's ratios (GSPO, Zheng et al. 2025, eq. 7), at each of its steps.
+
+    Every step of a row has the same value, ``s = exp(mean_t(now - before))``, and as its gradient ``s`` times
+    its own (eq. 14, GSPO-token), so the mean over a row's steps has the gradient of ``s``. 1 outside the
+    mask.
+    """
+    own = zero_outside(now, mask)
+    difference = masked_sum((own - zero_outside(before, mask)).detach(), mask)
+    mean = on_steps(difference / lengths(mask).clamp(min=1), mask)
+    return bounded_exp(mean + own - own.detach())
+
+
+def clipped_gain(ratio: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
+    """[B, T]: ``min(r A, clip(r, 1 - low, 1 + high) A)`` (PPO, Schulman et al. 2017, eq. 7)."""
+    return torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
+
+
+def measured(now: Evaluation, past: Experience, ratio: Tensor | None = None) -> dict[str, Term]:
+    """What a run reports of an update: ``entropy``, and ``approx_kl`` and ``ratio_max`` where there is a
+    ratio [B, T] of now to before."""
+    mask = past.rollouts.action_mask
+    terms = {}
+    with torch.no_grad():
+        if now.entropy is not None:
+            terms["entropy"] = Term(zero_outside(now.entropy, mask), token_mean, 0.0)
+        if ratio is not None:
+            before = zero_outside(past.before.logprobs, mask)
+            terms["approx_kl"] = Term(k3(before, zero_outside(now.logprobs, mask)), token_mean, 0.0)
+            terms["ratio_max"] = Term(ratio.detach(), maximum, 0.0)
+    return terms
+
+
+def outside(ratio: Tensor, low: float, high: float) -> Term:
+    """The metric ``clip_fraction``: how many steps have a ratio [B, T] outside 1 - low and 1 + high."""
+    beyond = (ratio.detach() < 1 - low) | (ratio.detach() > 1 + high)
+    return Term(beyond.to(ratio.dtype), token_mean, 0.0)
 
 
 def effective_sample_size(weights: Tensor, mask: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,6 @@ from posttrain.core.masked import bounded_exp, zero_outside
 from posttrain.core.reduction import token_mean
 
 Estimator = Callable[[Tensor, Tensor], Tensor]
-STRAIGHT = 20.0
 
 
 def k1(policy: Tensor, reference: Tensor) -> Tensor:
@@ -91,9 +91,7 @@ class KLInReward:
         paid = self.estimator(before.logprobs, _of(reference, "KLInReward").logprobs)
         return rewards - self.coef * zero_outside(paid, mask)
 
-    def terms(
-        self, now: Evaluation, past: Experience, reduction: Reduction = token_mean
-    ) -> dict[str, Term]:
+    def terms(self, now: Evaluation, past: Experience, reduction: Reduction = token_mean) -> dict[str, Term]:
         """Nothing: it was paid in the reward."""
         return {}
 
@@ -121,9 +119,7 @@ class KLInLoss:
         """[B, T] the rewards as they are; zero outside the mask."""
         return zero_outside(rewards, mask)
 
-    def terms(
-        self, now: Evaluation, past: Experience, reduction: Reduction = token_mean
-    ) -> dict[str, Term]:
+    def terms(self, now: Evaluation, past: Experience, reduction: Reduction = token_mean) -> dict[str, Term]:
         """One term, [B, T], reduced like the steps' gain, so that its price is in units of reward."""
         if self.coef == 0:
             return {}
@@ -164,9 +160,7 @@ class KLExact:
             later = torch.where(chosen, paid.to(rewards), later)
         return rewards - self.coef * zero_outside(torch.stack(out[::-1], 1), mask)
 
-    def terms(
-        self, now: Evaluation, past: Experience, reduction: Reduction = token_mean
-    ) -> dict[str, Term]:
+    def terms(self, now: Evaluation, past: Experience, reduction: Reduction = token_mean) -> dict[str, Term]:
         """One term, [B, T], reduced like the steps' gain, so that its price is in units of reward."""
         if self.coef == 0:
             return {}
@@ -176,3 +170,35 @@ class KLExact:
 
 
 KL = KLInReward | KLInLoss | KLExact
+
+_OF_POLICY = "gradient is that of KL(policy||reference)"
+_OF_STEP = "gradient is that of each step's {}, and what a step does to later ones is not charged"
+_GRADIENTS: dict[tuple[type, Estimator | None], str] = {
+    (KLExact, None): _OF_POLICY,
+    (KLInReward, k1): _OF_POLICY,
+    (KLInReward, k2): "gradient is that of the mean of k2, less that of each step's KL(policy||reference)",
+    (KLInReward, k3): f"{_OF_POLICY}, less that of each step's KL(reference||policy)",
+    (KLInLoss, k1): "no gradient on average: nothing keeps the policy near",
+    (KLInLoss, k2): _OF_STEP.format("KL(policy||reference)"),
+    (KLInLoss, k3): _OF_STEP.format("KL(reference||policy)"),
+}
+
+
+def label(method: Any) -> str:
+    """What a run says first of its method's KL: where it is charged, and whose gradient that has on samples
+    of the policy (Tang and Munos 2025); empty for a method without a ``kl``."""
+    kl: KL | None = getattr(method, "kl", None)
+    if kl is None:
+        return ""
+    estimator = None if isinstance(kl, KLExact) else kl.estimator
+    inside = [getattr(estimator, "__name__", str(estimator))] if estimator is not None else []
+    said = f"kl: {type(kl).__name__}({', '.join([*inside, f'coef={kl.coef:g}'])}): "
+    if kl.coef == 0:
+        return said + "measured, not charged"
+    said += _GRADIENTS.get((type(kl), estimator), "an estimator of your own")
+    gamma = getattr(method, "gamma", 1.0)
+    if gamma < 1 and not isinstance(kl, KLInLoss):
+        said += f"; gamma={gamma:g} discounts that of later steps"
+    if (getattr(method, "std", False) or getattr(method, "whiten", False)) and not isinstance(kl, KLInReward):
+        said += "; rewards are divided by their standard deviation, the loss's part of KL is not"
+    return said
