@@ -1,0 +1,83 @@
+"""REINFORCE, with and without a baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from posttrain.core.advantages import others_mean, returns_to_go
+from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
+from posttrain.core.importance import Correction, measured, step_weights
+from posttrain.core.kl import KL, KLInReward
+from posttrain.core.masked import zero_outside
+from posttrain.core.ranges import fraction, not_negative
+from posttrain.core.reduction import row_total
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reinforce:
+    """Williams 1992.
+
+    ``L = -E[sum_t (G_t - b_t) log pi(a_t)] - entropy_coef E[sum_t H_t]``,
+    ``G_t = sum_{u >= t} gamma^(u - t) r_u``
+
+    with r the rewards less the KL charge; E is the mean over rows. b_t is the mean of G over the other rows
+    at the same step, or 0 without ``baseline``; no action of the row itself moves it. (A baseline that is
+    learned is A2C with gae_lambda=1.) One update a batch: the formula holds for samples of the policy itself.
+
+    Converges to the KL-regularized optimum ``pi ~ reference * exp(reward / kl.coef)``; the gradient is
+    unbiased with gamma=1, with or without the baseline.
+    """
+
+    gamma: float = 1.0
+    baseline: bool = True
+    kl: KL = field(default_factory=KLInReward)
+    entropy_coef: float = 0.0
+    correction: Correction | None = None
+
+    epochs = 1
+    minibatches = 1
+
+    def __post_init__(self) -> None:
+        fraction(self, "gamma")
+        not_negative(self, "entropy_coef")
+
+    @property
+    def wants(self) -> Wants:
+        """The reference. The trainer's own log-probabilities only for a correction or the exact KL."""
+        return Wants(
+            reference=True,
+            before=self.correction is not None or self.kl.exact,
+            exact_kl=self.kl.exact,
+            entropy_gradient=self.entropy_coef != 0,
+        )
+
+    def keep(self, rollouts: Rollouts) -> Tensor:
+        """[B] bool: all rows."""
+        return torch.ones_like(rollouts.truncated)
+
+    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
+        """Returns to go less the baseline, [B, T]."""
+        mask = rollouts.action_mask
+        rewards = self.kl.charge(rollouts.rewards, before, reference, mask)
+        returns = returns_to_go(rewards, mask, self.gamma)
+        return Experience(
+            rollouts=rollouts,
+            before=before,
+            reference=reference,
+            advantages=returns - others_mean(returns, mask) if self.baseline else returns,
+            returns=returns,
+            weights=step_weights(self.correction, before, rollouts),
+        )
+
+    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+        """The terms of the formula, then what a run reports of them."""
+        logprobs = zero_outside(now.logprobs, past.rollouts.action_mask)
+        terms = {"policy_loss": Term(-past.advantages * logprobs * past.weights, row_total)}
+        terms |= self.kl.terms(now, past, row_total) | measured(now, past)
+        if self.entropy_coef and now.entropy is not None:
+            entropy = zero_outside(now.entropy, past.rollouts.action_mask)
+            terms["entropy_bonus"] = Term(entropy, row_total, -self.entropy_coef)
+        return terms
