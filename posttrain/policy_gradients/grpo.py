@@ -1,0 +1,77 @@
+"""Group relative policy optimization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from posttrain.core.advantages import group_centred, in_company
+from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
+from posttrain.core.importance import Correction, clipped_gain, measured, outside, ratio, step_weights
+from posttrain.core.kl import KL, KLInLoss, k3
+from posttrain.core.masked import masked_sum, on_steps
+from posttrain.core.ranges import above_zero, at_least_one
+from posttrain.core.reduction import sequence_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRPO:
+    """Shao et al. 2024, eq. 3.
+
+    ``L = -E[mean_t (min(r_t A, clip(r_t, 1 - c, 1 + c) A) - kl.coef k3_t)]``, ``A = (R - mean(R)) / std(R)``
+
+    over the answers to the same prompt, with R the sum of a row's rewards and r the probability ratio of now
+    to before; E is the mean over rows, each divided by its own length.
+
+    Converges to something else than the KL-regularized optimum, for three reasons. Dividing by the standard
+    deviation prices KL per prompt: a prompt whose answers hardly differ counts as much as one where
+    everything is at stake. k3 in the loss has the gradient of KL(reference||policy). Dividing a row by its
+    length makes good short answers and bad long ones cheap. With ``kl=KLInReward()`` the optimum
+    ``pi ~ reference * exp(reward / kl.coef)`` is a fixed point, since there all answers to a prompt are worth
+    the same after the charge; ``std=False`` as well lets steps become small near it.
+    """
+
+    clip_range: float = 0.2
+    std: bool = True
+    std_eps: float = 1e-4
+    kl: KL = field(default_factory=lambda: KLInLoss(coef=0.04, estimator=k3))
+    correction: Correction | None = None
+    epochs: int = 1
+    minibatches: int = 1
+
+    def __post_init__(self) -> None:
+        above_zero(self, "clip_range", "std_eps")
+        at_least_one(self, "epochs", "minibatches")
+
+    @property
+    def wants(self) -> Wants:
+        """Groups and the reference; the trainer's own log-probabilities where the sampler's will not do."""
+        reused = self.epochs * self.minibatches > 1
+        before = reused or self.correction is not None or self.kl.exact
+        return Wants(reference=True, before=before, exact_kl=self.kl.exact, group=True)
+
+    def keep(self, rollouts: Rollouts) -> Tensor:
+        """[B] bool: rows that have others to be compared with."""
+        return in_company(rollouts.group)
+
+    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
+        """The advantage of each row at each of its steps, [B, T]. Raises ValueError for a row alone."""
+        mask = rollouts.action_mask
+        total = masked_sum(self.kl.charge(rollouts.rewards, before, reference, mask), mask)
+        advantage = group_centred(total, rollouts.group, std=self.std, eps=self.std_eps)
+        return Experience(
+            rollouts=rollouts,
+            before=before,
+            reference=reference,
+            advantages=on_steps(advantage, mask),
+            weights=step_weights(self.correction, before, rollouts),
+        )
+
+    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+        """The terms of the formula, then what a run reports of them."""
+        r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
+        gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range)
+        terms = {"policy_loss": Term(-gain * past.weights, sequence_mean)}
+        terms |= self.kl.terms(now, past, sequence_mean) | measured(now, past, r)
+        return terms | {"clip_fraction": outside(r, self.clip_range, self.clip_range)}
