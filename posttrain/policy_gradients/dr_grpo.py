@@ -1,0 +1,74 @@
+"""GRPO done right: without its two biases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from posttrain.core.advantages import group_centred, in_company
+from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
+from posttrain.core.importance import Correction, clipped_gain, measured, outside, ratio, step_weights
+from posttrain.core.kl import KL, KLInReward
+from posttrain.core.masked import masked_sum, on_steps
+from posttrain.core.ranges import above_zero, at_least_one
+from posttrain.core.reduction import constant_length
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrGRPO:
+    """Liu et al. 2025, "Understanding R1-Zero-like training".
+
+    ``L = -E[sum_t min(r_t A, clip(r_t, 1 - c, 1 + c) A)] / max_length``, ``A = R - mean(R)``
+
+    over the answers to the same prompt, with R the sum of a row's rewards less its KL charge and r the
+    probability ratio of now to before; E is the mean over rows. The sum over steps is divided by one constant
+    for all rows, whatever their length and however wide the batch: it only scales the learning rate.
+
+    Converges to the KL-regularized optimum ``pi ~ reference * exp(reward / kl.coef)`` where clipping
+    vanishes; the gradient is the unbiased one times (n - 1) / n for groups of n. The paper charges no KL
+    (``kl.coef=0``), which is its default here: it then goes on to the answer with the highest reward.
+    """
+
+    clip_range: float = 0.2
+    max_length: int = 64
+    kl: KL = field(default_factory=lambda: KLInReward(coef=0.0))
+    correction: Correction | None = None
+    epochs: int = 1
+    minibatches: int = 1
+
+    def __post_init__(self) -> None:
+        above_zero(self, "clip_range")
+        at_least_one(self, "max_length", "epochs", "minibatches")
+
+    @property
+    def wants(self) -> Wants:
+        """Groups and the reference; the trainer's own log-probabilities where the sampler's will not do."""
+        reused = self.epochs * self.minibatches > 1
+        before = reused or self.correction is not None or self.kl.exact
+        return Wants(reference=True, before=before, exact_kl=self.kl.exact, group=True)
+
+    def keep(self, rollouts: Rollouts) -> Tensor:
+        """[B] bool: rows that have others to be compared with."""
+        return in_company(rollouts.group)
+
+    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
+        """The advantage of each row at each of its steps, [B, T]. Raises ValueError for a row alone."""
+        mask = rollouts.action_mask
+        total = masked_sum(self.kl.charge(rollouts.rewards, before, reference, mask), mask)
+        return Experience(
+            rollouts=rollouts,
+            before=before,
+            reference=reference,
+            advantages=on_steps(group_centred(total, rollouts.group), mask),
+            weights=step_weights(self.correction, before, rollouts),
+        )
+
+    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+        """The terms of the formula, then what a run reports of them."""
+        reduction = constant_length(self.max_length)
+        r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
+        gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range)
+        terms = {"policy_loss": Term(-gain * past.weights, reduction)}
+        terms |= self.kl.terms(now, past, reduction) | measured(now, past, r)
+        return terms | {"clip_fraction": outside(r, self.clip_range, self.clip_range)}
