@@ -1,0 +1,101 @@
+"""Decoupled clip and dynamic sampling policy optimization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from posttrain.core.advantages import differing, group_centred, in_company
+from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
+from posttrain.core.importance import Correction, clipped_gain, measured, outside, ratio, step_weights
+from posttrain.core.kl import KL, KLInReward
+from posttrain.core.masked import lengths, masked_sum, on_steps
+from posttrain.core.ranges import above_zero, at_least_one, fraction, not_negative
+from posttrain.core.reduction import token_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class DAPO:  # size: GRPO's and the paper's four changes
+    """Yu et al. 2025, eq. 8, 12 and 13.
+
+    ``L = -E[min(r_t A, clip(r_t, 1 - clip_range, 1 + clip_range_high) A)]``, ``A = (R - mean(R)) / std(R)``
+
+    over the answers to the same prompt, with r the probability ratio of now to before; E is the mean over all
+    steps (token mean). R is the sum of a row's rewards, less ``overlong_penalty * min((n - s) / (m - s), 1)``
+    for a row of more than ``s = (1 - overlong_buffer) m`` steps, ``m = max_length`` (overlong shaping).
+    Prompts whose answers all have the same reward are left out (``dynamic_sampling``) and not replaced, so a
+    batch becomes smaller and not dearer; where nothing would be left the batch is kept.
+
+    Converges to something else than the KL-regularized optimum: the paper charges no KL (``kl.coef=0``), so
+    it goes on to the answers with the highest reward, and its standard deviation weighs prompts anew. With
+    ``kl=KLInReward()`` the optimum ``pi ~ reference * exp(reward / kl.coef)`` is a fixed point, as for GRPO.
+    """
+
+    clip_range: float = 0.2
+    clip_range_high: float = 0.28
+    std: bool = True
+    dynamic_sampling: bool = True
+    max_length: int | None = None  # None: no shaping
+    overlong_buffer: float = 0.2  # part of max_length over which the penalty grows
+    overlong_penalty: float = 1.0
+    drop_truncated: bool = False  # overlong filtering: a cut row is compared with, and not learned from
+    kl: KL = field(default_factory=lambda: KLInReward(coef=0.0))
+    correction: Correction | None = None
+    epochs: int = 1
+    minibatches: int = 4
+
+    def __post_init__(self) -> None:
+        above_zero(self, "clip_range", "clip_range_high", "overlong_buffer")
+        fraction(self, "overlong_buffer")
+        not_negative(self, "overlong_penalty")
+        at_least_one(self, "max_length", "epochs", "minibatches")
+
+    @property
+    def wants(self) -> Wants:
+        """Groups and the reference; the trainer's own log-probabilities where the sampler's will not do."""
+        reused = self.epochs * self.minibatches > 1
+        before = reused or self.correction is not None or self.kl.exact
+        return Wants(reference=True, before=before, exact_kl=self.kl.exact, group=True)
+
+    def keep(self, rollouts: Rollouts) -> Tensor:
+        """[B] bool: rows of prompts whose answers differ in reward, and that are not alone."""
+        kept = in_company(rollouts.group)
+        if not self.dynamic_sampling:
+            return kept
+        told_apart = kept & differing(self._rewards(rollouts), rollouts.group)
+        return told_apart if bool(told_apart.any()) else kept
+
+    def _rewards(self, rollouts: Rollouts) -> Tensor:
+        """[B]: the sum of each row's rewards, less what it pays for its length."""
+        reward = masked_sum(rollouts.rewards, rollouts.action_mask)
+        if self.max_length is None:
+            return reward
+        buffer = self.overlong_buffer * self.max_length
+        over = (lengths(rollouts.action_mask) - (self.max_length - buffer)) / buffer
+        return reward - self.overlong_penalty * over.clamp(0, 1).to(reward.dtype)
+
+    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
+        """The advantage of each row at each of its steps, [B, T]. Raises ValueError for a row alone."""
+        mask = rollouts.action_mask
+        paid = self.kl.charge(torch.zeros_like(rollouts.rewards), before, reference, mask)
+        total = self._rewards(rollouts) + masked_sum(paid, mask)
+        weights = step_weights(self.correction, before, rollouts)
+        if self.drop_truncated:
+            weights = weights * ~rollouts.truncated[:, None]
+        return Experience(
+            rollouts=rollouts,
+            before=before,
+            reference=reference,
+            advantages=on_steps(group_centred(total, rollouts.group, std=self.std), mask),
+            weights=weights,
+        )
+
+    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+        """The terms of the formula, then what a run reports of them."""
+        r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
+        gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range_high)
+        terms = {"policy_loss": Term(-gain * past.weights, token_mean)}
+        terms |= self.kl.terms(now, past) | measured(now, past, r)
+        return terms | {"clip_fraction": outside(r, self.clip_range, self.clip_range_high)}
