@@ -1,0 +1,82 @@
+"""Group sequence policy optimization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from posttrain.core.advantages import group_centred, in_company
+from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
+from posttrain.core.importance import (
+    Correction,
+    clipped_gain,
+    measured,
+    outside,
+    sequence_ratio,
+    step_weights,
+)
+from posttrain.core.kl import KL, KLInReward
+from posttrain.core.masked import masked_sum, on_steps
+from posttrain.core.ranges import above_zero, at_least_one
+from posttrain.core.reduction import sequence_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class GSPO:
+    """Zheng et al. 2025, eq. 5 and 7.
+
+    ``L = -E[min(s A, clip(s, 1 - clip_range, 1 + clip_range_high) A)]``, ``s = exp(mean_t log r_t)``,
+    ``A = (R - mean(R)) / std(R)``
+
+    over the answers to the same prompt, with R the sum of a row's rewards and r the probability ratio of now
+    to before; E is the mean over rows. It is computed as GSPO-token (eq. 13): each step has its row's s as
+    value and its own share of the gradient, so steps can have advantages and weights of their own; where a
+    row's are all equal, as here, the two are the same.
+
+    Converges to something else than the KL-regularized optimum: no KL is charged in the paper
+    (``kl.coef=0``), the standard deviation weighs prompts anew, and s counts each row over its length. With
+    ``kl=KLInReward()`` the optimum ``pi ~ reference * exp(reward / kl.coef)`` is a fixed point, as for GRPO.
+    """
+
+    clip_range: float = 3e-4  # s is a mean over steps, so it moves far less than a step's ratio
+    clip_range_high: float = 4e-4
+    std: bool = True
+    kl: KL = field(default_factory=lambda: KLInReward(coef=0.0))
+    correction: Correction | None = None
+    epochs: int = 1
+    minibatches: int = 4
+
+    def __post_init__(self) -> None:
+        above_zero(self, "clip_range", "clip_range_high")
+        at_least_one(self, "epochs", "minibatches")
+
+    @property
+    def wants(self) -> Wants:
+        """Groups, the reference, and always the trainer's log-probabilities: a sampler's are further away
+        than the clip allows."""
+        return Wants(reference=True, exact_kl=self.kl.exact, group=True)
+
+    def keep(self, rollouts: Rollouts) -> Tensor:
+        """[B] bool: rows that have others to be compared with."""
+        return in_company(rollouts.group)
+
+    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
+        """The advantage of each row at each of its steps, [B, T]. Raises ValueError for a row alone."""
+        mask = rollouts.action_mask
+        total = masked_sum(self.kl.charge(rollouts.rewards, before, reference, mask), mask)
+        return Experience(
+            rollouts=rollouts,
+            before=before,
+            reference=reference,
+            advantages=on_steps(group_centred(total, rollouts.group, std=self.std), mask),
+            weights=step_weights(self.correction, before, rollouts),
+        )
+
+    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+        """The terms of the formula, then what a run reports of them."""
+        s = sequence_ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
+        gain = clipped_gain(s, past.advantages, self.clip_range, self.clip_range_high)
+        terms = {"policy_loss": Term(-gain * past.weights, sequence_mean)}
+        terms |= self.kl.terms(now, past, sequence_mean) | measured(now, past, s)
+        return terms | {"clip_fraction": outside(s, self.clip_range, self.clip_range_high)}
