@@ -1,0 +1,78 @@
+"""Clipped importance sampling policy optimization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from posttrain.core.advantages import group_centred, in_company
+from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
+from posttrain.core.importance import Correction, measured, outside, ratio, step_weights
+from posttrain.core.kl import KL, KLInReward
+from posttrain.core.masked import masked_sum, on_steps, zero_outside
+from posttrain.core.ranges import above_zero, at_least_one, fraction
+from posttrain.core.reduction import token_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class CISPO:
+    """MiniMax 2025 (MiniMax-M1), eq. 4 and 5.
+
+    ``L = -E[sg(clip(r_t, 1 - clip_range, 1 + clip_range_high)) A log pi(a_t)]``,
+    ``A = (R - mean(R)) / std(R)``
+
+    over the answers to the same prompt, with R the sum of a row's rewards, r the probability ratio of now to
+    before and sg without gradient; E is the mean over all steps. The weight of a step is clipped, not its
+    gradient, so no step is silenced. The paper sets no lower bound (``clip_range=1``) and tunes the upper.
+
+    Converges to something else than the KL-regularized optimum: no KL is charged in the paper
+    (``kl.coef=0``), and the standard deviation weighs prompts anew. With ``kl=KLInReward()`` the optimum
+    ``pi ~ reference * exp(reward / kl.coef)`` is a fixed point, as for GRPO.
+    """
+
+    clip_range: float = 1.0
+    clip_range_high: float = 4.0
+    std: bool = True
+    kl: KL = field(default_factory=lambda: KLInReward(coef=0.0))
+    correction: Correction | None = None
+    epochs: int = 1
+    minibatches: int = 4
+
+    def __post_init__(self) -> None:
+        fraction(self, "clip_range")
+        above_zero(self, "clip_range", "clip_range_high")
+        at_least_one(self, "epochs", "minibatches")
+
+    @property
+    def wants(self) -> Wants:
+        """Groups and the reference; the trainer's own log-probabilities where the sampler's will not do."""
+        reused = self.epochs * self.minibatches > 1
+        before = reused or self.correction is not None or self.kl.exact
+        return Wants(reference=True, before=before, exact_kl=self.kl.exact, group=True)
+
+    def keep(self, rollouts: Rollouts) -> Tensor:
+        """[B] bool: rows that have others to be compared with."""
+        return in_company(rollouts.group)
+
+    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
+        """The advantage of each row at each of its steps, [B, T]. Raises ValueError for a row alone."""
+        mask = rollouts.action_mask
+        total = masked_sum(self.kl.charge(rollouts.rewards, before, reference, mask), mask)
+        return Experience(
+            rollouts=rollouts,
+            before=before,
+            reference=reference,
+            advantages=on_steps(group_centred(total, rollouts.group, std=self.std), mask),
+            weights=step_weights(self.correction, before, rollouts),
+        )
+
+    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+        """The terms of the formula, then what a run reports of them."""
+        mask = past.rollouts.action_mask
+        r = ratio(now.logprobs, past.before.logprobs, mask).detach()
+        weight = r.clamp(1 - self.clip_range, 1 + self.clip_range_high)
+        gain = weight * past.advantages * zero_outside(now.logprobs, mask)
+        terms = {"policy_loss": Term(-gain * past.weights, token_mean)}
+        terms |= self.kl.terms(now, past) | measured(now, past, r)
+        return terms | {"clip_fraction": outside(r, self.clip_range, self.clip_range_high)}
