@@ -1,0 +1,76 @@
+"""Soft adaptive policy optimization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from posttrain.core.advantages import group_centred, in_company
+from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
+from posttrain.core.importance import Correction, measured, ratio, step_weights
+from posttrain.core.kl import KL, KLInReward
+from posttrain.core.masked import masked_sum, on_steps
+from posttrain.core.ranges import above_zero, at_least_one
+from posttrain.core.reduction import sequence_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class SAPO:
+    """Gao et al. 2025, "Soft adaptive policy optimization".
+
+    ``L = -E[mean_t f(r_t) A]``, ``f(r) = sigmoid(tau (r - 1)) 4 / tau``, ``A = (R - mean(R)) / std(R)``
+
+    over the answers to the same prompt, with R the sum of a row's rewards, r the probability ratio of now to
+    before, and tau one number for positive and another for negative advantages; E is the mean over rows. The
+    gradient of f is 1 at r = 1, where it is that of GRPO, and fades on both sides instead of being cut off;
+    faster for negative advantages, which raise every token that was not chosen.
+
+    Converges to something else than the KL-regularized optimum: no KL is charged by default
+    (``kl.coef=0``), the standard deviation weighs prompts anew, and each row is divided by its length. With
+    ``kl=KLInReward()`` the optimum ``pi ~ reference * exp(reward / kl.coef)`` is a fixed point, as for GRPO.
+    """
+
+    tau: float = 1.0
+    tau_negative: float = 1.05
+    std: bool = True
+    kl: KL = field(default_factory=lambda: KLInReward(coef=0.0))
+    correction: Correction | None = None
+    epochs: int = 1
+    minibatches: int = 4
+
+    def __post_init__(self) -> None:
+        above_zero(self, "tau", "tau_negative")
+        at_least_one(self, "epochs", "minibatches")
+
+    @property
+    def wants(self) -> Wants:
+        """Groups and the reference; the trainer's own log-probabilities where the sampler's will not do."""
+        reused = self.epochs * self.minibatches > 1
+        before = reused or self.correction is not None or self.kl.exact
+        return Wants(reference=True, before=before, exact_kl=self.kl.exact, group=True)
+
+    def keep(self, rollouts: Rollouts) -> Tensor:
+        """[B] bool: rows that have others to be compared with."""
+        return in_company(rollouts.group)
+
+    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
+        """The advantage of each row at each of its steps, [B, T]. Raises ValueError for a row alone."""
+        mask = rollouts.action_mask
+        total = masked_sum(self.kl.charge(rollouts.rewards, before, reference, mask), mask)
+        return Experience(
+            rollouts=rollouts,
+            before=before,
+            reference=reference,
+            advantages=on_steps(group_centred(total, rollouts.group, std=self.std), mask),
+            weights=step_weights(self.correction, before, rollouts),
+        )
+
+    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+        """The terms of the formula, then what a run reports of them."""
+        r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
+        tau = torch.where(past.advantages > 0, self.tau, self.tau_negative).to(r.dtype)
+        gain = (tau * (r - 1)).sigmoid() * 4 / tau * past.advantages
+        terms = {"policy_loss": Term(-gain * past.weights, sequence_mean)}
+        return terms | self.kl.terms(now, past, sequence_mean) | measured(now, past, r)
