@@ -1,0 +1,75 @@
+"""REINFORCE++ with the mean of the prompt's answers as a baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from posttrain.core.advantages import group_centred, in_company, whiten
+from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
+from posttrain.core.importance import Correction, clipped_gain, measured, outside, ratio, step_weights
+from posttrain.core.kl import KL, KLInLoss
+from posttrain.core.masked import masked_sum, on_steps
+from posttrain.core.ranges import above_zero, at_least_one
+from posttrain.core.reduction import token_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReinforcePlusPlusBaseline:
+    """Hu et al. 2025, the variant for several answers a prompt.
+
+    ``L = -E[min(r_t A, clip(r_t, 1 - c, 1 + c) A)] + kl.coef E[k2_t]``, ``A = whiten(R - mean(R))``
+
+    with mean over the answers to the same prompt, whiten over all steps of the batch of rollouts, R the sum
+    of a row's rewards and r the probability ratio of now to before; E is the mean over steps.
+
+    Converges to the optimum of another price of KL: the reward is divided by the batch's deviation and the
+    KL in the loss is not, so with k2, whose gradient is that of each step's KL, the price is
+    ``kl.coef * std`` in units of reward, the same for all prompts. With ``kl=KLInReward()`` both are divided
+    and the optimum is ``pi ~ reference * exp(reward / kl.coef)``.
+    """
+
+    clip_range: float = 0.2
+    kl: KL = field(default_factory=KLInLoss)
+    correction: Correction | None = None
+    epochs: int = 1
+    minibatches: int = 4
+
+    whiten = True
+
+    def __post_init__(self) -> None:
+        above_zero(self, "clip_range")
+        at_least_one(self, "epochs", "minibatches")
+
+    @property
+    def wants(self) -> Wants:
+        """Groups and the reference; the trainer's own log-probabilities where the sampler's will not do."""
+        reused = self.epochs * self.minibatches > 1
+        before = reused or self.correction is not None or self.kl.exact
+        return Wants(reference=True, before=before, exact_kl=self.kl.exact, group=True)
+
+    def keep(self, rollouts: Rollouts) -> Tensor:
+        """[B] bool: rows that have others to be compared with."""
+        return in_company(rollouts.group)
+
+    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
+        """The whitened advantage of each row at each of its steps, [B, T]. Raises ValueError for a row
+        alone."""
+        mask = rollouts.action_mask
+        total = masked_sum(self.kl.charge(rollouts.rewards, before, reference, mask), mask)
+        return Experience(
+            rollouts=rollouts,
+            before=before,
+            reference=reference,
+            advantages=whiten(on_steps(group_centred(total, rollouts.group), mask), mask),
+            weights=step_weights(self.correction, before, rollouts),
+        )
+
+    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+        """The terms of the formula, then what a run reports of them."""
+        r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
+        gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range)
+        terms = {"policy_loss": Term(-gain * past.weights, token_mean)}
+        terms |= self.kl.terms(now, past) | measured(now, past, r)
+        return terms | {"clip_fraction": outside(r, self.clip_range, self.clip_range)}
