@@ -1,0 +1,81 @@
+"""Distillation on the student's own samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from posttrain.core.advantages import returns_to_go
+from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
+from posttrain.core.importance import Correction, measured, step_weights
+from posttrain.core.kl import KL, KLInReward
+from posttrain.core.masked import zero_outside
+from posttrain.core.ranges import fraction, not_negative
+from posttrain.core.reduction import token_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnPolicyDistillation:
+    """Agarwal et al. 2024 (on-policy GKD with reverse KL), Gu et al. 2024, Lu 2025; the reference is the
+    teacher.
+
+    ``L = -E[A_t log pi(a_t)]``, ``A_t = sum_{u >= t} gamma^(u - t) (log teacher(a_u) - log pi(a_u))``
+
+    with E the mean over steps: the same loop with KL(policy||teacher) for a reward. gamma=0, the default, has
+    each step answer for its own divergence only. ``kl=KLExact(coef=1)`` takes each step's whole distribution
+    instead of the token that was drawn, ``L = E[KL_t] + E[A_t log pi(a_t)]`` with A_t of the later steps' KL
+    (none of it for gamma=0). What the environment pays is added ``reward_coef`` times. One update a batch.
+
+    Converges to the teacher where the student can be it. Where it cannot, gamma=1 has the gradient of
+    KL(policy||teacher) of whole answers; gamma=0 that of each step's KL on the states the student visits,
+    which is blind to where a step leads and much less noisy.
+    """
+
+    gamma: float = 0.0
+    reward_coef: float = 0.0
+    kl: KL = field(default_factory=lambda: KLInReward(coef=1.0))
+    correction: Correction | None = None
+
+    epochs = 1
+    minibatches = 1
+
+    def __post_init__(self) -> None:
+        fraction(self, "gamma")
+        not_negative(self, "reward_coef")
+        if self.kl.coef == 0:
+            raise ValueError(
+                "OnPolicyDistillation.kl.coef is 0, and then nothing is learned from the teacher"
+            )
+
+    @property
+    def wants(self) -> Wants:
+        """The teacher, as reference. The trainer's own log-probabilities only for a correction or exact
+        KL."""
+        before = self.correction is not None or self.kl.exact
+        return Wants(reference=True, before=before, exact_kl=self.kl.exact)
+
+    def keep(self, rollouts: Rollouts) -> Tensor:
+        """[B] bool: all rows."""
+        return torch.ones_like(rollouts.truncated)
+
+    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
+        """What each step was worth to the teacher, [B, T]."""
+        mask = rollouts.action_mask
+        earned = self.reward_coef * returns_to_go(rollouts.rewards, mask)
+        paid = self.kl.charge(torch.zeros_like(rollouts.rewards), before, reference, mask)
+        later = self.gamma if self.kl.exact else 1.0  # the exact charge of a step is that of the next one
+        return Experience(
+            rollouts=rollouts,
+            before=before,
+            reference=reference,
+            advantages=earned + later * returns_to_go(paid, mask, self.gamma),
+            weights=step_weights(self.correction, before, rollouts),
+        )
+
+    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+        """The terms of the formula, then what a run reports of them."""
+        logprobs = zero_outside(now.logprobs, past.rollouts.action_mask)
+        terms = {"policy_loss": Term(-past.advantages * logprobs * past.weights, token_mean)}
+        return terms | self.kl.terms(now, past) | measured(now, past)
