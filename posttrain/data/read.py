@@ -8,53 +8,50 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from posttrain.data.rows import Problems, Row, read_rows
+from posttrain.data.rows import Problems, Row, numbered_rows
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.values import nearest
 
 ROLES = ("system", "user", "assistant")
 
 
-def read_messages(source: str, revision: str | None = None) -> list[Row]:
+def read_messages(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
     """Demonstrations as rows {"messages": [...]}, the last message the assistant's.
 
     Reads ``messages``, or ``prompt`` with ``completion``, each text or messages. Raises UserError with the
-    first ten problems and their count.
+    first ten problems and their count; with ``skipped`` they are noted there, and the other rows are read.
     """
-    rows = read_rows(source, revision)
-    if any("messages" in row for row in rows) or not any("completion" in row for row in rows):
-        _columns(rows, ["messages"], source)
-        return _checked(rows, source, lambda row, check: {"messages": check.conversation(row, "messages")})
-    _columns(rows, ["prompt", "completion"], source)
+    file = _File(source, revision, skipped)
+    if file.has("messages") or not file.has("completion"):
+        file.columns("messages")
+        return file.checked(lambda row, check: {"messages": check.conversation(row, "messages")})
+    file.columns("prompt", "completion")
 
     def joined(row: Row, check: _Check) -> Row:
         return {"messages": check.asked(row, "prompt") + check.answer(row, "completion")}
 
-    return _checked(rows, source, joined)
+    return file.checked(joined)
 
 
-def read_prompts(source: str, revision: str | None = None) -> list[Row]:
+def read_prompts(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
     """Rows {"prompt": messages}, the last message the user's. Raises UserError as above."""
-    rows = read_rows(source, revision)
-    _columns(rows, ["prompt"], source)
-    return _checked(rows, source, lambda row, check: {"prompt": check.asked(row, "prompt")})
+    file = _File(source, revision, skipped)
+    file.columns("prompt")
+    return file.checked(lambda row, check: {"prompt": check.asked(row, "prompt")})
 
 
-def read_comparisons(source: str, revision: str | None = None) -> list[Row]:
+def read_comparisons(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
     """Rows {"prompt": messages, "chosen": messages, "rejected": messages}, the answers without the prompt.
 
     Where there is no ``prompt``, ``chosen`` and ``rejected`` are whole conversations and what they share is
     the prompt. Raises UserError as above, also where both answers are equal or a pair was judged both ways.
     """
-    rows = read_rows(source, revision)
-    told = any("prompt" in row for row in rows) or any(isinstance(row.get("chosen"), str) for row in rows)
-    _columns(rows, ["prompt", "chosen", "rejected"] if told else ["chosen", "rejected"], source)
-    judged: dict[str, int] = {}
-    place = 0
+    file = _File(source, revision, skipped)
+    told = file.has("prompt") or any(isinstance(row.get("chosen"), str) for _, row in file.rows)
+    file.columns(*(["prompt", "chosen", "rejected"] if told else ["chosen", "rejected"]))
+    judged: dict[str, str] = {}
 
     def pair(row: Row, check: _Check) -> Row:
-        nonlocal place
-        place += 1
         if told:
             asked = check.asked(row, "prompt")
             found = {
@@ -70,11 +67,11 @@ def read_comparisons(source: str, revision: str | None = None) -> list[Row]:
             check.wrong("rejected", "is the same as chosen; delete the row, nothing can be learnt from it")
         opposite = judged.get(json.dumps([found["prompt"], found["rejected"], found["chosen"]]))
         if opposite:
-            check.wrong("chosen", f"was the rejected one in row {opposite}; keep one of the two rows")
-        judged.setdefault(json.dumps([found["prompt"], found["chosen"], found["rejected"]]), place)
+            check.wrong("chosen", f"was the rejected one in {opposite}; keep one of the two rows")
+        judged.setdefault(json.dumps([found["prompt"], found["chosen"], found["rejected"]]), check.where)
         return found
 
-    return _checked(rows, source, pair)
+    return file.checked(pair)
 
 
 class _Wrong(Exception):
@@ -183,32 +180,43 @@ def _kind(value: Any) -> str:
     )
 
 
-def _columns(rows: Sequence[Row], wanted: Sequence[str], source: str) -> None:
-    """A column that no row has is one mistake, not one a row."""
-    there = {column for row in rows for column in row}
-    for column in wanted:
-        if column not in there:
-            raise UserError(f"{source}: no column {column}{nearest(column, there)}")
+class _File:
+    """The rows of a source under examination."""
 
+    def __init__(self, source: str, revision: str | None, skipped: Problems | None) -> None:
+        self._source = source
+        self._stops = skipped is None
+        self._problems = Problems(source) if skipped is None else skipped
+        self.rows = numbered_rows(source, revision, self._problems)
 
-def _checked(rows: Sequence[Row], source: str, use: Callable[[Row, _Check], Row]) -> list[Row]:
-    """Every row in its checked form with its own id, or all problems together."""
-    problems = Problems(source)
-    check = _Check(problems)
-    made: list[Row] = []
-    ids: dict[str, int] = {}
-    for number, row in enumerate(rows, start=1):
-        check.where = f"row {number}"
-        try:
-            kept = use(row, check)
-            own = row.get("id")
-            if own is not None and str(own) in ids:
-                check.wrong("id", f"{own!r} is also that of row {ids[str(own)]}")
-        except _Wrong:
-            continue
-        if own is not None:
-            ids[str(own)] = number
-            kept = {"id": str(own), **kept}
-        made.append(kept)
-    problems.stop_if_any()
-    return made
+    def has(self, column: str) -> bool:
+        return any(column in row for _, row in self.rows)
+
+    def columns(self, *wanted: str) -> None:
+        """A column that no row has is one mistake, not one a row."""
+        there = {column for _, row in self.rows for column in row}
+        for column in wanted if self.rows else ():
+            if column not in there:
+                raise UserError(f"{self._source}: no column {column}{nearest(column, there)}")
+
+    def checked(self, use: Callable[[Row, _Check], Row]) -> list[Row]:
+        """Every row in its checked form with its own id, or all problems of the file together."""
+        check = _Check(self._problems)
+        made: list[Row] = []
+        ids: dict[str, int] = {}
+        for number, row in self.rows:
+            check.where = f"row {number}"
+            try:
+                kept = use(row, check)
+                own = row.get("id")
+                if own is not None and str(own) in ids:
+                    check.wrong("id", f"{own!r} is also that of row {ids[str(own)]}")
+            except _Wrong:
+                continue
+            if own is not None:
+                ids[str(own)] = number
+                kept = {"id": str(own), **kept}
+            made.append(kept)
+        if self._stops or not made:
+            self._problems.stop_if_any()
+        return made

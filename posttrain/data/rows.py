@@ -21,20 +21,25 @@ SHOWN = 10  # problems that are told one by one
 
 
 class Problems:
-    """What is wrong with a file, told together: the first ten and how many there are."""
+    """What is wrong with a file's rows, told together: the first ten and how many there are."""
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.found: list[str] = []
+        self.rows: set[str] = set()
 
     def add(self, where: str, what: str) -> None:
         self.found.append(f"{self.source}: {where}: {what}")
+        self.rows.add(where)
+
+    def told(self) -> list[str]:
+        more = len(self.found) - SHOWN
+        tail = [f"... and {more} more, {len(self.found)} in all"] if more > 0 else []
+        return [*self.found[:SHOWN], *tail]
 
     def stop_if_any(self) -> None:
         if self.found:
-            more = len(self.found) - SHOWN
-            tail = [f"... and {more} more, {len(self.found)} in all"] if more > 0 else []
-            raise UserError("\n  ".join([*self.found[:SHOWN], *tail]))
+            raise UserError("\n  ".join(self.told()))
 
 
 def read_rows(source: str, revision: str | None = None) -> list[Row]:
@@ -42,29 +47,42 @@ def read_rows(source: str, revision: str | None = None) -> list[Row]:
 
     Raises UserError naming line and byte where the file cannot be read as rows, or has none.
     """
+    problems = Problems(source)
+    rows = numbered_rows(source, revision, problems)
+    problems.stop_if_any()
+    return [row for _, row in rows]
+
+
+def numbered_rows(source: str, revision: str | None, problems: Problems) -> list[tuple[int, Row]]:
+    """Rows with their place in the file, from 1; rows that are none are noted in ``problems`` and left out.
+
+    Raises UserError where the file as a whole cannot be read, or has no rows.
+    """
     path = Path(source).expanduser()
     if path.is_dir():
         raise UserError(f"{source}: a directory; name one file of rows")
     if not path.exists():
-        return _from_hub(source, revision)
-    with path.open("rb") as stream:
-        start = stream.read(4)
-    if start == b"PAR1":
-        rows = _parquet(path)
+        rows: list[Row | None] = list(_from_hub(source, revision))
     else:
-        data = _unpacked(path) if start[:2] == b"\x1f\x8b" else path.read_bytes()
-        rows = _parsed(data.removeprefix(b"\xef\xbb\xbf"), source)
+        with path.open("rb") as stream:
+            start = stream.read(4)
+        if start == b"PAR1":
+            rows = list(_parquet(path))
+        else:
+            data = _unpacked(path) if start[:2] == b"\x1f\x8b" else path.read_bytes()
+            rows = _parsed(data.removeprefix(b"\xef\xbb\xbf"), source, problems)
     if not rows:
         raise UserError(f"{source}: 0 rows; needs at least 1")
-    return rows
+    return [(number, row) for number, row in enumerate(rows, start=1) if row is not None]
 
 
-def _parsed(data: bytes, source: str) -> list[Row]:
+def _parsed(data: bytes, source: str, problems: Problems) -> list[Row | None]:
+    """The rows in the order of the file, None for one that is noted in ``problems``."""
     if Path(source.removesuffix(".gz")).suffix.lower() in (".csv", ".tsv"):
-        return _csv(_text(data, source), source)
+        return _csv(_text(data, source), source, problems)
     if data.lstrip()[:1] == b"[":
-        return _array(_text(data, source), source)
-    return list(_lines(data, source))
+        return _array(_text(data, source), source, problems)
+    return list(_lines(data, problems))
 
 
 def _unpacked(path: Path) -> bytes:
@@ -84,8 +102,7 @@ def _text(data: bytes, source: str) -> str:
         ) from None
 
 
-def _lines(data: bytes, source: str) -> Iterator[Row]:
-    problems = Problems(source)
+def _lines(data: bytes, problems: Problems) -> Iterator[Row | None]:
     lines = data.split(b"\n")
     offset = 0
     for number, line in enumerate(lines, start=1):
@@ -93,49 +110,45 @@ def _lines(data: bytes, source: str) -> Iterator[Row]:
         line = line.strip(b"\r\t ")
         if not line:
             continue
+        row = None
         if len(line) > LONGEST_LINE:
             problems.add(where, f"{len(line) / 1e6:.0f} MB long, the limit is {LONGEST_LINE / 1e6:.0f} MB")
         elif b"\0" in line:
             place = at + line.index(b"\0")
             problems.add(where, f"a NUL byte at byte {place}; the file is damaged or not text")
         else:
-            cut = number == len(lines)
             try:
-                yield _object(line.decode("utf-8"), where, problems, cut)
+                row = _object(line.decode("utf-8"), where, problems, cut=number == len(lines))
             except UnicodeDecodeError as error:
                 problems.add(where, f"not UTF-8 at byte {at + error.start} of the file")
-            except ValueError:
-                continue  # noted by _object
-    problems.stop_if_any()
+        yield row
 
 
-def _object(text: str, where: str, problems: Problems, cut: bool) -> Row:
-    """One JSON object. Notes what is wrong and raises ValueError where it is none."""
+def _object(text: str, where: str, problems: Problems, cut: bool) -> Row | None:
+    """One JSON object, or None and a note of what is wrong."""
     try:
         value = json.loads(text, parse_constant=_no_number)
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         problems.add(where, "half of a surrogate pair; the text was cut inside a character")
-        raise ValueError from None
     except json.JSONDecodeError as error:
         hint = "; the last line is cut short" if cut else ""
         problems.add(where, f"not JSON at column {error.colno} ({error.msg}){hint}")
-        raise
     except ValueError as error:
         problems.add(where, str(error))
-        raise
-    if not isinstance(value, dict):
+    else:
+        if isinstance(value, dict):
+            return value
         problems.add(where, f'expected an object such as {{"prompt": ...}}, found {type(value).__name__}')
-        raise ValueError
-    return value
+    return None
 
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON; write null, or leave the field out")
 
 
-def _array(text: str, source: str) -> list[Row]:
+def _array(text: str, source: str, problems: Problems) -> list[Row | None]:
     try:
         rows = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as error:
@@ -144,30 +157,26 @@ def _array(text: str, source: str) -> list[Row]:
         ) from None
     except ValueError as error:
         raise UserError(f"{source}: {error}") from None
-    problems = Problems(source)
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             problems.add(f"row {number}", f"expected an object, found {type(row).__name__}")
-    problems.stop_if_any()
-    return list(rows)
+    return [row if isinstance(row, dict) else None for row in rows]
 
 
-def _csv(text: str, source: str) -> list[Row]:
+def _csv(text: str, source: str, problems: Problems) -> list[Row | None]:
     csv.field_size_limit(LONGEST_LINE)
     tabs = Path(source.removesuffix(".gz")).suffix.lower() == ".tsv"
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if tabs else ",")
-    problems, rows = Problems(source), []
+    rows: list[Row | None] = []
     try:
         for number, row in enumerate(reader, start=1):
-            if None in row or None in row.values():
-                problems.add(
-                    f"row {number}",
-                    f"another number of cells than the {len(reader.fieldnames or [])} columns",
-                )
-            rows.append(dict(row))
+            whole = None not in row and None not in row.values()
+            if not whole:
+                columns = len(reader.fieldnames or [])
+                problems.add(f"row {number}", f"another number of cells than the {columns} columns")
+            rows.append(dict(row) if whole else None)
     except csv.Error as error:
         raise UserError(f"{source}: line {reader.line_num}: not CSV ({error})") from None
-    problems.stop_if_any()
     return rows
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from posttrain.data.jsonl import read_jsonl, write_jsonl
 from posttrain.data.read import read_comparisons, read_messages, read_prompts
-from posttrain.data.rows import read_rows
+from posttrain.data.rows import Problems, read_rows
 from posttrain.pipeline.finding import UserError
 
 ASKED = [{"role": "user", "content": "What is ice?"}]
@@ -81,6 +81,32 @@ def test_the_first_ten_problems_are_told_and_how_many_there_are(tmp_path: Path) 
     assert str(caught.value).count("not JSON at column 1") == 10
     assert "line 2:" in str(caught.value)
     assert "and 15 more, 25 in all" in str(caught.value)
+
+
+def test_lines_that_are_no_rows_do_not_hide_what_is_wrong_with_the_others(tmp_path: Path) -> None:
+    content = b'{"prompt": "a"}\noops\n{"prompt": 7}\n'
+    with pytest.raises(UserError, match=r"(?s)line 2: not JSON.*row 3: prompt is a number"):
+        read_prompts(wrote(tmp_path, content))
+
+
+def test_bad_rows_can_be_skipped_and_are_named(tmp_path: Path) -> None:
+    rows = b'{"prompt": "a"}\noops\n{"prompt": 7}\n[1]\n{"prompt": "b"}\n'
+    for name, content in {
+        "rows.jsonl": rows,
+        "rows.json": b'[{"prompt": "a"}, "oops", {"prompt": 7}, [1], {"prompt": "b"}]',
+        "rows.csv": b"prompt,id\na,1\noops\n,2\nx,y,z\nb,3\n",
+    }.items():
+        skipped = Problems(name)
+        found = read_prompts(wrote(tmp_path, content, name), skipped=skipped)
+        assert [row["prompt"][0]["content"] for row in found] == ["a", "b"], name
+        assert len(skipped.rows) == 3, name
+        assert any("row 3: prompt is" in text for text in skipped.told()), name
+
+
+def test_a_file_of_bad_rows_only_is_refused_also_when_they_are_skipped(tmp_path: Path) -> None:
+    for content in (b"oops\nno\n", b'{"prompt": ""}\n{"prompt": 1}\n'):
+        with pytest.raises(UserError, match=r"(line|row) 2"):
+            read_prompts(wrote(tmp_path, content), skipped=Problems("rows.jsonl"))
 
 
 def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
