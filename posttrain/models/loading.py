@@ -8,7 +8,6 @@ is not a plain matrix.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,42 +26,15 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from posttrain.models.directory import check_directory
 from posttrain.pipeline.finding import UserError
-
-
-def _check_directory(directory: Path) -> None:
-    """Raises UserError for a directory that plain, pickle-free transformers cannot load."""
-    config_file = directory / "config.json"
-    if not config_file.is_file():
-        found = ", ".join(sorted(path.name for path in directory.iterdir())[:8]) or "nothing"
-        raise UserError(
-            f"{directory}: no config.json (found: {found}); expected a Hugging Face model directory "
-            "(config.json, tokenizer.json, model.safetensors)."
-        )
-    try:
-        config = json.loads(config_file.read_text("utf-8"))
-    except ValueError as problem:
-        raise UserError(f"{config_file}: not JSON ({problem}); copy the model again.") from None
-    if "auto_map" in config:
-        raise UserError(
-            f"{config_file}: asks for code of its own (auto_map); posttrain runs no code that comes with a "
-            "checkpoint. Use an architecture that transformers knows."
-        )
-    if not list(directory.glob("*.safetensors")):
-        pickles = sorted(directory.glob("*.bin")) + sorted(directory.glob("*.pt"))
-        if pickles:
-            raise UserError(
-                f"{directory}: only pickled weights ({pickles[0].name}), which can run code when opened. "
-                "Convert them where that is safe: model.save_pretrained(directory) writes model.safetensors."
-            )
-        raise UserError(f"{directory}: no *.safetensors file; expected the weights beside config.json.")
 
 
 def _source(source: str | Path) -> str:
     """The name to give transformers. A path that exists, or looks like one, must be a good directory."""
     path = Path(source).expanduser()
     if path.is_dir():
-        _check_directory(path)
+        check_directory(path)
         return str(path)
     looks_local = isinstance(source, Path) or path.exists() or str(source).startswith((".", "/", "~"))
     if looks_local or str(source).count("/") > 1:
