@@ -255,7 +255,9 @@ def _run(options: Any) -> int:
         workspace=workspace.root,
     )
     if options.dry_run:
-        print(plan_table(plan(expression, workspace, machine)))
+        from posttrain.checks.machine import flops_per_second
+
+        print(plan_table(plan(expression, workspace, machine, lambda: flops_per_second(machine.device))))
         return 0
     overrides = [f"{wish.path}={wish.text}" for wish in wishes]
     say: Callable[[str], None] = (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import Fingerprints, Finished
-from posttrain.pipeline.progress import duration, size, table
+from posttrain.pipeline.progress import described, duration, size, table
 from posttrain.pipeline.sources import finished_product
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, addresses, base_name, nested
 from posttrain.pipeline.store import Product, Workspace, content_of, read_json
@@ -77,22 +78,33 @@ class Planned:
     state: str  # cached, given, or why it is to be made
     product: Product | None
     estimate: Estimate
-    measured: bool  # the estimate is what such a stage took last time in this workspace
+    measured: bool  # the estimate is corrected by what such a stage took last time in this workspace
 
 
-def plan(expression: Stage, workspace: Workspace, machine: Machine) -> list[Planned]:
-    """Looks, makes nothing. Raises UserError where an input from outside is missing or damaged."""
+def plan(
+    expression: Stage, workspace: Workspace, machine: Machine, speed: Callable[[], float] = lambda: 0.0
+) -> list[Planned]:
+    """Looks, makes nothing. Raises UserError where an input from outside is missing or damaged, or a user's
+    rows cannot be used.
+
+    ``speed`` measures what this machine does in a second, floating-point operations; it is asked once, and
+    only where no earlier product tells.
+    """
     pipeline = Pipeline(expression, workspace)
+    check_ahead(pipeline, machine)
     made: dict[str, Product] = {}
+    hoped: dict[str, Product] = {}
     rows = []
+    speed = cache(speed)
     for address, stage in pipeline.stages.items():
         product, state = pipeline.current(address, made)
         estimate, measured = Estimate(), False
         if product is None:
-            lookup = {id(pipeline.stages[known]): found for known, found in made.items()}
-            said = stage.estimate(Inputs.gather(stage, lambda child: lookup.get(id(child))), machine)  # noqa: B023
-            measured = said is None or not said.seconds
-            estimate = _completed(said or Estimate(), _last_time(stage, workspace))
+            said = estimated(pipeline, address, {**hoped, **made}, machine) or Estimate()
+            if said.expects:
+                figures = {"figures": dict(said.expects)}
+                hoped[address] = Product(pipeline.place[address], {"report": figures})
+            estimate, measured = _corrected(said, _last_time(stage, workspace), speed)
         else:
             made[address] = product
         rows.append(
@@ -108,10 +120,58 @@ def plan(expression: Stage, workspace: Workspace, machine: Machine) -> list[Plan
     return rows
 
 
-def _completed(said: Estimate, last: Estimate) -> Estimate:
-    """What the stage says of itself, and what it took last time where it says nothing."""
-    seconds, memory = said.seconds or last.seconds, said.bytes or last.bytes
-    return Estimate(tokens=said.tokens, seconds=seconds, bytes=memory)
+def check_ahead(pipeline: Pipeline, machine: Machine) -> None:
+    """Preflight of every stage that needs no other and is not made, before anything is made.
+
+    A user's files are read here, so a bad row is told before a model is fetched, and all files together.
+    Raises UserError.
+    """
+    wrong = []
+    for address, stage in pipeline.stages.items():
+        if nested(stage) or pipeline.current(address, {})[0] is not None:
+            continue
+        try:
+            preflight(stage, Inputs({}), machine)
+        except UserError as error:
+            wrong.append(f"stage {address}: {error}")
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def preflight(stage: Stage, inputs: Inputs, machine: Machine) -> None:
+    """Raises UserError with every finding that did not pass."""
+    failed = [found for found in stage.preflight(inputs, machine) if not found.passed]
+    if failed:
+        raise UserError("\n".join(["preflight stopped it:", *map(described, failed)]))
+
+
+def estimated(
+    pipeline: Pipeline, address: str, products: Mapping[str, Product], machine: Machine
+) -> Estimate | None:
+    """What a stage says it will take, of inputs that are made or as they are expected to be."""
+    lookup = {id(pipeline.stages[known]): found for known, found in products.items()}
+    stage = pipeline.stages[address]
+    return stage.estimate(Inputs.gather(stage, lambda child: lookup.get(id(child))), machine)
+
+
+def _corrected(said: Estimate, last: dict[str, Any], speed: Callable[[], float]) -> tuple[Estimate, bool]:
+    """An estimate with its seconds, and whether the last product of the same class told how fast that goes.
+
+    Time and memory are then those of last time, in proportion to what was and is estimated.
+    """
+    took, held = float(last.get("seconds", 0)), int(last.get("peak_bytes", 0))
+    before = last.get("estimate") or {}
+    work = said.seconds or said.operations
+    worked = before.get("seconds") or before.get("operations") or 0.0
+    measured = bool(took)
+    if took:
+        seconds = took * work / worked if work and worked else took
+        foreseen = before.get("bytes") or 0
+        memory = int(held * said.bytes / foreseen) if said.bytes and foreseen else held
+        return replace(said, seconds=seconds, bytes=memory), measured
+    if not said.seconds and said.operations and (rate := speed()):
+        said = replace(said, seconds=said.operations / rate)
+    return said, measured
 
 
 def drawn(expression: Stage) -> str:
@@ -133,15 +193,12 @@ def drawn(expression: Stage) -> str:
     return "\n".join(lines)
 
 
-def _last_time(stage: Stage, workspace: Workspace) -> Estimate:
-    """What the newest product of the same class took; nothing where there is none."""
+def _last_time(stage: Stage, workspace: Workspace) -> dict[str, Any]:
+    """made.json of the newest product of the same class; empty where there is none."""
     kind = f"{type(stage).__module__}.{type(stage).__qualname__}"
     records = [read_json(path, {}) for path in workspace.products.glob("*/made.json")]
     alike: list[dict[str, Any]] = [record for record in records if record.get("stage") == kind]
-    if not alike:
-        return Estimate()
-    newest = max(alike, key=lambda record: str(record.get("finished", "")))
-    return Estimate(seconds=float(newest.get("seconds", 0)), bytes=int(newest.get("peak_bytes", 0)))
+    return max(alike, key=lambda record: str(record.get("finished", "")), default={})
 
 
 def plan_table(rows: Sequence[Planned]) -> str:
@@ -151,29 +208,32 @@ def plan_table(rows: Sequence[Planned]) -> str:
     lines: list[tuple[str, ...]] = [("ADDRESS", "STAGE", "STATE", "TOKENS", "TIME", "MEMORY")]
     for row in rows:
         hoped = row.estimate
-        about = "last time " if row.measured and hoped.seconds else "about "
+        told = " *" if row.measured and hoped.seconds else ""
         lines.append(
             (
                 row.address,
                 row.kind,
                 row.state if row.product else f"to make ({row.state})",
-                "-" if row.product else f"{hoped.tokens:,}" if hoped.tokens else "?",
-                "-" if row.product else about + duration(hoped.seconds) if hoped.seconds else "?",
-                "-" if row.product else size(hoped.bytes) if hoped.bytes else "?",
+                "-" if row.product else f"about {hoped.tokens:,}" if hoped.tokens else "",
+                "-" if row.product else f"about {_rounded(hoped.seconds)}{told}" if hoped.seconds else "?",
+                "-" if row.product else f"about {size(hoped.bytes)}" if hoped.bytes else "?",
             )
         )
     waiting = [row for row in rows if row.product is None]
     if not waiting:
         return table(lines) + "\n\nNothing to do: everything is made."
-    seconds, unknown = (
-        sum(row.estimate.seconds for row in waiting),
-        sum(not row.estimate.seconds for row in waiting),
-    )
-    total = f"{len(waiting)} of {len(rows)} to make" + (f", about {duration(seconds)}" if seconds else "")
+    seconds = sum(row.estimate.seconds for row in waiting)
+    unknown = sum(not row.estimate.seconds for row in waiting)
     peak = max(row.estimate.bytes for row in waiting)
-    return (
-        table(lines)
-        + f"\n\n{total}"
-        + (f", {unknown} of unknown time" if unknown else "")
-        + (f"; at most {size(peak)} of memory" if peak else "")
-    )
+    total = f"{len(waiting)} of {len(rows)} to make" + (f", about {_rounded(seconds)}" if seconds else "")
+    total += f", {unknown} of unknown time" if unknown else ""
+    total += f"; about {size(peak)} of memory at most" if peak else ""
+    basis = "Estimates from the sizes of models and rows and a speed measured now; a factor of two is common."
+    if any(row.measured for row in waiting):
+        basis += "\n* in proportion to what such a stage took in this workspace"
+    return "\n\n".join([table(lines), total, basis])
+
+
+def _rounded(seconds: float) -> str:
+    """An estimate has no tenths of seconds to tell above ten."""
+    return duration(seconds if seconds < 10 else round(seconds)).replace(".0 s", " s")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,11 +41,17 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What making a product will take on this machine; zero is unknown."""
+    """What making a product will take on this machine; zero is unknown.
+
+    ``expects`` is what the product will say of itself, as far as what follows needs it for its own estimate:
+    see ``posttrain.pipeline.sizes``.
+    """
 
     tokens: int = 0  # read or written by a model
-    seconds: float = 0.0
+    seconds: float = 0.0  # where it does not follow from ``operations``
+    operations: float = 0.0  # floating-point
     bytes: int = 0  # peak memory
+    expects: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
 class Inputs(Mapping[str, Any]):
@@ -128,7 +134,9 @@ class Stage:
         return self
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        """What it will take; inputs that are not made yet are absent. None: not known."""
+        """What it will take; an input that is not made yet has the figures it is expected to have, and is
+        absent where these are unknown. None: not known.
+        """
         return None
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from posttrain.checks import base_knowledge
 from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.sizes import Size, opened
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "field_guide" / "base"
 
@@ -42,8 +43,21 @@ class ExistingModel(Stage):
             )
         return Report(figures=figures, notes=notes)
 
+    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+        """Raises UserError for a directory that is no model; a name on the hub is looked at in ``run``."""
+        from posttrain.models.directory import check_directory
+
+        if self.source.local is not None:
+            check_directory(self.source.local)
+        return []
+
     def gates(self, report: Report) -> list[Finding]:
         return base_knowledge.check(report.figures) if self.field_guide else []
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        found = self.source.local
+        size = Size.of_directory(found) if found is not None else None
+        return None if size is None else opened(size)
 
     def _directory(self, machine: Machine) -> Path | str:
         if self.source.local is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 from posttrain.rewards.learned import LearnedReward
 
 if TYPE_CHECKING:
@@ -82,6 +82,22 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
 
     def rehearsal(self) -> Evaluation:
         return replace(self, rows=8, samples=2)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        from posttrain.pipeline.sizes import Rows, Size
+
+        size, prompts = Size.of(inputs.get("sft")), Rows.of(inputs.get("prompts"))
+        if size is None or prompts is None:
+            return None
+        asked = min(self.rows, prompts.heldout_rows)
+        answers = asked * (3 + self.best_of)
+        length = prompts.row_tokens + self.max_completion_length / 2  # where answers end by themselves
+        pairs = Rows.of(inputs.get("pairs"))
+        judged = 0.0 if pairs is None else 2 * pairs.heldout_rows * length
+        # every answer is sampled and scored, the final ones read twice more for their KL
+        tokens = 2 * answers * length + 2 * asked * length + (judged if self.control is None else 2 * judged)
+        memory = size.sampling_bytes(asked * self.best_of, prompts.row_tokens + self.max_completion_length)
+        return Estimate(tokens=int(tokens), operations=size.reading(tokens), bytes=memory + 4 * size.weights)
 
     def _answer(
         self, inputs: Inputs, machine: Machine

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from posttrain.data.own import Own
+from posttrain.data.read import read_comparisons
+from posttrain.data.rows import Row
 from posttrain.data.split import split
 from posttrain.feedback.simulated import ANNOTATORS, Annotator, decided, label
-from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.sizes import PROCESS, Rows, loaded, tokens_of
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+
+LOOK = 0.8e-3  # seconds a simulated annotator takes over a pair, on one core of 2024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,32 +60,55 @@ class Annotation(Stage):
             figures=figures, notes=["Every annotator is simulated: " + _names(self.annotators) + "."]
         )
 
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        pairs = Rows.of(inputs["pairs"]) if "pairs" in inputs else None
+        if pairs is None:
+            return None
+        looks = pairs.rows * self.per_pair + pairs.heldout_rows * self.heldout_per_pair
+        return Estimate(seconds=LOOK * looks, bytes=PROCESS, expects=pairs.figures())
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonRows(Stage):
     """The user's own rows {"prompt", "chosen", "rejected"}; ``heldout_share`` of the prompts is not trained
-    on.
+    on. ``rows`` takes the first so many, 0 takes all; ``skip_bad`` leaves faulty ones out.
     """
 
     address = "labels"
     source: SourceFile
     heldout_share: float = 0.1
+    rows: int = 0
+    skip_bad: bool = False
+
+    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+        """Reads the file whole. Raises UserError naming file, row and field."""
+        self._read(machine)
+        return []
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError naming file, row and field."""
         from posttrain.data.jsonl import write_jsonl
-        from posttrain.data.read import read_comparisons
 
-        rows = [
-            {"id": f"row-{n}", **row}
-            for n, row in enumerate(
-                read_comparisons(self.source.path, self.source.revision(machine.workspace)), 1
-            )
-        ]
-        train, held = split(rows, "prompt", self.heldout_share)
+        own, train, held = self._read(machine)
         write_jsonl(output / "train.jsonl", train)
         write_jsonl(output / "heldout.jsonl", held)
-        return Report(figures={"rows": len(train), "heldout_rows": len(held)})
+        figures = {"rows": len(train), "heldout_rows": len(held), **own.figures}
+        return Report(figures=figures, notes=own.notes)
+
+    def rehearsal(self) -> ComparisonRows:
+        return replace(self, rows=16, heldout_share=0.5)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        if self.source.local is None:
+            return None
+        _, train, held = self._read(machine)
+        return loaded(len(train), len(held), tokens_of(train))
+
+    def _read(self, machine: Machine) -> tuple[Own, list[Row], list[Row]]:
+        options = {"skip_bad": self.skip_bad, "first": self.rows}
+        own = Own.read(read_comparisons, self.source, machine.workspace, **options)
+        named = [{"id": f"row-{number}", **row} for number, row in enumerate(own.rows, 1)]
+        return own, *split(named, "prompt", self.heldout_share)
 
 
 def _with_endings(rows: Sequence[dict[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

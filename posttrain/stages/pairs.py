@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,25 @@ class ComparisonPairs(Stage):
 
     def rehearsal(self) -> ComparisonPairs:
         return replace(self, rows=8, heldout=8)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        from posttrain.pipeline.sizes import Rows, Size
+
+        size, prompts = Size.of(inputs.get("policy")), Rows.of(inputs.get("prompts"))
+        if size is None or prompts is None:
+            return None
+        answer = self.max_completion_length / 2  # where answers end by themselves
+        train, held = min(self.rows, prompts.rows), min(self.heldout, prompts.heldout_rows)
+        answers = (train + held) * self.answers
+        tokens = answers * (prompts.row_tokens + answer)
+        each = self.answers * (self.answers - 1) // 2
+        pairs = Rows(rows=train * each, heldout_rows=held * each, row_tokens=prompts.row_tokens + 2 * answer)
+        return Estimate(
+            tokens=int(tokens),
+            operations=size.reading(tokens),
+            bytes=size.sampling_bytes(answers, prompts.row_tokens + self.max_completion_length),
+            expects=pairs.figures(),
+        )
 
 
 def _paired(episodes: list[Any], answers: int) -> tuple[list[dict[str, Any]], int]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from posttrain.pipeline.finding import UserError
+from posttrain.data.own import Own
+from posttrain.data.read import read_prompts
+from posttrain.data.rows import Row
+from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.sizes import Rows, loaded, tokens_of
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,15 @@ class FieldGuidePrompts(Stage):
         train = write_jsonl(output / "train.jsonl", items("train", self.rows, self.seed + 1_000_000))
         held = write_jsonl(output / "heldout.jsonl", heldout_prompts())
         return Report(figures={"rows": train, "heldout_rows": held})
+
+    def rehearsal(self) -> FieldGuidePrompts:
+        return replace(self, rows=8)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        from posttrain.field_guide.freeze import heldout_prompts
+
+        held = heldout_prompts()
+        return loaded(self.rows, len(held), tokens_of(held))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,34 +68,64 @@ class ConstraintPrompts(Stage):
         held = write_jsonl(output / "heldout.jsonl", prompts("heldout", self.heldout, 0))
         return Report(figures={"rows": train, "heldout_rows": held})
 
+    def rehearsal(self) -> ConstraintPrompts:
+        return replace(self, rows=8, heldout=8)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        from posttrain.data.constraint_prompts import prompts
+
+        return loaded(self.rows, self.heldout, tokens_of(list(prompts("heldout", 64, 0))))
+
 
 @dataclass(frozen=True, kw_only=True)
 class PromptRows(Stage):
     """The user's own rows {"prompt": ...}; up to ``heldout`` of them, at most a quarter, are kept for
-    evaluation.
+    evaluation. ``rows`` takes the first so many, 0 takes all; ``skip_bad`` leaves faulty ones out.
     """
 
     address = "prompts"
     source: SourceFile
     heldout: int = 200
+    rows: int = 0
+    skip_bad: bool = False
+
+    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+        """Reads the file whole. Raises UserError naming file, row and field."""
+        self._read(machine)
+        return []
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
-        """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError naming file, row and field."""
-        from posttrain.data.jsonl import write_jsonl
-        from posttrain.data.read import read_prompts
+        """Writes ``train.jsonl`` and ``heldout.jsonl``; a prompt that comes twice is written once.
 
-        rows = {
-            json.dumps(row["prompt"], sort_keys=True): row
-            for row in read_prompts(self.source.path, self.source.revision(machine.workspace))
-        }
+        Raises UserError naming file, row and field.
+        """
+        from posttrain.data.jsonl import write_jsonl
+
+        own, train, held = self._read(machine)
+        write_jsonl(output / "train.jsonl", train)
+        write_jsonl(output / "heldout.jsonl", held)
+        figures = {"rows": len(train), "heldout_rows": len(held), **own.figures}
+        return Report(figures=figures, notes=own.notes)
+
+    def rehearsal(self) -> PromptRows:
+        return replace(self, rows=16)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        if self.source.local is None:
+            return None
+        _, train, held = self._read(machine)
+        return loaded(len(train), len(held), tokens_of(train))
+
+    def _read(self, machine: Machine) -> tuple[Own, list[Row], list[Row]]:
+        options = {"skip_bad": self.skip_bad, "first": self.rows}
+        own = Own.read(read_prompts, self.source, machine.workspace, **options)
+        rows = {json.dumps(row["prompt"], sort_keys=True): row for row in own.rows}
         order = sorted(rows, key=lambda text: hashlib.sha256(text.encode()).digest())
-        kept = min(self.heldout, len(order) // 4)
         if len(order) < 2:
             raise UserError(f"{self.source.path}: {len(order)} different prompts; needs at least 2")
+        kept = max(min(self.heldout, len(order) // 4), 1)
         named = [{"id": f"prompt-{place}", **rows[text]} for place, text in enumerate(order)]
-        held = write_jsonl(output / "heldout.jsonl", named[: max(kept, 1)])
-        train = write_jsonl(output / "train.jsonl", named[max(kept, 1) :])
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return own, named[kept:], named[:kept]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,21 +143,32 @@ class PromptsOf(Stage):
         """
         from posttrain.data.jsonl import read_jsonl, write_jsonl
 
-        found = {}
+        found, repeated = {}, 0
         for side in ("train", "heldout"):
             asked = {}
-            for row in read_jsonl(inputs["rows"].path / f"{side}.jsonl"):
+            given = read_jsonl(inputs["rows"].path / f"{side}.jsonl")
+            for row in given:
                 prompt = row["prompt"] if "prompt" in row else _until_the_answer(row["messages"])
                 asked[json.dumps(prompt, sort_keys=True)] = prompt
             rows = [
                 {"id": f"{side}-{place}", "prompt": prompt} for place, prompt in enumerate(asked.values())
             ]
             found[side] = rows[: self.heldout] if side == "heldout" else rows
+            repeated += len(given) - len(rows)
         for side, rows in found.items():
             if not rows:
                 raise UserError(f"the {side} rows hold no prompt; give prompts=FILE, or more rows")
             write_jsonl(output / f"{side}.jsonl", rows)
-        return Report(figures={"rows": len(found["train"]), "heldout_rows": len(found["heldout"])})
+        counts = {side: len(rows) for side, rows in found.items()}
+        return Report(
+            figures={"rows": counts["train"], "heldout_rows": counts["heldout"], "duplicates": repeated}
+        )
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        known = Rows.of(inputs["rows"]) if "rows" in inputs else None
+        if known is None:
+            return None
+        return loaded(known.rows, min(known.heldout_rows, self.heldout), known.row_tokens / 2)
 
 
 def _until_the_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

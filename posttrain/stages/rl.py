@@ -146,8 +146,23 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         return replace(self, steps=1, prompts_per_step=8)
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        answers = self.steps * self.prompts_per_step * self.group_size
-        return Estimate(tokens=answers * (24 + self.max_completion_length // 2) * (2 + self.method.epochs))
+        from posttrain.pipeline.sizes import FLOAT, Rows, Size
+
+        size, prompts = Size.of(inputs.get("policy")), Rows.of(inputs.get("prompts"))
+        if size is None or prompts is None:
+            return None
+        at_once = self.prompts_per_step * self.group_size
+        length = prompts.row_tokens + self.max_completion_length / 2  # where answers end by themselves
+        tokens = self.steps * at_once * length
+        critics = 1 if self.method.wants.values else 0
+        # read by sampler, policy, reference, reward model and critic, then learned from in every epoch
+        operations = (4 + critics) * size.reading(tokens)
+        operations += (1 + critics) * self.method.epochs * size.learning(tokens)
+        trained = 1.0 if self.lora is None else 0.0
+        batch = min(machine.micro_batch_tokens, at_once * length / self.method.minibatches)
+        memory = size.training_bytes(batch, share=trained * (1 + critics)) + 4 * size.weights
+        memory += int(FLOAT * min(at_once, 512) * length * size.layers * size.cached)
+        return Estimate(tokens=int(tokens), operations=operations, bytes=memory, expects=size.figures())
 
 
 def _of(roles: Any, role: str) -> list[Any]:

@@ -103,10 +103,20 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         return replace(self, epochs=1, batch_size=8)
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        if "comparisons" not in inputs:
+        from posttrain.pipeline.sizes import Rows, Size
+
+        size, rows = Size.of(inputs.get("base")), Rows.of(inputs.get("comparisons"))
+        if size is None or rows is None:
             return None
-        rows = int(inputs["comparisons"].figures.get("rows", 0))
-        return Estimate(tokens=rows * self.epochs * 2 * 32)
+        pair = min(1.3 * rows.row_tokens, 2 * self.max_length)  # the prompt is read with both answers
+        learned, scored = rows.rows * self.epochs * pair, (rows.rows + rows.heldout_rows) * pair
+        at_once = min(machine.micro_batch_tokens, self.batch_size * pair)
+        return Estimate(
+            tokens=int(learned + scored),
+            operations=size.learning(learned) + size.reading(scored),
+            bytes=size.training_bytes(at_once, share=1.0 if self.lora is None else 0.0),
+            expects=size.figures(),
+        )
 
 
 def pairs(chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> tuple[list[Pair], dict[str, int]]:

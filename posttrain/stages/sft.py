@@ -104,10 +104,20 @@ class InstructionTuning(Stage):
         return replace(self, epochs=1, batch_size=8)
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        if "demonstrations" not in inputs:
+        from posttrain.pipeline.sizes import Rows, Size
+
+        size, rows = Size.of(inputs.get("base")), Rows.of(inputs.get("demonstrations"))
+        if size is None or rows is None:
             return None
-        rows = int(inputs["demonstrations"].figures.get("rows", 0))
-        return Estimate(tokens=rows * self.epochs * 32)
+        each = min(rows.row_tokens, self.max_length)
+        learned, measured = rows.rows * self.epochs * each, 2 * rows.heldout_rows * each
+        at_once = min(machine.micro_batch_tokens, self.batch_size * each)
+        return Estimate(
+            tokens=int(learned + measured),
+            operations=size.learning(learned) + size.reading(measured),
+            bytes=size.training_bytes(at_once, share=1.0 if self.lora is None else 0.0),
+            expects=size.figures(),
+        )
 
 
 def examples(chat: Any, rows: Sequence[dict[str, Any]], max_length: int) -> tuple[list[Row], int]:

@@ -1,0 +1,97 @@
+"""Whether this machine can do what is asked: what computes, memory, disk."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.progress import size
+
+REACHED = 0.5  # of a plain matrix product's speed, by small transformers that train and sample
+SAMPLED_FOR = 0.2  # seconds
+
+
+def flops_per_second(device: str = "cpu") -> float:
+    """Floating-point operations a second that stages are likely to reach, from a matrix product timed now."""
+    import torch
+
+    a, b = torch.ones(1024, 512, device=device), torch.ones(512, 512, device=device)
+    float((a @ b)[0, 0])  # the first one sets things up
+    began, products = time.perf_counter(), 0
+    while time.perf_counter() - began < SAMPLED_FOR:
+        float((a @ b)[0, 0])  # waits until the device is done
+        products += 1
+    return REACHED * products * 2 * a.numel() * b.shape[1] / (time.perf_counter() - began)
+
+
+def computes(device: str) -> Finding:
+    """The PyTorch that is installed, the device asked for, and its threads or memory."""
+    import torch
+
+    there = (
+        f"PyTorch {torch.__version__}, Python {platform.python_version()}, {torch.get_num_threads()} threads"
+    )
+    if torch.cuda.is_available():
+        one = torch.cuda.get_device_properties(0)
+        there += f"; {torch.cuda.device_count()} GPU: {one.name}, {size(one.total_memory)}"
+        idle = device == "cpu"
+    else:
+        there += "; no GPU"
+        idle = False
+    return Finding(
+        name="machine_computes",
+        value=device,
+        evidence=there,
+        advice="a GPU is here; --device cuda uses it" if idle else "",
+    )
+
+
+def memory(device: str, needed: int) -> Finding:
+    """Bytes that are free beside the ``needed`` ones; 0 needed is not known."""
+    free = free_memory(device)
+    return Finding(
+        name="machine_memory",
+        value=float(free),
+        threshold=float(needed) if needed else None,
+        passed=free == 0 or free >= needed,
+        evidence=f"{size(free)} free, the largest stage is estimated at {size(needed)}"
+        if free
+        else "not known",
+        advice="--micro-batch-tokens with a smaller number, lora=8, or a smaller base",
+    )
+
+
+def free_memory(device: str) -> int:
+    """Bytes that can be had on the device now; 0 where the system does not tell."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    with suppress(ValueError, OSError):  # macOS tells what there is, not what is free
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def disk(workspace: Path, needed: int) -> Finding:
+    """Whether the products fit beside what is there."""
+    there = next(place for place in (workspace, *workspace.parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    writable = os.access(there, os.W_OK)
+    return Finding(
+        name="machine_disk",
+        value=float(free),
+        threshold=float(needed),
+        passed=free >= needed and writable,
+        evidence=f"{size(free)} free at {there}, {'' if writable else 'which is not writable, '}"
+        f"the products take about {size(needed)}",
+        advice="free space, make it writable, or use another --workspace",
+    )

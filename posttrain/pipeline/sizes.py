@@ -1,0 +1,175 @@
+"""How large models and rows are, read from their files, and what work on them takes: what estimates are
+made of.
+
+A product that is not made yet has no files; then the figures it is expected to have stand for them, so
+estimates follow one another through a recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from posttrain.pipeline.stage import Estimate
+from posttrain.pipeline.store import Figure, Product, read_json
+
+PROCESS = 450_000_000  # bytes held before a model is loaded: Python, PyTorch, transformers
+FLOAT = 4  # bytes
+ACTIVATIONS = (
+    17  # floats a layer keeps for backward, a token and unit of width (Korthikanti et al. 2022, eq. 2)
+)
+LOADED = 200_000_000  # bytes a second through loading, checking, writing and hashing
+WRITTEN = 1e-4  # seconds a row takes to be made or read, checked and written
+SAMPLED = 2000  # rows looked at of a longer file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """A transformer's parameters, layers, width, keys and values a token keeps in each layer, vocabulary."""
+
+    parameters: int
+    layers: int
+    width: int
+    cached: int
+    vocabulary: int
+
+    @classmethod
+    def of(cls, product: Product | None) -> Size | None:
+        """From config.json and the headers of the weights, or as expected; None where neither is there."""
+        if product is None:
+            return None
+        if (product.path / "config.json").is_file():
+            return cls.of_directory(product.path)
+        names = tuple(cls.__dataclass_fields__)
+        if not all(name in product.figures for name in names):
+            return None
+        return cls(**{name: int(product.figures[name]) for name in names})
+
+    @classmethod
+    def of_directory(cls, directory: Path) -> Size | None:
+        """None where the directory holds no such model, or its config has other names than usual."""
+        config = read_json(directory / "config.json", {})
+        parameters = sum(_count(path) for path in directory.glob("*.safetensors"))
+        width = config.get("hidden_size", config.get("n_embd"))
+        layers = config.get("num_hidden_layers", config.get("n_layer"))
+        heads = config.get("num_attention_heads", config.get("n_head"))
+        if not (parameters and width and layers and heads):
+            return None
+        head = config.get("head_dim") or width // heads
+        cached = 2 * head * (config.get("num_key_value_heads") or heads)
+        vocabulary = int(config.get("vocab_size", 0))
+        return cls(parameters=parameters, layers=layers, width=width, cached=cached, vocabulary=vocabulary)
+
+    def figures(self) -> dict[str, Figure]:
+        return dict(asdict(self))
+
+    def reading(self, tokens: float) -> float:
+        """Operations of a forward pass (Kaplan et al. 2020: two a parameter and token)."""
+        return 2.0 * self.parameters * tokens
+
+    def learning(self, tokens: float) -> float:
+        """Operations of a forward and a backward pass."""
+        return 3.0 * self.reading(tokens)
+
+    @property
+    def weights(self) -> int:
+        """Bytes in float32."""
+        return FLOAT * self.parameters
+
+    def training_bytes(self, tokens: float, share: float = 1.0) -> int:
+        """Peak memory with ``tokens`` in a micro-batch and that share of the weights trained by Adam."""
+        activations = FLOAT * tokens * (self.layers * self.width * ACTIVATIONS + self.vocabulary)
+        return int(PROCESS + self.weights * (1 + 3 * share) + activations)
+
+    def sampling_bytes(self, rows: int, length: float) -> int:
+        """Peak memory of generating: the engine's copy of the weights, a cache of at most 1 GB, and its copy
+        when rows leave.
+        """
+        cache = min(float(1 << 30), FLOAT * min(rows, 512) * length * self.layers * self.cached)
+        return int(PROCESS + 2 * self.weights + 2 * cache)
+
+
+def _count(path: Path) -> int:
+    """Numbers in a safetensors file, from its header; 0 where it is damaged."""
+    try:
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(min(length, 100_000_000)))
+    except (OSError, ValueError):
+        return 0
+    return sum(math.prod(facts["shape"]) for name, facts in header.items() if name != "__metadata__")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """How many rows there are to learn from and to measure with, and the tokens of one."""
+
+    rows: int
+    heldout_rows: int
+    row_tokens: float
+
+    @classmethod
+    def of(cls, product: Product | None) -> Rows | None:
+        """From its train.jsonl and heldout.jsonl, or as expected; rows that share an id are one."""
+        if product is None:
+            return None
+        files = [product.path / f"{side}.jsonl" for side in ("train", "heldout")]
+        if files[0].is_file():
+            rows, tokens = _look(files[0])
+            held, _ = _look(files[1]) if files[1].is_file() else (0, 0.0)
+            return cls(rows=rows, heldout_rows=held, row_tokens=tokens)
+        names = tuple(cls.__dataclass_fields__)
+        if not all(name in product.figures for name in names):
+            return None
+        known = product.figures
+        held = int(known["heldout_rows"])
+        return cls(rows=int(known["rows"]), heldout_rows=held, row_tokens=float(known["row_tokens"]))
+
+    def figures(self) -> dict[str, Figure]:
+        return dict(asdict(self))
+
+
+def opened(size: Size) -> Estimate:
+    """Of loading a model, checking it and writing it down again."""
+    return Estimate(
+        seconds=1 + size.weights / LOADED,
+        bytes=PROCESS + 2 * size.weights,
+        expects=size.figures(),
+    )
+
+
+def loaded(rows: int, heldout_rows: int, row_tokens: float) -> Estimate:
+    """Of writing rows that come from a file or a program."""
+    known = Rows(rows=rows, heldout_rows=heldout_rows, row_tokens=row_tokens)
+    return Estimate(
+        seconds=WRITTEN * (rows + heldout_rows),
+        bytes=PROCESS + 2000 * (rows + heldout_rows),
+        expects=known.figures(),
+    )
+
+
+def _look(path: Path) -> tuple[int, float]:
+    with path.open("rb") as stream:
+        some = [json.loads(line) for line in islice(stream, SAMPLED)]
+        lines = len(some) + sum(1 for _ in stream)
+    different = len({row.get("id", place) for place, row in enumerate(some)}) / max(len(some), 1)
+    return round(lines * different), tokens_of(some)
+
+
+def tokens_of(rows: Sequence[Mapping[str, Any]]) -> float:
+    """About how many tokens a row has, mean: a third of its characters and four for each message's marks."""
+    found = [_texts(value) for row in rows for value in row.values()]
+    texts = [text for some in found for text in some]
+    return sum(len(text) / 3 + 4 for text in texts) / max(len(rows), 1)
+
+
+def _texts(value: Any) -> list[str]:
+    """What was said in messages; other fields of a row are no text for a model."""
+    if not isinstance(value, list):
+        return []
+    return [str(one["content"]) for one in value if isinstance(one, Mapping) and "content" in one]
