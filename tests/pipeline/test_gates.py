@@ -1,0 +1,61 @@
+"""A gate is accepted by its name, and a name that no gate has is refused before the work."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.gates import names
+from posttrain.pipeline.runner import run
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, addresses
+from posttrain.pipeline.store import Workspace
+from posttrain.recipes.instructgpt import instructgpt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gated(Stage):
+    address = "gated"
+    text: str = "x"
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        return Report(figures={"length": len(self.text), "text": self.text})
+
+    def gates(self, report: Report) -> list[Finding]:
+        return [Finding(name="long", value=report.figures["length"], passed=bool(report.figures["length"]))]
+
+
+class Odd(Gated):
+    def gates(self, report: Report) -> list[Finding]:
+        return [Finding(name="told", value=str(report.figures["text"]).upper() + report.figures["text"])]  # type: ignore[operator]
+
+
+def go(stage: Stage, tmp_path: Path, accept: list[str]) -> list[str]:
+    said: list[str] = []
+    run(stage, Workspace(tmp_path / "work"), Machine(), accept=accept, say=said.append)
+    return said
+
+
+@pytest.mark.parametrize("wish", ["lomg", "gated.lomg"])
+def test_a_misspelt_gate_is_refused_before_anything_is_made(tmp_path: Path, wish: str) -> None:
+    with pytest.raises(UserError, match=rf"--accept-gate {wish}: no gate .*did you mean (gated\.)?long\?"):
+        go(Gated(), tmp_path, [wish])
+    assert not (tmp_path / "work").exists()
+
+
+def test_an_accepted_gate_that_did_not_fail_is_said(tmp_path: Path) -> None:
+    assert any("--accept-gate long was not needed" in line for line in go(Gated(), tmp_path, ["long"]))
+    assert not any("was not needed" in line for line in go(Gated(text=""), tmp_path, ["gated.long"]))
+
+
+def test_a_stage_that_cannot_name_its_gates_before_its_work_is_asked_afterwards(tmp_path: Path) -> None:
+    assert names(Odd()) is None
+    assert any("--accept-gate tpld was not needed" in line for line in go(Odd(), tmp_path, ["tpld"]))
+
+
+def test_every_gate_of_the_recipe_is_known_by_name() -> None:
+    known = {address: names(stage) for address, stage in addresses(instructgpt()).items()}
+    assert None not in known.values()
+    assert known["base"] == ["base_facts", "base_continues"]
+    assert known["rl"] == ["rl_same_at_the_start", "rl_reward_rose", "rl_kl_budget"]
+    assert known["rm_shuffled"] == []
