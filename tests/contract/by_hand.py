@@ -32,6 +32,7 @@ class Row:
     turn: list[int]
     truncated: bool
     bootstrap: Tensor
+    greedy: Tensor
     group: int
     said_in: int
     rank: int
@@ -67,6 +68,7 @@ def rows(table: Table) -> list[Row]:
                 turn=[int(table.turn[index, t]) for t in used],
                 truncated=bool(table.truncated[index]),
                 bootstrap=table.bootstrap[index],
+                greedy=table.greedy[index],
                 group=GROUPS[index],
                 said_in=SAID_IN[index],
                 rank=RANKS[index],
@@ -90,7 +92,8 @@ class Entry:
     refused: Sequence[dict[str, Any]] = ()
     grouped: bool = False
     base: dict[str, Any] = field(default_factory=dict)
-    copies_count: bool = False  # a statistic with n - 1 in it: copying the batch moves it a little
+    unsteady: tuple[str, ...] = ()  # figures in which equals are told apart by their order
+    others_count: bool = False  # a statistic of the batch's other rows, which a copy of the batch moves
 
 
 def mean(values: Iterable[Any]) -> Any:
@@ -135,7 +138,7 @@ def larger(a: Tensor, b: Tensor) -> Tensor:
 
 def fixed(values: Iterable[Any]) -> list[float]:
     """Numbers without a gradient."""
-    return [float(v) for v in values]
+    return [float(v.detach()) if isinstance(v, Tensor) else float(v) for v in values]
 
 
 def token_mean(per_row: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -155,10 +158,6 @@ def to_go(values: Sequence[float], gamma: float = 1.0) -> list[float]:
     return [
         math.fsum(gamma ** (u - t) * values[u] for u in range(t, len(values))) for t in range(len(values))
     ]
-
-
-def members(all_rows: Sequence[Row], row: Row) -> list[Row]:
-    return [other for other in all_rows if other.group == row.group]
 
 
 def pairs(all_rows: Sequence[Row]) -> list[tuple[Row, Row]]:

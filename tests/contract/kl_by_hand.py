@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from posttrain.core.kl import k2, k3
-from tests.contract.by_hand import Row, mean
+from tests.contract.by_hand import Row, token_mean
 
 
 def charged(kl: Any, row: Row) -> list[float]:
@@ -20,24 +22,20 @@ def charged(kl: Any, row: Row) -> list[float]:
     return [float(r) - (kl.coef if kind else 0) * p for r, p in zip(row.reward, paid, strict=True)]
 
 
-def in_the_loss(kl: Any, rows: list[Row]) -> Any:
-    """coef times the mean over steps."""
+def in_the_loss(kl: Any, rows: list[Row], over: Callable[[Any], Any] = token_mean) -> Any:
+    """coef times the mean, taken ``over`` steps as the method takes its own."""
     kind = type(kl).__name__ if kl is not None and kl.coef else ""
     if kind == "KLInLoss":
-        return kl.coef * mean(
-            _estimate(kl.estimator, a - float(b))
-            for row in rows
-            for a, b in zip(row.now, row.ref, strict=True)
+        return kl.coef * over(
+            [[_estimate(kl.estimator, a - float(b)) for a, b in zip(r.now, r.ref, strict=True)] for r in rows]
         )
     if kind == "KLExact":
-        return kl.coef * mean(x for row in rows for x in row.kl)
+        return kl.coef * over([row.kl for row in rows])
     return 0.0
 
 
 def _estimate(estimator: Any, difference: Any) -> Any:
     """Of log p - log q."""
-    import math
-
     if estimator is k2:
         return difference**2 / 2
     if estimator is k3:

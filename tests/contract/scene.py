@@ -64,6 +64,9 @@ class Table:
         self.rewards = draw(0.1)
         last = self.mask.long().mul(torch.arange(STEPS)).amax(1)
         self.rewards[torch.arange(len(MASKS)), last] += draw(1.0)[:, 0]
+        self.rewards[8:] = 0.0  # a prompt whose answers are worth the same
+        self.rewards[[8, 9], last[8:]] = 0.5
+        self.greedy = draw(1.0)[:, 0][torch.tensor(GROUPS)]
         self.logprobs = self.before + draw(0.25)
         # far from where it was sampled: up, down, and one lonely step
         self.logprobs[1] += far
@@ -73,7 +76,8 @@ class Table:
         self.confidence = (0.6 + 0.4 * torch.rand(len(MASKS), generator=g, dtype=WIDE)).to(dtype)
         self.margin = draw(0.5)[:, 0]
         self.labels = (draw(1.0) > 0).to(dtype)
-        self.labels[2] = float("nan")  # nobody spoke of it
+        self.labels[2] = self.labels[6] = float("nan")  # nobody spoke of them
+        self.labels[3, 1] = self.labels[8, 2] = float("nan")
         self.truncated = torch.tensor([row.endswith("1") for row in MASKS])
         self.turn = (self.mask.long().diff(dim=1, prepend=self.mask[:, :1].long()) > 0).long().cumsum(1)
         self.live = ("logprobs", "values", "kl", "entropy", "scores")
@@ -124,6 +128,7 @@ class Scene:
             group=group,
             temperature=torch.ones(len(rows), dtype=dtype),
             version=torch.zeros(len(rows), dtype=torch.long),
+            greedy=table.greedy[rows],
         )
 
     def now(self, wants: Any) -> Evaluation:
@@ -207,7 +212,8 @@ def gradients(
     def forward(part: Any) -> Any:
         rows = part.rollouts.context["place"]
         if folder == "reward_losses":
-            return scene.spread(table.scores)[rows]
+            members = [scene.spread(x)[rows] for x in (table.scores, table.values)]
+            return torch.stack(members, -1) if hasattr(method, "each") else members[0]
         return take(scene.now(method.wants), rows)
 
     part = Part(past, forward, method.loss, whole_groups=method.wants.whole_groups)

@@ -18,7 +18,6 @@ def test_every_method_has_a_formula_of_its_own_in_the_tests() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-@pytest.mark.parametrize("found", FOUND, ids=str)
+@pytest.mark.parametrize("found", [found for found in FOUND if found.name in ENTRIES], ids=str)
 def test_it_keeps_the_rule(found: Found, rule: object) -> None:
-    assert found.name in ENTRIES, f"{found.name} has no formula in tests/contract/"
     rule(found, ENTRIES[found.name])  # type: ignore[operator]
