@@ -42,8 +42,8 @@ class OnlineDPO:
 
     @property
     def wants(self) -> Wants:
-        """What the alignment loss wants, entropy to report, and whole groups."""
-        return replace(self.alignment.wants, entropy=True, whole_groups=True)
+        """What the alignment loss wants, entropy to report, and a prompt's answers side by side."""
+        return replace(self.alignment.wants, entropy=True, group=True, whole_groups=True)
 
     def keep(self, rollouts: Rollouts) -> Tensor:
         """[B] bool: all rows."""
