@@ -18,7 +18,7 @@ from typing import Any
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import Finished, field_types
-from posttrain.pipeline.stage import Stage, addresses, base_name
+from posttrain.pipeline.stage import Stage, addresses, base_name, rewrite
 from posttrain.pipeline.values import NONE, Override, coerced, nearest
 
 
@@ -144,19 +144,14 @@ class Rewriting:
             place.whole = wish
 
     def result(self) -> Stage:
-        return self._stage(self._expression)
+        return rewrite(self._expression, self._rewritten)
 
-    def _stage(self, stage: Stage) -> Stage:
-        if id(stage) not in self._done:
-            self._done[id(stage)] = self._rewritten(stage)
-        return self._done[id(stage)]
+    def _rewritten(self, stage: Stage, new: Stage) -> Stage:
+        self._done[id(stage)] = found = self._wished(stage, new)
+        return found
 
-    def _rewritten(self, stage: Stage) -> Stage:
+    def _wished(self, stage: Stage, new: Any) -> Stage:
         address = next(name for name, known in self._stages.items() if known is stage)
-        new: Any = stage
-        changed = {f.name: self._inside(getattr(stage, f.name)) for f in fields(stage)}
-        if any(changed[name] is not getattr(stage, name) for name in changed):
-            new = replace(stage, **changed)
         for name in dict.fromkeys((base_name(stage), address)):
             wishes = self._wishes.get(name, Wishes())
             if wishes.whole and wishes.below:
@@ -168,22 +163,6 @@ class Rewriting:
             if wishes.below:
                 new = self._changed(new, wishes, name)
         return new  # type: ignore[no-any-return]
-
-    def _inside(self, value: Any) -> Any:
-        """The value with the stages in it rewritten; the value itself where none changed."""
-        if isinstance(value, Stage):
-            return self._stage(value)
-        if is_dataclass(value) and not isinstance(value, type):
-            new = {f.name: self._inside(getattr(value, f.name)) for f in fields(value) if f.init}
-            return replace(value, **new) if any(new[n] is not getattr(value, n) for n in new) else value  # type: ignore[type-var]
-        if isinstance(value, tuple | list):
-            items = [self._inside(item) for item in value]
-            same = all(a is b for a, b in zip(items, value, strict=True))
-            return value if same else type(value)(items)
-        if isinstance(value, dict):
-            inner = {key: self._inside(item) for key, item in value.items()}
-            return value if all(inner[key] is value[key] for key in value) else inner
-        return value
 
     def _changed(self, value: Any, wishes: Wishes, path: str) -> Any:
         """The value with the wishes below it granted."""

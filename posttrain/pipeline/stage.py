@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ __all__ = [
     "addresses",
     "making_order",
     "nested",
+    "rewrite",
 ]
 
 
@@ -162,6 +163,41 @@ def nested(stage: Stage) -> list[tuple[str, Stage]]:
     for item in fields(stage):
         look(getattr(stage, item.name), item.name)
     return found
+
+
+def rewrite(expression: Stage, change: Callable[[Stage, Stage], Stage]) -> Stage:
+    """The expression with every stage changed once, inputs first, so that what was shared stays shared.
+
+    ``change(stage, new)`` is given a stage as it was and with its inputs changed, and says what takes its
+    place.
+    """
+    done: dict[int, Stage] = {}
+
+    def of(stage: Stage) -> Stage:
+        if id(stage) not in done:
+            found = {item.name: inside(getattr(stage, item.name)) for item in fields(stage)}
+            same = all(value is getattr(stage, name) for name, value in found.items())
+            done[id(stage)] = change(stage, stage if same else replace(stage, **found))
+        return done[id(stage)]
+
+    def inside(value: Any) -> Any:
+        """The value with the stages in it changed; the value itself where none is."""
+        if isinstance(value, Stage):
+            return of(value)
+        if is_dataclass(value) and not isinstance(value, type):
+            new = {item.name: inside(getattr(value, item.name)) for item in fields(value) if item.init}
+            same = all(inner is getattr(value, name) for name, inner in new.items())
+            return value if same else replace(value, **new)  # type: ignore[type-var]
+        if isinstance(value, tuple | list):
+            items = [inside(item) for item in value]
+            same = all(a is b for a, b in zip(items, value, strict=True))
+            return value if same else type(value)(items)
+        if isinstance(value, dict):
+            inner = {key: inside(item) for key, item in value.items()}
+            return value if all(inner[key] is value[key] for key in value) else inner
+        return value
+
+    return of(expression)
 
 
 def making_order(expression: Stage) -> list[Stage]:
