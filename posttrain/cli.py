@@ -1,5 +1,5 @@
-# size: five small commands side by side, with the help that teaches them.
-"""posttrain run | list | report | lineage | chat: what a person types, and what they are told."""
+# size: six small commands side by side, with the help that teaches them.
+"""posttrain run | list | report | lineage | chat | doctor: what a person types, and what they are told."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from posttrain.pipeline.runner import Run, StageFailed, latest_run, run, run_num
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Machine, Stage, addresses
 from posttrain.pipeline.store import Product, Workspace, read_json
-from posttrain.pipeline.values import nearest
+from posttrain.pipeline.values import Override, nearest
 
 HELP = """\
 From a base language model to an aligned one, with evidence.
@@ -53,6 +53,7 @@ Make every product of a recipe that is not made yet, then write the report.
   posttrain run instructgpt sft=DIR                    a finished product in a stage's place
   posttrain run instructgpt base=DIR_OR_HUB_ID demonstrations=a.jsonl comparisons=b.jsonl prompts=c.jsonl
   posttrain run instructgpt --dry-run                  what would be made, and what that would take
+  posttrain doctor instructgpt                         a rehearsal: every stage made small, then thrown away
   posttrain run instructgpt --help                     its parameters, stages and settings
   posttrain run ./my_recipe.py                         your own: a function my_recipe() that returns stages
 
@@ -82,11 +83,23 @@ Talk to a model. A line is a message; /new starts over, /quit (or Ctrl-D) ends.
   posttrain chat DIR           any directory that transformers can load
   echo "Hello" | posttrain chat --temperature 0"""
 
+DOCTOR_HELP = """\
+Rehearse a recipe before it is run: look at the machine, read your files whole, then make every stage small
+(one step, a few rows) in a temporary workspace. It says what would stand in the way; gates about what a stage
+has learned are not judged. The settings are those of `posttrain run`.
+
+  posttrain doctor                        the machine alone
+  posttrain doctor instructgpt            the recipe too
+  posttrain doctor instructgpt base=DIR demonstrations=a.jsonl comparisons=b.jsonl"""
+
 LIST_HELP = """\
 List the recipes, and the runs and products of the workspace.
 
   posttrain list
   posttrain list --workspace DIR"""
+
+
+TAKES = ("run", "doctor")  # the commands that take settings
 
 
 class Terminated(SystemExit):
@@ -104,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.print_help()
             return 0
         options.overrides = [*getattr(options, "overrides", []), *rest]
-        if stray := [text for text in rest if text.startswith("-") or options.command != "run"]:
+        if stray := [text for text in rest if text.startswith("-") or options.command not in TAKES]:
             raise UserError(f"{stray[0]}: no such option; see posttrain {options.command} --help")
         done: int = options.do(options)
         sys.stdout.flush()
@@ -187,27 +200,16 @@ def _parser() -> argparse.ArgumentParser:
 
     making = command("run", _run, "run a recipe, making only what is not made yet", RUN_HELP, add_help=False)
     making.add_argument("-h", "--help", action="store_true", help="this, or with a recipe: its settings")
-    making.add_argument(
-        "recipe", nargs="?", metavar="RECIPE", help="a name of `posttrain list`, or a .py file"
-    )
-    making.add_argument("overrides", nargs="*", metavar="NAME=VALUE", help="settings, as above")
-    making.add_argument("--config", type=Path, metavar="FILE", help="the same settings in a YAML file")
     making.add_argument("--dry-run", action="store_true", help="say what would be made; make nothing")
     making.add_argument(
         "--accept-gate", action="append", default=[], metavar="NAME", help="go on past this gate"
     )
     making.add_argument("--draw", action="store_true", help="draw which stage feeds which; make nothing")
-    making.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
-    making.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
-    making.add_argument(
-        "--micro-batch-tokens",
-        type=int,
-        default=8192,
-        metavar="N",
-        help="memory against speed; changes no result",
-    )
     making.add_argument("--quiet", action="store_true", help="no progress, only errors and the report's path")
     making.set_defaults(parser=making)
+    trying = command("doctor", _doctor, "rehearse a recipe: what would stand in the way", DOCTOR_HELP)
+    for taking in (making, trying):
+        _settings_of_a_recipe(taking)
     command("list", _list, "recipes, runs and products", LIST_HELP)
     report = command("report", _report, "rebuild a run's report", REPORT_HELP)
     report.add_argument("run", nargs="?", metavar="RUN", help="number or directory (default: the latest)")
@@ -224,36 +226,43 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _settings_of_a_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help="a name of `posttrain list`, or a .py file"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="NAME=VALUE", help="settings, see posttrain run --help"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the same settings in a YAML file")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave faulty rows of your files out, counted and named"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument(
+        "--micro-batch-tokens",
+        type=int,
+        default=8192,
+        metavar="N",
+        help="memory against speed; changes no result",
+    )
+
+
 def _run(options: Any) -> int:
     if options.help and not options.recipe:
         options.parser.print_help()
         return 0
     if not options.recipe:
         raise UserError(f"which recipe? There is: {', '.join(recipes())}, or a .py file of your own")
-    if options.threads is not None and options.threads < 1:
-        raise UserError(f"--threads {options.threads}: expected at least 1")
-    if options.micro_batch_tokens < 1:
-        raise UserError(f"--micro-batch-tokens {options.micro_batch_tokens}: expected at least 1")
-    if options.threads:
-        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(options.threads)
-    recipe = find_recipe(options.recipe)
-    wishes = settings.from_yaml(options.config) if options.config else []
-    wishes += settings.parse(options.overrides)
+    recipe, wishes, expression = _asked(options)
     if options.help:
-        print(recipe_help(recipe, options.recipe, settings.expression(recipe, wishes)))
+        print(recipe_help(recipe, options.recipe, expression))
         return 0
-    expression = settings.expression(recipe, wishes)
     if options.draw:
         print(drawn(expression))
         return 0
     workspace = Workspace(options.workspace)
-    machine = Machine(
-        device=_device(options.device),
-        threads=options.threads,
-        micro_batch_tokens=options.micro_batch_tokens,
-        quiet=options.quiet,
-        workspace=workspace.root,
-    )
+    machine = _machine(options, workspace, quiet=options.quiet)
     if options.dry_run:
         from posttrain.checks.machine import flops_per_second
 
@@ -273,6 +282,53 @@ def _run(options: Any) -> int:
         say=say,
     )
     return _ended(result, workspace)
+
+
+def _asked(options: Any) -> tuple[Callable[..., Stage], list[Override], Stage]:
+    """The recipe, what was wished of it, and the expression that comes of both."""
+    if options.threads is not None and options.threads < 1:
+        raise UserError(f"--threads {options.threads}: expected at least 1")
+    if options.micro_batch_tokens < 1:
+        raise UserError(f"--micro-batch-tokens {options.micro_batch_tokens}: expected at least 1")
+    if options.threads:  # before anything imports torch
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(options.threads)
+    recipe = find_recipe(options.recipe)
+    wishes = settings.from_yaml(options.config) if options.config else []
+    wishes += settings.parse(options.overrides)
+    expression = settings.expression(recipe, wishes)
+    if options.skip_bad:
+        own = [address for address, stage in addresses(expression).items() if hasattr(stage, "skip_bad")]
+        if not own:
+            raise UserError(
+                "--skip-bad: no rows of your own are read here; give demonstrations=FILE or others"
+            )
+        wishes += [Override(f"{address}.skip_bad", "true") for address in own]
+        expression = settings.expression(recipe, wishes)
+    return recipe, wishes, expression
+
+
+def _machine(options: Any, workspace: Workspace, quiet: bool) -> Machine:
+    return Machine(
+        device=_device(options.device),
+        threads=options.threads,
+        micro_batch_tokens=options.micro_batch_tokens,
+        quiet=quiet,
+        workspace=workspace.root,
+    )
+
+
+def _doctor(options: Any) -> int:
+    from posttrain.checks.doctor import examine
+
+    expression = _asked(options)[2] if options.recipe else None
+    workspace = Workspace(options.workspace)
+    wrong = examine(
+        expression, workspace, _machine(options, workspace, quiet=True), lambda text: print(text, flush=True)
+    )
+    if wrong:
+        raise UserError("\n".join(["this stands in the way:", *wrong]))
+    print("Nothing found that stands in the way.")
+    return 0
 
 
 def _device(name: str) -> str:

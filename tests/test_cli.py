@@ -160,6 +160,20 @@ def test_list_report_and_lineage_find_what_was_made(home: Path, capsys: pytest.C
         (["run", "toy.py", "--workspace", "rows.txt"], 2, "rows.txt/products: a file is in the way"),
         (["report"], 2, "no run here"),
         (["report", "9"], 2, "9: no such run"),
+        (["run", "toy.py", "--skip-bad"], 2, "--skip-bad: no rows of your own are read here"),
+        (["run", "toy.py", "--accept-gate", "enuogh"], 2, "no gate .* did you mean enough\\?"),
+        (
+            ["doctor", "toy.py", "count.fate=bug"],
+            2,
+            "(?s)this stands in the way.*stage count failed: KeyError",
+        ),
+        (["doctor", "toy.py", "count.fate=user"], 2, "stage count: row 3: empty"),
+        (
+            ["doctor", "toy.py", "count.fate=gate"],
+            2,
+            "(?s)stage count did not do its work.*enough = 3, threshold 4",
+        ),
+        (["doctor", "toy.py", "count.rat=1"], 2, "did you mean rate"),
         (["lineage", "count"], 2, "count: no such product"),
         (["chat"], 2, "no model here yet"),
         (["chat", "."], 2, "not a model, it has no config.json"),
@@ -179,6 +193,23 @@ def test_the_whole_story_of_a_bug_is_kept(home: Path) -> None:
     call("run", "toy.py", "count.fate=bug")
     assert "Traceback" in (home / "workspace" / "runs" / "1-toy" / "error.txt").read_text()
     assert products(home) == ["rows"]
+
+
+def test_the_doctor_rehearses_and_leaves_nothing_behind(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("doctor", "toy.py") == 0
+    said = capsys.readouterr().out
+    for told in (
+        "ok    machine_computes: PyTorch",
+        "ok    machine_memory",
+        "[2/2] count  made in",
+        "Nothing found",
+    ):
+        assert told in said
+    assert not (home / "workspace").exists()
+    assert call("doctor") == 0
+    assert "rehearsal" not in capsys.readouterr().out
 
 
 def test_a_gate_that_was_accepted_is_recorded(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,7 +260,7 @@ def test_help_teaches_and_a_recipes_help_lists_its_settings(capsys: pytest.Captu
     said = capsys.readouterr().out
     for line in ("A recipe for tests.", "file=rows.txt", "count.rate=1.0", "rows.source=rows.txt"):
         assert line in said
-    for command in ("list", "report", "lineage", "chat"):
+    for command in ("list", "report", "lineage", "chat", "doctor"):
         with pytest.raises(SystemExit):
             call(command, "--help")
         assert f"posttrain {command}" in capsys.readouterr().out

@@ -22,4 +22,5 @@ def check(figures: Mapping[str, Any]) -> Finding:
         else "no demonstrations were held out, so this is not known",
         advice="lower sft.learning_rate or sft.epochs; look whether the chat template suits the "
         "demonstrations",
+        learning=True,
     )

@@ -30,38 +30,34 @@ def flops_per_second(device: str = "cpu") -> float:
 
 
 def computes(device: str) -> Finding:
-    """The PyTorch that is installed, the device asked for, and its threads or memory."""
+    """The PyTorch that is installed, and whether it can compute on the device asked for."""
     import torch
 
-    there = (
-        f"PyTorch {torch.__version__}, Python {platform.python_version()}, {torch.get_num_threads()} threads"
-    )
+    there = f"PyTorch {torch.__version__}, Python {platform.python_version()}"
     if torch.cuda.is_available():
         one = torch.cuda.get_device_properties(0)
-        there += f"; {torch.cuda.device_count()} GPU: {one.name}, {size(one.total_memory)}"
-        idle = device == "cpu"
+        there += f", {torch.cuda.device_count()} GPU ({one.name}, {size(one.total_memory)})"
+        there += "; --device cuda uses it" if device == "cpu" else ""
     else:
-        there += "; no GPU"
-        idle = False
-    return Finding(
-        name="machine_computes",
-        value=device,
-        evidence=there,
-        advice="a GPU is here; --device cuda uses it" if idle else "",
-    )
+        there += f", {torch.get_num_threads()} threads, no CUDA GPU"
+    try:
+        works = float(torch.ones(2, device=device).sum()) == 2.0
+    except RuntimeError as error:
+        works, there = False, f"{there}; {device} answers: {(str(error).splitlines() or [''])[0]}"
+    advice = "install the PyTorch build for this device, or use --device cpu"
+    return Finding(name="machine_computes", value=device, passed=works, evidence=there, advice=advice)
 
 
 def memory(device: str, needed: int) -> Finding:
     """Bytes that are free beside the ``needed`` ones; 0 needed is not known."""
     free = free_memory(device)
+    evidence = f"{size(free)} free" if free else "not known how much is free"
     return Finding(
         name="machine_memory",
         value=float(free),
         threshold=float(needed) if needed else None,
         passed=free == 0 or free >= needed,
-        evidence=f"{size(free)} free, the largest stage is estimated at {size(needed)}"
-        if free
-        else "not known",
+        evidence=evidence + (f", the largest stage takes about {size(needed)}" if needed else ""),
         advice="--micro-batch-tokens with a smaller number, lora=8, or a smaller base",
     )
 
@@ -82,16 +78,15 @@ def free_memory(device: str) -> int:
 
 
 def disk(workspace: Path, needed: int) -> Finding:
-    """Whether the products fit beside what is there."""
+    """Whether the products fit beside what is there; 0 needed is not known."""
     there = next(place for place in (workspace, *workspace.parents) if place.exists())
-    free = shutil.disk_usage(there).free
-    writable = os.access(there, os.W_OK)
+    free, writable = shutil.disk_usage(there).free, os.access(there, os.W_OK)
+    evidence = f"{size(free)} free at {there}" + ("" if writable else ", which is not writable")
     return Finding(
         name="machine_disk",
         value=float(free),
         threshold=float(needed),
         passed=free >= needed and writable,
-        evidence=f"{size(free)} free at {there}, {'' if writable else 'which is not writable, '}"
-        f"the products take about {size(needed)}",
+        evidence=evidence + (f", the models made take about {size(needed)}" if needed else ""),
         advice="free space, make it writable, or use another --workspace",
     )

@@ -24,4 +24,5 @@ def check(figures: Mapping[str, Any]) -> Finding:
         else f"fewer than {ENOUGH} held-out comparisons: not known",
         advice="more comparisons, annotators who agree more, or rm.epochs=2; its score would be noise in "
         "reinforcement",
+        learning=True,
     )

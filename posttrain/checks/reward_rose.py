@@ -20,4 +20,5 @@ def check(figures: Mapping[str, Any]) -> Finding:
         passed=final > start or int(figures.get("steps", 0)) < STEPS,
         evidence=f"reward {start:.3f} in the first batch, {final:.3f} in the last ones",
         advice="raise rl.learning_rate or rl.steps, or lower rl.method.kl.coef",
+        learning=True,
     )

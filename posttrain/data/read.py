@@ -218,5 +218,6 @@ class _File:
                 kept = {"id": str(own), **kept}
             made.append(kept)
         if self._stops or not made:
-            self._problems.stop_if_any()
+            good = f"{len(made)} rows are good; --skip-bad goes on with those"
+            self._problems.stop_if_any(good if made else "")
         return made

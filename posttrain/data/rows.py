@@ -37,9 +37,9 @@ class Problems:
         tail = [f"... and {more} more, {len(self.found)} in all"] if more > 0 else []
         return [*self.found[:SHOWN], *tail]
 
-    def stop_if_any(self) -> None:
+    def stop_if_any(self, hint: str = "") -> None:
         if self.found:
-            raise UserError("\n  ".join(self.told()))
+            raise UserError("\n  ".join([*self.told(), *([hint] if hint else [])]))
 
 
 def read_rows(source: str, revision: str | None = None) -> list[Row]:

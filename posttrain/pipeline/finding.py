@@ -20,7 +20,10 @@ class Waiting(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One figure that a preflight check or a gate looked at."""
+    """One figure that a preflight check or a gate looked at.
+
+    ``learning``: it says something only of a stage that has learned for a while, nothing of a rehearsal.
+    """
 
     name: str
     value: float | str
@@ -28,3 +31,4 @@ class Finding:
     passed: bool = True
     evidence: str = ""
     advice: str = ""
+    learning: bool = False

@@ -27,11 +27,13 @@ def names(stage: Stage) -> list[str] | None:
         return None  # a stage from outside, whose figures are no numbers
 
 
-def check_accepted(accept: Collection[str], stages: Mapping[str, Stage]) -> None:
+def check_accepted(accept: Collection[str] | None, stages: Mapping[str, Stage]) -> None:
     """Raises UserError for a name that no gate of these stages has: a misspelt one would be found out after
     the work.
     """
-    asked = {address: names(stage) for address, stage in stages.items()} if accept else {}
+    if not accept:
+        return
+    asked = {address: names(stage) for address, stage in stages.items()}
     told = {address: found for address, found in asked.items() if found is not None}
     if len(told) < len(asked):
         return  # what never failed is said at the end
@@ -43,8 +45,10 @@ def check_accepted(accept: Collection[str], stages: Mapping[str, Stage]) -> None
             raise UserError(f"--accept-gate {wish}: no gate of this recipe is called that{there}")
 
 
-def accepted(address: str, failed: Collection[Finding], accept: Collection[str]) -> list[Finding]:
-    """Those that may fail."""
+def accepted(address: str, failed: Collection[Finding], accept: Collection[str] | None) -> list[Finding]:
+    """Those that may fail; all of them where ``accept`` is None."""
+    if accept is None:
+        return list(failed)
     return [found for found in failed if found.name in accept or f"{address}.{found.name}" in accept]
 
 

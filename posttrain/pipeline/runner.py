@@ -110,13 +110,14 @@ def run(
     *,
     recipe: str = "recipe",
     overrides: Sequence[str] = (),
-    accept: Collection[str] = (),
+    accept: Collection[str] | None = (),
     say: Callable[[str], None] = print,
 ) -> Run:
     """Makes every product that is missing, stale or damaged; ``run.products`` holds them all by address.
 
-    ``accept`` names gates (``name`` or ``address.name``) that may fail. Raises UserError for what the user
-    can mend, StageFailed for anything else; what was made before stays made.
+    ``accept`` names gates (``name`` or ``address.name``) that may fail; with None all may, as in a rehearsal.
+    Raises UserError for what the user can mend, StageFailed for anything else; what was made before stays
+    made.
     """
     record = Run(workspace, recipe, overrides)
     pipeline = Pipeline(expression, workspace)
@@ -263,7 +264,7 @@ def _parent(stage: Stage, address: str, product: Product) -> dict[str, Any]:
 
 
 def _gates(
-    stage: Stage, address: str, record: Run, accept: Collection[str], say: Callable[[str], None]
+    stage: Stage, address: str, record: Run, accept: Collection[str] | None, say: Callable[[str], None]
 ) -> None:
     looked_at = stage.gates(record.products[address].report)
     record.record["stages"][-1]["findings"] = [asdict(found) for found in looked_at]
@@ -271,11 +272,12 @@ def _gates(
     excused = gates.accepted(address, failed, accept)
     for found in excused:
         record.record["accepted_gates"].append(f"{address}.{found.name}")
-        say(f"accepted as asked, though it failed:\n{described_finding(found)}")
+        if accept is not None:
+            say(f"accepted as asked, though it failed:\n{described_finding(found)}")
     gates.stop(address, [found for found in failed if found not in excused])
 
 
-def _unused(accept: Collection[str], used: Collection[str]) -> list[str]:
+def _unused(accept: Collection[str] | None, used: Collection[str]) -> list[str]:
     """Accepted names of which no gate failed."""
     fired = {*used, *(name.partition(".")[2] for name in used)}
-    return [name for name in accept if name not in fired]
+    return [name for name in accept or () if name not in fired]

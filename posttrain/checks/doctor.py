@@ -1,0 +1,84 @@
+"""A rehearsal: the machine looked at, and a recipe made small in a workspace that is thrown away."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from posttrain.checks import machine as machines
+from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.plan import plan
+from posttrain.pipeline.progress import described
+from posttrain.pipeline.runner import Run, StageFailed, run
+from posttrain.pipeline.sizes import FLOAT
+from posttrain.pipeline.stage import Machine, Stage, rewrite
+from posttrain.pipeline.store import Workspace
+
+
+def rehearsed(expression: Stage) -> Stage:
+    """The same recipe with every stage as small as still exercises it."""
+    return rewrite(expression, lambda stage, new: new.rehearsal())
+
+
+def examine(
+    expression: Stage | None, workspace: Workspace, machine: Machine, say: Callable[[str], None]
+) -> list[str]:
+    """What stands in the way, a text each, after it was said; without a recipe of the machine alone.
+
+    Raises UserError where the user's own files cannot be used, which are read whole.
+    """
+    rows = plan(expression, workspace, machine) if expression is not None else []
+    waiting = [row.estimate for row in rows if row.product is None]
+    weights = sum(FLOAT * int(hoped.expects.get("parameters", 0)) for hoped in waiting)
+    findings = (
+        machines.computes(machine.device),
+        machines.memory(machine.device, max((hoped.bytes for hoped in waiting), default=0)),
+        machines.disk(workspace.root, 2 * weights),  # a policy keeps its critic beside it
+    )
+    for found in findings:
+        say(f"{'ok  ' if found.passed else 'FAIL'}  {found.name}: {found.evidence}")
+    wrong = [described(found) for found in findings if not found.passed]
+    if expression is not None:
+        with tempfile.TemporaryDirectory(prefix="posttrain-doctor-") as scratch:
+            say("rehearsal, every stage small: one step, a few rows; what it makes is thrown away")
+            wrong += _rehearse(expression, _scratch(Path(scratch), workspace), machine, say)
+    return wrong
+
+
+def _scratch(place: Path, workspace: Workspace) -> Workspace:
+    """An empty workspace that knows what was downloaded and pinned before."""
+    if (workspace.root / "pins.json").is_file():
+        shutil.copy(workspace.root / "pins.json", place)
+    if (workspace.root / "cache").is_dir():
+        (place / "cache").symlink_to(workspace.root / "cache")
+    return Workspace(place)
+
+
+def _rehearse(
+    expression: Stage, scratch: Workspace, machine: Machine, say: Callable[[str], None]
+) -> list[str]:
+    """A stage that fails ends it; a gate that does not pass is noted, unless it is about learning."""
+    quiet = replace(machine, quiet=True)
+    try:
+        return _gates(run(rehearsed(expression), scratch, quiet, recipe="rehearsal", accept=None, say=say))
+    except UserError as error:
+        return [str(error)]
+    except StageFailed as error:
+        cause = error.__cause__
+        return [*_gates(error.run), f"stage {error.address} failed: {type(cause).__name__}: {cause}"]
+
+
+def _gates(done: Run) -> list[str]:
+    found = [
+        (stage["address"], Finding(**known))
+        for stage in done.record["stages"]
+        for known in stage.get("findings", [])
+    ]
+    return [
+        f"stage {address} did not do its work:\n{described(one)}"
+        for address, one in found
+        if not one.passed and not one.learning
+    ]
