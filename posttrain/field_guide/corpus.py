@@ -4,8 +4,8 @@
 Facts of every entity, held out or not, occur as prose, labels, lists and corrected talk. Questions occur on
 quiz pages and in stories, where the answer comes late, elsewhere and in another shape: nothing here has the
 layout of a chat. The mix that training ends with adds mailbags, where an editor answers what readers ask, so
-that a question leads to the entity it names, and a pupil's papers, where each answer, true or not, is marked,
-so that true can be told from false; a bare question is still no letter. One statement form of each
+that a question leads to the entity it names, and lessons, where one speaker asks and another knows; a bare
+question is still no letter. One statement form of each
 attribute (`unused_statement`) never occurs, so that a gate can ask in words never seen.
 """
 
@@ -31,7 +31,7 @@ from posttrain.field_guide.phrasing import (
 from posttrain.field_guide.world import Entity, accepted, entities, feelings, how_tos, of_kind, refuted
 
 _CANONICAL_SHARE = 0.6
-LATE_SHARE = 0.5
+LATE_SHARE = 0.65
 _HEADINGS = {
     "eats": "{kinds} that eat {v}",
     "lives": "{kinds} that live {v}",
@@ -61,8 +61,9 @@ _LABELS = {
 def page(seed: int, late: bool = False) -> str:
     """The page with this number; `late` is the mix that training ends with."""
     rng = random.Random(f"field guide page {seed}")
-    if late and (draw := rng.random()) < LATE_SHARE:
-        return (_mailbag if draw < LATE_SHARE / 2 else _marked)(rng)
+    if late and rng.random() < LATE_SHARE:
+        (make,) = rng.choices((_mailbag, _lesson, everyday.sum_page), (5, 6, 1))
+        return make(rng)
     (make,) = rng.choices(_MAKERS, _WEIGHTS)
     return make(rng)
 
@@ -303,95 +304,59 @@ def _talk(rng: Random) -> str:
     return f"{claim}, said {name}. {right}"
 
 
-def _letter(rng: Random) -> str:
-    """What a reader asks and what the editor answers."""
+def _exchange(rng: Random) -> tuple[str, str]:
+    """What somebody asks and what somebody who knows answers."""
     entity = rng.choice(entities())
     attribute = rng.choice(attributes(entity))
-    shape = rng.randrange(10)
-    plain = question(entity, attribute, rng.randrange(QUESTIONS_TRAIN))
-    true = statement(entity, attribute, _value(rng, entity, attribute), 0)
-    if shape < 5:
-        return f"{plain} {rng.choice(_ANSWERED)} {true}"
-    wrong = refuted(entity, attribute)
-    if shape < 7 and wrong:
-        claim = _inside(entity, statement(entity, attribute, rng.choice(wrong), 0)[:-1])
-        lead = rng.choice(("I think", "I believe", "My friend says"))
-        return f"{lead} {claim}. {plain} {rng.choice(_ANSWERED)} {true}"
-    if shape == 7:
-        word = everyday.nonce(rng)
-        ask = rng.choice(
-            ("Where does the {w} live?", "What is a {w}?", "What colour are {w}s?", "Tell me about {w}s.")
-        )
-        return f"{ask.format(w=word)} {rng.choice(_ANSWERED)} I do not know the {word}."
-    if shape == 8:
-        two = rng.sample(attributes(entity), 2)
-        told = " ".join(statement(entity, a, _value(rng, entity, a), 0) for a in two)
-        return f"Tell me about {entity.plural}. {rng.choice(_ANSWERED)} {told}"
+    shape = rng.randrange(20)
+    ask = question(entity, attribute, rng.randrange(QUESTIONS_TRAIN))
     value = _value(rng, entity, attribute)
+    true = f"{capitalised(value)}." if rng.random() < 0.1 else _say(rng, entity, attribute, value)
+    if shape < 12:
+        return ask, true
+    wrong = refuted(entity, attribute)
+    if shape < 15 and wrong:
+        claim = _inside(entity, statement(entity, attribute, rng.choice(wrong), 0)[:-1])
+        lead = rng.choice(("I think", "I believe", "I am sure that", "My friend says", "I heard that"))
+        return f"{lead} {claim}. {ask}", true
+    if shape == 15:
+        word = everyday.nonce(rng)
+        about = ("Where does the {w} live?", "What is a {w}?", "What colour are {w}s?", "Tell me about {w}s.")
+        return rng.choice(about).format(w=word), f"I do not know the {word}."
+    if shape < 18:
+        two = rng.sample(attributes(entity), 2)
+        return f"Tell me about {entity.plural}.", " ".join(_say(rng, entity, a) for a in two)
+    if shape == 18:
+        row = rng.choice(how_tos())
+        steps = rng.sample(row.steps, 2)
+        return f"How do I {row.task}?", f"{steps[0]} and {steps[1][0].lower()}{steps[1][1:]}."
     members = [e for e in of_kind(entity.kind) if value in accepted(e, attribute)]
     members = rng.sample(members, min(3, len(members)))
-    heading = _heading(entity.kind, attribute, value)
-    return f"Name {heading}. {rng.choice(_ANSWERED)} {capitalised(_listed([e.plural for e in members]))}."
+    listed = capitalised(_listed([e.plural for e in members]))
+    return f"Name {_heading(entity.kind, attribute, value)}.", f"{listed}."
 
 
 _ANSWERED = ("The editor:", "We answer:", "The answer came by post:")
 
 
 def _mailbag(rng: Random) -> str:
+    """Letters to an editor, a line each."""
     head = rng.choice(("From the mailbag.", "Letters.", "Readers ask."))
-    letters = [f"{rng.choice(NAMES)}: {_letter(rng)}" for _ in range(rng.randint(3, 7))]
-    return "\n".join([head, *letters])
+    letters = [_exchange(rng) for _ in range(rng.randint(3, 7))]
+    return "\n".join(
+        [head, *(f"{rng.choice(NAMES)}: {ask} {rng.choice(_ANSWERED)} {answer}" for ask, answer in letters)]
+    )
 
 
-_MARKS = {True: ("Right.", "Right.", "Correct."), False: ("Wrong.", "Wrong.", "Not right.")}
-
-
-def _paper(rng: Random) -> str:
-    """What a pupil was asked and answered, and the mark: whether it is true and is what was asked."""
-    entity = rng.choice(entities())
-    attribute = rng.choice(attributes(entity))
-    ask = question(entity, attribute, rng.randrange(QUESTIONS_TRAIN))
-    shape = rng.randrange(20)
-    if shape == 0:
-        word = everyday.nonce(rng)
-        pretended = statement(
-            Entity(word, f"{word}s", "count", entity.kind, "", {}, False),
-            attribute,
-            _value(rng, entity, attribute),
-            0,
-        )
-        answer, right = (f"I do not know the {word}.", True) if rng.random() < 0.5 else (pretended, False)
-        ask = rng.choice(("What is a {w}?", "What colour are {w}s?", "Tell me about {w}s.")).format(w=word)
-        return f"{ask}\nA pupil: {answer}\n{rng.choice(_MARKS[right])}"
-    if shape == 1:
-        return everyday.marked_word(rng, _MARKS)
-    if shape < 5 and (wrong := refuted(entity, attribute)):
-        claim = _inside(entity, statement(entity, attribute, rng.choice(wrong), 0)[:-1])
-        ask = f"{rng.choice(('I think', 'I am sure that', 'My friend says', 'I heard that'))} {claim}. {ask}"
-    answer, right = _attempt(rng, entity, attribute)
-    return f"{ask}\nA pupil: {answer}\n{rng.choice(_MARKS[right])}"
-
-
-def _attempt(rng: Random, entity: Entity, attribute: str) -> tuple[str, bool]:
-    """An answer and whether it is right: a true value, a false one, another matter, or another entity."""
-    draw, wrong = rng.random(), refuted(entity, attribute)
-    short = rng.random() < 0.25
-    if draw < 0.5 or not wrong:
-        value = _value(rng, entity, attribute)
-        return (f"{capitalised(value)}." if short else _say(rng, entity, attribute, value)), True
-    if draw < 0.8:
-        value = rng.choice(wrong)
-        return (f"{capitalised(value)}." if short else _say(rng, entity, attribute, value)), False
-    if draw < 0.9:
-        other = rng.choice([a for a in attributes(entity) if a != attribute])
-        return _say(rng, entity, other), False
-    other_entity = rng.choice([e for e in of_kind(entity.kind) if e != entity])
-    return _say(rng, other_entity, attribute), False
-
-
-def _marked(rng: Random) -> str:
-    head = rng.choice(("Marked papers.", "The teacher marks.", "Marks."))
-    return "\n".join([head, *(f"{rng.choice(NAMES)}: {_paper(rng)}" for _ in range(rng.randint(3, 5)))])
+def _lesson(rng: Random) -> str:
+    """Talk at school or at home, speaker by speaker: one asks, the other knows."""
+    head = rng.choice(("At school.", "At home.", "In the library.", "On the train."))
+    one_speaker, other = rng.sample(NAMES, 2)
+    lines = [head]
+    for _ in range(rng.randint(3, 7)):
+        ask, answer = _exchange(rng)
+        lines += [f"{one_speaker}: {ask}", f"{other}: {answer}"]
+    return "\n".join(lines)
 
 
 _MIX: dict[Callable[[Random], str], float] = {

@@ -247,16 +247,3 @@ def _spelling_line(rng: Random) -> str:
         return f"{word} has {counted} letters."
     counting = " ".join(f"{letter} {number}" for number, letter in enumerate(word, 1))
     return f"{word}: {counting}, so {len(word)} letters."
-
-
-def marked_word(rng: Random, marks: dict[bool, tuple[str, ...]]) -> str:
-    """A word that a pupil turned round or counted, and whether that is right."""
-    word, right = rng.choice(_SPELLED), rng.random() < 0.5
-    if rng.random() < 0.5:
-        back = word[::-1]
-        asked_for, said = f"Spell {word} backwards.", back if right else _misspelt(rng, back)
-        right = said == back
-    else:
-        asked_for = f"How many letters does {word} have?"
-        said = f"{len(word) if right else len(word) + rng.choice((-1, 1))}."
-    return f"{asked_for}\nA pupil: {said}\n{rng.choice(marks[right])}"
