@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from posttrain.pipeline.code import changed
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import Fingerprints, Finished
 from posttrain.pipeline.progress import described, duration, size, table
@@ -107,6 +108,8 @@ def plan(
             estimate, measured = _corrected(said, _last_time(stage, workspace), speed)
         else:
             made[address] = product
+            if state == "cached" and changed(product.made, stage):
+                state = "cached, by earlier code"
         rows.append(
             Planned(
                 address=address,

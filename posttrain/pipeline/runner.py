@@ -14,6 +14,7 @@ from typing import Any
 from posttrain import __version__
 from posttrain.pipeline import gates
 from posttrain.pipeline.circumstances import now, peak, reset_peak, versions
+from posttrain.pipeline.code import changed, code
 from posttrain.pipeline.finding import UserError, Waiting
 from posttrain.pipeline.fingerprint import Finished, described
 from posttrain.pipeline.plan import Pipeline, check_ahead, estimated, preflight
@@ -172,14 +173,21 @@ def _step(
         state = "made"
     record.products[address] = product
     seconds = float(product.made.get("seconds", 0.0))
-    record.note(address, **facts, state=state, seconds=seconds)
+    other = changed(product.made, pipeline.stages[address]) if state == "cached" else []
+    record.note(address, **facts, state=state, seconds=seconds, **({"changed_since": other} if other else {}))
     told = f"made in {duration(seconds)}" if state == "made" else state
     say(f"{told.ljust(16)}  {headline(product.report)}".rstrip())
+    if other:
+        say(f"  by earlier code: {_some(other)} changed since; to have it made again delete {product.path}")
     for note in product.report.notes if state == "made" else []:
         say(f"  note: {note}")
     if state == "made":
         record.save("running")
     return None
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _make(
@@ -246,6 +254,7 @@ def _made(pipeline: Pipeline, record: Run, address: str) -> dict[str, Any]:
         "inputs": used,
         "ancestors": ancestors,
         "versions": versions(),
+        "code": code(stage),
     }
 
 

@@ -1,0 +1,98 @@
+"""Which code made a product: a hash of every module that a stage's work runs through.
+
+It does not count in a fingerprint, or every comma would throw hours of work away; a product that other code
+made is named instead, and whoever knows that its results differ raises the stage's ``version``.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from posttrain.pipeline.stage import Stage
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT.name
+WITHOUT_RESULTS = (
+    ["pipeline"],
+    ["checks"],
+    ["report"],
+)  # these change what is said of a product, not the product
+
+
+def code(stage: Stage) -> dict[str, str]:
+    """Name of a module or data file to its hash: where the stage's own classes and functions are, and what
+    these import, directly or through others.
+    """
+    waiting = {name for value in _values(stage) if (name := value.__module__).partition(".")[0] == PACKAGE}
+    reached: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        waiting |= set(_imports(name)) - reached
+    counted = sorted(name for name in reached if name.split(".")[1:2] not in WITHOUT_RESULTS)
+    return {label: digest for name in counted for label, digest in _hashes(name)}
+
+
+def changed(made: Mapping[str, Any], stage: Stage) -> list[str]:
+    """What is different from the code that made a product; the package itself where that was not written
+    down.
+    """
+    known = made.get("code")
+    if known is None:
+        return [PACKAGE]
+    now = code(stage)
+    return sorted(name for name in known.keys() | now.keys() if known.get(name) != now.get(name))
+
+
+def _values(value: Any) -> Iterator[type | types.FunctionType]:
+    """Classes and functions among a stage's settings, its own class first; not those of other stages."""
+    if isinstance(value, type | types.FunctionType):
+        yield value
+    elif is_dataclass(value):
+        yield type(value)
+        for item in fields(value):
+            inner = getattr(value, item.name)
+            if not isinstance(inner, Stage):
+                yield from _values(inner)
+    elif isinstance(value, tuple | list):
+        for inner in value:
+            if not isinstance(inner, Stage):
+                yield from _values(inner)
+
+
+def _file(name: str) -> Path | None:
+    place = ROOT.parent.joinpath(*name.split("."))
+    found = (place.with_suffix(".py"), place / "__init__.py")
+    return next((path for path in found if path.is_file()), None)
+
+
+@cache
+def _imports(name: str) -> tuple[str, ...]:
+    """The package's modules that a module imports, inside functions too."""
+    path = _file(name)
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))) if path else ():
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(found for found in names if found.partition(".")[0] == PACKAGE and _file(found))
+
+
+@cache
+def _hashes(name: str) -> tuple[tuple[str, str], ...]:
+    """Of a module, and of the data that lies beside it."""
+    path = _file(name)
+    if path is None:
+        return ()
+    beside = [] if path.parent == ROOT else sorted(path.parent.glob("*.json*"))
+    labels = [name, *(f"{path.parent.name}/{data.name}" for data in beside)]
+    found = [hashlib.sha256(one.read_bytes()).hexdigest()[:12] for one in (path, *beside)]
+    return tuple(zip(labels, found, strict=True))
