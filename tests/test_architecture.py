@@ -43,7 +43,7 @@ NEVER_REACHES = {
     "training": NO_GOLD | NO_HOUSE,
 }
 # the stages that train learn from people and proxies only
-TRAINS = ("posttrain.stages.sft", "posttrain.stages.rm", "posttrain.stages.rl")
+TRAINS = tuple(f"posttrain.stages.{name}" for name in ("sft", "rm", "rl", "alignment", "fitting"))
 # module: the folders that alone may import it
 ONLY_IN = {"transformers": {"models"}, "peft": {"models"}, "vllm": {"engines"}}
 # these standard-library-only folders import nothing from outside

@@ -73,9 +73,8 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         )
         rows = _rows(prompts, (base, sft, final))
         write_jsonl(output / "samples.jsonl", [rows[place] for place in sorted(chosen)])
-        write_jsonl(
-            output / "gold.jsonl", gold_over_steps(read_jsonl(inputs["final"].path / "episodes.jsonl"))
-        )
+        kept = inputs["final"].path / "episodes.jsonl"  # direct alignment keeps none
+        write_jsonl(output / "gold.jsonl", gold_over_steps(read_jsonl(kept) if kept.exists() else []))
         notes = [] if any(judgement is not None for judgement in final.gold) else [NO_GOLD]
         first = {name: figures[name] for name in FIRST if name in figures}
         return Report(figures={**first, **figures}, notes=notes)

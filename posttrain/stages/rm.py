@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import ranks_better_than_chance
+from posttrain.core.batch import RewardLoss
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 from posttrain.reward_losses.bradley_terry import BradleyTerry
+from posttrain.stages.fitting import Fitting, Pair, judged, pairs
 
 if TYPE_CHECKING:
-    from posttrain.models.collate import Row
     from posttrain.models.lora import Lora
-
-Pair = tuple["Row", "Row", float]  # chosen, rejected, and how sure that is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     base: Stage
     comparisons: Stage
-    method: BradleyTerry = field(default_factory=BradleyTerry)
+    method: RewardLoss = field(default_factory=BradleyTerry)
     learning_rate: float = 5e-4
     weight_decay: float = 0.1
     batch_size: int = 32  # pairs
@@ -43,13 +42,11 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the model with one label, ``scale.json`` and ``metrics.jsonl``."""
-        from posttrain.data.jsonl import Lines, read_jsonl
+        from posttrain.data.jsonl import read_jsonl
         from posttrain.models.chat import Chat
         from posttrain.models.roles import Place, open_reward
         from posttrain.rollouts.reread import scores
-        from posttrain.training.fit import Epochs, FitState, fit
-        from posttrain.training.optimizer import Group, Optimizer, cosine
-        from posttrain.training.progress import progress
+        from posttrain.training.optimizer import Group
 
         source = inputs["comparisons"].path
         role = open_reward(
@@ -65,28 +62,29 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         if self.shuffled_labels:
             coin = random.Random(f"shuffled labels:{self.seed}")
             train = [p if coin.random() < 0.5 else (p[1], p[0], p[2]) for p in train]
-        epochs = Epochs(len(train), self.batch_size, self.seed, self.epochs)
+        plan = Fitting(
+            name=self.name or self.address,
+            rows=len(train),
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            warmup=self.warmup,
+            seed=self.seed,
+            shown=["pair_loss", "accuracy"],
+        )
         group = Group(
             name="reward",
             parameters=role.reward.parameters(),
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
         )
-        loop = fit(
-            FitState(),
+        plan.run(
+            group,
             lambda past: role.reward.score(past.rollouts),
             self.method,
-            lambda step: judged([train[i] for i in epochs.at(step)], chat.pad_id),
-            Optimizer([group], schedule=cosine(epochs.steps, min(self.warmup, epochs.steps // 4))),
-            steps=epochs.steps,
-            micro_batch_tokens=machine.micro_batch_tokens,
+            lambda rows: judged([train[i] for i in rows], chat.pad_id),
+            output,
+            machine,
         )
-        name = self.name or self.address
-        with Lines(output / "metrics.jsonl") as log:
-            for figures in progress(
-                loop, epochs.steps, name, quiet=machine.quiet, figures=["pair_loss", "accuracy"]
-            ):
-                log.write(figures)
         role.save(output)
         said = scores(
             role.reward, [row for pair in train for row in pair[:2]], chat.pad_id, machine.micro_batch_tokens
@@ -117,42 +115,6 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             bytes=size.training_bytes(at_once, share=1.0 if self.lora is None else 0.0),
             expects=size.figures(),
         )
-
-
-def pairs(chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> tuple[list[Pair], dict[str, int]]:
-    """(chosen, rejected, confidence) with answers as tokens; what several annotators said of a pair is
-    counted together; ties, equal answers and too long ones are dropped and counted.
-    """
-    from posttrain.feedback.votes import counted
-    from posttrain.rollouts.reread import reread
-
-    kept: list[Pair] = []
-    counts = {"ties": 0, "equal": 0, "too_long": 0}
-    for row in counted(rows):
-        if row.get("tie"):
-            counts["ties"] += 1
-            continue
-        chosen = reread(chat, row["prompt"], row["chosen"], row.get("chosen_ended", True))
-        rejected = reread(chat, row["prompt"], row["rejected"], row.get("rejected_ended", True))
-        if chosen.ids == rejected.ids:
-            counts["equal"] += 1
-        elif max(len(chosen.ids), len(rejected.ids)) > max_length:
-            counts["too_long"] += 1
-        else:
-            kept.append((chosen, rejected, float(row.get("confidence", 1.0))))
-    return kept, counts
-
-
-def judged(batch: Sequence[Pair], pad_id: int) -> Any:
-    """Pairs as rows: each pair a group, the chosen answer first."""
-    import torch
-
-    from posttrain.core.preferences import ranked
-    from posttrain.models.collate import rollouts
-
-    rows = [replace(row, group=number) for number, pair in enumerate(batch) for row in pair[:2]]
-    sure = torch.tensor([pair[2] for pair in batch for _ in range(2)])
-    return ranked(rollouts(rows, pad_id), torch.tensor([0, 1] * len(batch)), sure)
 
 
 def _save_scale(said: Any, output: Path) -> None:

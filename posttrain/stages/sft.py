@@ -11,6 +11,7 @@ from posttrain.checks import learned_demonstrations
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.stages.fitting import Fitting
 
 if TYPE_CHECKING:
     from posttrain.models.collate import Row
@@ -41,13 +42,11 @@ class InstructionTuning(Stage):
         from.
         """
         from posttrain.core.preferences import wanted
-        from posttrain.data.jsonl import Lines, read_jsonl
+        from posttrain.data.jsonl import read_jsonl
         from posttrain.models.chat import Chat
         from posttrain.models.collate import rollouts
         from posttrain.models.roles import Place, open_policy
-        from posttrain.training.fit import Epochs, FitState, fit
-        from posttrain.training.optimizer import Group, Optimizer, cosine
-        from posttrain.training.progress import progress
+        from posttrain.training.optimizer import Group
 
         source = inputs["demonstrations"].path
         roles = open_policy(
@@ -61,34 +60,30 @@ class InstructionTuning(Stage):
                 f"none of {dropped} demonstrations fits into max_length={self.max_length} tokens; raise "
                 "it, or shorten the conversations"
             )
-        epochs = Epochs(len(train), self.batch_size, self.seed, self.epochs)
-        optimizer = Optimizer(
-            [
-                Group(
-                    name="policy",
-                    parameters=roles.policy.parameters_of("policy"),
-                    learning_rate=self.learning_rate,
-                )
-            ],
-            schedule=cosine(epochs.steps, min(self.warmup, epochs.steps // 4)),
+        plan = Fitting(
+            name=self.name or self.address,
+            rows=len(train),
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            warmup=self.warmup,
+            seed=self.seed,
+            shown=["nll"],
+        )
+        group = Group(
+            name="policy",
+            parameters=roles.policy.parameters_of("policy"),
+            learning_rate=self.learning_rate,
         )
         before = nll(roles.policy, chat, held, machine)
-        loop = fit(
-            FitState(),
+        history = plan.run(
+            group,
             lambda past: roles.policy.evaluate(past.rollouts, self.method.wants),
             self.method,
-            lambda step: wanted(rollouts([train[i] for i in epochs.at(step)], chat.pad_id)),
-            optimizer,
-            steps=epochs.steps,
-            micro_batch_tokens=machine.micro_batch_tokens,
+            lambda rows: wanted(rollouts([train[i] for i in rows], chat.pad_id)),
+            output,
+            machine,
         )
-        tokens = 0.0
-        with Lines(output / "metrics.jsonl") as log:
-            for figures in progress(
-                loop, epochs.steps, self.name or "sft", quiet=machine.quiet, figures=["nll"]
-            ):
-                log.write(figures)
-                tokens += figures["tokens"]
+        tokens = sum(figures["tokens"] for figures in history)
         after = nll(roles.policy, chat, held, machine)
         roles.save(output)
         found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}

@@ -11,7 +11,9 @@ from tests.reward_losses.said import said, scores
 
 
 def figures(loss: RewardLoss, values: torch.Tensor, past: Judged) -> dict[str, float]:
-    return {n: float((t.reduction(past) * t.values.detach()).sum()) for n, t in loss.loss(values, past).items()}
+    return {
+        n: float((t.reduction(past) * t.values.detach()).sum()) for n, t in loss.loss(values, past).items()
+    }
 
 
 ONE, OTHER = torch.tensor([2.0, 0.0, 1.0, 3.0]), torch.tensor([1.0, 1.5, 2.0, 3.0])

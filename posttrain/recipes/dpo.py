@@ -1,0 +1,44 @@
+"""Direct preference optimization (Rafailov et al. 2023): demonstrations, comparisons, one supervised loss,
+evaluation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from posttrain.pipeline.stage import Stage
+from posttrain.recipes.instructgpt import instructgpt
+from posttrain.stages.alignment import Alignment
+from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.rm import RewardModeling
+from posttrain.stages.sft import InstructionTuning
+
+SLOWER = 5  # instruction tuning's learning rate over that of alignment
+
+
+def dpo(  # size: the recipe's parameters, each a word on the command line
+    seed: int = 0,
+    model: str = "field_guide",
+    base: str = "",
+    demonstrations: str = "",
+    comparisons: str = "",
+    prompts: str = "",
+    lora: int = -1,
+) -> Stage:
+    """Base model, instruction tuning, preferences, direct alignment (``alignment.method=ipo`` and so on).
+
+    The parameters are those of ``instructgpt``. The reward model is trained as well, for evaluation only.
+    """
+    told = cast(Evaluation, instructgpt(seed, model, base, demonstrations, comparisons, prompts, lora))
+    sft, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
+    aligned = Alignment(
+        policy=sft,
+        comparisons=judge.comparisons,
+        learning_rate=sft.learning_rate / SLOWER,
+        batch_size=judge.batch_size,
+        max_length=judge.max_length,
+        lora=sft.lora,
+        seed=seed,
+    )
+    return replace(told, final=aligned)

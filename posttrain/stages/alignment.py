@@ -1,0 +1,223 @@
+"""Direct alignment: from comparisons to a policy, without a reward model and without sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posttrain.checks import prefers_the_chosen
+from posttrain.core.batch import DirectAlignment
+from posttrain.direct_alignment.dpo import DPO
+from posttrain.direct_alignment.sft import SFT
+from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.stages.fitting import Fitting, Pair, pairs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from posttrain.models.collate import Row
+    from posttrain.models.lora import Lora
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alignment(Stage):  # size: a model, its data and how it is trained
+    """Trains ``policy`` on ``comparisons``. The reference is ``policy`` as it came, read once, before the
+    first update; a method without one does not read it.
+
+    A method that measures the current policy (KTO) also reads each prompt with the answer to another.
+    """
+
+    address = "alignment"
+    positive = ("learning_rate", "batch_size", "epochs", "max_length")
+    policy: Stage
+    comparisons: Stage
+    method: DirectAlignment = field(default_factory=DPO)
+    learning_rate: float = 1e-4
+    batch_size: int = 32  # pairs
+    epochs: int = 1
+    warmup: int = 10
+    max_length: int = 256
+    lora: Lora | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.method, SFT):
+            raise UserError("sft learns from demonstrations and would copy both answers; give another method")
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes the policy (and its adapter in ``adapter/``) and ``metrics.jsonl``."""
+        from posttrain.data.jsonl import read_jsonl
+        from posttrain.models.chat import Chat
+        from posttrain.models.roles import Place, open_policy
+        from posttrain.training.optimizer import Group
+
+        source = inputs["comparisons"].path
+        roles = open_policy(
+            inputs["policy"].path, lora=self.lora, seed=self.seed, place=Place(device=machine.device)
+        )
+        chat, policy = Chat(roles.tokenizer), roles.policy
+        train, counts = pairs(chat, read_jsonl(source / "train.jsonl"), self.max_length)
+        held, _ = pairs(chat, read_jsonl(source / "heldout.jsonl"), self.max_length)
+        if not train:
+            raise UserError(
+                f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"
+            )
+        batches = Batches.of(train, self.method, policy, chat.pad_id, machine)
+        unseen = Batches.of(held, self.method, policy, chat.pad_id, machine)
+        plan = Fitting(
+            name=self.name or self.address,
+            rows=len(train),
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            warmup=self.warmup,
+            seed=self.seed,
+            shown=["accuracy", "gap"],
+        )
+        history = plan.run(
+            Group(
+                name="policy",
+                parameters=policy.parameters_of("policy"),
+                learning_rate=self.learning_rate,
+            ),
+            lambda past: policy.evaluate(past.rollouts, self.method.wants),
+            self.method,
+            batches.at,
+            output,
+            machine,
+        )
+        after = _held(policy, self.method, unseen, machine)
+        roles.save(output)
+        last = history[-max(1, len(history) // 10) :]
+        shown = {
+            f"{name}_final": sum(row[name] for row in last) / len(last)
+            for name in ("accuracy", "reward_chosen", "reward_rejected", "baseline")
+            if name in last[0]
+        }
+        return Report(figures=after | shown | {"rows": len(train), "updates": len(history), **counts})
+
+    def gates(self, report: Report) -> list[Finding]:
+        return [prefers_the_chosen.check(report.figures)]
+
+    def rehearsal(self) -> Alignment:
+        return replace(self, epochs=1, batch_size=8)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        from posttrain.pipeline.sizes import Rows, Size
+
+        size, rows = Size.of(inputs.get("policy")), Rows.of(inputs.get("comparisons"))
+        if size is None or rows is None:
+            return None
+        pair = min(1.3 * rows.row_tokens, 2 * self.max_length)  # the prompt is read with both answers
+        pair *= 1.5 if self.method.wants.measure else 1
+        learned = rows.rows * self.epochs * pair
+        read = rows.heldout_rows * pair + (learned if self.method.wants.measure else 0)
+        if self.method.wants.reference:
+            read += (rows.rows + rows.heldout_rows) * pair
+        at_once = min(machine.micro_batch_tokens, self.batch_size * pair)
+        return Estimate(
+            tokens=int(learned + read),
+            operations=size.learning(learned) + size.reading(read),
+            bytes=size.training_bytes(at_once, share=1.0 if self.lora is None else 0.0),
+            expects=size.figures(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    """Comparisons with what the reference says of them."""
+
+    rows: list[list[Row]]  # of each comparison: chosen, rejected, and a mismatched answer if there is one
+    sure: list[float]
+    reference: list[list[Tensor]] | None  # log-probabilities of each row's chosen steps
+    pad_id: int
+
+    @classmethod
+    def of(
+        cls, compared: Sequence[Pair], method: DirectAlignment, policy: Any, pad_id: int, machine: Machine
+    ) -> Batches:
+        """The reference is ``policy`` as it is now."""
+        rows: list[list[Row]] = [list(pair[:2]) for pair in compared]
+        if method.wants.measure and len(rows) > 1:
+            rows = [[*own, mismatched(own[0], rows[i - 1][i % 2])] for i, own in enumerate(rows)]
+        made = cls(rows=rows, sure=[pair[2] for pair in compared], reference=None, pad_id=pad_id)
+        if not method.wants.reference or not rows:
+            return made
+        flat = [row for own in rows for row in own]
+        said, count = _logprobs(policy, flat, pad_id, machine), len(rows[0])
+        return replace(made, reference=[said[at : at + count] for at in range(0, len(said), count)])
+
+    def at(self, places: Sequence[int]) -> Any:
+        """The comparisons at these places as Judged rows: each a group, a mismatched answer of rank -1."""
+        import torch
+
+        from posttrain.core.batch import Evaluation
+        from posttrain.core.preferences import ranked
+        from posttrain.models.collate import rollouts
+
+        rows = [replace(row, group=n) for n, place in enumerate(places) for row in self.rows[place]]
+        past = ranked(
+            rollouts(rows, self.pad_id),
+            torch.tensor([(0, 1, -1)[i] for place in places for i in range(len(self.rows[place]))]),
+            torch.tensor([self.sure[place] for place in places for _ in self.rows[place]]),
+        )
+        if self.reference is None:
+            return past
+        mask = past.rollouts.action_mask
+        flat = torch.cat([said for place in places for said in self.reference[place]])
+        return replace(
+            past, reference=Evaluation(logprobs=flat.new_zeros(mask.shape).masked_scatter(mask, flat))
+        )
+
+
+def mismatched(own: Row, other: Row) -> Row:
+    """The prompt of one row with the answer of another."""
+    here, there = _start(own), _start(other)
+    return replace(
+        own,
+        ids=[*own.ids[:here], *other.ids[there:]],
+        mask=[*own.mask[:here], *other.mask[there:]],
+    )
+
+
+def _start(row: Row) -> int:
+    """Where the last answer begins."""
+    end = max(place for place, own in enumerate(row.mask) if own)
+    return max(place for place in range(end) if not row.mask[place]) + 1
+
+
+def _logprobs(policy: Any, rows: Sequence[Row], pad_id: int, machine: Machine) -> list[Tensor]:
+    """Of each row, [its chosen steps]."""
+    from posttrain.core.batch import Wants
+    from posttrain.models.collate import rollouts
+    from posttrain.training.evaluate import in_slices
+    from posttrain.training.update import cut
+
+    batch = rollouts([replace(row, group=-1) for row in rows], pad_id)
+    slices = cut(batch, machine.micro_batch_tokens)
+    said = in_slices(lambda part: policy.evaluate(part, Wants(before=False, entropy=False)), batch, slices)
+    return [own[mask].cpu() for own, mask in zip(said.logprobs, batch.action_mask, strict=True)]
+
+
+def _held(policy: Any, method: DirectAlignment, held: Batches, machine: Machine) -> dict[str, Any]:
+    """How often the method's own reward is higher for what was chosen, on held-out comparisons."""
+    from posttrain.evaluation.intervals import wilson, with_interval
+    from posttrain.training.evaluate import in_slices
+    from posttrain.training.update import cut
+
+    if not held.rows:
+        return {"label_accuracy": "unknown"}
+    past = held.at(range(len(held.rows)))
+    forward: Callable[[Any], Any] = lambda part: policy.evaluate(part.rollouts, method.wants)  # noqa: E731
+    now = in_slices(forward, past, cut(past.rollouts, machine.micro_batch_tokens))
+    if method.wants.measure:
+        past = method.measure(now, past)
+    terms = method.loss(now, past)
+    found = {name: float((term.reduction(past) * term.values).sum()) for name, term in terms.items()}
+    right = round(found.pop("accuracy") * len(held.rows))
+    return with_interval("label_accuracy", wilson(right, len(held.rows))) | {
+        f"{name}_heldout": value for name, value in found.items()
+    }

@@ -1,0 +1,99 @@
+"""What the stages that learn from records have in common: the loop with its bar and its log, and comparisons
+as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posttrain.pipeline.stage import Machine
+
+if TYPE_CHECKING:
+    from posttrain.models.collate import Row
+
+Pair = tuple["Row", "Row", float]  # chosen, rejected, and how sure that is
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """How much is learned from ``rows`` records, and where it is told."""
+
+    name: str
+    rows: int
+    batch_size: int
+    epochs: int
+    warmup: int
+    seed: int
+    shown: Sequence[str]  # figures beside the bar
+
+    def run(
+        self,
+        group: Any,
+        forward: Callable[[Any], Any],
+        method: Any,
+        batch: Callable[[list[int]], Any],
+        output: Path,
+        machine: Machine,
+    ) -> list[dict[str, float]]:
+        """Updates the optimizer's ``group`` on ``batch(rows)`` until all epochs are read; writes
+        ``metrics.jsonl`` and returns its lines. The learning rate falls along half a cosine.
+        """
+        from posttrain.data.jsonl import Lines
+        from posttrain.training.fit import Epochs, FitState, fit
+        from posttrain.training.optimizer import Optimizer, cosine
+        from posttrain.training.progress import progress
+
+        plan = Epochs(self.rows, self.batch_size, self.seed, self.epochs)
+        loop = fit(
+            FitState(),
+            forward,
+            method,
+            lambda step: batch(plan.at(step)),
+            Optimizer([group], schedule=cosine(plan.steps, min(self.warmup, plan.steps // 4))),
+            steps=plan.steps,
+            micro_batch_tokens=machine.micro_batch_tokens,
+        )
+        history = []
+        with Lines(output / "metrics.jsonl") as log:
+            for figures in progress(loop, plan.steps, self.name, quiet=machine.quiet, figures=self.shown):
+                log.write(figures)
+                history.append(figures)
+        return history
+
+
+def pairs(chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> tuple[list[Pair], dict[str, int]]:
+    """(chosen, rejected, confidence) with answers as tokens; what several annotators said of a pair is
+    counted together; ties, equal answers and too long ones are dropped and counted.
+    """
+    from posttrain.feedback.votes import counted
+    from posttrain.rollouts.reread import reread
+
+    kept: list[Pair] = []
+    counts = {"ties": 0, "equal": 0, "too_long": 0}
+    for row in counted(rows):
+        if row.get("tie"):
+            counts["ties"] += 1
+            continue
+        chosen = reread(chat, row["prompt"], row["chosen"], row.get("chosen_ended", True))
+        rejected = reread(chat, row["prompt"], row["rejected"], row.get("rejected_ended", True))
+        if chosen.ids == rejected.ids:
+            counts["equal"] += 1
+        elif max(len(chosen.ids), len(rejected.ids)) > max_length:
+            counts["too_long"] += 1
+        else:
+            kept.append((chosen, rejected, float(row.get("confidence", 1.0))))
+    return kept, counts
+
+
+def judged(batch: Sequence[Pair], pad_id: int) -> Any:
+    """Pairs as rows: each pair a group, the chosen answer first."""
+    import torch
+
+    from posttrain.core.preferences import ranked
+    from posttrain.models.collate import rollouts
+
+    rows = [replace(row, group=number) for number, pair in enumerate(batch) for row in pair[:2]]
+    sure = torch.tensor([pair[2] for pair in batch for _ in range(2)])
+    return ranked(rollouts(rows, pad_id), torch.tensor([0, 1] * len(batch)), sure)

@@ -1,0 +1,139 @@
+"""Direct alignment as a stage, every method, on a world small enough for seconds."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from posttrain.core.batch import DirectAlignment, Wants
+from posttrain.direct_alignment.c_dpo import CDPO
+from posttrain.direct_alignment.dpo import DPO
+from posttrain.direct_alignment.ipo import IPO
+from posttrain.direct_alignment.kto import KTO
+from posttrain.direct_alignment.orpo import ORPO
+from posttrain.direct_alignment.sft import SFT
+from posttrain.direct_alignment.simpo import SimPO
+from posttrain.models.collate import Row
+from posttrain.models.roles import open_policy
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.runner import Run, run
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Machine, Stage
+from posttrain.pipeline.store import Workspace
+from posttrain.recipes.dpo import dpo
+from posttrain.settings import expression, parse
+from posttrain.stages.alignment import Alignment, Batches, mismatched
+from posttrain.stages.base import ExistingModel
+from posttrain.stages.labels import ComparisonRows
+from tests.stages.test_instructgpt import save_llama
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, letters: PreTrainedTokenizerFast) -> tuple[Stage, Stage]:
+    """A model, and comparisons in which the answer of a's beats the answer of b's."""
+    folder = tmp_path_factory.mktemp("alignment")
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": f"{i} {q}"}],
+            "chosen": [{"role": "assistant", "content": "a" * (1 + i % 3)}],
+            "rejected": [{"role": "assistant", "content": "b" * (1 + i % 4)}],
+        }
+        for i in range(20)
+        for q in ("who", "why")
+    ]
+    (folder / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    base = ExistingModel(source=SourceFile(str(save_llama(folder / "model", letters))))
+    return base, ComparisonRows(source=SourceFile(str(folder / "rows.jsonl"), "datasets"), heldout_share=0.2)
+
+
+def made(world: tuple[Stage, Stage], workspace: Path, **settings: Any) -> Run:
+    stage = Alignment(
+        policy=world[0],
+        comparisons=world[1],
+        **{"learning_rate": 3e-3, "epochs": 6, "batch_size": 8, **settings},
+    )
+    return run(
+        stage,
+        Workspace(workspace),
+        Machine(quiet=True, micro_batch_tokens=200),
+        accept=("alignment_above_chance",),
+        say=lambda text: None,
+    )
+
+
+@pytest.mark.parametrize(
+    "method", [DPO(), CDPO(), IPO(), KTO(beta=0.5), SimPO(), ORPO()], ids=lambda m: type(m).__name__
+)
+def test_it_learns_what_was_preferred(
+    world: tuple[Stage, Stage], method: DirectAlignment, tmp_path: Path
+) -> None:
+    product = made(world, tmp_path, method=method).products["alignment"]
+    assert float(product.figures["label_accuracy"]) >= 0.9
+    rows = [json.loads(line) for line in (product.path / "metrics.jsonl").open()]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert all(math.isfinite(row["loss"]) for row in rows)
+    AutoModelForCausalLM.from_pretrained(product.path)
+
+
+def test_it_starts_at_its_reference(world: tuple[Stage, Stage], tmp_path: Path) -> None:
+    for lora in (None, 2):
+        adapter = None
+        if lora is not None:
+            from posttrain.models.lora import Lora
+
+            adapter = Lora(rank=lora, alpha=4.0)
+        product = made(world, tmp_path, lora=adapter, epochs=1).products["alignment"]
+        first = json.loads((product.path / "metrics.jsonl").open().readline())
+        assert first["pair_loss"] == pytest.approx(math.log(2), abs=1e-5)
+        assert first["gap"] == pytest.approx(0, abs=1e-5)
+
+
+def test_the_reference_is_read_once_and_stands_beside_its_rows(
+    world: tuple[Stage, Stage], tmp_path: Path, letters: PreTrainedTokenizerFast
+) -> None:
+    policy = open_policy(save_llama(tmp_path / "m", letters)).policy
+    rows = [
+        Row(ids=list(range(5, 5 + n)), mask=[False, False] + [True] * (n - 2)) for n in (5, 4, 7, 3, 6, 9)
+    ]
+    compared = [(rows[0], rows[1], 1.0), (rows[2], rows[3], 0.8), (rows[4], rows[5], 1.0)]
+    for method in (DPO(), KTO()):
+        batches = Batches.of(compared, method, policy, 0, Machine(quiet=True, micro_batch_tokens=9))
+        past = batches.at([2, 0])
+        with torch.no_grad():
+            now = policy.evaluate(past.rollouts, Wants())
+        assert past.reference is not None
+        torch.testing.assert_close(past.reference.logprobs, now.logprobs, atol=1e-5, rtol=0)
+        assert past.rank.tolist() == [0, 1, -1] * 2 if isinstance(method, KTO) else [0, 1] * 2
+    assert Batches.of(compared, SimPO(), policy, 0, Machine(quiet=True)).at([0]).reference is None
+
+
+def test_a_mismatched_row_has_another_prompts_answer() -> None:
+    own = Row(ids=[1, 2, 3, 4], mask=[False, False, True, True])
+    other = Row(ids=[7, 8, 9], mask=[False, True, True])
+    found = mismatched(own, other)
+    assert (list(found.ids), list(found.mask)) == ([1, 2, 8, 9], [False, False, True, True])
+
+
+def test_copying_both_answers_is_refused(world: tuple[Stage, Stage]) -> None:
+    with pytest.raises(UserError, match="demonstrations"):
+        Alignment(policy=world[0], comparisons=world[1], method=SFT())
+
+
+def test_the_recipe_takes_any_method_by_name() -> None:
+    for name, kind in (("ipo", IPO), ("c_dpo", CDPO), ("kto", KTO), ("simpo", SimPO)):
+        told: Any = expression(dpo, parse([f"alignment.method={name}", "alignment.method.beta=0.3"]))
+        assert isinstance(told.final, Alignment)
+        assert told.final.method == replace(kind(), beta=0.3)
+        assert told.final.comparisons is told.labels
+        assert told.final.policy is told.sft
+    with pytest.raises(UserError, match="dpo"):
+        expression(dpo, parse(["alignment.method=dpoo"]))
+    with pytest.raises(UserError, match="beta"):
+        expression(dpo, parse(["alignment.method.beta=0"]))
