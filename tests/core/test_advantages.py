@@ -1,9 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from posttrain.core.advantages import explained_variance, gae, whiten
+from posttrain.core.advantages import (
+    differing,
+    explained_variance,
+    gae,
+    group_centred,
+    in_company,
+    leave_one_out,
+    others_mean,
+    returns_to_go,
+    whiten,
+)
+
+NAN = float("nan")
 
 torch.manual_seed(0)
 
@@ -78,3 +92,56 @@ def test_explained_variance() -> None:
     assert explained_variance(torch.zeros(3, 5), returns, mask).abs() < 1e-12
     assert explained_variance(-returns, returns, mask) < 0
     assert explained_variance(returns, torch.ones(3, 5), mask).isnan()
+
+
+def test_returns_to_go_count_chosen_steps_only() -> None:
+    mask = torch.tensor([[True, False, True, True]])
+    rewards = torch.tensor([[1.0, 99.0, 2.0, 4.0]])
+    assert returns_to_go(rewards, mask, 0.5).tolist() == [[3.0, 0.0, 4.0, 4.0]]
+
+
+def test_others_are_compared_at_the_same_number_of_steps() -> None:
+    """Rows of 2, 3 and 1 steps, the second after a prompt: their first steps are worth 1, 10 and 7."""
+    mask = torch.tensor([[True, True, False, False], [False, True, True, True], [True, False, False, False]])
+    x = torch.tensor([[1.0, 2, NAN, NAN], [NAN, 10, 20, 30], [7.0, NAN, NAN, NAN]])
+    want = torch.tensor([[8.5, 20, 0, 0], [0, 4, 2, 0], [5.5, 0, 0, 0]])
+    assert torch.equal(others_mean(x, mask), want)
+    assert not others_mean(x[:1], mask[:1]).any()
+
+
+GROUP = torch.tensor([5, 2, 5, 2, 5])
+X = torch.tensor([1.0, 4.0, 2.0, 8.0, 6.0])
+
+
+def test_groups_may_be_uneven_and_in_any_order() -> None:
+    assert group_centred(X, GROUP).tolist() == [-2.0, -2.0, -1.0, 2.0, 3.0]
+    assert leave_one_out(X, GROUP).tolist() == [-3.0, -4.0, -1.5, 4.0, 4.5]
+    deviations = torch.tensor([7.0, 8.0, 7.0, 8.0, 7.0]).sqrt()
+    torch.testing.assert_close(
+        group_centred(X, GROUP, std=True, eps=0.0), group_centred(X, GROUP) / deviations
+    )
+
+
+def test_a_group_of_equals_gives_zeros_and_not_nan() -> None:
+    same = torch.full((5,), 0.1)
+    assert group_centred(same, GROUP, std=True).tolist() == [0.0] * 5
+    assert leave_one_out(same, GROUP).abs().max() == 0
+    assert not differing(same, GROUP).any()
+
+
+@pytest.mark.parametrize("compare", [group_centred, leave_one_out])
+def test_a_row_alone_is_refused_by_name(compare: Callable[..., torch.Tensor]) -> None:
+    with pytest.raises(ValueError, match="row 3 is alone"):
+        compare(X, torch.tensor([5, 2, 5, 9, 2]))
+
+
+def test_who_is_in_company_and_who_differs() -> None:
+    assert in_company(torch.tensor([5, 2, 5, 9, 2])).tolist() == [True, True, True, False, True]
+    assert in_company(torch.arange(5)).all()
+    assert differing(torch.tensor([1.0, 3, 1, 3.0001, 1]), GROUP).tolist() == [
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]

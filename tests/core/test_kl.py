@@ -1,12 +1,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
 
-from posttrain.core.batch import Evaluation
-from posttrain.core.kl import KLExact, KLInLoss, KLInReward, best_of_n, exact, k1, k2, k3
+from posttrain.core.batch import Evaluation, Experience
+from posttrain.core.kl import (
+    Estimator,
+    KLExact,
+    KLInLoss,
+    KLInReward,
+    best_of_n,
+    exact,
+    k1,
+    k2,
+    k3,
+    label,
+)
+from posttrain.core.reduction import row_total, token_mean
+from tests.tiny import rollouts
 
 P = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()
 Q = torch.tensor([0.2, 0.2, 0.6], dtype=torch.float64).log()
@@ -103,3 +117,85 @@ def test_a_reference_is_needed_only_where_it_costs() -> None:
 def test_a_price_that_would_pay_for_drift_is_refused(kind: type, coef: float) -> None:
     with pytest.raises(ValueError, match=f"{kind.__name__}.coef is {coef}"):
         kind(coef=coef)
+
+
+@dataclass
+class Charging:
+    """As much of a method as a label reads."""
+
+    kl: object
+    gamma: float = 1.0
+    std: bool = False
+
+
+@pytest.mark.parametrize(
+    ("kl", "said"),
+    [
+        (KLInReward(coef=0.1), "KLInReward(k1, coef=0.1): gradient is that of KL(policy||reference)"),
+        (KLExact(coef=2.0), "KLExact(coef=2): gradient is that of KL(policy||reference)"),
+        (
+            KLInLoss(coef=0.1),
+            "KLInLoss(k2, coef=0.1): gradient is that of each step's KL(policy||reference),",
+        ),
+        (KLInLoss(estimator=k3), "gradient is that of each step's KL(reference||policy),"),
+        (KLInLoss(estimator=k1), "no gradient on average"),
+        (KLInReward(estimator=k3), "less that of each step's KL(reference||policy)"),
+        (KLInReward(coef=0.0), "measured, not charged"),
+    ],
+)
+def test_a_run_can_say_whose_gradient_its_kl_has(kl: object, said: str) -> None:
+    assert said in label(Charging(kl))
+    assert label(Charging(kl)).startswith("kl: ")
+
+
+def test_a_label_says_what_the_method_does_to_it() -> None:
+    assert "gamma=0.5" in label(Charging(KLInReward(), gamma=0.5))
+    assert "standard deviation" in label(Charging(KLInLoss(), std=True))
+    assert "standard deviation" not in label(Charging(KLInReward(), std=True))
+    assert label(object()) == ""
+
+
+def gradient_in_the_loss(estimator: Estimator) -> torch.Tensor:
+    logits = P.clone().requires_grad_()
+    p = logits.log_softmax(-1)
+    return torch.autograd.grad((p.exp().detach() * estimator(p, Q)).sum(), logits)[0]
+
+
+def gradient_in_the_reward(estimator: Estimator) -> torch.Tensor:
+    logits = P.clone().requires_grad_()
+    p = logits.log_softmax(-1)
+    return torch.autograd.grad((p.exp() * estimator(p, Q).detach()).sum(), logits)[0]
+
+
+def test_the_labels_are_true() -> None:
+    """One step of three tokens: the gradients that the labels name, summed over all of them."""
+    logits = P.clone().requires_grad_()
+    p = logits.log_softmax(-1)
+    forward = torch.autograd.grad((p.exp() * (p - Q)).sum(), logits, retain_graph=True)[0]
+    backward = torch.autograd.grad((Q.exp() * (Q - p)).sum(), logits, retain_graph=True)[0]
+    mean_k2 = torch.autograd.grad((p.exp() * (p - Q).square() / 2).sum(), logits)[0]
+    pairs = [
+        (gradient_in_the_reward(k1), forward),
+        (gradient_in_the_reward(k2), mean_k2 - forward),
+        (gradient_in_the_reward(k3), forward - backward),
+        (gradient_in_the_loss(k1), torch.zeros(3, dtype=torch.float64)),
+        (gradient_in_the_loss(k2), forward),
+        (gradient_in_the_loss(k3), backward),
+    ]
+    for got, want in pairs:
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-14)
+
+
+def test_a_kl_in_the_loss_is_reduced_as_it_is_told() -> None:
+    past = experience()
+    now = Evaluation(logprobs=torch.full((1, 5), -2.0), kl=torch.ones(1, 5))
+    for kl in (KLInLoss(), KLExact()):
+        assert kl.terms(now, past, row_total)["kl_loss"].reduction is row_total
+        assert kl.terms(now, past)["kl_loss"].reduction is token_mean
+    assert KLInReward().terms(now, past, row_total) == {}
+
+
+def experience() -> Experience:
+    said = Evaluation(logprobs=torch.full((1, 5), -1.0))
+    facts = rollouts(torch.zeros(1, 6, dtype=torch.long), MASK)
+    return Experience(rollouts=facts, before=said, reference=said, advantages=MASK * 1.0, weights=MASK * 1.0)
