@@ -23,8 +23,8 @@ def of_rollouts(rollouts: Rollouts, before: Evaluation, reference: Evaluation | 
     ``reward`` and ``reward_std`` are of rows, before any charge; ``kl`` (k1) and ``kl_k3`` are nats per
     completion; ``entropy_before`` nats per step; ``length`` steps per row; ``truncated`` a fraction;
     ``sampler_delta_max`` and ``sampler_delta_mean`` the absolute difference of the sampler's and the
-    trainer's log-probabilities, in nats per step, over steps where the sampler's are known; ``parts/NAME``
-    means over rows.
+    trainer's log-probabilities, in nats per step, over steps where the sampler's are known (absent where the
+    sampler's were taken for the trainer's); ``parts/NAME`` means over rows.
     """
     mask, reward = rollouts.action_mask, wide(masked_sum(rollouts.rewards, rollouts.action_mask))
     figures = {
@@ -40,22 +40,26 @@ def of_rollouts(rollouts: Rollouts, before: Evaluation, reference: Evaluation | 
             figures[name] = wide(masked_sum(estimator(before.logprobs, reference.logprobs), mask)).mean()
     if before.entropy is not None:
         figures["entropy_before"] = masked_mean(before.entropy, mask)
-    delta = wide((before.logprobs - rollouts.logprobs).abs())
-    known = mask & rollouts.logprobs.isfinite()
-    figures["sampler_delta_max"] = delta.masked_fill(~known, 0).amax()
-    figures["sampler_delta_mean"] = masked_mean(delta, known)
+    if before.logprobs is not rollouts.logprobs:
+        delta = wide((before.logprobs - rollouts.logprobs).abs())
+        known = mask & rollouts.logprobs.isfinite()
+        figures["sampler_delta_max"] = delta.masked_fill(~known, 0).amax()
+        figures["sampler_delta_mean"] = masked_mean(delta, known)
     for name, values in rollouts.parts.items():
         figures[f"parts/{name}"] = wide(values).mean()
     return _floats(figures)
 
 
 def of_credit(past: Experience | Judged) -> dict[str, float]:
-    """``effective_sample_size`` of the weights, a fraction; and where there is a critic, its
-    ``explained_variance`` and the means of ``returns`` and ``values``."""
+    """``effective_sample_size`` of the weights, a fraction, and the largest of them, ``weight_max``; and
+    where there is a critic, its ``explained_variance`` and the means of ``returns`` and ``values``."""
     if not isinstance(past, Experience):
         return {}
     mask = past.rollouts.action_mask
-    figures = {"effective_sample_size": effective_sample_size(past.weights, mask)}
+    figures = {
+        "effective_sample_size": effective_sample_size(past.weights, mask),
+        "weight_max": past.weights.masked_fill(~mask, 0).amax(),
+    }
     if past.returns is not None and past.before.values is not None:
         figures |= {
             "explained_variance": explained_variance(past.before.values, past.returns, mask),

@@ -18,6 +18,8 @@ from posttrain.training.kl_control import FixedKL, KLControl
 from posttrain.training.optimizer import Optimizer
 from posttrain.training.update import Part, Past, cut, update
 
+COMPARED_EVERY = 16  # batches; then the sampler is compared with the trainer, wherever its word is taken
+
 
 @dataclass
 class ReinforceState:
@@ -176,7 +178,8 @@ def _collect(  # size: everything a batch of experience is made from
     quiet = replace(wants, entropy_gradient=False)
     against = reference if wants.exact_kl else None
     before = Evaluation(logprobs=rollouts.logprobs)
-    if wants.before or wants.values:
+    unknown = not bool(rollouts.logprobs[rollouts.action_mask].isfinite().all())
+    if wants.before or wants.values or unknown or state.step % COMPARED_EVERY == 0:
         before = in_slices(lambda r: policy.evaluate(r, quiet, against), rollouts, slices)
     anchor = None
     if reference is not None and wants.reference:
