@@ -115,6 +115,7 @@ class Wants:
     entropy_gradient: bool = False
     group: bool = False  # several answers to each prompt, to be compared
     greedy: bool = False  # Rollouts.greedy
+    teacher: bool = False  # the reference is another model, and no start to stay near
     whole_groups: bool = False  # micro-batches are cut between groups
     measure: bool = False
 

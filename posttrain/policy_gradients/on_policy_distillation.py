@@ -54,7 +54,7 @@ class OnPolicyDistillation:
         """The teacher, as reference. The trainer's own log-probabilities only for a correction or exact
         KL."""
         before = self.correction is not None or self.kl.exact
-        return Wants(reference=True, before=before, exact_kl=self.kl.exact)
+        return Wants(reference=True, before=before, exact_kl=self.kl.exact, teacher=True)
 
     def keep(self, rollouts: Rollouts) -> Tensor:
         """[B] bool: all rows."""

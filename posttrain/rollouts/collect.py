@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from posttrain.core.batch import Rollouts
 from posttrain.core.seeds import derive
@@ -13,12 +17,14 @@ from posttrain.models.chat import Chat
 from posttrain.models.collate import Row, rollouts
 from posttrain.pipeline.finding import UserError
 from posttrain.rewards.protocol import Episode, Rewards, Scorer, checked
-from posttrain.rollouts.sample import ask, sample
+from posttrain.rollouts.sample import Asked, ask, sample
 
 
 class Collector:
     """``collector(step)`` is a batch of ``prompts_per_step * group_size`` answers, less those not scored.
 
+    With ``greedy`` each prompt is also answered by the likeliest token at each step; that answer is no row,
+    its reward is in ``Rollouts.greedy`` of the rows to that prompt (NaN where it could not be scored).
     The batch of a step is a function of the arguments, the step and the engine's weights: nothing is lost
     when a run continues. After a call ``last_episodes`` has a plain dict an answer (also of those dropped)
     and ``last_figures`` what there was to count. ``too_long`` prompts were left out from the start.
@@ -34,6 +40,7 @@ class Collector:
         *,
         prompts_per_step: int,
         group_size: int = 1,
+        greedy: bool = False,
         seed: int = 0,
     ) -> None:
         """Raises UserError for a sampling that a loss over the full support would read wrongly."""
@@ -47,7 +54,7 @@ class Collector:
                 f"prompts_per_step={prompts_per_step}, group_size={group_size}: expected at least 1"
             )
         self.engine, self.chat, self.scorer = engine, chat, scorer
-        self.sampling = sampling
+        self.sampling, self.greedy = sampling, greedy
         self.prompts_per_step, self.group_size, self.seed = prompts_per_step, group_size, seed
         self.asked, self.too_long = ask(chat, prompts, engine.context - sampling.max_tokens)
         self.environment = Question([one.prompt for one in self.asked], seed)
@@ -70,8 +77,23 @@ class Collector:
                 f"step {step}: none of {len(episodes)} answers could be scored; does the reward fit these "
                 f"prompts? The first prompt has the fields {sorted(episodes[0].prompt)}"
             )
-        rows = [self._row(i, episodes[i], rewards) for i in range(len(episodes)) if scored[i]]
-        return rollouts(rows, self.chat.pad_id)
+        kept = [i for i in range(len(episodes)) if scored[i]]
+        batch = rollouts([self._row(i, episodes[i], rewards) for i in kept], self.chat.pad_id)
+        if not self.greedy:
+            return batch
+        baseline = self._greedy(drawn)
+        return replace(batch, greedy=baseline[torch.tensor([i // size for i in kept])])
+
+    def _greedy(self, drawn: Sequence[Asked]) -> Tensor:
+        """[prompts] float32: the reward of the greedy answer to each; NaN where it could not be scored."""
+        greedy = replace(self.sampling, temperature=0.0)
+        episodes = sample(self.engine, self.chat, drawn, greedy, [0] * len(drawn))
+        rewards = checked(self.scorer.score(episodes), episodes)
+        scored = rewards.scored
+        self.last_figures["greedy_reward"] = (
+            float(rewards.values[scored].mean()) if bool(scored.any()) else 0.0
+        )
+        return rewards.values.float().masked_fill(~scored, float("nan"))
 
     def _row(self, i: int, episode: Episode, rewards: Rewards) -> Row:
         return Row(
