@@ -58,6 +58,8 @@ def coerced(wish: Override, declared: Any, current: Any) -> Any:
             return SourceFile(text, current.kind) if isinstance(current, SourceFile) else SourceFile(text)
         if kind in (str, Path):
             return kind(text)
+    if isinstance(current, types.FunctionType):
+        return _function(wish, current)
     if any(isinstance(kind, type) and issubclass(kind, Stage) for kind in kinds):
         raise UserError(
             f"{wish}: a stage is expected here; put a product in its place by its address, sft=DIR"
@@ -91,6 +93,19 @@ def named_class(wish: Override, kinds: tuple[Any, ...], current: Any) -> type:
             return fitting[0]
     options = sorted({k.__name__ for k in beside.values()} | {f for f in files if "__" not in f})
     raise UserError(f"{wish}: no such choice{nearest(wish.text, options)}")
+
+
+def _function(wish: Override, current: types.FunctionType) -> types.FunctionType:
+    """The function of that name beside the present one that takes the same arguments."""
+    takes = list(inspect.signature(current).parameters)
+    beside = {
+        name: found
+        for name, found in vars(importlib.import_module(current.__module__)).items()
+        if isinstance(found, types.FunctionType) and list(inspect.signature(found).parameters) == takes
+    }
+    if wish.text not in beside:
+        raise UserError(f"{wish}: no such choice{nearest(wish.text, beside)}")
+    return beside[wish.text]
 
 
 def nearest(name: str, options: Iterable[str]) -> str:
