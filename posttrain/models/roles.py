@@ -31,6 +31,7 @@ from posttrain.models.loading import (
 )
 from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged
 from posttrain.models.role import Role, role_of
+from posttrain.pipeline.finding import UserError
 
 Source = str | Path
 
@@ -135,6 +136,22 @@ def open_policy(
         reference=still,
         critic_model=critic_model,
     )
+
+
+def open_teacher(
+    source: Source, tokenizer: PreTrainedTokenizerBase, place: Place | None = None
+) -> LanguagePolicy:
+    """A model that only evaluates what another one says. Raises UserError where its vocabulary is not that
+    of ``tokenizer``: it would read other words.
+    """
+    place = place or Place()
+    model, own = load_causal_lm(source, dtype=place.dtype, device=place.device)
+    if own.get_vocab() != tokenizer.get_vocab():
+        raise UserError(
+            f"{source}: its vocabulary ({len(own)} tokens) is not the student's ({len(tokenizer)} tokens), "
+            "so it cannot judge the student's tokens; take a teacher of the same family"
+        )
+    return LanguagePolicy(model.requires_grad_(False))
 
 
 def open_reward(

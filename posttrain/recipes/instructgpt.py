@@ -10,9 +10,11 @@ from posttrain.core.kl import KLInReward
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
+from posttrain.policy_gradients.on_policy_distillation import OnPolicyDistillation
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.recipes.presets import Preset, own, preset
 from posttrain.rewards.learned import LearnedReward
+from posttrain.stages.base import ExistingModel
 from posttrain.stages.demonstrations import DemonstrationRows
 from posttrain.stages.evaluate import Evaluation
 from posttrain.stages.labels import Annotation, ComparisonRows
@@ -31,13 +33,15 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     comparisons: str = "",
     prompts: str = "",
     lora: int = -1,
+    teacher: str = "",
 ) -> Stage:
     """Base model, instruction tuning, preferences, reward model, PPO with a critic, evaluation.
 
     model: field_guide (the embedded model and world) or smollm2 (fetched once, trained with adapters).
     base: your own model instead, a directory or a name on the hub.
     demonstrations: your rows {"messages": [...]}; comparisons: {"prompt", "chosen", "rejected"}; prompts:
-    {"prompt"}. lora: rank of the adapters; 0 trains every weight.
+    {"prompt"}. lora: rank of the adapters; 0 trains every weight. teacher: a model to distil in place of
+    reinforcement, with the base's vocabulary; a directory or a name on the hub.
     """
     if base and model != "field_guide":
         raise UserError(f"base={base} and model={model} both name where to begin; give one of them")
@@ -52,7 +56,7 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
             "prompts; give comparisons=FILE with rows {prompt, chosen, rejected}"
         )
     rank = chosen.lora_rank if lora < 0 else lora
-    return _recipe(chosen, shown or chosen.demonstrations, compared, asked, rank, seed)
+    return _recipe(chosen, shown or chosen.demonstrations, compared, asked, rank, seed, teacher)
 
 
 def _prompts(given: str, rows: Stage | None) -> Stage | None:
@@ -69,6 +73,7 @@ def _recipe(  # size: what the parameters came to
     prompts: Stage,
     rank: int,
     seed: int,
+    teacher: str,
 ) -> Stage:
     own_settings = chosen.settings
     shared: dict[str, Any] = {"lora": _adapter(rank), "seed": seed}
@@ -92,6 +97,9 @@ def _recipe(  # size: what the parameters came to
         **shared,
         **own_settings.get("rl", {}),
     }
+    if teacher:
+        known = ExistingModel(name="teacher", source=SourceFile(teacher))
+        learning |= {"method": OnPolicyDistillation(), "teacher": known}
     rl = Reinforcement(
         policy=sft,
         reward=LearnedReward(model=rm, missing_eos_penalty=1.0),

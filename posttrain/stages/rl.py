@@ -8,11 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import kl_budget, reward_rose, same_at_the_start
-from posttrain.pipeline.finding import Finding
+from posttrain.checks import kl_budget, nearer_the_teacher, reward_rose, same_at_the_start
+from posttrain.core.batch import PolicyGradient
+from posttrain.core.kl import label
+from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.training.kl_control import FixedKL, KLControl
+
+GROUP = 4  # answers a prompt, where a method compares them and nobody says how many
 
 if TYPE_CHECKING:
     from posttrain.models.lora import Lora
@@ -23,8 +27,10 @@ if TYPE_CHECKING:
 class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of it
     """``steps`` batches of ``prompts_per_step * group_size`` answers; the reference is ``policy`` as it came.
 
-    ``critic`` is what the critic grows from: a reward model (Ouyang et al. 2022, section 3.5) or a language
-    model.
+    Without a ``group_size`` there is one answer to each prompt, or where the method compares answers 4 to
+    each of a quarter of the prompts, so a batch has as many answers with either. ``critic`` is what the
+    critic grows from, where the method has one: a reward model (Ouyang et al. 2022, section 3.5) or a
+    language model. ``teacher`` is the reference of a method that distils, in place of the start.
     """
 
     address = "rl"
@@ -40,11 +46,12 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     reward: RewardSource
     prompts: Stage
     critic: Stage | None = None
-    method: PPO = field(default_factory=PPO)
+    teacher: Stage | None = None
+    method: PolicyGradient = field(default_factory=PPO)
     control: KLControl = field(default_factory=FixedKL)
     steps: int = 50
     prompts_per_step: int = 192
-    group_size: int = 1
+    group_size: int | None = None
     learning_rate: float = 2.5e-4
     critic_learning_rate: float = 1e-3
     warmup: int = 5
@@ -54,11 +61,33 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     lora: Lora | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = type(self.method).__name__
+        if self.method.wants.teacher and self.teacher is None:
+            raise UserError(f"{name} learns from a teacher, and there is none: give teacher=DIR_OR_HUB_ID")
+        if self.teacher is not None and not self.method.wants.teacher:
+            raise UserError(
+                f"{name} learns from no teacher: give method=on_policy_distillation, or no teacher"
+            )
+
+    @property
+    def drawn(self) -> tuple[int, int]:
+        """Prompts of a step, and answers to each."""
+        if self.group_size is not None:
+            return self.prompts_per_step, self.group_size
+        wants = self.method.wants
+        size = GROUP if wants.group or wants.whole_groups else 1
+        return max(self.prompts_per_step // size, 1), size
+
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy, its critic in ``critic/``, ``metrics.jsonl`` and ``episodes.jsonl``."""
         from posttrain.data.jsonl import Lines
         from posttrain.training.progress import progress
 
+        told = [line for line in [label(self.method)] if line]
+        if told and not machine.quiet:
+            print(f"  {self.name or self.address}: {told[0]}", flush=True)
         updates = self.steps * self.method.epochs * self.method.minibatches
         shown = ["reward", "kl", "length"]
         history: list[dict[str, Any]] = []
@@ -77,7 +106,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
                 log.write({name: _json(value) for name, value in figures.items()})
                 history.append(figures)
             roles.save(output)
-        notes = []
+        notes = told
         if collector.too_long:
             notes.append(f"{collector.too_long} prompts were too long beside an answer and were left out.")
         return Report(figures=_figures(history), notes=notes)
@@ -89,21 +118,26 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.engines.protocol import Sampling
         from posttrain.models.chat import Chat
-        from posttrain.models.roles import Place, open_policy
+        from posttrain.models.roles import Place, open_policy, open_teacher
         from posttrain.rollouts.collect import Collector
         from posttrain.training.optimizer import Group, Optimizer, linear
         from posttrain.training.reinforce import ReinforceState, reinforce
 
         wants = self.method.wants
         grown_from = inputs["critic"].path if self.critic is not None else inputs["policy"].path
+        place = Place(device=machine.device)
         roles = open_policy(
             inputs["policy"].path,
             lora=self.lora,
             critic=grown_from if wants.values else None,
-            reference=True,
+            reference=self.teacher is None,
             seed=self.seed,
-            place=Place(device=machine.device),
+            place=place,
         )
+        reference = roles.reference
+        if self.teacher is not None:
+            reference = open_teacher(inputs["teacher"].path, roles.tokenizer, place)
+        prompts, size = self.drawn
         engine = BuiltinEngine(roles.model)
         collector = Collector(
             engine,
@@ -111,8 +145,9 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             read_jsonl(inputs["prompts"].path / "train.jsonl"),
             scorer,
             Sampling(temperature=self.temperature, max_tokens=self.max_completion_length),
-            prompts_per_step=self.prompts_per_step,
-            group_size=self.group_size,
+            prompts_per_step=prompts,
+            group_size=size,
+            greedy=wants.greedy,
             seed=self.seed,
         )
         groups = [Group(name="policy", parameters=_of(roles, "policy"), learning_rate=self.learning_rate)]
@@ -128,7 +163,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             Optimizer(groups, schedule=linear(updates, min(self.warmup, updates // 4), floor=0.1)),
             lambda version: engine.load(roles.weights(), version),
             steps=self.steps,
-            reference=roles.reference,
+            reference=reference,
             control=self.control,
             micro_batch_tokens=machine.micro_batch_tokens,
             seed=self.seed,
@@ -136,6 +171,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         return roles, collector, loop
 
     def gates(self, report: Report) -> list[Finding]:
+        if self.teacher is not None:
+            return [nearer_the_teacher.check(report.figures)]
         return [
             same_at_the_start.check(report.figures),
             reward_rose.check(report.figures),
@@ -151,7 +188,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         size, prompts = Size.of(inputs.get("policy")), Rows.of(inputs.get("prompts"))
         if size is None or prompts is None:
             return None
-        at_once = self.prompts_per_step * self.group_size
+        at_once = self.drawn[0] * self.drawn[1]
         length = prompts.row_tokens + self.max_completion_length / 2  # where answers end by themselves
         tokens = self.steps * at_once * length
         critics = 1 if self.method.wants.values else 0
@@ -189,8 +226,9 @@ def _figures(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
         if values:
             found[f"{name}_final"] = sum(values) / len(values)
             found[f"{name}_start"] = rows[0][name]
-    found["ratio_start"] = rows[0]["ratio_max"]
-    found["sampler_delta_max"] = max(row["sampler_delta_max"] for row in rows)
+    if "ratio_max" in rows[0]:
+        found["ratio_start"] = rows[0]["ratio_max"]
+    found["sampler_delta_max"] = max(row.get("sampler_delta_max", 0.0) for row in rows)
     found["steps"] = len(rows)
     found["answers"] = int(sum(row["rows"] for row in rows))
     found["updates"] = len(history)
