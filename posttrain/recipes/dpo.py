@@ -28,7 +28,8 @@ def dpo(  # size: the recipe's parameters, each a word on the command line
 ) -> Stage:
     """Base model, instruction tuning, preferences, direct alignment (``alignment.method=ipo`` and so on).
 
-    The parameters are those of ``instructgpt``. The reward model is trained as well, for evaluation only.
+    The parameters are those of ``instructgpt``. The reward model is trained as well, for evaluation only; the
+    controls of instruction tuning and reward modeling are left to ``instructgpt``.
     """
     told = cast(Evaluation, instructgpt(seed, model, base, demonstrations, comparisons, prompts, lora))
     sft, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
@@ -41,4 +42,4 @@ def dpo(  # size: the recipe's parameters, each a word on the command line
         lora=sft.lora,
         seed=seed,
     )
-    return replace(told, final=aligned)
+    return replace(told, final=aligned, control=None, sft_4x=None)
