@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class RewardModeling(Stage):  # size: a model, its data and how it is trained
     """Trains ``base`` with a scalar head on ``comparisons``. With ``shuffled_labels`` every comparison is
     turned by a coin: the control that shows what is left without the labels.
+
+    ``sft_coef`` adds the negative log-likelihood of the chosen answers, read through the same trunk, to the
+    loss: what the trunk knows is not given up for the comparisons at hand (Yang et al. 2024, GRM, eq. 5).
     """
 
     address = "rm"
@@ -36,6 +39,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     epochs: int = 1
     warmup: int = 10
     max_length: int = 256
+    sft_coef: float = 0.0
     lora: Lora | None = None
     shuffled_labels: bool = False
     seed: int = 0
@@ -84,6 +88,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             lambda rows: judged([train[i] for i in rows], chat.pad_id),
             output,
             machine,
+            self._likelihood(role, inputs["base"].path),
         )
         role.save(output)
         said = scores(
@@ -93,6 +98,28 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         return Report(
             figures=_figures(role.reward, held, chat.pad_id, machine) | {"rows": len(train), **counts}
         )
+
+    def _likelihood(self, role: Any, source: Path) -> Any:
+        """Of a batch of comparisons: the part of the loss that is the likelihood of what was chosen."""
+        if self.sft_coef == 0:
+            return None
+        from posttrain.core.batch import take
+        from posttrain.direct_alignment.sft import SFT
+        from posttrain.models.roles import speaker
+        from posttrain.training.update import Part
+
+        speaks, method = speaker(role, source), SFT()
+
+        def part(past: Any) -> Part:
+            return Part(
+                take(past, past.rank == 0),
+                lambda some: speaks.evaluate(some.rollouts, method.wants),
+                method.loss,
+                coef=self.sft_coef,
+                name="sft/",
+            )
+
+        return part
 
     def gates(self, report: Report) -> list[Finding]:
         return [] if self.shuffled_labels else [ranks_better_than_chance.check(report.figures)]
