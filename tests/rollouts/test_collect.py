@@ -173,3 +173,35 @@ def test_samples_that_are_not_the_policys_are_refused(
 ) -> None:
     with pytest.raises(UserError, match="samples of the policy itself"):
         collector(sampling=Sampling(**settings))
+
+
+def test_a_greedy_answer_is_a_number_beside_its_rows_and_no_row(
+    collector: Callable[..., Collector], small_llama: Any, letters: Any
+) -> None:
+    plain, collect = collector(), collector(greedy=True)
+    batch = collect(0)
+    assert same(batch, plain(0))
+    assert plain(0).greedy is None
+    assert batch.greedy is not None
+    assert batch.greedy.shape == (12,)
+    assert len(collect.last_episodes) == 12
+    engine, chat = BuiltinEngine(small_llama), Chat(letters)
+    for group in range(4):
+        asked = collect.last_episodes[3 * group]["prompt"]["prompt"]
+        sampling = Sampling(temperature=0.0, max_tokens=16, stop_ids=chat.stop_ids)
+        engine.submit(chat.prompt_ids(asked), sampling, 99)
+        (answer,) = engine.finished()
+        reward = len(chat.decode(answer.tokens)) + 0.5
+        assert batch.greedy[batch.group == group].tolist() == [reward] * 3
+    assert collect.last_figures["greedy_reward"] == pytest.approx(float(batch.greedy.mean()))
+
+
+def test_a_greedy_answer_that_cannot_be_scored_is_not_a_number(collector: Callable[..., Collector]) -> None:
+    def rule(episodes: Sequence[Episode]) -> Rewards:
+        values = torch.ones(len(episodes))
+        scored = torch.tensor([len(episodes) == 12 or i != 1 for i in range(len(episodes))])
+        return Rewards(values=values, scored=scored)
+
+    greedy = collector(rule, greedy=True)(0).greedy
+    assert greedy is not None
+    assert greedy.isnan().tolist() == [False] * 3 + [True] * 3 + [False] * 6

@@ -7,10 +7,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from posttrain.core.batch import Rollouts
+from posttrain.core.batch import PolicyGradient, Rollouts
 from posttrain.core.kl import KLExact, KLInReward
 from posttrain.core.seeds import derive
+from posttrain.policy_gradients.a2c import A2C
+from posttrain.policy_gradients.cispo import CISPO
+from posttrain.policy_gradients.dapo import DAPO
+from posttrain.policy_gradients.dr_grpo import DrGRPO
+from posttrain.policy_gradients.grpo import GRPO
+from posttrain.policy_gradients.gspo import GSPO
 from posttrain.policy_gradients.ppo import PPO
+from posttrain.policy_gradients.reinforce import Reinforce
+from posttrain.policy_gradients.reinforce_plus_plus import ReinforcePlusPlus
+from posttrain.policy_gradients.reinforce_plus_plus_baseline import ReinforcePlusPlusBaseline
+from posttrain.policy_gradients.remax import ReMax
+from posttrain.policy_gradients.rloo import RLOO
+from posttrain.policy_gradients.sapo import SAPO
 from posttrain.training.kl_control import AdaptiveKL
 from posttrain.training.optimizer import Group, Optimizer
 from posttrain.training.reinforce import ReinforceState, minibatches, reinforce
@@ -231,3 +243,59 @@ def test_minibatches_hold_every_row_once_and_groups_whole() -> None:
     assert sorted(torch.cat(parts).tolist()) == list(range(10))
     for number in (0, 2, 5, 7):
         assert sum(bool((facts.group[p] == number).any()) for p in parts) == 1
+
+
+def test_the_samplers_word_is_taken_where_a_batch_is_used_once_and_checked_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("posttrain.training.reinforce.COMPARED_EVERY", 3)
+    run = Run(Reinforce())  # type: ignore[arg-type]
+    figures = list(run.go(7))
+    assert [row["step"] for row in figures if "sampler_delta_max" in row] == [1, 4, 7]
+    assert all(row["sampler_delta_max"] < 1e-6 for row in figures if "sampler_delta_max" in row)
+    assert figures[1]["kl"] != 0
+
+
+def test_the_sampler_is_not_asked_where_it_does_not_know() -> None:
+    run = Run(Reinforce())  # type: ignore[arg-type]
+    known = sampler(run.policy)
+
+    def unknown(step: int) -> Rollouts:
+        facts = known(step)
+        return replace(facts, logprobs=torch.full_like(facts.logprobs, float("nan")))
+
+    figures = list(run.go(2, collect=unknown))
+    assert all(row["kl"] == row["kl"] for row in figures)
+    assert figures[1]["kl"] != 0
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Reinforce(),
+        A2C(),
+        RLOO(),
+        GRPO(),
+        DrGRPO(max_length=T),
+        DAPO(),
+        GSPO(clip_range=0.1, clip_range_high=0.1),
+        CISPO(),
+        SAPO(),
+        ReinforcePlusPlus(),
+        ReinforcePlusPlusBaseline(),
+        ReMax(),
+    ],
+    ids=lambda method: type(method).__name__,
+)
+def test_every_method_learns(method: PolicyGradient) -> None:
+    """From the same start, on rows that share a start in eights, in 25 batches."""
+    run = Run(method)  # type: ignore[arg-type]
+    plain = sampler(run.policy)
+
+    def grouped(step: int) -> Rollouts:
+        return replace(plain(step), group=torch.arange(B) // 8, greedy=torch.ones(B))
+
+    figures = list(run.go(25, collect=grouped))
+    late = [row["reward"] for row in figures if row["step"] > 20]
+    assert sum(late) / len(late) > 1.3 * figures[0]["reward"]
+    assert figures[0].get("ratio_max", 1.0) == 1.0

@@ -1,0 +1,111 @@
+"""Reinforcement by every method's name, on a model of a few thousand weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.runner import run
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Machine, Stage
+from posttrain.pipeline.store import Workspace
+from posttrain.policy_gradients.on_policy_distillation import OnPolicyDistillation
+from posttrain.policy_gradients.ppo import PPO
+from posttrain.settings import expression, parse
+from posttrain.stages.base import ExistingModel
+from posttrain.stages.rl import Reinforcement
+from tests.stages.test_instructgpt import make, recipe, save_llama
+
+FOLDER = Path(__file__).resolve().parents[2] / "posttrain" / "policy_gradients"
+METHODS = sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, letters: PreTrainedTokenizerFast) -> Path:
+    return save_llama(tmp_path_factory.mktemp("model"), letters)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workspace")
+
+
+def reinforcement(source: Path, *wishes: str) -> Reinforcement:
+    def small() -> Stage:
+        return recipe(source).final
+
+    found = expression(small, parse(wishes))
+    assert isinstance(found, Reinforcement)
+    return found
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in METHODS if name != "on_policy_distillation"],
+)
+def test_a_method_runs_by_its_name(name: str, source: Path, workspace: Path) -> None:
+    stage = reinforcement(source, f"rl.method={name}")
+    product = make(stage, workspace).products["rl"]
+    episodes = [json.loads(line) for line in (product.path / "episodes.jsonl").open()]
+    assert product.figures["kl_start"] == 0.0
+    assert product.figures.get("ratio_start", 1.0) == 1.0
+    assert product.figures["updates"] == 2 * stage.method.epochs * stage.method.minibatches
+    assert len(episodes) == 16
+    wants = stage.method.wants
+    assert len({(row["step"], row["group"]) for row in episodes}) == (
+        4 if wants.group or wants.whole_groups else 16
+    )
+    assert (product.path / "critic").is_dir() == wants.values
+
+
+def test_a_run_says_whose_gradient_its_kl_has(
+    source: Path, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = reinforcement(source, "rl.method=grpo", "rl.method.kl.estimator=k2", "rl.steps=1")
+    notes = make(stage, workspace).products["rl"].report.notes
+    assert notes[0].startswith("kl: KLInLoss(k2, coef=0.04): gradient is that of each step's KL(policy||ref")
+    assert capsys.readouterr().out == ""  # made quietly
+
+
+def test_a_group_size_is_taken_as_it_is_said(source: Path) -> None:
+    assert reinforcement(source).drawn == (8, 1)
+    assert reinforcement(source, "rl.method=rloo").drawn == (2, 4)
+    assert reinforcement(source, "rl.method=rloo", "rl.group_size=2").drawn == (8, 2)
+
+
+def distilled(source: Path, teacher: Path, **changed: Any) -> Reinforcement:
+    known = ExistingModel(name="teacher", source=SourceFile(str(teacher)))
+    plain = reinforcement(source)
+    return replace(plain, method=OnPolicyDistillation(), teacher=known, **changed)
+
+
+def test_a_student_comes_nearer_to_its_teacher(source: Path, workspace: Path) -> None:
+    stage = distilled(source, source, steps=12, learning_rate=2e-3, prompts_per_step=16)
+    made = run(
+        stage,
+        Workspace(workspace),
+        Machine(quiet=True, micro_batch_tokens=512),
+        accept=("sft_learned", "rm_above_chance"),
+        say=lambda text: None,
+    )
+    report = made.products["rl"].report
+    assert float(report.figures["kl_final"]) < float(report.figures["kl_start"])
+    assert [gate.name for gate in stage.gates(report)] == ["rl_nearer_the_teacher"]
+
+
+def test_a_teacher_is_given_to_who_distils_and_to_nobody_else(source: Path) -> None:
+    with pytest.raises(UserError, match=r"learns from a teacher.*teacher=DIR"):
+        reinforcement(source, "rl.method=on_policy_distillation")
+    with pytest.raises(UserError, match="PPO learns from no teacher"):
+        replace(distilled(source, source), method=PPO())
+
+
+def test_an_unknown_estimator_is_named_with_what_there_is(source: Path) -> None:
+    with pytest.raises(UserError, match=r"k4.*k1, k2, k3"):
+        reinforcement(source, "rl.method.kl.estimator=k4")
