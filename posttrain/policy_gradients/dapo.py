@@ -73,8 +73,8 @@ class DAPO:  # size: GRPO's and the paper's four changes
         if self.max_length is None:
             return reward
         buffer = self.overlong_buffer * self.max_length
-        over = (lengths(rollouts.action_mask) - (self.max_length - buffer)) / buffer
-        return reward - self.overlong_penalty * over.clamp(0, 1).to(reward.dtype)
+        over = (lengths(rollouts.action_mask).to(reward.dtype) - (self.max_length - buffer)) / buffer
+        return reward - self.overlong_penalty * over.clamp(0, 1)
 
     def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
         """The advantage of each row at each of its steps, [B, T]. Raises ValueError for a row alone."""

@@ -70,7 +70,7 @@ class SAPO:
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
         r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
-        tau = torch.where(past.advantages > 0, self.tau, self.tau_negative).to(r.dtype)
+        tau = torch.where(past.advantages > 0, r.new_tensor(self.tau), r.new_tensor(self.tau_negative))
         gain = (tau * (r - 1)).sigmoid() * 4 / tau * past.advantages
         terms = {"policy_loss": Term(-gain * past.weights, sequence_mean)}
         return terms | self.kl.terms(now, past, sequence_mean) | measured(now, past, r)

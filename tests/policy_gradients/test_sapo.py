@@ -13,11 +13,11 @@ def test_its_formula() -> None:
     scene = Scene()
     advantages, want = standardized(totals(scene)), torch.zeros(())
     for row, steps in enumerate(STEPS):
-        tau = 1.5 if advantages[row] > 0 else 2.5
+        tau = 1.1 if advantages[row] > 0 else 2.3
         for t in steps:
             gate = 4 / tau / (1 + torch.exp(-tau * (ratio(scene, row, t) - 1)))
             want = want - gate * advantages[row] / len(steps) / 5
-    agree(scene, SAPO(tau=1.5, tau_negative=2.5), want)
+    agree(scene, SAPO(tau=1.1, tau_negative=2.3), want)
 
 
 def test_where_nothing_moved_its_gradient_is_grpos() -> None:
