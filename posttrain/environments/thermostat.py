@@ -17,8 +17,8 @@ class Thermostat:
 
     In a step the room warms by one degree with probability 0, 0.5 or 0.9 for the three actions; if not, it
     cools by one with probability ``leak``, lower the colder it is. The reward is comfort,
-    ``max(0, 1 - ((degrees - wanted) / 6)^2)``, less ``price`` times the action squared. It never ends: play is
-    cut after ``limit`` steps, and what a cut row would still have earned is the critic's to say.
+    ``max(0, 1 - ((degrees - wanted) / 6)^2)``, less ``price`` times the action squared. It never ends: play
+    is cut after ``limit`` steps, and what a cut row would still have earned is the critic's to say.
     """
 
     coldest: int = 12
