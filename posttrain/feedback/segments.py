@@ -1,0 +1,29 @@
+"""Simulated people who watch two short stretches of play and say which went better; no torch."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from posttrain.feedback.simulated import Choice, sigmoid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watcher:
+    """Prefers a over b with probability ``sigmoid((R(a) - R(b)) / temperature)`` (Bradley and Terry 1952),
+    where R is what a stretch truly earned; stretches that earned the same are a tie (Christiano et al. 2017,
+    section 2.2.2, with a preference for the right one that grows with the difference).
+    """
+
+    temperature: float = 1.0  # in units of the environment's reward
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature is {self.temperature}, expected above 0")
+
+    def compare(self, a: float, b: float, seed: int | str) -> Choice:
+        """The choice between two returns; the same arguments give the same one."""
+        if a == b:
+            return "tie"
+        draw = random.Random(f"watch:{seed}").random()
+        return "a" if draw < sigmoid((a - b) / self.temperature) else "b"
