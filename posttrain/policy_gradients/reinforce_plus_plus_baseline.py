@@ -24,10 +24,10 @@ class ReinforcePlusPlusBaseline:
     with mean over the answers to the same prompt, whiten over all steps of the batch of rollouts, R the sum
     of a row's rewards and r the probability ratio of now to before; E is the mean over steps.
 
-    Converges to the optimum of another price of KL: the reward is divided by the batch's deviation and the
-    KL in the loss is not, so with k2, whose gradient is that of each step's KL, the price is
-    ``kl.coef * std`` in units of reward, the same for all prompts. With ``kl=KLInReward()`` both are divided
-    and the optimum is ``pi ~ reference * exp(reward / kl.coef)``.
+    Converges to the answers with the highest reward where nothing stops it: the reward is divided by the
+    batch's deviation and the KL in the loss is not, so the price of KL is ``kl.coef * std`` in units of
+    reward, the same for all prompts; and the surer the policy, the smaller the deviation. With
+    ``kl=KLInReward()`` both are divided and the optimum is ``pi ~ reference * exp(reward / kl.coef)``.
     """
 
     clip_range: float = 0.2
