@@ -74,6 +74,24 @@ def read_comparisons(source: str, revision: str | None = None, skipped: Problems
     return file.checked(pair)
 
 
+def read_ratings(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
+    """Rows {"prompt": messages, "completion": messages, "label": bool}: answers that were wanted or not, each
+    on its own. Raises UserError as above, also where a label is neither true nor false.
+    """
+    file = _File(source, revision, skipped)
+    file.columns("prompt", "completion", "label")
+
+    def rated(row: Row, check: _Check) -> Row:
+        asked = check.asked(row, "prompt")
+        return {
+            "prompt": asked,
+            "completion": check.answer(row, "completion", asked),
+            "label": check.truth(row, "label"),
+        }
+
+    return file.checked(rated)
+
+
 class _Wrong(Exception):
     """This row cannot be used; the problem is noted."""
 
@@ -127,6 +145,14 @@ class _Check:
                 column, f"has {len(messages)} messages, expected one by the assistant after the prompt"
             )
         return messages
+
+    def truth(self, row: Row, column: str) -> bool:
+        """True or false, also as 1 or 0, or as text."""
+        value = self._value(row, column)
+        found = {"true": True, "false": False, "1": True, "0": False}.get(str(value).strip().lower())
+        if found is None:
+            self.wrong(column, f"is {value!r}, expected true (wanted) or false")
+        return bool(found)
 
     def _value(self, row: Row, column: str) -> Any:
         value = row.get(column)

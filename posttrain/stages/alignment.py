@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
-from posttrain.stages.fitting import Fitting, Pair, pairs
+from posttrain.stages.fitting import Fitting, pairs, ratings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,11 +23,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Said:
+    """Answers to one prompt and their ranks, 0 wanted; or one answer alone, of rank 0 or 1."""
+
+    rows: list[Row]
+    ranks: list[int]
+    sure: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Alignment(Stage):  # size: a model, its data and how it is trained
     """Trains ``policy`` on ``comparisons``. The reference is ``policy`` as it came, read once, before the
     first update; a method without one does not read it.
 
-    A method that measures the current policy (KTO) also reads each prompt with the answer to another.
+    ``comparisons`` are pairs, or for KTO also answers that were rated alone. A method that measures the
+    current policy (KTO) also reads each prompt with the answer to another.
     """
 
     address = "alignment"
@@ -60,8 +70,8 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
             inputs["policy"].path, lora=self.lora, seed=self.seed, place=Place(device=machine.device)
         )
         chat, policy = Chat(roles.tokenizer), roles.policy
-        train, counts = pairs(chat, read_jsonl(source / "train.jsonl"), self.max_length)
-        held, _ = pairs(chat, read_jsonl(source / "heldout.jsonl"), self.max_length)
+        train, counts = self._read(chat, read_jsonl(source / "train.jsonl"))
+        held, _ = self._read(chat, read_jsonl(source / "heldout.jsonl"))
         if not train:
             raise UserError(
                 f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"
@@ -99,6 +109,18 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         }
         return Report(figures=after | shown | {"rows": len(train), "updates": len(history), **counts})
 
+    def _read(self, chat: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[list[Said], dict[str, int]]:
+        if rows and "label" in rows[0]:
+            if self.method.wants.whole_groups:
+                raise UserError(
+                    f"{type(self.method).__name__} compares two answers, and these rows rate one each: use "
+                    f"{self.name or self.address}.method=kto, or rows with chosen and rejected"
+                )
+            alone, counts = ratings(chat, rows, self.max_length)
+            return [Said(rows=[row], ranks=[0 if wanted else 1]) for row, wanted in alone], counts
+        compared, counts = pairs(chat, rows, self.max_length)
+        return [Said(rows=[won, lost], ranks=[0, 1], sure=sure) for won, lost, sure in compared], counts
+
     def gates(self, report: Report) -> list[Finding]:
         return [prefers_the_chosen.check(report.figures)]
 
@@ -128,41 +150,44 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """Comparisons with what the reference says of them."""
+    """What was said, with what the reference says of it."""
 
-    rows: list[list[Row]]  # of each comparison: chosen, rejected, and a mismatched answer if there is one
-    sure: list[float]
+    said: list[Said]
     reference: list[list[Tensor]] | None  # log-probabilities of each row's chosen steps
     pad_id: int
 
     @classmethod
     def of(
-        cls, compared: Sequence[Pair], method: DirectAlignment, policy: Any, pad_id: int, machine: Machine
+        cls, said: Sequence[Said], method: DirectAlignment, policy: Any, pad_id: int, machine: Machine
     ) -> Batches:
         """The reference is ``policy`` as it is now."""
-        rows: list[list[Row]] = [list(pair[:2]) for pair in compared]
-        if method.wants.measure and len(rows) > 1:
-            rows = [[*own, mismatched(own[0], rows[i - 1][i % 2])] for i, own in enumerate(rows)]
-        made = cls(rows=rows, sure=[pair[2] for pair in compared], reference=None, pad_id=pad_id)
-        if not method.wants.reference or not rows:
+        said = list(said)
+        if method.wants.measure and len(said) > 1:
+            others = [mismatched(one.rows[0], said[i - 1].rows[-(i % 2)]) for i, one in enumerate(said)]
+            said = [
+                replace(one, rows=[*one.rows, other], ranks=[*one.ranks, -1])
+                for one, other in zip(said, others, strict=True)
+            ]
+        made = cls(said=said, reference=None, pad_id=pad_id)
+        if not method.wants.reference or not said:
             return made
-        flat = [row for own in rows for row in own]
-        said, count = _logprobs(policy, flat, pad_id, machine), len(rows[0])
-        return replace(made, reference=[said[at : at + count] for at in range(0, len(said), count)])
+        flat = iter(_logprobs(policy, [row for one in said for row in one.rows], pad_id, machine))
+        return replace(made, reference=[[next(flat) for _ in one.rows] for one in said])
 
     def at(self, places: Sequence[int]) -> Any:
-        """The comparisons at these places as Judged rows: each a group, a mismatched answer of rank -1."""
+        """What was said at these places as Judged rows: each a group, a mismatched answer of rank -1."""
         import torch
 
         from posttrain.core.batch import Evaluation
         from posttrain.core.preferences import ranked
         from posttrain.models.collate import rollouts
 
-        rows = [replace(row, group=n) for n, place in enumerate(places) for row in self.rows[place]]
+        chosen = [self.said[place] for place in places]
+        rows = [replace(row, group=n) for n, one in enumerate(chosen) for row in one.rows]
         past = ranked(
             rollouts(rows, self.pad_id),
-            torch.tensor([(0, 1, -1)[i] for place in places for i in range(len(self.rows[place]))]),
-            torch.tensor([self.sure[place] for place in places for _ in self.rows[place]]),
+            torch.tensor([rank for one in chosen for rank in one.ranks]),
+            torch.tensor([one.sure for one in chosen for _ in one.rows]),
         )
         if self.reference is None:
             return past
@@ -208,16 +233,16 @@ def _held(policy: Any, method: DirectAlignment, held: Batches, machine: Machine)
     from posttrain.training.evaluate import in_slices
     from posttrain.training.update import cut
 
-    if not held.rows:
+    if not held.said:
         return {"label_accuracy": "unknown"}
-    past = held.at(range(len(held.rows)))
+    past = held.at(range(len(held.said)))
     forward: Callable[[Any], Any] = lambda part: policy.evaluate(part.rollouts, method.wants)  # noqa: E731
     now = in_slices(forward, past, cut(past.rollouts, machine.micro_batch_tokens))
     if method.wants.measure:
         past = method.measure(now, past)
     terms = method.loss(now, past)
     found = {name: float((term.reduction(past) * term.values).sum()) for name, term in terms.items()}
-    right = round(found.pop("accuracy") * len(held.rows))
-    return with_interval("label_accuracy", wilson(right, len(held.rows))) | {
+    right = round(found.pop("accuracy") * len(held.said))
+    return with_interval("label_accuracy", wilson(right, len(held.said))) | {
         f"{name}_heldout": value for name, value in found.items()
     }

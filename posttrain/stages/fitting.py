@@ -89,6 +89,17 @@ def pairs(chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> tupl
     return kept, counts
 
 
+def ratings(
+    chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int
+) -> tuple[list[tuple[Row, bool]], dict[str, int]]:
+    """(answer as tokens, whether it is wanted); too long ones are dropped and counted."""
+    from posttrain.rollouts.reread import reread
+
+    read = [(reread(chat, row["prompt"], row["completion"]), bool(row["label"])) for row in rows]
+    kept = [one for one in read if len(one[0].ids) <= max_length]
+    return kept, {"too_long": len(read) - len(kept)}
+
+
 def judged(batch: Sequence[Pair], pad_id: int) -> Any:
     """Pairs as rows: each pair a group, the chosen answer first."""
     import torch

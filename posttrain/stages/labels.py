@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from posttrain.data.own import Own
-from posttrain.data.read import read_comparisons
+from posttrain.data.read import read_comparisons, read_ratings
 from posttrain.data.rows import Row
 from posttrain.data.split import split
 from posttrain.feedback.simulated import ANNOTATORS, Annotator, decided, label
@@ -75,6 +75,7 @@ class ComparisonRows(Stage):
     """
 
     address = "labels"
+    reads: ClassVar[Any] = staticmethod(read_comparisons)
     source: SourceFile
     heldout_share: float = 0.1
     rows: int = 0
@@ -106,9 +107,16 @@ class ComparisonRows(Stage):
 
     def _read(self, machine: Machine) -> tuple[Own, list[Row], list[Row]]:
         options = {"skip_bad": self.skip_bad, "first": self.rows}
-        own = Own.read(read_comparisons, self.source, machine.workspace, **options)
+        own = Own.read(self.reads, self.source, machine.workspace, **options)
         named = [{"id": f"row-{number}", **row} for number, row in enumerate(own.rows, 1)]
         return own, *split(named, "prompt", self.heldout_share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatedRows(ComparisonRows):
+    """The user's own rows {"prompt", "completion", "label"}, each answer rated on its own (for KTO)."""
+
+    reads: ClassVar[Any] = staticmethod(read_ratings)
 
 
 def _with_endings(rows: Sequence[dict[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -29,9 +29,9 @@ from posttrain.pipeline.stage import Machine, Stage
 from posttrain.pipeline.store import Workspace
 from posttrain.recipes.dpo import dpo
 from posttrain.settings import expression, parse
-from posttrain.stages.alignment import Alignment, Batches, mismatched
+from posttrain.stages.alignment import Alignment, Batches, Said, mismatched
 from posttrain.stages.base import ExistingModel
-from posttrain.stages.labels import ComparisonRows
+from posttrain.stages.labels import ComparisonRows, RatedRows
 from tests.stages.test_instructgpt import save_llama
 
 
@@ -102,7 +102,7 @@ def test_the_reference_is_read_once_and_stands_beside_its_rows(
     rows = [
         Row(ids=list(range(5, 5 + n)), mask=[False, False] + [True] * (n - 2)) for n in (5, 4, 7, 3, 6, 9)
     ]
-    compared = [(rows[0], rows[1], 1.0), (rows[2], rows[3], 0.8), (rows[4], rows[5], 1.0)]
+    compared = [Said(rows=rows[at : at + 2], ranks=[0, 1]) for at in (0, 2, 4)]
     for method in (DPO(), KTO()):
         batches = Batches.of(compared, method, policy, 0, Machine(quiet=True, micro_batch_tokens=9))
         past = batches.at([2, 0])
@@ -112,6 +112,26 @@ def test_the_reference_is_read_once_and_stands_beside_its_rows(
         torch.testing.assert_close(past.reference.logprobs, now.logprobs, atol=1e-5, rtol=0)
         assert past.rank.tolist() == [0, 1, -1] * 2 if isinstance(method, KTO) else [0, 1] * 2
     assert Batches.of(compared, SimPO(), policy, 0, Machine(quiet=True)).at([0]).reference is None
+
+
+def test_answers_that_were_rated_alone(world: tuple[Stage, Stage], tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"{i} who", "completion": "ab"[i % 2] * (1 + i % 3), "label": ["true", False][i % 2]}
+        for i in range(60)
+    ]
+    (tmp_path / "rated.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    rated = RatedRows(source=SourceFile(str(tmp_path / "rated.jsonl"), "datasets"), heldout_share=0.3)
+    product = made((world[0], rated), tmp_path, method=KTO(beta=0.5)).products["alignment"]
+    assert float(product.figures["label_accuracy"]) >= 0.9
+    with pytest.raises(UserError, match=r"method=kto"):
+        made((world[0], rated), tmp_path)
+
+
+def test_a_label_that_is_neither_is_named(world: tuple[Stage, Stage], tmp_path: Path) -> None:
+    (tmp_path / "rated.jsonl").write_text('{"prompt": "who", "completion": "a", "label": "good"}')
+    rated = RatedRows(source=SourceFile(str(tmp_path / "rated.jsonl"), "datasets"))
+    with pytest.raises(UserError, match=r"label is 'good', expected true"):
+        made((world[0], rated), tmp_path, method=KTO())
 
 
 def test_a_mismatched_row_has_another_prompts_answer() -> None:
@@ -133,6 +153,11 @@ def test_the_recipe_takes_any_method_by_name() -> None:
         assert told.final.method == replace(kind(), beta=0.3)
         assert told.final.comparisons is told.labels
         assert told.final.policy is told.sft
+    rated: Any = expression(dpo, parse(["ratings=rows.jsonl"]))
+    assert isinstance(rated.comparisons, RatedRows)
+    assert isinstance(rated.method, KTO)
+    with pytest.raises(UserError, match="ratings"):
+        expression(dpo, parse(["ratings=rows.jsonl", "comparisons=others.jsonl"]))
     with pytest.raises(UserError, match="dpo"):
         expression(dpo, parse(["alignment.method=dpoo"]))
     with pytest.raises(UserError, match="beta"):
