@@ -228,7 +228,10 @@ def _logprobs(policy: Any, rows: Sequence[Row], pad_id: int, machine: Machine) -
 
 
 def _held(policy: Any, method: DirectAlignment, held: Batches, machine: Machine) -> dict[str, Any]:
-    """How often the method's own reward is higher for what was chosen, on held-out comparisons."""
+    """How often the method's own reward is higher for what was chosen, on held-out comparisons; where answers
+    were rated alone, how often it has the sign of the rating."""
+    from posttrain.core.implicit_reward import log_ratio, pair_figures
+    from posttrain.core.preferences import pairs as of_rows
     from posttrain.evaluation.intervals import wilson, with_interval
     from posttrain.training.evaluate import in_slices
     from posttrain.training.update import cut
@@ -240,7 +243,10 @@ def _held(policy: Any, method: DirectAlignment, held: Batches, machine: Machine)
     now = in_slices(forward, past, cut(past.rollouts, machine.micro_batch_tokens))
     if method.wants.measure:
         past = method.measure(now, past)
-    terms = method.loss(now, past)
+    terms, between = method.loss(now, past), of_rows(past)
+    if len(between.winner) and not method.wants.whole_groups:  # it judges rows alone, and these are pairs
+        h = log_ratio(now, past)
+        terms |= pair_figures(h[between.winner], h[between.loser], between, len(h))
     found = {name: float((term.reduction(past) * term.values).sum()) for name, term in terms.items()}
     right = round(found.pop("accuracy") * len(held.said))
     return with_interval("label_accuracy", wilson(right, len(held.said))) | {
