@@ -71,13 +71,21 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
                 f"{name} learns from no teacher: give method=on_policy_distillation, or no teacher"
             )
 
+        if self._compares and self.group_size == 1:
+            raise UserError(
+                f"{name} compares answers to the same prompt: group_size is 1, expected 2 or more"
+            )
+
+    @property
+    def _compares(self) -> bool:
+        return self.method.wants.group or self.method.wants.whole_groups
+
     @property
     def drawn(self) -> tuple[int, int]:
         """Prompts of a step, and answers to each."""
         if self.group_size is not None:
             return self.prompts_per_step, self.group_size
-        wants = self.method.wants
-        size = GROUP if wants.group or wants.whole_groups else 1
+        size = GROUP if self._compares else 1
         return max(self.prompts_per_step // size, 1), size
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
@@ -106,7 +114,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
                 log.write({name: _json(value) for name, value in figures.items()})
                 history.append(figures)
             roles.save(output)
-        notes = told
+        notes = told + (["The KL of this run is that from the teacher."] if self.teacher is not None else [])
         if collector.too_long:
             notes.append(f"{collector.too_long} prompts were too long beside an answer and were left out.")
         return Report(figures=_figures(history), notes=notes)

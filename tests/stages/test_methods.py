@@ -79,6 +79,12 @@ def test_a_group_size_is_taken_as_it_is_said(source: Path) -> None:
     assert reinforcement(source, "rl.method=rloo", "rl.group_size=2").drawn == (8, 2)
 
 
+@pytest.mark.parametrize("name", ["grpo", "online_dpo"])
+def test_a_group_of_one_is_refused_before_anything_is_made(name: str, source: Path) -> None:
+    with pytest.raises(UserError, match=r"compares answers.*group_size is 1"):
+        reinforcement(source, f"rl.method={name}", "rl.group_size=1")
+
+
 def distilled(source: Path, teacher: Path, **changed: Any) -> Reinforcement:
     known = ExistingModel(name="teacher", source=SourceFile(str(teacher)))
     plain = reinforcement(source)
