@@ -18,6 +18,7 @@ class Quantity:
 # In the order they are drawn in; what is not here comes after, under its own name.
 CURVES: dict[str, Quantity] = {
     "reward": Quantity("Reward (proxy)", "reward-model units, mean per completion", tone="proxy"),
+    "return": Quantity("Return", "the environment's own reward, mean per play", tone="gold"),
     "gold": Quantity("Gold reward", "share of the attainable maximum", share=True, tone="gold"),
     "kl": Quantity("KL from the reference", "nats per completion", positive=True, tone="kl"),
     "entropy": Quantity("Entropy", "nats per token", positive=True),
@@ -55,7 +56,7 @@ _SHARES = re.compile(
 )
 _NEVER = re.compile(
     r"(^|[/_])(kl|nll|loss|seconds|std|words|tokens|rows|pairs|n|count|coef|margin|gap|change|ratio|length|entropy)"
-    r"($|[/_])|^reward($|/|_final$|_start$)|_ties$"
+    r"($|[/_])|^reward($|/|_final$|_start$)|_ties$|^return($|/)"
 )
 UNITS = (
     (re.compile(r"(^|/)kl($|[/_])"), "nats per completion"),

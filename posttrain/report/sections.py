@@ -104,7 +104,7 @@ def curves(stage: Made, gold: tuple[Made, Curve] | None) -> str:
         bands["gold"] = gold[0].curves
     drawn = [name for name in found if not name.endswith(_BANDS) and not _BACKGROUND.search(name)]
     known = [name for name in names.CURVES if name in drawn]
-    if "reward" not in known:  # the objective of reinforcement is no measure of anything
+    if not {"reward", "return"} & set(known):  # the objective of reinforcement is no measure of anything
         known = [name for name in [*names.FITS, *names.CURVES] if name in drawn]
     if {"nll", "pair_loss"} & set(known) and "loss" in known:
         known.remove("loss")  # the same curve again, plus terms that are zero or small

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from posttrain.report import names
+from posttrain.report import names, returns
 from posttrain.report.dots import between
 from posttrain.report.figures import Figure, find, grouped
 from posttrain.report.record import Curve, Made, Run
@@ -102,7 +102,9 @@ def gold(run: Run) -> tuple[float, float] | None:
 
 def keys(run: Run) -> list[Key]:
     """Up to four figures that say most about an aligned model."""
-    rows = []
+    rows = [Key(label=label, value=value, detail=detail) for label, value, detail in returns.keys(run)]
+    if rows:
+        return rows
     won = win_rate(run)
     if won:
         first, second = compared(won[1])
@@ -142,7 +144,7 @@ def did(run: Run) -> str:
 
 def verdict(run: Run) -> list[str]:
     """What the figures say, one sentence each, none said more firmly than its interval allows."""
-    sentences = []
+    sentences = returns.verdict(run)
     won = win_rate(run)
     if won:
         sentences.append(_won(won[1], kl(run)))
@@ -155,7 +157,7 @@ def verdict(run: Run) -> list[str]:
         far = kl(run)
         distance = f", at a KL of {number(far[1])} nats per completion" if far and not won else ""
         sentences.append(f"The reward it was trained on {moved}{distance}.")
-    if not truth and (proxy or won):
+    if not truth and (proxy or won) and not returns.known(run):
         sentences.append(GOLD_UNKNOWN)
     failed = [(s.address, f.name) for s in run.stages for f in s.findings if not f.passed]
     if failed:

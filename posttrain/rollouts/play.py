@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import Rollouts
+from posttrain.core.masked import last_step, masked_sum
 from posttrain.core.seeds import derive
 from posttrain.environments.protocol import Environment
 from posttrain.models.mlp import OBSERVATIONS
@@ -82,6 +84,14 @@ def _act(logits: Tensor, chances: Tensor, temperature: float) -> tuple[Tensor, T
     below = (log_p.exp().cumsum(-1) <= chances[:, None]).sum(-1)
     actions = below.clamp(max=log_p.shape[-1] - 1)
     return actions, log_p.gather(-1, actions[:, None])[:, 0].float()
+
+
+def paid_at_the_end(facts: Rollouts) -> Rollouts:
+    """The same rows, each paid in one sum at its last chosen step."""
+    mask = facts.action_mask
+    last = torch.arange(mask.shape[1]) == last_step(mask)[:, None]
+    total = masked_sum(facts.rewards, mask)[:, None]
+    return replace(facts, rewards=torch.where(last & mask, total, 0.0))
 
 
 class Player:

@@ -1,0 +1,49 @@
+"""A pole is balanced by the environment's own reward: classic control, by the loop that trains language."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from posttrain.core.kl import KLInReward
+from posttrain.environments.cartpole import CartPole
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.stage import Stage
+from posttrain.policy_gradients.a2c import A2C
+from posttrain.policy_gradients.ppo import PPO
+from posttrain.policy_gradients.reinforce import Reinforce
+from posttrain.stages.control import Control, ControlEvaluation
+
+FREE = KLInReward(coef=0.0)  # no reference to stay close to
+SETTINGS: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "method": PPO(gamma=0.99, kl=FREE, bootstrap_truncated=True, epochs=8, minibatches=4),
+        "steps": 40,
+        "starts": 32,
+        "learning_rate": 2e-3,
+        "critic_learning_rate": 5e-3,
+    },
+    "a2c": {
+        "method": A2C(gamma=0.99, gae_lambda=0.95, kl=FREE, bootstrap_truncated=True),
+        "steps": 250,
+        "starts": 16,
+        "learning_rate": 7e-3,
+        "critic_learning_rate": 1e-2,
+    },
+    "reinforce": {
+        "method": Reinforce(gamma=0.99, kl=FREE),
+        "steps": 250,
+        "starts": 16,
+        "learning_rate": 7e-3,
+    },
+}
+
+
+def cartpole(method: str = "ppo", seed: int = 0) -> Stage:
+    """CartPole-v1: at most 500 steps, one for each that the pole stands.
+
+    method: ppo, a2c or reinforce, each with settings that suit it; rl.method=NAME takes any other's own.
+    """
+    if method not in SETTINGS:
+        raise UserError(f"method={method}: expected one of {', '.join(SETTINGS)}, or rl.method={method}")
+    policy = Control(environment=CartPole(), seed=seed, **SETTINGS[method])
+    return ControlEvaluation(policy=policy, seed=seed)

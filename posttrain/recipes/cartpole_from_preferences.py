@@ -1,0 +1,28 @@
+"""A pole is balanced by a reward learned from comparisons of stretches of play (Christiano et al. 2017)."""
+
+from __future__ import annotations
+
+from posttrain.core.kl import KLInReward
+from posttrain.environments.cartpole import CartPole
+from posttrain.pipeline.stage import Stage
+from posttrain.policy_gradients.ppo import PPO
+from posttrain.rollouts.compared import Comparisons
+from posttrain.stages.control import Control, ControlEvaluation
+
+
+def cartpole_from_preferences(seed: int = 0, shuffled: bool = False, constant: bool = False) -> Stage:
+    """Play of a fixed length in which a fallen pole lies where it is: neither the environment's reward nor an
+    end tells the learner anything; simulated people compare stretches, Bradley and Terry make a reward of it
+    while PPO maximises it.
+
+    shuffled: every comparison by a coin. constant: a reward that is 0. Both are controls.
+    """
+    policy = Control(
+        environment=CartPole(limit=200, absorbing=True),
+        comparisons=Comparisons(shuffled_labels=shuffled, constant=constant),
+        method=PPO(gamma=0.99, kl=KLInReward(coef=0.0), bootstrap_truncated=True, epochs=4, minibatches=4),
+        steps=60,
+        starts=16,
+        seed=seed,
+    )
+    return ControlEvaluation(policy=policy, environment=CartPole(), control=shuffled or constant, seed=seed)

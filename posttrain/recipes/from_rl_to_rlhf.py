@@ -1,0 +1,83 @@
+"""From CartPole to a conversation in seven rows, each of which changes one thing of the row before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from posttrain.core.kl import KLInReward
+from posttrain.environments.cartpole import CartPole
+from posttrain.environments.writing import Writing
+from posttrain.feedback.segments import Watcher
+from posttrain.pipeline.stage import Stage
+from posttrain.policy_gradients.ppo import PPO
+from posttrain.policy_gradients.rloo import RLOO
+from posttrain.rollouts.compared import Comparisons
+from posttrain.stages.control import Control
+from posttrain.stages.side_by_side import Row, SideBySide
+
+
+def from_rl_to_rlhf(seed: int = 0) -> Stage:
+    """Environment reward; learned reward; no state transition; a completion as one action; reward at the end;
+    horizon 1; more turns.
+
+    One loop trains all of them, on the same records: PPO, and where the horizon is 1, leave-one-out.
+    """
+    play = CartPole(limit=200, absorbing=True)
+    word = Writing()
+    control = PPO(gamma=0.99, kl=KLInReward(coef=0.0), bootstrap_truncated=True, epochs=4, minibatches=4)
+    own = Control(name="environment_reward", environment=play, method=control, steps=60, starts=16, seed=seed)
+    learned = replace(own, name="learned_reward", comparisons=Comparisons())
+    letters = replace(
+        learned,
+        name="no_transition",
+        environment=word,
+        comparisons=Comparisons(
+            most=800, at_first=200, length=word.length, updates=2.0, watcher=Watcher(temperature=0.5)
+        ),
+        starts=64,
+        steps=40,
+    )
+    whole = replace(
+        letters,
+        name="one_action",
+        environment=replace(word, whole=True),
+        method=replace(control, gamma=1.0, gae_lambda=1.0, bootstrap_truncated=False),
+    )
+    at_the_end = replace(whole, name="reward_at_the_end", paid_at_the_end=True)
+    one_choice = replace(
+        at_the_end,
+        name="horizon_1",
+        method=RLOO(kl=KLInReward(coef=0.1)),
+        starts=16,
+        group_size=4,
+        steps=160,
+        learning_rate=1e-2,
+    )
+    turns = replace(
+        whole,
+        name="more_turns",
+        environment=replace(word, whole=True, turns=3),
+        method=replace(control, gamma=0.99),
+    )
+    longest = float(play.limit)
+    return SideBySide(
+        rows=(
+            Row(changes="a step is a decision, paid at once; γ 0.99", training=own, most=longest),
+            Row(changes="a reward learned from comparisons", training=learned, most=longest),
+            Row(changes="nothing but what was said moves the state", training=letters, most=word.length),
+            Row(
+                changes="the letters of a word are one decision; γ = λ = 1", training=whole, most=word.length
+            ),
+            Row(changes="its reward in one sum, at the last letter", training=at_the_end, most=word.length),
+            Row(
+                changes="no critic, no discount: four answers to a prompt; KL",
+                training=one_choice,
+                most=word.length,
+            ),
+            Row(
+                changes="the world answers a word: three decisions, a critic again",
+                training=turns,
+                most=3.0 * word.length,
+            ),
+        )
+    )

@@ -1,0 +1,221 @@
+"""Reinforcement in an environment: the same loop, records and methods as for language, on a small network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from posttrain.checks import better_than_random
+from posttrain.core.batch import PolicyGradient
+from posttrain.core.kl import KLInReward
+from posttrain.environments.protocol import Environment
+from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.policy_gradients.ppo import PPO
+from posttrain.rollouts.compared import Comparisons
+
+SECONDS = 5e-4  # for one step of all copies, and what is learned from it; one core
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control(Stage):  # size: who learns where, from which reward, by what method, how much
+    """``steps`` batches of ``starts * group_size`` plays of a policy that begins with all actions alike.
+
+    Paid by the environment, or with ``comparisons`` by a reward that is learned meanwhile from comparisons
+    of stretches of play. With ``paid_at_the_end`` a row's rewards are paid in one sum at its last step, as a
+    completion's is. Where the method charges for KL, the reference is the policy as it began.
+    """
+
+    address = "rl"
+    positive = ("steps", "starts", "group_size", "learning_rate")
+    environment: Environment
+    comparisons: Comparisons | None = None
+    paid_at_the_end: bool = False
+    method: PolicyGradient = field(default_factory=lambda: PPO(kl=KLInReward(coef=0.0)))
+    steps: int = 40
+    starts: int = 32
+    group_size: int = 1
+    learning_rate: float = 2e-3
+    critic_learning_rate: float = 5e-3
+    hidden: tuple[int, ...] = (64, 64)
+    seed: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes the policy with its critic, and ``metrics.jsonl``."""
+        from posttrain.data.jsonl import Lines
+        from posttrain.training.progress import progress
+
+        policy, collect, loop = self._loop(machine)
+        history: list[dict[str, Any]] = []
+        shown = ["return", "reward"]
+        with Lines(output / "metrics.jsonl") as log:
+            for figures in progress(
+                loop, self._updates, self.name or self.address, quiet=machine.quiet, figures=shown
+            ):
+                told = self._told(figures, collect)
+                log.write({name: value for name, value in told.items() if math.isfinite(value)})
+                history.append(told)
+        policy.save(output)
+        return Report(figures=_figures(history) | _shape(collect.last), notes=self._notes())
+
+    @property
+    def _updates(self) -> int:
+        return self.steps * self.method.epochs * self.method.minibatches
+
+    def _loop(self, machine: Machine) -> tuple[Any, Any, Iterator[dict[str, Any]]]:
+        import copy
+
+        from posttrain.models.mlp import MLPPolicy
+        from posttrain.rollouts.compared import Compared
+        from posttrain.rollouts.play import Player
+        from posttrain.training.optimizer import Group, Optimizer, linear
+        from posttrain.training.reinforce import ReinforceState, reinforce
+
+        world = self.environment
+        policy = MLPPolicy(world.observations, world.actions, self.hidden, self.seed)
+        player = Player(world, policy, starts=self.starts, group_size=self.group_size, seed=self.seed)
+        paying = player if self.comparisons is None else Compared(player, self.comparisons, self.seed)
+        collect = Collected(paying, self.paid_at_the_end)
+        rates = {"policy": self.learning_rate}
+        if self.method.wants.values:
+            rates["critic"] = self.critic_learning_rate
+        groups = [
+            Group(name=role, parameters=policy.parameters_of(role), learning_rate=rate)
+            for role, rate in rates.items()
+        ]
+        kl = getattr(self.method, "kl", None)
+        charged = kl is not None and kl.coef > 0
+        loop = reinforce(
+            ReinforceState(),
+            policy,
+            self.method,
+            collect,
+            Optimizer(groups, schedule=linear(self._updates)),
+            player.publish,
+            steps=self.steps,
+            reference=copy.deepcopy(policy) if charged else None,
+            micro_batch_tokens=machine.micro_batch_tokens,
+            seed=self.seed,
+        )
+        return policy, collect, loop
+
+    def _told(self, figures: dict[str, Any], collect: Any) -> dict[str, Any]:
+        """The figures by the names that mean something here: ``return`` is the environment's own reward."""
+        told = {name: value for name, value in figures.items() if name not in ("parts/return", "length")}
+        told["return"], told["play_length"] = figures["parts/return"], figures["length"]
+        if self.comparisons is None:
+            del told["reward"], told["reward_std"]
+        return told | getattr(collect.paying, "last_figures", {})
+
+    def _notes(self) -> list[str]:
+        return [] if self.comparisons is None else ["Those who compare are simulated."]
+
+    def rehearsal(self) -> Control:
+        few = None if self.comparisons is None else replace(self.comparisons, most=8, at_first=8, updates=2)
+        return replace(self, steps=1, starts=8, comparisons=few)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        return Estimate(seconds=self.steps * self.environment.limit * SECONDS)
+
+
+class Collected:
+    """What pays, and the last batch it paid for."""
+
+    def __init__(self, paying: Any, at_the_end: bool) -> None:
+        self.paying, self.at_the_end, self.last = paying, at_the_end, None
+
+    def __call__(self, step: int) -> Any:
+        from posttrain.rollouts.play import paid_at_the_end
+
+        facts = self.paying(step)
+        self.last = paid_at_the_end(facts) if self.at_the_end else facts
+        return self.last
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlEvaluation(Stage):
+    """``episodes`` plays of the policy and as many of a random one, in ``environment`` (None: where it
+    learned), paid by the environment itself; and where the environment is a table, what both are worth there.
+    """
+
+    address = "evaluate"
+    positive = ("episodes",)
+    policy: Stage
+    environment: Environment | None = None
+    episodes: int = 100
+    gamma: float = 0.95  # of the values of a table
+    control: bool = False  # it was given nothing to learn from, so it need not be better than chance
+    seed: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Figures ``return/policy`` (sampled, as it was trained), ``return/greedy``, ``return/random``."""
+        from posttrain.core.seeds import derive
+        from posttrain.evaluation.intervals import bootstrap, with_interval
+        from posttrain.evaluation.solved import against_the_optimum
+        from posttrain.models.mlp import MLPPolicy
+        from posttrain.rollouts.play import play
+
+        world = self.environment or getattr(self.policy, "environment", None)
+        if world is None:
+            raise UserError(
+                "evaluate.environment is not set, and a finished product does not say where it learned"
+            )
+        policy = MLPPolicy.load(inputs["policy"].path)
+        chance = MLPPolicy(world.observations, world.actions, ())
+        for parameter in chance.parameters():
+            parameter.data.zero_()
+        figures: dict[str, float | int | str] = {}
+        for name, actor, warmth in (
+            ("policy", policy, 1.0),
+            ("greedy", policy, 0.0),
+            ("random", chance, 1.0),
+        ):
+            seeds = [derive(self.seed, "evaluate", row) for row in range(self.episodes)]
+            earned = play(world, actor, seeds, temperature=warmth).parts["return"].tolist()
+            figures |= with_interval(f"return/{name}", bootstrap(earned, seed=self.seed))
+        if hasattr(world, "table"):
+            figures |= against_the_optimum(world, policy, self.gamma)
+        return Report(figures=figures)
+
+    def gates(self, report: Report) -> list[Finding]:
+        return [] if self.control else [better_than_random.check(report.figures)]
+
+    def rehearsal(self) -> ControlEvaluation:
+        return replace(self, episodes=8)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        world = self.environment or getattr(self.policy, "environment", None)
+        return None if world is None else Estimate(seconds=3 * world.limit * SECONDS)
+
+
+def _figures(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
+    """The first batch, and the mean of the last tenth of them."""
+    by_step = {row["step"]: row for row in reversed(history)}  # the first update of each step
+    rows = [by_step[step] for step in sorted(by_step)]
+    last = rows[-max(1, len(rows) // 10) :]
+    found: dict[str, float | int | str] = {}
+    for name in ("return", "reward", "entropy_before", "explained_variance", "kl"):
+        values = [row[name] for row in last if math.isfinite(row.get(name, math.nan))]
+        if values:
+            found[f"{name}_final"] = sum(values) / len(values)
+            if math.isfinite(rows[0].get(name, math.nan)):
+                found[f"{name}_start"] = rows[0][name]
+    if "comparisons" in rows[-1]:
+        found["comparisons"] = int(rows[-1]["comparisons"])
+    return found | {"steps": len(rows), "actions": int(sum(row["tokens"] for row in rows))}
+
+
+def _shape(facts: Any) -> dict[str, float | int | str]:
+    """What a row of the last batch looked like, on average."""
+    mask = facts.action_mask
+    steps = mask.sum(1).float()
+    decisions = (facts.turn.masked_fill(~mask, -1).amax(1) + 1).float()
+    paid = ((facts.rewards != 0) & mask).sum(1).float()
+    return {
+        "steps_per_play": float(steps.mean()),
+        "decisions_per_play": float(decisions.mean()),
+        "paid_steps_per_play": float(paid.mean()),
+    }

@@ -1,0 +1,57 @@
+"""Several trainings in one table: what each row changes, what its records look like, what it came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+
+COLUMNS = ("row", "what changes", "decisions", "steps a decision", "paid steps", "return", "most")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A training, what it changes of the row before, and the most it could earn."""
+
+    changes: str
+    training: Stage
+    most: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySide(Stage):
+    """Gathers the rows' own figures; trains nothing."""
+
+    address = "table"
+    rows: tuple[Row, ...]
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``table.md``."""
+        lines = [_line(COLUMNS), _line(tuple("---" for _ in COLUMNS))]
+        figures: dict[str, float | int | str] = {}
+        for row in self.rows:
+            found = inputs.of(row.training).figures
+            start, end = float(found["return_start"]), float(found["return_final"])
+            decisions, steps = float(found["decisions_per_play"]), float(found["steps_per_play"])
+            name = row.training.name
+            figures |= {f"return_start/{name}": start, f"return_final/{name}": end}
+            lines.append(
+                _line(
+                    (
+                        name.replace("_", " "),
+                        row.changes,
+                        f"{decisions:.4g}",
+                        f"{steps / decisions:.3g}",
+                        f"{float(found['paid_steps_per_play']):.4g}",
+                        f"{start:.3g} → {end:.3g}",
+                        f"{row.most:g}",
+                    )
+                )
+            )
+        (output / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return Report(figures={"rows": len(self.rows), **figures})
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,171 @@
+"""Classic control through `posttrain run`: in miniature always, to the stated returns where there is time."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from posttrain import settings
+from posttrain.cli import find_recipe, main
+from posttrain.pipeline.finding import UserError
+
+MINI = ("rl.steps=2", "rl.starts=4", "evaluate.episodes=8")
+
+
+def made(
+    capsys: pytest.CaptureFixture[str], workspace: Path, recipe: str, *wishes: str, accept: str = ""
+) -> dict[str, Any]:
+    """The figures of a run."""
+    gate = ["--accept-gate", accept] if accept else []
+    assert main(["run", recipe, *wishes, *gate, "--workspace", str(workspace), "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["report", "--json", "--workspace", str(workspace)]) == 0
+    figures: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return figures
+
+
+@pytest.mark.parametrize(
+    ("recipe", "wishes"),
+    [
+        ("cartpole", ()),
+        ("cartpole", ("method=a2c",)),
+        ("cartpole", ("method=reinforce",)),
+        ("cartpole", ("rl.method=rloo", "rl.group_size=2")),
+        ("thermostat", ("rl.environment.limit=6",)),
+        (
+            "cartpole_from_preferences",
+            ("rl.environment.limit=40", "rl.comparisons.at_first=12", "rl.comparisons.each_step=4"),
+        ),
+    ],
+)
+def test_every_recipe_runs_to_a_report(
+    recipe: str, wishes: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = made(capsys, tmp_path, recipe, *wishes, *MINI, accept="better_than_random")
+    assert figures["rl.steps"] == 2
+    assert figures["evaluate.return/policy_n"] == 8
+    assert figures["rl.return_start"] > 0
+    page = next(tmp_path.glob("runs/*/report.html")).read_text("utf-8")
+    assert "The policy earns" in page
+    assert "Return" in page
+    if recipe == "cartpole_from_preferences":
+        assert figures["rl.comparisons"] == 16
+        assert "rl.reward_start" in figures
+        assert "simulated" in page
+    else:
+        assert "rl.reward_start" not in figures  # it is the return
+    if recipe == "thermostat":
+        assert 0 < figures["evaluate.share_of_optimum"] < 1
+
+
+def test_the_same_seed_makes_the_same_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ends = []
+    for place in ("a", "b"):
+        made(capsys, tmp_path / place, "cartpole_from_preferences", *MINI, accept="better_than_random")
+        ends.append(next((tmp_path / place).glob("products/rl-*/mlp.safetensors")).read_bytes())
+    assert ends[0] == ends[1]
+
+
+def test_another_environment_is_a_word_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("gymnasium")
+    wishes = ("rl.environment=gymnasium", "rl.environment.id=FrozenLake-v1", "rl.environment.steps=20")
+    figures = made(capsys, tmp_path, "cartpole", *wishes, *MINI, accept="better_than_random")
+    assert figures["rl.steps_per_play"] <= 20
+
+
+def test_a_method_without_settings_here_is_answered_with_how_to_set_it() -> None:
+    with pytest.raises(UserError, match=r"rl\.method=grpo"):
+        settings.expression(find_recipe("cartpole"), settings.parse(["method=grpo"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("method", "wanted"), [("ppo", 475), ("a2c", 450), ("reinforce", 400)])
+def test_the_pole_is_balanced(
+    method: str, wanted: float, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = time.process_time()
+    figures = made(capsys, tmp_path, "cartpole", f"method={method}", f"seed={seed}")
+    assert figures["evaluate.return/policy"] >= wanted
+    assert figures["evaluate.return/random"] < 40
+    assert figures["evaluate.return/policy_n"] == 100
+    assert time.process_time() - began < 2 * 180
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_thermostat_is_close_to_the_optimum_and_heats_less_as_it_gets_warmer(
+    seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = made(capsys, tmp_path, "thermostat", f"seed={seed}")
+    assert figures["evaluate.share_of_optimum"] >= 0.95
+    assert figures["evaluate.value/random"] < 0.6 * figures["evaluate.value/optimum"]
+    heats = [figures[f"evaluate.action/{degrees}"] for degrees in range(12, 27)]
+    assert all(round(warmer) <= round(colder) for colder, warmer in itertools.pairwise(heats))
+    assert figures["evaluate.largest_rise"] < 0.1  # what is left of chance in a policy that samples
+    assert heats[0] > 1.8
+    assert heats[-1] < 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_comparisons_alone_teach_to_balance(
+    seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = made(capsys, tmp_path, "cartpole_from_preferences", f"seed={seed}")
+    assert figures["evaluate.return/policy"] >= 400
+    assert figures["rl.comparisons"] <= 1500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("control", ["shuffled", "constant"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_without_labels_or_a_reward_it_does_not(
+    control: str, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = made(capsys, tmp_path, "cartpole_from_preferences", f"seed={seed}", f"{control}=true")
+    assert figures["evaluate.return/policy"] < 150
+
+
+SEVEN = ("environment_reward", "learned_reward", "no_transition", "one_action", "reward_at_the_end")
+
+
+def test_from_rl_to_rlhf_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each row is a training of the same loop, and its records show what it changed."""
+    wishes = [f"{name}.{wish}" for name in SEVEN for wish in ("steps=2", "starts=8")]
+    wishes += [f"{name}.environment.limit=40" for name in SEVEN[:2]]
+    wishes += [f"{name}.steps=2" for name in ("horizon_1", "more_turns")]
+    figures = made(capsys, tmp_path, "from_rl_to_rlhf", *wishes)
+    assert figures["table.rows"] == 7
+    assert figures["environment_reward.decisions_per_play"] == 40
+    assert "environment_reward.reward_start" not in figures
+    assert "learned_reward.reward_start" in figures
+    assert figures["no_transition.decisions_per_play"] == figures["no_transition.steps_per_play"] == 3
+    assert figures["one_action.decisions_per_play"] == 1
+    assert figures["one_action.paid_steps_per_play"] == 3
+    assert figures["reward_at_the_end.paid_steps_per_play"] == 1
+    assert figures["horizon_1.decisions_per_play"] == 1
+    assert "horizon_1.kl_final" in figures
+    assert figures["more_turns.steps_per_play"] == 3 * figures["more_turns.decisions_per_play"]
+    table = next(tmp_path.glob("products/table-*/table.md")).read_text("utf-8").splitlines()
+    assert len(table) == 2 + 7
+    assert {line.count("|") for line in table} == {8}
+
+
+@pytest.mark.slow
+def test_from_rl_to_rlhf_every_row_learns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = made(capsys, tmp_path, "from_rl_to_rlhf")
+    for name in SEVEN[:2]:
+        assert figures[f"table.return_final/{name}"] > 150
+    for name in (*SEVEN[2:], "horizon_1"):
+        assert figures[f"table.return_start/{name}"] < 1.5
+        assert figures[f"table.return_final/{name}"] > 2.4
+    assert figures["table.return_start/more_turns"] < 1.5
+    assert figures["table.return_final/more_turns"] > 6

@@ -1,0 +1,120 @@
+"""A reward from comparisons of stretches: what is asked, when answers come, and what is learned of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from posttrain.core.batch import Rollouts, concatenate
+from posttrain.core.preferences import pairs
+from posttrain.environments.cartpole import CartPole
+from posttrain.models.mlp import OBSERVATIONS, MLPPolicy
+from posttrain.rollouts.compared import Compared, Comparisons, begins, stretches
+from posttrain.rollouts.play import Player
+
+SMALL = Comparisons(most=60, at_first=30, each_step=10, length=10, updates=0.1, batch_size=16)
+
+
+def compared(settings: Comparisons = SMALL, seed: int = 0) -> Compared:
+    world = CartPole(limit=50, absorbing=True)
+    return Compared(Player(world, MLPPolicy(4, 2), starts=6, seed=seed), settings, seed)
+
+
+@pytest.fixture(scope="module")
+def facts() -> Rollouts:
+    return Player(CartPole(limit=50, absorbing=True), MLPPolicy(4, 2), starts=6)(0)
+
+
+def test_a_stretch_is_a_piece_of_its_row(facts: Rollouts) -> None:
+    rows, places = torch.tensor([3, 0, 3, 5]), torch.tensor([0, 40, 12, 7])
+    found = stretches(facts, rows, places, 10)
+    for i, (row, place) in enumerate(zip(rows.tolist(), places.tolist(), strict=True)):
+        seen = facts.context[OBSERVATIONS][row, place : place + 11]
+        assert torch.equal(found.context[OBSERVATIONS][i], seen)
+        assert torch.equal(found.actions[i], facts.actions[row, place : place + 10])
+        assert torch.equal(found.rewards[i], facts.rewards[row, place : place + 10])
+    assert found.group.tolist() == [0, 0, 1, 1]
+
+
+def test_more_than_still_frames_are_asked_about(facts: Rollouts) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randint(6, (600,), generator=generator)
+    places = begins(facts, rows, 10, generator)
+    assert int(places.min()) >= 0
+    assert int(places.max()) <= 40
+    seen = facts.context[OBSERVATIONS]
+    moving = (seen[rows, places + 1] != seen[rows, places]).any(-1).float().mean()
+    anywhere = (seen[:, 1:41] != seen[:, :40]).any(-1).float().mean()
+    assert float(moving) == pytest.approx(0.5 + 0.5 * float(anywhere), abs=0.08)
+    with pytest.raises(ValueError, match="do not fit"):
+        begins(facts, rows, 51, generator)
+
+
+def test_no_more_is_asked_than_was_allowed_and_a_pair_is_two_rows() -> None:
+    one = compared()
+    asked = []
+    for step in range(6):
+        one(step)
+        asked.append(one.asked)
+    assert asked == [30, 40, 50, 60, 60, 60]
+    everything = concatenate(one.answered)
+    assert len(pairs(everything).winner) == 60  # none between pairs of different steps
+    assert everything.rollouts.group.unique().tolist() == list(range(60))
+
+
+def test_answers_come_later_and_the_reward_waits_for_them() -> None:
+    one = compared(replace(SMALL, delay=2, every=2))
+    known, rewards = [], []
+    for step in range(5):
+        one(step)
+        known.append(sum(len(judged.rank) // 2 for judged in one.answered))
+        rewards.append([p.detach().clone() for p in one.reward.parameters()])
+    assert known == [30, 30, 30, 40, 50]
+
+    def moved(a: int, b: int) -> bool:
+        return any(not torch.equal(x, y) for x, y in zip(rewards[a], rewards[b], strict=True))
+
+    assert not moved(0, 1)
+    assert not moved(1, 2)  # nothing new yet
+    assert not moved(2, 3)  # new, and not yet time
+    assert moved(3, 4)
+
+
+def test_the_environments_reward_is_replaced_and_kept_beside() -> None:
+    one = compared()
+    own, paid = one.player(0), one(0)
+    assert torch.equal(paid.parts["return"], own.rewards.sum(1))
+    assert not torch.equal(paid.rewards, own.rewards)
+    again = replace(one.settings, watcher=one.settings.watcher)
+    assert torch.equal(compared(again)(0).rewards, paid.rewards)
+
+
+def test_what_is_learned_is_standing() -> None:
+    """On play that nobody compared, against labels by a coin."""
+    found = {}
+    for shuffled in (False, True):
+        settings = Comparisons(at_first=200, most=200, length=10, updates=2.0, shuffled_labels=shuffled)
+        one = compared(settings)
+        paid = one(0)
+        new = Player(CartPole(limit=50, absorbing=True), MLPPolicy(4, 2), starts=30, seed=9)(0)
+        with torch.no_grad():
+            score = one.reward.score(new)
+        standing = new.rewards > 0
+        found[shuffled] = float((score[standing].mean() - score[~standing].mean()) / score.std())
+        assert abs(float(paid.rewards.mean())) < float(paid.rewards.std())
+    assert found[False] > 1.2
+    assert abs(found[True]) < found[False] - 0.5
+
+
+def test_a_constant_reward_is_zero_and_asks_all_the_same() -> None:
+    one = compared(replace(SMALL, constant=True))
+    assert not one(0).rewards.any()
+    assert one.last_figures["comparisons"] == 30
+
+
+@pytest.mark.parametrize("wrong", [{"most": 10}, {"length": 0}, {"delay": -1}, {"learning_rate": 0.0}])
+def test_settings_without_meaning_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        replace(SMALL, **wrong)  # type: ignore[arg-type]
