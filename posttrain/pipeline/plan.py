@@ -15,6 +15,8 @@ from posttrain.pipeline.sources import finished_product
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, addresses, base_name, nested
 from posttrain.pipeline.store import Product, Workspace, content_of, read_json
 
+ALIKE = 8  # times as much work, up to which one product tells how long another takes
+
 
 class Pipeline:
     """One expression with its addresses, fingerprints and the places of its products in a workspace."""
@@ -160,21 +162,20 @@ def estimated(
 def _corrected(said: Estimate, last: dict[str, Any], speed: Callable[[], float]) -> tuple[Estimate, bool]:
     """An estimate with its seconds, and whether the last product of the same class told how fast that goes.
 
-    Time and memory are then those of last time, in proportion to what was and is estimated.
+    Time and memory are then those of last time, in proportion to what was and is estimated; much smaller or
+    larger work says nothing, since it is ruled by other costs.
     """
     took, held = float(last.get("seconds", 0)), int(last.get("peak_bytes", 0))
     before = last.get("estimate") or {}
     work = said.seconds or said.operations
-    worked = before.get("seconds") or before.get("operations") or 0.0
-    measured = bool(took)
-    if took:
-        seconds = took * work / worked if work and worked else took
+    worked = before.get("seconds") or before.get("operations") or work
+    if took and (not work or 1 / ALIKE <= work / worked <= ALIKE):
         foreseen = before.get("bytes") or 0
         memory = int(held * said.bytes / foreseen) if said.bytes and foreseen else held
-        return replace(said, seconds=seconds, bytes=memory), measured
+        return replace(said, seconds=took * work / worked if work else took, bytes=memory), True
     if not said.seconds and said.operations and (rate := speed()):
         said = replace(said, seconds=said.operations / rate)
-    return said, measured
+    return said, False
 
 
 def drawn(expression: Stage) -> str:

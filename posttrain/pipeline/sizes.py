@@ -72,9 +72,9 @@ class Size:
         """Operations of a forward pass (Kaplan et al. 2020: two a parameter and token)."""
         return 2.0 * self.parameters * tokens
 
-    def learning(self, tokens: float) -> float:
-        """Operations of a forward and a backward pass."""
-        return 3.0 * self.reading(tokens)
+    def learning(self, tokens: float, share: float = 1.0) -> float:
+        """Operations of a forward and a backward pass; with adapters a small ``share`` of the weights learns."""
+        return (2.0 + share) * self.reading(tokens)
 
     @property
     def weights(self) -> int:

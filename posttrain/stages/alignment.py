@@ -140,10 +140,11 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         if self.method.wants.reference:
             read += (rows.rows + rows.heldout_rows) * pair
         at_once = min(machine.micro_batch_tokens, self.batch_size * pair)
+        share = 1.0 if self.lora is None else 0.0
         return Estimate(
             tokens=int(learned + read),
-            operations=size.learning(learned) + size.reading(read),
-            bytes=size.training_bytes(at_once, share=1.0 if self.lora is None else 0.0),
+            operations=size.learning(learned, share) + size.reading(read),
+            bytes=size.training_bytes(at_once, share),
             expects=size.figures(),
         )
 

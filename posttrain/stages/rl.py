@@ -202,10 +202,10 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         critics = 1 if self.method.wants.values else 0
         # read by sampler, policy, reference, reward model and critic, then learned from in every epoch
         operations = (4 + critics) * size.reading(tokens)
-        operations += (1 + critics) * self.method.epochs * size.learning(tokens)
-        trained = 1.0 if self.lora is None else 0.0
+        share = 1.0 if self.lora is None else 0.0
+        operations += (1 + critics) * self.method.epochs * size.learning(tokens, share)
         batch = min(machine.micro_batch_tokens, at_once * length / self.method.minibatches)
-        memory = size.training_bytes(batch, share=trained * (1 + critics)) + 4 * size.weights
+        memory = size.training_bytes(batch, share=share * (1 + critics)) + 4 * size.weights
         memory += int(FLOAT * min(at_once, 512) * length * size.layers * size.cached)
         return Estimate(tokens=int(tokens), operations=operations, bytes=memory, expects=size.figures())
 

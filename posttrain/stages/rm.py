@@ -136,10 +136,11 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         pair = min(1.3 * rows.row_tokens, 2 * self.max_length)  # the prompt is read with both answers
         learned, scored = rows.rows * self.epochs * pair, (rows.rows + rows.heldout_rows) * pair
         at_once = min(machine.micro_batch_tokens, self.batch_size * pair)
+        share = 1.0 if self.lora is None else 0.0
         return Estimate(
             tokens=int(learned + scored),
-            operations=size.learning(learned) + size.reading(scored),
-            bytes=size.training_bytes(at_once, share=1.0 if self.lora is None else 0.0),
+            operations=size.learning(learned, share) + size.reading(scored),
+            bytes=size.training_bytes(at_once, share),
             expects=size.figures(),
         )
 

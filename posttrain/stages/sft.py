@@ -107,10 +107,11 @@ class InstructionTuning(Stage):
         each = min(rows.row_tokens, self.max_length)
         learned, measured = rows.rows * self.epochs * each, 2 * rows.heldout_rows * each
         at_once = min(machine.micro_batch_tokens, self.batch_size * each)
+        share = 1.0 if self.lora is None else 0.0
         return Estimate(
             tokens=int(learned + measured),
-            operations=size.learning(learned) + size.reading(measured),
-            bytes=size.training_bytes(at_once, share=1.0 if self.lora is None else 0.0),
+            operations=size.learning(learned, share) + size.reading(measured),
+            bytes=size.training_bytes(at_once, share),
             expects=size.figures(),
         )
 

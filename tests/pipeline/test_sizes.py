@@ -97,3 +97,5 @@ def test_what_such_a_stage_took_corrects_the_next_estimate(tmp_path: Path) -> No
     assert rows[0].estimate.seconds == pytest.approx(21.0)
     assert rows[0].estimate.bytes == 15_000
     assert "about 21 s *" in plan_table(rows)
+    far = plan(Work(steps=100), workspace, Machine(), lambda: 1e9)[0]
+    assert (far.estimate.seconds, far.measured) == (100.0, False)
