@@ -17,7 +17,7 @@ def check(figures: Mapping[str, Any]) -> Finding:
         value=after,
         threshold=before,
         passed=not known or after < before,
-        evidence=f"held-out demonstrations: {after} nats per token after, {before} before"
+        evidence=f"held-out demonstrations: {after:.3f} nats per token after, {before:.3f} before"
         if known
         else "no demonstrations were held out, so this is not known",
         advice="lower sft.learning_rate or sft.epochs; look whether the chat template suits the "

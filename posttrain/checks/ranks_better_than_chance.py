@@ -19,7 +19,7 @@ def check(figures: Mapping[str, Any]) -> Finding:
         value=value,
         threshold=0.5,
         passed=not known or (isinstance(low, int | float) and low > 0.5),
-        evidence=f"95 % interval from {low} on {figures.get('label_accuracy_n')} held-out comparisons"
+        evidence=f"95 % interval from {low:.3f} on {figures.get('label_accuracy_n')} held-out comparisons"
         if known
         else f"fewer than {ENOUGH} held-out comparisons: not known",
         advice="more comparisons, annotators who agree more, or rm.epochs=2; its score would be noise in "
