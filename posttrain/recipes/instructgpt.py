@@ -48,7 +48,7 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     chosen = own(seed, base, max(lora, 0)) if base else preset(model, seed)
     shown = DemonstrationRows(source=SourceFile(demonstrations, "datasets")) if demonstrations else None
     compared = ComparisonRows(source=SourceFile(comparisons, "datasets")) if comparisons else None
-    asked = _prompts(prompts, compared or shown) or chosen.prompts
+    asked = _prompts(prompts, compared) or chosen.prompts
     if asked is not chosen.prompts and compared is None:
         raise UserError(
             "the simulated annotators know only the embedded world, so nobody could compare answers to "
@@ -60,7 +60,7 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
 
 
 def _prompts(given: str, rows: Stage | None) -> Stage | None:
-    """Prompts of their own, else those of the user's other rows, else none."""
+    """Prompts of their own, else those of the user's comparisons, else none."""
     if given:
         return PromptRows(source=SourceFile(given, "datasets"))
     return None if rows is None else PromptsOf(rows=rows)

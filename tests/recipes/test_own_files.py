@@ -93,6 +93,12 @@ def test_prompts_are_taken_from_the_comparisons_where_none_are_given(model: str,
     assert type(found.prompts).__name__ == "PromptsOf"  # type: ignore[attr-defined]
 
 
+def test_demonstrations_alone_leave_the_rest_embedded(model: str, files: list[str]) -> None:
+    found = expression(f"base={model}", files[0])
+    assert type(found.prompts).__name__ == "FieldGuidePrompts"  # type: ignore[attr-defined]
+    assert found.sft.demonstrations.source.path in files[0]  # type: ignore[attr-defined]
+
+
 def test_own_prompts_without_comparisons_are_refused(model: str, files: list[str]) -> None:
     with pytest.raises(UserError, match="comparisons=FILE"):
         expression(f"base={model}", files[2])
