@@ -73,7 +73,7 @@ class Size:
         return 2.0 * self.parameters * tokens
 
     def learning(self, tokens: float, share: float = 1.0) -> float:
-        """Operations of a forward and a backward pass; with adapters a small ``share`` of the weights learns."""
+        """Operations of a forward and a backward pass; with adapters a small ``share`` learns."""
         return (2.0 + share) * self.reading(tokens)
 
     @property

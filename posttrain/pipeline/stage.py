@@ -127,7 +127,10 @@ class Stage:
         raise NotImplementedError(f"{type(self).__name__}.run")
 
     def gates(self, report: Report) -> list[Finding]:
-        """Whether the stage did its work, from its own report; looked at in every run, also when cached."""
+        """Whether the stage did its work, from its own report; looked at in every run, also when cached.
+
+        Which gates there are follows from the settings; they are asked for their names with figures of 0.
+        """
         return []
 
     def rehearsal(self) -> Stage:
