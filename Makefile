@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 RUN = $(BIN)/posttrain
 
-.PHONY: demo test check docs bench base clean
+.PHONY: demo test check docs bench mutate base clean
 
 demo: $(VENV)/.ready-smollm2  ## InstructGPT on the embedded model and data, to a report
 	$(RUN) run instructgpt
@@ -23,6 +23,10 @@ docs: $(VENV)/.ready-docs  ## the pages of docs/ as a site in build/site
 
 bench: $(VENV)/.ready-test  ## side-by-side measurements against peers; JSON under benchmarks/results
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	$(BIN)/python scripts/method_pages.py
+
+mutate: $(VENV)/.ready-test  ## deliberate mistakes in a copy; every one must be caught, and the tests that did are listed
+	$(BIN)/python scripts/mutate.py
 
 base: $(VENV)/.ready-smollm2  ## train the embedded base model again, from nothing (about an hour)
 	$(BIN)/python scripts/train_base.py

@@ -101,7 +101,7 @@ def run_direct_alignment(case: Case, steps: int) -> dict[str, Any]:
             return together(said, unrelated(WORLD, said))
         return wanted_only(said) if case.method == "sft" else said
 
-    aligned(WORLD, policy, method, reference, data, steps=2 * steps)
+    aligned(WORLD, policy, method, reference, data, steps=4 * steps)
     return policy_figures(case, policy, reference)
 
 
@@ -119,10 +119,10 @@ def run_reward_loss(case: Case, steps: int) -> dict[str, Any]:
     reference, model = Tabular(WORLD, SEED), Tabular(WORLD, SEED, scale=0.1)
     method = made("reward_losses", case)
     data = {
-        "plackett_luce": lambda offset: rankings(WORLD, reference, 128, case.size, offset),
-        "outcome": lambda offset: ends(WORLD, reference, 256, offset),
+        "plackett_luce": lambda offset: rankings(WORLD, reference, 80, case.size, offset),
+        "outcome": lambda offset: ends(WORLD, reference, 2048, offset),
         "process": lambda offset: right_steps(WORLD, reference, 256, offset),
-    }.get(case.method, lambda offset: compared(WORLD, reference, 64, offset))
+    }.get(case.method, lambda offset: compared(WORLD, reference, 256, offset))
     scored(model, method, data, steps=2 * steps)
     with torch.no_grad():
         steps_said = model.score(WORLD.facts)
@@ -174,7 +174,7 @@ def world_figures() -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="methods whose name contains this; the others are kept")
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=400)
     ask = parser.parse_args()
     torch.set_num_threads(1)
     where = ROOT / "benchmarks" / "results" / "convergence.json"

@@ -28,8 +28,11 @@ class Case:
 
 
 NO_KL = "charges no KL by default: it goes on to the best answer, and only stopping holds it"
-STD = "each prompt's rewards are divided by their own deviation, so KL has another price at every prompt"
-K3 = "k3 in the loss pulls with the gradient of KL(reference || policy) of each step"
+STD = (
+    "rewards are divided by their prompt's deviation and the KL in the loss is not, so KL has another price "
+    "at every prompt"
+)
+K3 = "k3 in the loss pulls with the gradient of KL(reference ‖ policy) of each step"
 BOTH = f"{STD}; {K3}"
 MAJORITY = (
     "linear in a sigmoid, so it follows the majority all or nothing; how far it got is where training ended"
@@ -82,7 +85,8 @@ POLICY_GRADIENTS = [
         "reinforce_plus_plus_baseline",
         "defaults",
         {"kl": KLInLoss(coef=BETA)},
-        "the reward is divided by the batch's deviation and the KL in the loss is not: another price of KL",
+        "the reward is divided by the batch's deviation and the KL in the loss is not: the surer the policy, "
+        "the smaller the deviation, the cheaper the KL",
         size=4,
     ),
     Case("reinforce_plus_plus_baseline", "KL in the reward", {"kl": IN_REWARD}, size=4),
