@@ -1,14 +1,19 @@
-"""A user's own rows for a stage: read, checked and counted."""
+"""A user's own rows: read, checked and counted before anything is made of them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
+from posttrain.data.jsonl import write_jsonl
 from posttrain.data.rows import Problems, Row
+from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.sizes import loaded, tokens_of
 from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 
 Reader = Callable[[str, str | None, Problems | None], list[Row]]
 
@@ -43,3 +48,48 @@ class Own:
             return []
         told = "\n  ".join(self.skipped.told())
         return [f"{len(self.skipped.rows)} bad rows were left out, as --skip-bad asked:\n  {told}"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnRows(Stage):
+    """A stage whose product is a user's rows. ``rows`` takes the first so many, 0 takes all; ``skip_bad``
+    leaves faulty ones out.
+
+    A subclass says how they are read (``reads``) and which are trained on (``parts``).
+    """
+
+    reads: ClassVar[Any]
+    source: SourceFile
+    rows: int = 0
+    skip_bad: bool = False
+
+    def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+        """Those that are trained on and those that are held out. Raises UserError where there are too few."""
+        raise NotImplementedError(f"{type(self).__name__}.parts")
+
+    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+        """Reads the file whole. Raises UserError naming file, row and field."""
+        self.parts(self._read(machine).rows)
+        return []
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError naming file, row and field."""
+        own = self._read(machine)
+        train, held = self.parts(own.rows)
+        write_jsonl(output / "train.jsonl", train)
+        write_jsonl(output / "heldout.jsonl", held)
+        figures = {"rows": len(train), "heldout_rows": len(held), **own.figures}
+        return Report(figures=figures, notes=own.notes)
+
+    def rehearsal(self) -> OwnRows:
+        return replace(self, rows=16)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        if self.source.local is None:
+            return None
+        train, held = self.parts(self._read(machine).rows)
+        return loaded(len(train), len(held), tokens_of(train))
+
+    def _read(self, machine: Machine) -> Own:
+        options = {"skip_bad": self.skip_bad, "first": self.rows}
+        return Own.read(self.reads, self.source, machine.workspace, **options)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
-from posttrain.data.own import Own
+from posttrain.data.own import OwnRows
 from posttrain.data.read import read_messages
 from posttrain.data.rows import Row
 from posttrain.data.split import split
-from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.sizes import loaded, tokens_of
-from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 
 
@@ -82,42 +81,17 @@ class ConstraintDemonstrations(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemonstrationRows(Stage):
+class DemonstrationRows(OwnRows):
     """The user's own rows {"messages": [...]}; ``heldout_share`` of the conversations, by a hash, is not
     trained on. ``rows`` takes the first so many, 0 takes all; ``skip_bad`` leaves faulty ones out.
     """
 
     address = "demonstrations"
-    source: SourceFile
+    reads: ClassVar[Any] = staticmethod(read_messages)
     heldout_share: float = 0.1
-    rows: int = 0
-    skip_bad: bool = False
 
-    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
-        """Reads the file whole. Raises UserError naming file, row and field."""
-        self._read(machine)
-        return []
-
-    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
-        """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError naming file, row and field."""
-        from posttrain.data.jsonl import write_jsonl
-
-        own, train, held = self._read(machine)
-        write_jsonl(output / "train.jsonl", train)
-        write_jsonl(output / "heldout.jsonl", held)
-        figures = {"rows": len(train), "heldout_rows": len(held), **own.figures}
-        return Report(figures=figures, notes=own.notes)
+    def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+        return split(rows, "messages", self.heldout_share)
 
     def rehearsal(self) -> DemonstrationRows:
         return replace(self, rows=16, heldout_share=0.5)
-
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        if self.source.local is None:
-            return None
-        _, train, held = self._read(machine)
-        return loaded(len(train), len(held), tokens_of(train))
-
-    def _read(self, machine: Machine) -> tuple[Own, list[Row], list[Row]]:
-        options = {"skip_bad": self.skip_bad, "first": self.rows}
-        own = Own.read(read_messages, self.source, machine.workspace, **options)
-        return own, *split(own.rows, "messages", self.heldout_share)

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from posttrain.data.own import Own
+from posttrain.data.own import OwnRows
 from posttrain.data.read import read_comparisons, read_ratings
 from posttrain.data.rows import Row
 from posttrain.data.split import split
 from posttrain.feedback.simulated import ANNOTATORS, Annotator, decided, label
-from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.sizes import PROCESS, Rows, loaded, tokens_of
-from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.sizes import PROCESS, Rows
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 
 LOOK = 0.8e-3  # seconds a simulated annotator takes over a pair, on one core of 2024
@@ -69,47 +68,21 @@ class Annotation(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonRows(Stage):
+class ComparisonRows(OwnRows):
     """The user's own rows {"prompt", "chosen", "rejected"}; ``heldout_share`` of the prompts is not trained
     on. ``rows`` takes the first so many, 0 takes all; ``skip_bad`` leaves faulty ones out.
     """
 
     address = "labels"
     reads: ClassVar[Any] = staticmethod(read_comparisons)
-    source: SourceFile
     heldout_share: float = 0.1
-    rows: int = 0
-    skip_bad: bool = False
 
-    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
-        """Reads the file whole. Raises UserError naming file, row and field."""
-        self._read(machine)
-        return []
-
-    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
-        """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError naming file, row and field."""
-        from posttrain.data.jsonl import write_jsonl
-
-        own, train, held = self._read(machine)
-        write_jsonl(output / "train.jsonl", train)
-        write_jsonl(output / "heldout.jsonl", held)
-        figures = {"rows": len(train), "heldout_rows": len(held), **own.figures}
-        return Report(figures=figures, notes=own.notes)
+    def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+        named = [{"id": f"row-{number}", **row} for number, row in enumerate(rows, 1)]
+        return split(named, "prompt", self.heldout_share)
 
     def rehearsal(self) -> ComparisonRows:
         return replace(self, rows=16, heldout_share=0.5)
-
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        if self.source.local is None:
-            return None
-        _, train, held = self._read(machine)
-        return loaded(len(train), len(held), tokens_of(train))
-
-    def _read(self, machine: Machine) -> tuple[Own, list[Row], list[Row]]:
-        options = {"skip_bad": self.skip_bad, "first": self.rows}
-        own = Own.read(self.reads, self.source, machine.workspace, **options)
-        named = [{"id": f"row-{number}", **row} for number, row in enumerate(own.rows, 1)]
-        return own, *split(named, "prompt", self.heldout_share)
 
 
 @dataclass(frozen=True, kw_only=True)

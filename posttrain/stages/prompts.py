@@ -6,14 +6,13 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from posttrain.data.own import Own
+from posttrain.data.own import OwnRows
 from posttrain.data.read import read_prompts
 from posttrain.data.rows import Row
-from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import Rows, loaded, tokens_of
-from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 
 
@@ -78,54 +77,25 @@ class ConstraintPrompts(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptRows(Stage):
+class PromptRows(OwnRows):
     """The user's own rows {"prompt": ...}; up to ``heldout`` of them, at most a quarter, are kept for
-    evaluation. ``rows`` takes the first so many, 0 takes all; ``skip_bad`` leaves faulty ones out.
+    evaluation, and one that comes twice is asked once. ``rows`` takes the first so many, 0 takes all;
+    ``skip_bad`` leaves faulty ones out.
     """
 
     address = "prompts"
-    source: SourceFile
+    reads: ClassVar[Any] = staticmethod(read_prompts)
     heldout: int = 200
-    rows: int = 0
-    skip_bad: bool = False
 
-    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
-        """Reads the file whole. Raises UserError naming file, row and field."""
-        self._read(machine)
-        return []
-
-    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
-        """Writes ``train.jsonl`` and ``heldout.jsonl``; a prompt that comes twice is written once.
-
-        Raises UserError naming file, row and field.
-        """
-        from posttrain.data.jsonl import write_jsonl
-
-        own, train, held = self._read(machine)
-        write_jsonl(output / "train.jsonl", train)
-        write_jsonl(output / "heldout.jsonl", held)
-        figures = {"rows": len(train), "heldout_rows": len(held), **own.figures}
-        return Report(figures=figures, notes=own.notes)
-
-    def rehearsal(self) -> PromptRows:
-        return replace(self, rows=16)
-
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        if self.source.local is None:
-            return None
-        _, train, held = self._read(machine)
-        return loaded(len(train), len(held), tokens_of(train))
-
-    def _read(self, machine: Machine) -> tuple[Own, list[Row], list[Row]]:
-        options = {"skip_bad": self.skip_bad, "first": self.rows}
-        own = Own.read(read_prompts, self.source, machine.workspace, **options)
-        rows = {json.dumps(row["prompt"], sort_keys=True): row for row in own.rows}
-        order = sorted(rows, key=lambda text: hashlib.sha256(text.encode()).digest())
+    def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+        """Raises UserError for fewer than two different prompts."""
+        different = {json.dumps(row["prompt"], sort_keys=True): row for row in rows}
+        order = sorted(different, key=lambda text: hashlib.sha256(text.encode()).digest())
         if len(order) < 2:
             raise UserError(f"{self.source.path}: {len(order)} different prompts; needs at least 2")
         kept = max(min(self.heldout, len(order) // 4), 1)
-        named = [{"id": f"prompt-{place}", **rows[text]} for place, text in enumerate(order)]
-        return own, named[kept:], named[:kept]
+        named = [{"id": f"prompt-{place}", **different[text]} for place, text in enumerate(order)]
+        return named[kept:], named[:kept]
 
 
 @dataclass(frozen=True, kw_only=True)
