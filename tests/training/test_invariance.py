@@ -13,8 +13,6 @@ from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
-    GPT2Config,
-    LlamaConfig,
     PretrainedConfig,
 )
 
@@ -28,8 +26,10 @@ from posttrain.policy_gradients.ppo import PPO
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.training.optimizer import Group, Optimizer
 from posttrain.training.update import Part, update
+from tests.models.small import gpt2, llama
+from tests.models.small import rows as conversations
 
-VOCABULARY, COUNT = 37, 10
+COUNT = 10
 Builder = Callable[[dict[str, Any], Rollouts], Part]
 
 
@@ -54,45 +54,14 @@ LAYOUTS = [
 ]
 
 
-def llama() -> PretrainedConfig:
-    return LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=64,
-        pad_token_id=0,
-    )
-
-
-def gpt2() -> PretrainedConfig:
-    return GPT2Config(
-        vocab_size=VOCABULARY,
-        n_embd=16,
-        n_layer=2,
-        n_head=2,
-        n_positions=64,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-
-
 def rows() -> list[Row]:
-    """Pairs of uneven rows, the assistant's tokens with a gap as a tool's answer leaves."""
+    """Pairs of uneven rows that were sampled and paid."""
     g = torch.Generator().manual_seed(3)
     made = []
-    for index in range(COUNT):
-        n = int(torch.randint(4, 20, (1,), generator=g))
-        mask = [False] * 2 + [i % 5 != 1 for i in range(n - 2)]
-        logprobs = (-3 - torch.rand(sum(mask), generator=g)).tolist()
-        ids = torch.randint(1, VOCABULARY, (n,), generator=g).tolist()
+    for index, row in enumerate(conversations(COUNT)):
+        logprobs = (-3 - torch.rand(sum(row.mask), generator=g)).tolist()
         reward = float(torch.randn((), generator=g))
-        made.append(
-            Row(ids=ids, mask=mask, logprobs=logprobs, reward=reward, group=index // 2, temperature=0.7)
-        )
+        made.append(replace(row, logprobs=logprobs, reward=reward, group=index // 2))
     return made
 
 
