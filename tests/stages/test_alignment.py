@@ -26,12 +26,16 @@ from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.runner import Run, run
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Machine, Stage
-from posttrain.pipeline.store import Workspace
+from posttrain.pipeline.store import Workspace, hash_file
 from posttrain.recipes.dpo import dpo
+from posttrain.reward_losses.bradley_terry import BradleyTerry
+from posttrain.reward_losses.outcome import Outcome
+from posttrain.reward_losses.plackett_luce import PlackettLuce
 from posttrain.settings import expression, parse
 from posttrain.stages.alignment import Alignment, Batches, Said, mismatched
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.labels import ComparisonRows, RatedRows
+from posttrain.stages.rm import RewardModeling
 from tests.stages.test_instructgpt import save_llama
 
 
@@ -139,6 +143,31 @@ def test_a_mismatched_row_has_another_prompts_answer() -> None:
     other = Row(ids=[7, 8, 9], mask=[False, True, True])
     found = mismatched(own, other)
     assert (list(found.ids), list(found.mask)) == ([1, 2, 8, 9], [False, False, True, True])
+
+
+def test_a_reward_model_learns_by_other_losses_too(world: tuple[Stage, Stage], tmp_path: Path) -> None:
+    found = {}
+    for method in (BradleyTerry(), PlackettLuce(), Outcome()):
+        stage = RewardModeling(
+            base=world[0],
+            comparisons=world[1],
+            method=method,
+            learning_rate=3e-3,
+            epochs=6,
+            batch_size=8,
+            weight_decay=0.0,
+        )
+        made_by = run(
+            stage,
+            Workspace(tmp_path),
+            Machine(quiet=True, micro_batch_tokens=200),
+            accept=("rm_above_chance",),
+            say=lambda text: None,
+        )
+        product = made_by.products["rm"]
+        assert float(product.figures["label_accuracy"]) >= 0.9, method
+        found[type(method)] = hash_file(product.path / "model.safetensors")
+    assert len(set(found.values())) == 3, "no product was taken for another's"
 
 
 def test_copying_both_answers_is_refused(world: tuple[Stage, Stage]) -> None:
