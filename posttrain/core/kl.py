@@ -66,6 +66,12 @@ def _of(reference: Evaluation | None, method: str) -> Evaluation:
     return reference
 
 
+def _exact(found: Evaluation) -> Tensor:
+    if found.kl is None:
+        raise ValueError("KLExact needs evaluate(..., against=reference) to return kl, and it is None")
+    return found.kl
+
+
 @dataclass(frozen=True, kw_only=True)
 class KLInReward:
     """Every step pays ``coef`` times its estimate as a negative reward (Ziegler et al. 2019, eq. 2).
@@ -152,10 +158,8 @@ class KLExact:
         rewards = zero_outside(rewards, mask)
         if self.coef == 0:
             return rewards
-        if before.kl is None:
-            raise ValueError("KLExact needs evaluate(..., against=reference) to return kl, and it is None")
         later, out = rewards.new_zeros(rewards.shape[0]), []
-        for paid, chosen in zip(reversed(before.kl.unbind(1)), reversed(mask.unbind(1)), strict=True):
+        for paid, chosen in zip(reversed(_exact(before).unbind(1)), reversed(mask.unbind(1)), strict=True):
             out.append(later)
             later = torch.where(chosen, paid.to(rewards), later)
         return rewards - self.coef * zero_outside(torch.stack(out[::-1], 1), mask)
@@ -164,9 +168,7 @@ class KLExact:
         """One term, [B, T], reduced like the steps' gain, so that its price is in units of reward."""
         if self.coef == 0:
             return {}
-        if now.kl is None:
-            raise ValueError("KLExact needs evaluate(..., against=reference) to return kl, and it is None")
-        return {"kl_loss": Term(zero_outside(now.kl, past.rollouts.action_mask), reduction, self.coef)}
+        return {"kl_loss": Term(zero_outside(_exact(now), past.rollouts.action_mask), reduction, self.coef)}
 
 
 KL = KLInReward | KLInLoss | KLExact
