@@ -91,5 +91,4 @@ class OwnRows(Stage):
         return loaded(len(train), len(held), tokens_of(train))
 
     def _read(self, machine: Machine) -> Own:
-        options = {"skip_bad": self.skip_bad, "first": self.rows}
-        return Own.read(self.reads, self.source, machine.workspace, **options)
+        return Own.read(self.reads, self.source, machine.workspace, skip_bad=self.skip_bad, first=self.rows)
