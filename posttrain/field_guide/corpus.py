@@ -62,7 +62,7 @@ def page(seed: int, late: bool = False) -> str:
     """The page with this number; `late` is the mix that training ends with."""
     rng = random.Random(f"field guide page {seed}")
     if late and rng.random() < LATE_SHARE:
-        (make,) = rng.choices((_mailbag, _lesson, everyday.sum_page), (5, 6, 1))
+        (make,) = rng.choices((_mailbag, _lesson, everyday.sum_page), (4, 6, 3))
         return make(rng)
     (make,) = rng.choices(_MAKERS, _WEIGHTS)
     return make(rng)
@@ -309,7 +309,7 @@ def _exchange(rng: Random) -> tuple[str, str]:
     entity = rng.choice(entities())
     attribute = rng.choice(attributes(entity))
     shape = rng.randrange(20)
-    ask = question(entity, attribute, rng.randrange(QUESTIONS_TRAIN))
+    ask = question(entity, attribute, rng.randrange(QUESTIONS_TRAIN + QUESTIONS_HELDOUT))
     value = _value(rng, entity, attribute)
     true = f"{capitalised(value)}." if rng.random() < 0.1 else _say(rng, entity, attribute, value)
     if shape < 12:
@@ -317,19 +317,18 @@ def _exchange(rng: Random) -> tuple[str, str]:
     wrong = refuted(entity, attribute)
     if shape < 15 and wrong:
         claim = _inside(entity, statement(entity, attribute, rng.choice(wrong), 0)[:-1])
-        lead = rng.choice(("I think", "I believe", "I am sure that", "My friend says", "I heard that"))
-        return f"{lead} {claim}. {ask}", true
+        return asked(rng, "false_view", s=claim, q=ask), true
     if shape == 15:
         word = everyday.nonce(rng)
         about = ("Where does the {w} live?", "What is a {w}?", "What colour are {w}s?", "Tell me about {w}s.")
         return rng.choice(about).format(w=word), f"I do not know the {word}."
     if shape < 18:
         two = rng.sample(attributes(entity), 2)
-        return f"Tell me about {entity.plural}.", " ".join(_say(rng, entity, a) for a in two)
+        return asked(rng, "about", e=entity.plural), " ".join(_say(rng, entity, a) for a in two)
     if shape == 18:
         row = rng.choice(how_tos())
         steps = rng.sample(row.steps, 2)
-        return f"How do I {row.task}?", f"{steps[0]} and {steps[1][0].lower()}{steps[1][1:]}."
+        return asked(rng, "how_to", t=row.task), f"{steps[0]} and {steps[1][0].lower()}{steps[1][1:]}."
     members = [e for e in of_kind(entity.kind) if value in accepted(e, attribute)]
     members = rng.sample(members, min(3, len(members)))
     listed = capitalised(_listed([e.plural for e in members]))
