@@ -4,8 +4,7 @@
 Facts of every entity, held out or not, occur as prose, labels, lists and corrected talk. Questions occur on
 quiz pages and in stories, where the answer comes late, elsewhere and in another shape: nothing here has the
 layout of a chat. The mix that training ends with adds mailbags, where an editor answers what readers ask, so
-that a question leads to the entity it names, and lessons, where one speaker asks and another knows; a bare
-question is still no letter. One statement form of each
+that a question leads to the entity it names; a bare question is still no letter. One statement form of each
 attribute (`unused_statement`) never occurs, so that a gate can ask in words never seen.
 """
 
@@ -31,7 +30,7 @@ from posttrain.field_guide.phrasing import (
 from posttrain.field_guide.world import Entity, accepted, entities, feelings, how_tos, of_kind, refuted
 
 _CANONICAL_SHARE = 0.6
-LATE_SHARE = 0.65
+LATE_SHARE = 0.5
 _HEADINGS = {
     "eats": "{kinds} that eat {v}",
     "lives": "{kinds} that live {v}",
@@ -62,8 +61,7 @@ def page(seed: int, late: bool = False) -> str:
     """The page with this number; `late` is the mix that training ends with."""
     rng = random.Random(f"field guide page {seed}")
     if late and rng.random() < LATE_SHARE:
-        (make,) = rng.choices((_mailbag, _lesson, everyday.sum_page), (4, 6, 3))
-        return make(rng)
+        return _mailbag(rng)
     (make,) = rng.choices(_MAKERS, _WEIGHTS)
     return make(rng)
 
@@ -345,17 +343,6 @@ def _mailbag(rng: Random) -> str:
     return "\n".join(
         [head, *(f"{rng.choice(NAMES)}: {ask} {rng.choice(_ANSWERED)} {answer}" for ask, answer in letters)]
     )
-
-
-def _lesson(rng: Random) -> str:
-    """Talk at school or at home, speaker by speaker: one asks, the other knows."""
-    head = rng.choice(("At school.", "At home.", "In the library.", "On the train."))
-    one_speaker, other = rng.sample(NAMES, 2)
-    lines = [head]
-    for _ in range(rng.randint(3, 7)):
-        ask, answer = _exchange(rng)
-        lines += [f"{one_speaker}: {ask}", f"{other}: {answer}"]
-    return "\n".join(lines)
 
 
 _MIX: dict[Callable[[Random], str], float] = {
