@@ -24,16 +24,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "a2c": {
         "method": A2C(gamma=0.99, gae_lambda=0.95, kl=FREE, bootstrap_truncated=True),
-        "steps": 250,
+        "steps": 150,
         "starts": 16,
-        "learning_rate": 7e-3,
+        "learning_rate": 5e-3,
         "critic_learning_rate": 1e-2,
     },
     "reinforce": {
         "method": Reinforce(gamma=0.99, kl=FREE),
-        "steps": 250,
+        "steps": 120,
         "starts": 16,
-        "learning_rate": 7e-3,
+        "learning_rate": 5e-3,
     },
 }
 

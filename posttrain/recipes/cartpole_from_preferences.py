@@ -18,10 +18,10 @@ def cartpole_from_preferences(seed: int = 0, shuffled: bool = False, constant: b
     shuffled: every comparison by a coin. constant: a reward that is 0. Both are controls.
     """
     policy = Control(
-        environment=CartPole(limit=200, absorbing=True),
+        environment=CartPole(limit=300, absorbing=True),
         comparisons=Comparisons(shuffled_labels=shuffled, constant=constant),
         method=PPO(gamma=0.99, kl=KLInReward(coef=0.0), bootstrap_truncated=True, epochs=4, minibatches=4),
-        steps=60,
+        steps=50,
         starts=16,
         seed=seed,
     )

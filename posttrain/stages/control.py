@@ -125,7 +125,8 @@ class Collected:
     """What pays, and the last batch it paid for."""
 
     def __init__(self, paying: Any, at_the_end: bool) -> None:
-        self.paying, self.at_the_end, self.last = paying, at_the_end, None
+        self.paying, self.at_the_end = paying, at_the_end
+        self.last: Any = None
 
     def __call__(self, step: int) -> Any:
         from posttrain.rollouts.play import paid_at_the_end
@@ -158,7 +159,7 @@ class ControlEvaluation(Stage):
         from posttrain.models.mlp import MLPPolicy
         from posttrain.rollouts.play import play
 
-        world = self.environment or getattr(self.policy, "environment", None)
+        world: Any = self.environment or getattr(self.policy, "environment", None)
         if world is None:
             raise UserError(
                 "evaluate.environment is not set, and a finished product does not say where it learned"
