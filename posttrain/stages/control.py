@@ -43,6 +43,19 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     hidden: tuple[int, ...] = (64, 64)
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        wants = self.method.wants
+        if wants.group and self.group_size < 2:
+            raise UserError(
+                f"group_size is {self.group_size}, and {type(self.method).__name__} compares plays that "
+                "begin alike: expected at least 2"
+            )
+        if wants.greedy:
+            raise UserError(
+                f"{type(self.method).__name__} needs a greedy play beside each, which is not made here"
+            )
+
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy with its critic, and ``metrics.jsonl``."""
         from posttrain.data.jsonl import Lines

@@ -85,6 +85,20 @@ def test_a_method_without_settings_here_is_answered_with_how_to_set_it() -> None
         settings.expression(find_recipe("cartpole"), settings.parse(["method=grpo"]))
 
 
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ("rl.method=rloo", "group_size is 1"),
+        ("rl.method=remax", "greedy play"),
+        ("rl.starts=0", "starts is 0"),
+        ("rl.environment.limit=0", "limit is 0"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_anything_is_made(wish: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        settings.expression(find_recipe("cartpole"), settings.parse([wish]))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(("method", "wanted"), [("ppo", 475), ("a2c", 450), ("reinforce", 400)])
