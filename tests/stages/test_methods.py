@@ -73,6 +73,15 @@ def test_a_run_says_whose_gradient_its_kl_has(
     assert capsys.readouterr().out == ""  # made quietly
 
 
+@pytest.mark.parametrize("kl", ["kl_exact", "kl_in_loss", "kl_in_reward"])
+def test_kl_is_placed_by_name(kl: str, source: Path, workspace: Path) -> None:
+    stage = reinforcement(source, "rl.method=rloo", f"rl.method.kl={kl}", "rl.method.kl.coef=0.2")
+    product = make(stage, workspace).products["rl"]
+    metrics = [json.loads(line) for line in (product.path / "metrics.jsonl").open()]
+    assert ("kl_loss" in metrics[0]) == (kl != "kl_in_reward")
+    assert product.figures["kl_start"] == 0.0
+
+
 def test_a_group_size_is_taken_as_it_is_said(source: Path) -> None:
     assert reinforcement(source).drawn == (8, 1)
     assert reinforcement(source, "rl.method=rloo").drawn == (2, 4)
