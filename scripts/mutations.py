@@ -1,5 +1,7 @@
 """Deliberate mistakes, each of which somebody has shipped or could: a line, and what stands there instead."""
 
+# size: a table, one entry a mistake
+
 from __future__ import annotations
 
 from dataclasses import dataclass
