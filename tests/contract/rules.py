@@ -16,7 +16,7 @@ from tests.contract.found import ROOT, Found
 from tests.contract.scene import GROUPS, MASKS, PLAIN, Layout, Scene, Table, gradients
 
 COUNT = len(MASKS)
-MIXED = (7, 3, 9, 1, 8, 0, 4, 2, 6, 5)
+MIXED = (7, 3, 11, 9, 1, 8, 0, 10, 4, 2, 6, 5)
 NAN = float("nan")
 NEVER = (NAN, math.inf, -math.inf)
 POSITIVE = (0.0, -1.0, *NEVER)

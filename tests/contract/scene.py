@@ -20,12 +20,13 @@ from posttrain.training.update import Part, update
 WIDE = torch.float64
 STEPS = 6
 # the chosen steps of each row: a gap is what a tool said, or the prompt
-MASKS = ["110000", "011110", "110110", "111111", "100000", "010111", "111100", "001000", "101011", "110000"]
-GROUPS = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]
-# of a method that reads verdicts: a pair, three in order, a tie, two alone, a pair beside a row that is
-# only measured
-RANKS = [0, 1, -1, 1, 0, 2, 0, 1, 0, 1]
-SAID_IN = [0, 0, 0, 1, 1, 1, 2, 3, 4, 4]
+MASKS = ["110000", "011110", "110110", "111111", "100000", "010111"]
+MASKS += ["111100", "001000", "101011", "110000", "011000", "111010"]
+GROUPS = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 1, 2]
+# of a method that reads verdicts: a pair beside a row that is only measured, four of which two are equal,
+# two alone, and one that beat two equals
+RANKS = [0, 1, -1, 1, 0, 2, 0, 1, 0, 1, 1, 1]
+SAID_IN = [0, 0, 0, 1, 1, 1, 2, 3, 4, 4, 1, 4]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +65,8 @@ class Table:
         self.rewards = draw(0.1)
         last = self.mask.long().mul(torch.arange(STEPS)).amax(1)
         self.rewards[torch.arange(len(MASKS)), last] += draw(1.0)[:, 0]
-        self.rewards[8:] = 0.0  # a prompt whose answers are worth the same
-        self.rewards[[8, 9], last[8:]] = 0.5
+        self.rewards[8:10] = 0.0  # a prompt whose answers are worth the same
+        self.rewards[[8, 9], last[8:10]] = 0.5
         self.greedy = draw(1.0)[:, 0][torch.tensor(GROUPS)]
         self.logprobs = self.before + draw(0.25)
         # far from where it was sampled: up, down, and one lonely step
