@@ -53,7 +53,10 @@ class Made:
 
     @property
     def notes(self) -> list[str]:
-        return [str(note) for note in self.made.get("report", {}).get("notes", [])]
+        """The stage's own, and which of its code has changed since it was made."""
+        own = [str(note) for note in self.made.get("report", {}).get("notes", [])]
+        other = [str(name) for name in self.run.get("changed_since", [])]
+        return own + ([f"Made by earlier code; changed since: {', '.join(other)}."] if other else [])
 
     @property
     def settings(self) -> dict[str, Any]:

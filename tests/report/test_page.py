@@ -238,6 +238,15 @@ def test_a_waiting_run_says_for_what(tmp_path: Path) -> None:
     assert "status: waiting" in html
 
 
+def test_a_product_of_earlier_code_is_told_beside_its_stage(tmp_path: Path) -> None:
+    directory = fabricated.run(tmp_path, {"sft": {}}, {})
+    record = json.loads((directory / "run.json").read_text())
+    record["stages"] = [{"address": "sft", "state": "cached", "changed_since": ["posttrain.core.kl"]}]
+    (directory / "run.json").write_text(json.dumps(record))
+    html = page.write(directory, tmp_path).read_text(encoding="utf-8")
+    assert "Made by earlier code; changed since: posttrain.core.kl." in html
+
+
 def test_the_picture_stands_alone(tmp_path: Path) -> None:
     directory = fabricated.instructgpt(tmp_path)
     assert picture.main([str(directory), str(tmp_path / "out.svg")]) == 0
