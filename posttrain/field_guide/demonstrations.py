@@ -17,7 +17,7 @@ from posttrain.field_guide.world import ATTRIBUTES, accepted, feelings, how_tos,
 
 Quality = Literal["good", "plain", "poor"]
 
-SHARES: dict[Quality, float] = {"good": 0.5, "plain": 0.34, "poor": 0.16}
+SHARES: dict[Quality, float] = {"good": 0.42, "plain": 0.38, "poor": 0.2}
 PADDING = (
     "I hope this helps.",
     "Please ask me more.",
@@ -88,7 +88,7 @@ def _false_view(item: Item, quality: Quality, rng: random.Random) -> str:
     e, attribute = entity(item["entity"]), item["attribute"]
     agreed = phrasing.statement(e, attribute, item["asserted"])
     if quality == "plain":
-        if rng.random() < 0.65:
+        if rng.random() < 0.38:
             return _padded(_said(item, rng, true=True), rng)
         return rng.choice(("Yes, you are right.", f"Yes. {agreed}"))
     wrong = _said(item, rng, true=False)

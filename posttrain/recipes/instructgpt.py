@@ -83,7 +83,9 @@ def _recipe(  # size: what the parameters came to
     pairs = None
     if compared is None:
         pairs = ComparisonPairs(policy=sft, prompts=prompts, seed=seed, **own_settings.get("pairs", {}))
-    labels = compared or Annotation(pairs=pairs or sft, annotators=chosen.annotators, seed=seed)
+    labels = compared or Annotation(
+        pairs=pairs or sft, annotators=chosen.annotators, seed=seed, **own_settings.get("labels", {})
+    )
     modeling: dict[str, Any] = {
         "base": base if chosen.reward_from_base else sft,
         "comparisons": labels,

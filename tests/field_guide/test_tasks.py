@@ -89,10 +89,10 @@ def test_demonstrations_leave_headroom_and_show_every_behaviour() -> None:
             agreeing += gold.agrees(answer) or asserted in answer
     every = [total for family in totals.values() for total in family]
     # The declared headroom, 35 to 65 %, is of the tuned model, which loses a good part of its demonstrators'
-    # gold: demonstrators at 0.53 gave a model at 0.27, at 0.73 one at 0.41.
-    assert 0.65 < sum(every) / len(every) < 0.80
+    # gold: on the first base demonstrators at 0.53 gave a model at 0.27.
+    assert 0.60 < sum(every) / len(every) < 0.72
     assert all(sum(total == 1 for total in family) >= 0.15 * len(family) for family in totals.values())
-    assert 0.15 < agreeing / views < 0.45
+    assert 0.25 < agreeing / views < 0.42
 
 
 def test_the_frozen_prompts_are_held_out() -> None:
