@@ -122,7 +122,9 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         by_final = answers(final, tokenizer, prompts, sampling, self.seed + 3)
         pad_id = Chat(tokenizer).pad_id
         nats = kl_per_answer(final, sft, by_final, pad_id, machine.micro_batch_tokens)
-        figures = with_interval("kl", bootstrap(nats))
+        figures: Figures = with_interval("kl", bootstrap(nats)) | {
+            "prompts_too_long": len(asked) - len(prompts)
+        }
         base, tokenizer = load_causal_lm(inputs["base"].path, device=machine.device)
         by_base = answers(base, tokenizer, prompts, sampling, self.seed + 4)
         with LearnedReward(model=self.reward_model, normalise=False).open(inputs, machine) as scorer:

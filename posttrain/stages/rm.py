@@ -58,7 +58,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         )
         chat = Chat(role.tokenizer)
         train, counts = pairs(chat, read_jsonl(source / "train.jsonl"), self.max_length)
-        held, _ = pairs(chat, read_jsonl(source / "heldout.jsonl"), self.max_length)
+        held, left_out = pairs(chat, read_jsonl(source / "heldout.jsonl"), self.max_length)
         if not train:
             raise UserError(
                 f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"
@@ -95,9 +95,9 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             role.reward, [row for pair in train for row in pair[:2]], chat.pad_id, machine.micro_batch_tokens
         )
         _save_scale(said, output)
-        return Report(
-            figures=_figures(role.reward, held, chat.pad_id, machine) | {"rows": len(train), **counts}
-        )
+        counted = {"rows": len(train), **counts, "heldout_rows": len(held)}
+        counted |= {f"heldout_{why}": number for why, number in left_out.items()}
+        return Report(figures=_figures(role.reward, held, chat.pad_id, machine) | counted)
 
     def _likelihood(self, role: Any, source: Path) -> Any:
         """Of a batch of comparisons: the part of the loss that is the likelihood of what was chosen."""
