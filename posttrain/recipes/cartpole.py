@@ -24,7 +24,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "a2c": {
         "method": A2C(gamma=0.99, gae_lambda=0.95, kl=FREE, bootstrap_truncated=True),
-        "steps": 150,
+        "steps": 250,
         "starts": 16,
         "learning_rate": 5e-3,
         "critic_learning_rate": 1e-2,
