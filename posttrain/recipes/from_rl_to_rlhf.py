@@ -31,33 +31,40 @@ def from_rl_to_rlhf(seed: int = 0) -> Stage:
         learned,
         name="no_transition",
         environment=word,
+        method=replace(control, entropy_coef=0.02),
         comparisons=Comparisons(
-            most=800, at_first=200, length=word.length, updates=2.0, watcher=Watcher(temperature=0.5)
+            most=1200,
+            at_first=600,
+            length=word.length,
+            same_start=True,
+            updates=3.0,
+            weight_decay=0.02,
+            watcher=Watcher(temperature=0.5),
         ),
-        starts=64,
+        starts=16,
+        group_size=4,
         steps=40,
+        learning_rate=1e-3,
     )
     whole = replace(
         letters,
         name="one_action",
         environment=replace(word, whole=True),
-        method=replace(control, gamma=1.0, gae_lambda=1.0, bootstrap_truncated=False),
+        method=replace(letters.method, gamma=1.0, gae_lambda=1.0, bootstrap_truncated=False),
     )
     at_the_end = replace(whole, name="reward_at_the_end", paid_at_the_end=True)
     one_choice = replace(
         at_the_end,
         name="horizon_1",
-        method=RLOO(kl=KLInReward(coef=0.1)),
-        starts=16,
-        group_size=4,
+        method=RLOO(kl=KLInReward(coef=0.2)),
         steps=160,
-        learning_rate=1e-2,
+        learning_rate=3e-3,
     )
     turns = replace(
         whole,
         name="more_turns",
         environment=replace(word, whole=True, turns=3),
-        method=replace(control, gamma=0.99),
+        method=letters.method,
     )
     longest = float(play.limit)
     return SideBySide(

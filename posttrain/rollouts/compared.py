@@ -35,6 +35,7 @@ class Comparisons:  # size: what people are asked, and how a reward is fitted to
     at_first: int = 300
     each_step: int = 20
     length: int = 25  # steps of a stretch
+    same_start: bool = False  # both of a pair from plays that began alike: two answers to one prompt
     delay: int = 1
     every: int = 2
     updates: float = 3.0
@@ -92,6 +93,15 @@ def begins(facts: Rollouts, rows: Tensor, length: int, generator: torch.Generato
     return torch.multinomial(fit_in.float(), 1, generator=generator)[:, 0]
 
 
+def companions(group: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+    """[n]: for each of the rows another one of its group. Raises ValueError for a row alone in its group."""
+    others = group[rows][:, None] == group[None, :]
+    others[torch.arange(len(rows)), rows] = False
+    if not bool(others.any(1).all()):
+        raise ValueError("same_start compares plays that began alike: expected a group_size of at least 2")
+    return torch.multinomial(others.float(), 1, generator=generator)[:, 0]
+
+
 class Compared:
     """``collect(step)``: play, with what the comparisons so far taught in the place of the environment's own
     reward, which stays in ``parts["return"]``. The reward of a step is 0 on average over what was compared.
@@ -142,6 +152,8 @@ class Compared:
             return None
         generator = torch.Generator().manual_seed(derive(self.seed, "pairs", step))
         rows = torch.randint(len(facts), (2 * count,), generator=generator)
+        if settings.same_start:
+            rows[1::2] = companions(facts.group, rows[::2], generator)
         places = begins(facts, rows, settings.length, generator)
         shown = stretches(facts, rows, places, settings.length)
         shown = replace(shown, group=shown.group + self.asked)  # else two steps' pairs would be one

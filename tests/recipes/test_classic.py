@@ -153,7 +153,7 @@ SEVEN = ("environment_reward", "learned_reward", "no_transition", "one_action", 
 
 def test_from_rl_to_rlhf_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each row is a training of the same loop, and its records show what it changed."""
-    wishes = [f"{name}.{wish}" for name in SEVEN for wish in ("steps=2", "starts=8")]
+    wishes = [f"{name}.{wish}" for name in SEVEN for wish in ("steps=2", "starts=4")]
     wishes += [f"{name}.environment.limit=40" for name in SEVEN[:2]]
     wishes += [f"{name}.steps=2" for name in ("horizon_1", "more_turns")]
     figures = made(capsys, tmp_path, "from_rl_to_rlhf", *wishes)

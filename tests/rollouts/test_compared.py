@@ -11,7 +11,7 @@ from posttrain.core.batch import Rollouts, concatenate
 from posttrain.core.preferences import pairs
 from posttrain.environments.cartpole import CartPole
 from posttrain.models.mlp import OBSERVATIONS, MLPPolicy
-from posttrain.rollouts.compared import Compared, Comparisons, begins, stretches
+from posttrain.rollouts.compared import Compared, Comparisons, begins, companions, stretches
 from posttrain.rollouts.play import Player
 
 SMALL = Comparisons(most=60, at_first=30, each_step=10, length=10, updates=0.1, batch_size=16)
@@ -50,6 +50,16 @@ def test_more_than_still_frames_are_asked_about(facts: Rollouts) -> None:
     assert float(moving) == pytest.approx(0.5 + 0.5 * float(anywhere), abs=0.08)
     with pytest.raises(ValueError, match="do not fit"):
         begins(facts, rows, 51, generator)
+
+
+def test_two_answers_to_one_prompt() -> None:
+    group, rows = torch.tensor([5, 5, 5, 2, 2, 9, 9]), torch.tensor([0, 3, 4, 6, 1] * 40)
+    found = companions(group, rows, torch.Generator().manual_seed(0))
+    assert torch.equal(group[found], group[rows])
+    assert not bool((found == rows).any())
+    assert len(found[rows == 0].unique()) == 2
+    with pytest.raises(ValueError, match="group_size"):
+        companions(torch.arange(3), torch.tensor([1]), torch.Generator())
 
 
 def test_no_more_is_asked_than_was_allowed_and_a_pair_is_two_rows() -> None:
