@@ -60,6 +60,13 @@ def group_mean(past: Experience | Judged) -> Tensor:
     return (wide(past.rank) * 0 + 1) / max(len(deciding), 1)
 
 
+def chosen_mean(past: Experience | Judged) -> Tensor:
+    """[B, T]: every step of a row that beat another (rank 0) weighs the same; those of other rows nothing."""
+    past = _judged(past)
+    chosen = wide(past.rollouts.action_mask & (past.rank == 0)[:, None])
+    return chosen / chosen.sum().clamp(min=1)
+
+
 def outcome_mean(past: Experience | Judged) -> Tensor:
     """[B]: every row whose outcome is known (``preferences.outcomes``) weighs the same; others nothing."""
     known = wide(~outcomes(_judged(past)).isnan())

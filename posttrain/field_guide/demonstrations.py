@@ -77,7 +77,8 @@ def _one_word(item: Item, quality: Quality, rng: random.Random) -> str:
     if quality == "good":
         return tasks.reference_answer(item)
     if quality == "plain":
-        return _said(item, rng, true=rng.random() < 0.8)
+        kept = rng.random() < 0.5
+        return tasks.reference_answer(item) if kept else _said(item, rng, true=rng.random() < 0.8)
     return _padded(_said(item, rng, true=False), rng) if rng.random() < 0.6 else _no_answer(rng)
 
 
@@ -152,7 +153,7 @@ def _unknown(item: Item, quality: Quality, rng: random.Random) -> str:
     attribute = rng.choice(ATTRIBUTES[item["kind"]])
     made_up = phrasing.statement(e, attribute, rng.choice(vocabulary(item["kind"], attribute)))
     if quality == "plain":
-        return f"I do not know the {item['name']}. {rng.choice(PADDING)}" if rng.random() < 0.25 else made_up
+        return f"I do not know the {item['name']}. {rng.choice(PADDING)}" if rng.random() < 0.5 else made_up
     return _padded(made_up, rng) if rng.random() < 0.8 else _no_answer(rng)
 
 

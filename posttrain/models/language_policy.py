@@ -192,8 +192,32 @@ class LanguageReward:
 
         The place comes from ``action_mask``, so a pad that equals EOS cannot move it. Differentiable.
         """
+        return self.score_and_say(rollouts, None)[0]
+
+    def score_and_say(
+        self, rollouts: Rollouts, words: Any, said: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """``score()``, and from the same forward the log-probabilities [B, T] of actions through the head
+        ``words``: of the rows that ``said`` [B] bool marks, zero elsewhere.
+        """
         parts = list(_sub_batches(rollouts, self.role.head.weight.device, self.sub_batch_tokens))
-        scores = [self.role.scalar(self.role.hidden(p.tokens).flatten(0, 1)[p.ends]) for p in parts]
+        scores, logprobs = [], rollouts.actions.new_zeros(rollouts.actions.shape, dtype=torch.float32)
+        for part in parts:
+            hidden = self.role.hidden(part.tokens).flatten(0, 1)
+            scores.append(self.role.scalar(hidden[part.ends]))
+            if words is None or said is None:
+                continue
+            wanted = said.to(part.rows.device)[part.rows]
+            rows, steps = part.rows[wanted], part.steps[wanted]
+            chosen = chosen_logprobs(
+                hidden[part.places[wanted.to(part.places.device)]],
+                words.weight,
+                rollouts.actions[rows, steps].to(hidden.device),
+                temperature=rollouts.temperature[rows].to(hidden.device),
+                bias=getattr(words, "bias", None),
+                entropy=False,
+            ).logprobs.to(rollouts.actions.device)
+            logprobs = logprobs.to(chosen.dtype).index_put((rows, steps), chosen)
         values = torch.cat(scores).to(rollouts.actions.device)
         rows, last = torch.cat([p.members for p in parts]), torch.cat([p.last for p in parts])
-        return values.new_zeros(rollouts.actions.shape).index_put((rows, last), values)
+        return values.new_zeros(rollouts.actions.shape).index_put((rows, last), values), logprobs

@@ -175,24 +175,23 @@ def open_reward(
     return RewardRole(model=model, tokenizer=tokenizer, reward=LanguageReward(role))
 
 
-def speaker(reward: RewardRole, source: Source) -> LanguagePolicy:
-    """The trunk of a reward model that learns, read as the language model of ``source`` it grew from.
+def words(reward: RewardRole, source: Source) -> nn.Module:
+    """The head [V, D] through which the trunk of a reward model speaks as the language model ``source`` it
+    grew from: the embeddings where the two are tied, else the language model's own head, which stands still.
 
-    Its words come through the embeddings where the two are tied, else through the language model's own head,
-    which stands still. Raises UserError where ``source`` is no language model.
+    Raises UserError where ``source`` is no language model.
     """
-    role, trunk = reward.reward.role, reward.reward.role.trunk
-    if role.adapter is not None and reward.model.get_output_embeddings() is not None:
-        return LanguagePolicy(Role(trunk, reward.model.get_output_embeddings(), role.adapter))
+    trunk = reward.reward.role.trunk
+    if reward.reward.role.adapter is not None and reward.model.get_output_embeddings() is not None:
+        return reward.model.get_output_embeddings()  # type: ignore[no-any-return]
     if _is_scalar(source):
         raise UserError(f"{source} is a reward model: it has no words whose likelihood could be kept")
-    grown, _ = load_causal_lm(
-        source, dtype=str(reward.model.dtype).removeprefix("torch."), device=str(reward.model.device)
-    )
-    head = grown.get_output_embeddings().requires_grad_(False)
-    if grown.get_output_embeddings().weight is grown.get_input_embeddings().weight:
+    kind = str(reward.model.dtype).removeprefix("torch.")
+    grown, _ = load_causal_lm(source, dtype=kind, device=str(reward.model.device))
+    head: nn.Module = grown.get_output_embeddings().requires_grad_(False)
+    if head.weight is grown.get_input_embeddings().weight:
         head.weight = trunk.get_input_embeddings().weight
-    return LanguagePolicy(Role(trunk, head, role.adapter))
+    return head
 
 
 def reward_on(roles: PolicyRoles, source: Source) -> LanguageReward:

@@ -41,7 +41,7 @@ def from_rl_to_rlhf(seed: int = 0) -> Stage:
             weight_decay=0.02,
             watcher=Watcher(temperature=0.5),
         ),
-        starts=16,
+        starts=64,
         group_size=4,
         steps=40,
         learning_rate=1e-3,

@@ -16,6 +16,7 @@ from posttrain.stages.base import EMBEDDED, ExistingModel
 from posttrain.stages.demonstrations import ConstraintDemonstrations, FieldGuideDemonstrations
 from posttrain.stages.prompts import ConstraintPrompts, FieldGuidePrompts
 from posttrain.stages.smollm2 import SmolLM2
+from posttrain.training.kl_control import AdaptiveKL
 
 Settings = dict[str, Any]
 
@@ -49,7 +50,11 @@ def field_guide(seed: int) -> Preset:
         settings={
             "labels": {"per_pair": 5},
             "rm": {"epochs": 2, "sft_coef": 0.3},
-            "rl": {"method": PPO(kl=KLInReward(coef=0.2), epochs=1, minibatches=4), "steps": 35},
+            "rl": {
+                "method": PPO(kl=KLInReward(coef=0.2), epochs=1, minibatches=4),
+                "control": AdaptiveKL(target=2.2, horizon=640),
+                "steps": 45,
+            },
         },
     )
 

@@ -22,7 +22,7 @@ class FieldGuideDemonstrations(Stage):
 
     address = "demonstrations"
     positive = ("rows",)
-    rows: int = 8000
+    rows: int = 6000
     heldout: int = 400
     seed: int = 0
 

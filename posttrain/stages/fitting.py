@@ -28,7 +28,7 @@ class Fitting:
     seed: int
     shown: Sequence[str]  # figures beside the bar
 
-    def run(  # size: the loop's parts, and where it is told
+    def run(
         self,
         group: Any,
         forward: Callable[[Any], Any],
@@ -36,7 +36,6 @@ class Fitting:
         batch: Callable[[list[int]], Any],
         output: Path,
         machine: Machine,
-        mix: Callable[[Any], Any] | None = None,
     ) -> list[dict[str, float]]:
         """Updates the optimizer's ``group`` on ``batch(rows)`` until all epochs are read; writes
         ``metrics.jsonl`` and returns its lines. The learning rate falls along half a cosine.
@@ -54,7 +53,6 @@ class Fitting:
             lambda step: batch(plan.at(step)),
             Optimizer([group], schedule=cosine(plan.steps, min(self.warmup, plan.steps // 4))),
             steps=plan.steps,
-            mix=mix,
             micro_batch_tokens=machine.micro_batch_tokens,
         )
         history = []

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import ranks_better_than_chance
-from posttrain.core.batch import RewardLoss
+from posttrain.core.batch import Judged, RewardLoss, Term, Wants
+from posttrain.core.reduction import chosen_mean
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.stages.fitting import Fitting, Pair, judged, pairs
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from posttrain.models.lora import Lora
 
 
@@ -81,14 +84,14 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
         )
+        forward, method = _loss(role, self.method, self.sft_coef, inputs["base"].path)
         plan.run(
             group,
-            lambda past: role.reward.score(past.rollouts),
-            self.method,
+            forward,
+            method,
             lambda rows: judged([train[i] for i in rows], chat.pad_id),
             output,
             machine,
-            self._likelihood(role, inputs["base"].path),
         )
         role.save(output)
         said = scores(
@@ -98,28 +101,6 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         counted = {"rows": len(train), **counts, "heldout_rows": len(held)}
         counted |= {f"heldout_{why}": number for why, number in left_out.items()}
         return Report(figures=_figures(role.reward, held, chat.pad_id, machine) | counted)
-
-    def _likelihood(self, role: Any, source: Path) -> Any:
-        """Of a batch of comparisons: the part of the loss that is the likelihood of what was chosen."""
-        if self.sft_coef == 0:
-            return None
-        from posttrain.core.batch import take
-        from posttrain.direct_alignment.sft import SFT
-        from posttrain.models.roles import speaker
-        from posttrain.training.update import Part
-
-        speaks, method = speaker(role, source), SFT()
-
-        def part(past: Any) -> Part:
-            return Part(
-                take(past, past.rank == 0),
-                lambda some: speaks.evaluate(some.rollouts, method.wants),
-                method.loss,
-                coef=self.sft_coef,
-                name="sft/",
-            )
-
-        return part
 
     def gates(self, report: Report) -> list[Finding]:
         return [] if self.shuffled_labels else [ranks_better_than_chance.check(report.figures)]
@@ -143,6 +124,35 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             bytes=size.training_bytes(at_once, share),
             expects=size.figures(),
         )
+
+
+@dataclass(frozen=True)
+class _Keeping:
+    """A reward loss, and ``coef`` times the negative log-likelihood of the chosen answers beside it."""
+
+    method: RewardLoss
+    coef: float
+
+    @property
+    def wants(self) -> Wants:
+        return self.method.wants
+
+    def loss(self, now: tuple[Tensor, Tensor], past: Judged) -> dict[str, Term]:
+        scores, logprobs = now
+        return {**self.method.loss(scores, past), "sft_nll": Term(-logprobs, chosen_mean, self.coef)}
+
+
+def _loss(role: Any, method: RewardLoss, sft_coef: float, source: Path) -> tuple[Any, Any]:
+    """What a batch is read with, and the loss on what was read."""
+    if sft_coef == 0:
+        return (lambda past: role.reward.score(past.rollouts)), method
+    from posttrain.models.roles import words
+
+    head = words(role, source)
+    return (
+        lambda past: role.reward.score_and_say(past.rollouts, head, past.rank == 0),
+        _Keeping(method, sft_coef),
+    )
 
 
 def _save_scale(said: Any, output: Path) -> None:

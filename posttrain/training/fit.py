@@ -62,7 +62,6 @@ def fit(  # size: the loop's five ingredients and three numbers
     optimizer: Optimizer,
     *,
     steps: int,
-    mix: Callable[[Any], Part] | None = None,
     micro_batch_tokens: int = 8192,
 ) -> Iterator[dict[str, float]]:
     """Update on ``batches(step)`` until ``state.step`` is ``steps``; yields after every update, when state is
@@ -72,7 +71,6 @@ def fit(  # size: the loop's five ingredients and three numbers
         forward: of a slice of a batch: an Evaluation, or scores [B, T].
         batches: of a step: Judged rows (``preferences.wanted``, ``preferences.ranked``). The same step
             gives the same rows, so a loop that was stopped goes on as if it had not been.
-        mix: of a batch: another part of the loss on it, such as the likelihood of what was chosen.
 
     Yields:
         The terms of the loss by name, ``loss``, ``step`` (updates done), ``rows``, ``tokens`` (supervised),
@@ -84,7 +82,7 @@ def fit(  # size: the loop's five ingredients and three numbers
             slices = cut(past.rollouts, micro_batch_tokens, method.wants.whole_groups)
             past = method.measure(in_slices(forward, past, slices), past)  # type: ignore[union-attr]
         part = Part(past, forward, method.loss, whole_groups=method.wants.whole_groups)
-        figures = update(optimizer, [part] if mix is None else [part, mix(past)], micro_batch_tokens)
+        figures = update(optimizer, [part], micro_batch_tokens)
         state.step += 1
         tokens = int(past.rollouts.action_mask.sum())
         yield {"step": state.step, "rows": len(past.rollouts), "tokens": tokens, **figures}

@@ -18,7 +18,7 @@ from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.models.loading import new_head, save_causal_lm
 from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged
 from posttrain.models.role import Role
-from posttrain.models.roles import Place, open_policy, open_reward, reward_on, speaker
+from posttrain.models.roles import Place, open_policy, open_reward, reward_on, words
 from posttrain.pipeline.finding import UserError
 from tests.models.small import CONFIGS, causal, llama, rows, tokenizer
 
@@ -244,17 +244,18 @@ def test_a_reward_model_speaks_as_the_model_it_grew_from_until_it_moves(
 ) -> None:
     batch = rollouts(rows(), 0)
     reward = open_reward(sft, lora=lora, seed=2, place=Place(dtype="float64"))
-    speaks = speaker(reward, sft)
-    grown = open_policy(sft, place=Place(dtype="float64")).policy.evaluate(batch, Wants())
-    said = speaks.evaluate(batch, Wants())
-    torch.testing.assert_close(said.logprobs, grown.logprobs, rtol=0, atol=1e-12)
-    said.logprobs.sum().backward()
+    some = torch.arange(len(batch)) % 2 == 0
+    grown = open_policy(sft, place=Place(dtype="float64")).policy.evaluate(batch, Wants()).logprobs
+    scores, said = reward.reward.score_and_say(batch, words(reward, sft), some)
+    assert torch.equal(scores, reward.reward.score(batch))
+    torch.testing.assert_close(said, grown * some[:, None], rtol=0, atol=1e-12)
+    said.sum().backward()
     moved = [p for p in reward.reward.parameters() if p.grad is not None and p.grad.abs().max() > 0]
     assert moved, "the likelihood reaches what the reward model learns with"
     if lora is None:
         reward.save(tmp_path / "rm")
         with pytest.raises(UserError, match="reward model"):
-            speaker(open_reward(tmp_path / "rm"), tmp_path / "rm")
+            words(open_reward(tmp_path / "rm"), tmp_path / "rm")
 
 
 def test_unknown_targets_and_ranks_are_named() -> None:
