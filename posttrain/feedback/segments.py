@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from posttrain.feedback.simulated import Choice, sigmoid
+from posttrain.feedback.choice import Choice, sigmoid
 
 
 @dataclass(frozen=True, kw_only=True)

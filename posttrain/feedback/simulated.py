@@ -14,11 +14,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
+from posttrain.feedback.choice import Choice, sigmoid
 from posttrain.field_guide import gold, wording
-
-Choice = Literal["a", "b", "tie"]
 
 _PRAISE = re.compile(
     r"\b(good|great|like this|nice|clever) (question|idea|point)|\bwell done|\bkind of you",
@@ -129,11 +128,6 @@ FLATTERED = Annotator("flattered", temperature=0.32, agreement=0.45, praise=0.3,
 CARELESS = Annotator("careless", temperature=0.4, tosses=0.7, scale=Scale(stretch=0.5))
 
 ANNOTATORS: tuple[Annotator, ...] = (CAREFUL, HASTY, LENGTH_LOVER, FLATTERED, CARELESS)
-
-
-def sigmoid(x: float) -> float:
-    """1 / (1 + exp(-x)), without overflow."""
-    return 1 / (1 + math.exp(-x)) if x >= 0 else 1 - 1 / (1 + math.exp(x))
 
 
 def label(

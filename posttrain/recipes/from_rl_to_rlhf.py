@@ -16,7 +16,7 @@ from posttrain.stages.control import Control
 from posttrain.stages.side_by_side import Row, SideBySide
 
 
-def from_rl_to_rlhf(seed: int = 0) -> Stage:
+def from_rl_to_rlhf(seed: int = 0) -> Stage:  # size: one row after another, each a change of the last
     """Environment reward; learned reward; no state transition; a completion as one action; reward at the end;
     horizon 1; more turns.
 
@@ -50,7 +50,7 @@ def from_rl_to_rlhf(seed: int = 0) -> Stage:
         letters,
         name="one_action",
         environment=replace(word, whole=True),
-        method=replace(letters.method, gamma=1.0, gae_lambda=1.0, bootstrap_truncated=False),
+        method=replace(letters.method, gamma=1.0, gae_lambda=1.0, bootstrap_truncated=False),  # type: ignore[type-var]
     )
     at_the_end = replace(whole, name="reward_at_the_end", paid_at_the_end=True)
     one_choice = replace(

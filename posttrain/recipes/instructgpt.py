@@ -109,7 +109,9 @@ def _recipe(  # size: what the parameters came to
         critic=rm,
         **learning,
     )
-    control = RewardModeling(name="rm_shuffled", shuffled_labels=True, **{**modeling, "epochs": 1, "sft_coef": 0.0})
+    control = RewardModeling(
+        name="rm_shuffled", shuffled_labels=True, **{**modeling, "epochs": 1, "sft_coef": 0.0}
+    )
     return Evaluation(
         base=base,
         sft=sft,
