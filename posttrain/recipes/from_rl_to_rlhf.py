@@ -33,8 +33,9 @@ def from_rl_to_rlhf(seed: int = 0) -> Stage:  # size: one row after another, eac
         environment=word,
         method=replace(control, entropy_coef=0.02),
         comparisons=Comparisons(
-            most=1200,
-            at_first=600,
+            most=1500,
+            at_first=1000,
+            hidden=(128,),
             length=word.length,
             same_start=True,
             updates=3.0,
