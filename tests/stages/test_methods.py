@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import PreTrainedTokenizerFast
 
+from posttrain.models.loading import load_causal_lm, save_causal_lm
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.runner import run
 from posttrain.pipeline.sources import SourceFile
@@ -100,8 +102,12 @@ def distilled(source: Path, teacher: Path, **changed: Any) -> Reinforcement:
     return replace(plain, method=OnPolicyDistillation(), teacher=known, **changed)
 
 
-def test_a_student_comes_nearer_to_its_teacher(source: Path, workspace: Path) -> None:
-    stage = distilled(source, source, steps=12, learning_rate=2e-3, prompts_per_step=16)
+def test_a_student_comes_nearer_to_its_teacher(source: Path, workspace: Path, tmp_path: Path) -> None:
+    teacher, tokenizer = load_causal_lm(source)
+    with torch.no_grad():
+        teacher.get_output_embeddings().weight.mul_(4)  # surer of everything, so that there is a way to go
+    save_causal_lm(tmp_path / "teacher", teacher, tokenizer)
+    stage = distilled(source, tmp_path / "teacher", steps=12, learning_rate=2e-3, prompts_per_step=16)
     made = run(
         stage,
         Workspace(workspace),
