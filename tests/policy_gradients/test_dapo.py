@@ -35,7 +35,9 @@ def test_long_rows_pay_for_the_last_part_of_their_room() -> None:
     method = DAPO(max_length=5, overlong_buffer=0.6, overlong_penalty=0.5, kl=KLInReward(coef=0.3))
     past = scene.experience(method)
     for row, advantage in enumerate(standardized(worth)):
-        assert past.advantages[row][MASK[row]].tolist() == pytest.approx([advantage] * len(STEPS[row]), rel=1e-12)
+        assert past.advantages[row][MASK[row]].tolist() == pytest.approx(
+            [advantage] * len(STEPS[row]), rel=1e-12
+        )
 
 
 def test_the_penalty_stops_at_the_whole() -> None:
