@@ -63,6 +63,7 @@ def test_every_recipe_runs_to_a_report(
         assert 0 < figures["evaluate.share_of_optimum"] < 1
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ends = []
     for place in ("a", "b"):
@@ -151,6 +152,7 @@ def test_without_labels_or_a_reward_it_does_not(
 SEVEN = ("environment_reward", "learned_reward", "no_transition", "one_action", "reward_at_the_end")
 
 
+@pytest.mark.slow
 def test_from_rl_to_rlhf_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each row is a training of the same loop, and its records show what it changed."""
     wishes = [f"{name}.{wish}" for name in SEVEN for wish in ("steps=2", "starts=4")]
