@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
-from posttrain.core.advantages import group_centred, in_company
-from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
+from posttrain.core.advantages import group_centred
+from posttrain.core.batch import Evaluation, Experience, Rollouts, Term
 from posttrain.core.importance import Correction, measured, ratio, step_weights
 from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import masked_sum, on_steps
 from posttrain.core.ranges import above_zero, at_least_one
 from posttrain.core.reduction import sequence_mean
+from posttrain.policy_gradients._grouped import Grouped
 
 
 @dataclass(frozen=True, kw_only=True)
-class SAPO:
+class SAPO(Grouped):
     """Gao et al. 2025, "Soft adaptive policy optimization".
 
     ``L = -E[mean_t f(r_t) A]``, ``f(r) = sigmoid(tau (r - 1)) 4 / tau``, ``A = (R - mean(R)) / std(R)``
@@ -43,17 +43,6 @@ class SAPO:
     def __post_init__(self) -> None:
         above_zero(self, "tau", "tau_negative")
         at_least_one(self, "epochs", "minibatches")
-
-    @property
-    def wants(self) -> Wants:
-        """Groups and the reference; the trainer's own log-probabilities where the sampler's will not do."""
-        reused = self.epochs * self.minibatches > 1
-        before = reused or self.correction is not None or self.kl.exact
-        return Wants(reference=True, before=before, exact_kl=self.kl.exact, group=True)
-
-    def keep(self, rollouts: Rollouts) -> Tensor:
-        """[B] bool: rows that have others to be compared with."""
-        return in_company(rollouts.group)
 
     def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
         """The advantage of each row at each of its steps, [B, T]. Raises ValueError for a row alone."""
