@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 Figures = dict[str, float | int | str]
 NO_GOLD = (
     "There is no gold reward for these prompts, so how good the answers are is not known: gold, win rates "
-    "and the "
-    "reward model's accuracy say unknown. What the reward model says is shown, which is what was trained on."
+    "and the reward model's accuracy say unknown. What the reward model says is shown; of a policy that was "
+    "trained on it, it is no judge."
 )
 FIRST = ("win_rate/final_vs_sft", "kl", "gold/final", "gold/sft", "gold/base", "accuracy", "nll_ratio_4x")
 
@@ -67,6 +68,8 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         )
         figures |= self._of_reward_model(inputs, machine) | self._of_demonstrations(inputs)
         figures["prompts"] = len(prompts)
+        shared = _also_trained_on(inputs["prompts"].path, prompts)
+        figures["prompts_also_trained_on"] = len(shared)
         write_jsonl(output / "answers.jsonl", _rows(prompts, found))
         chosen = random.Random(f"samples:{self.seed}").sample(
             range(len(prompts)), min(self.samples, len(prompts))
@@ -76,6 +79,9 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         kept = inputs["final"].path / "episodes.jsonl"  # direct alignment keeps none
         write_jsonl(output / "gold.jsonl", gold_over_steps(read_jsonl(kept) if kept.exists() else []))
         notes = [] if any(judgement is not None for judgement in final.gold) else [NO_GOLD]
+        if shared:
+            ids = ", ".join(shared[:10]) + (", ..." if len(shared) > 10 else "")
+            notes.append(f"{len(shared)} of {len(prompts)} held-out prompts are trained on as well: {ids}")
         first = {name: figures[name] for name in FIRST if name in figures}
         return Report(figures={**first, **figures}, notes=notes)
 
@@ -164,6 +170,14 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         if isinstance(own, str) or isinstance(more, str):
             return {"nll_ratio_4x": "unknown"}
         return {"nll_ratio_4x": own / more, "nll_heldout/sft": own, "nll_heldout/sft_4x": more}
+
+
+def _also_trained_on(prompts: Path, asked: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Ids of held-out prompts that are among the training prompts, whatever their own ids."""
+    from posttrain.data.jsonl import read_jsonl
+
+    trained = {json.dumps(row["prompt"], sort_keys=True) for row in read_jsonl(prompts / "train.jsonl")}
+    return [str(row["id"]) for row in asked if json.dumps(row["prompt"], sort_keys=True) in trained]
 
 
 def _best(episodes: Sequence[Episode], rewards: Sequence[float], n: int) -> tuple[list[Episode], list[float]]:
