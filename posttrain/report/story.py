@@ -17,6 +17,11 @@ GOLD_UNKNOWN = (
     "answers are better, nor whether it found a hole in the reward. Read the answers below, or have people "
     "compare them."
 )
+GOLD_UNKNOWN_UNREWARDED = (
+    "Gold reward unknown: these prompts come without an answer key. This report can tell how far the policy "
+    "moved and what a reward model thinks of that; it cannot tell whether its answers are better. Read the "
+    "answers below, or have people compare them."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,13 @@ def policy_stage(run: Run) -> Made | None:
     curved = [stage for stage in run.stages if {"reward", "kl"} <= stage.curves.keys()]
     rewarded = [stage for stage in run.stages if "reward" in stage.curves]
     return next(iter([*curved[::-1], *rewarded[::-1]]), None)
+
+
+def aligned(run: Run) -> Made | None:
+    """The stage that trained the policy on comparisons alone, where no stage trained one against a reward."""
+    if policy_stage(run):
+        return None
+    return next((s for s in reversed(run.stages) if s.kind.rpartition(".")[2] == "Alignment"), None)
 
 
 def gold_curve(run: Run) -> tuple[Made, Curve] | None:
@@ -119,7 +131,7 @@ def keys(run: Run) -> list[Key]:
         rows.append(Key(label="KL from the reference, nats", value=number(moved[1]), detail=detail))
     for label, pair, share in (
         ("gold reward", gold(run), True),
-        ("reward it was trained on", reward(run), False),
+        (_proxy(aligned(run)), reward(run), False),
     ):
         if pair:
             before, after = (percent(v) if share else number(v) for v in pair)
@@ -148,17 +160,23 @@ def verdict(run: Run) -> list[str]:
     won = win_rate(run)
     if won:
         sentences.append(_won(won[1], kl(run)))
+    direct = aligned(run)
+    if direct:
+        sentences += _prefers(direct)
     proxy, truth = reward(run), gold(run)
+    told = f"the {_proxy(direct)} {_rose(run, proxy)}" if proxy else ""
     if proxy and truth:
         change = find(run.stages, "gold_change/final_vs_sft", "gold_change/rl_vs_sft")
-        sentences.append(_both((proxy, _rose(run, proxy)), truth, change[1].interval if change else None))
+        climbed = direct is None and told.endswith(" rose")
+        tail = f"{told} ({number(proxy[0])} to {number(proxy[1])})"
+        sentences.append(_both(tail, climbed, truth, change[1].interval if change else None))
     elif proxy:
-        moved = f"{_rose(run, proxy)}, from {number(proxy[0])} to {number(proxy[1])}"
         far = kl(run)
         distance = f", at a KL of {number(far[1])} nats per completion" if far and not won else ""
-        sentences.append(f"The reward it was trained on {moved}{distance}.")
+        moved = f"{told[0].upper()}{told[1:]}, from {number(proxy[0])} to {number(proxy[1])}"
+        sentences.append(f"{moved}{distance}.")
     if not truth and (proxy or won) and not returns.known(run):
-        sentences.append(GOLD_UNKNOWN)
+        sentences.append(GOLD_UNKNOWN_UNREWARDED if direct else GOLD_UNKNOWN)
     failed = [(s.address, f.name) for s in run.stages for f in s.findings if not f.passed]
     if failed:
         which = _listed([f"{name} of {address}" for address, name in failed])
@@ -194,10 +212,23 @@ def _rose(run: Run, proxy: tuple[float, float]) -> str:
     return "rose" if proxy[1] > proxy[0] else "did not rise"
 
 
-def _both(
-    proxy: tuple[tuple[float, float], str], truth: tuple[float, float], interval: tuple[float, float] | None
-) -> str:
-    (start, end), moved = proxy
+def _proxy(direct: Made | None) -> str:
+    return "score of a reward model that it never saw" if direct else "reward it was trained on"
+
+
+def _prefers(stage: Made) -> list[str]:
+    """What was learned from comparisons, on held-out ones."""
+    found = find([stage], "label_accuracy")
+    if not found or not math.isfinite(found[1].number):
+        return []
+    figure = found[1]
+    within = f" (95 % interval {between(*figure.interval, True)})" if figure.interval else ""
+    told = f"Trained on comparisons alone, it sides with the annotators in {percent(figure.number)}"
+    return [f"{told} of held-out ones{within}."]
+
+
+def _both(tail: str, climbed: bool, truth: tuple[float, float], interval: tuple[float, float] | None) -> str:
+    """Gold, then the proxy; ``climbed``: the proxy was trained on and rose."""
     told = f"Gold reward went from {percent(truth[0])} to {percent(truth[1])} of what is attainable"
     fell = truth[1] < truth[0]
     if interval:
@@ -206,8 +237,7 @@ def _both(
         fell = interval[1] < 0
         if interval[0] <= 0 <= interval[1]:
             told += ", which is no clear change"
-    tail = f"the reward it was trained on {moved} ({number(start)} to {number(end)})"
-    if fell and moved == "rose":
+    if fell and climbed:
         return f"{told}, while {tail}: the reward was over-optimized."
     return f"{told}; {tail}."
 

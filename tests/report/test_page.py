@@ -136,6 +136,23 @@ def test_a_reward_whose_intervals_overlap_did_not_clearly_change(tmp_path: Path)
     assert "The reward it was trained on did not clearly change" in html
 
 
+@pytest.mark.parametrize("gold", [True, False])
+def test_what_was_aligned_directly_was_not_trained_on_a_reward(tmp_path: Path, gold: bool) -> None:
+    figures = {"reward/sft": 0.0, "reward/final": 2.0}
+    if gold:
+        figures |= {"gold/sft": 0.6, "gold/final": 0.4}
+    reports = {
+        "alignment": {"figures": fabricated.interval("label_accuracy", 0.7)},
+        "evaluate": {"figures": figures},
+    }
+    html = page.write(fabricated.run(tmp_path, reports, {}), tmp_path).read_text(encoding="utf-8")
+    assert "it was trained on" not in html
+    assert "over-optimized" not in html
+    assert "it sides with the annotators in 70" in html
+    assert "score of a reward model that it never saw rose" in html
+    assert ("Gold reward unknown" in html) == (not gold)
+
+
 def test_whatever_a_model_says_is_escaped(tmp_path: Path) -> None:
     attack = "</td><script>alert(1)</script>"
     samples = [
