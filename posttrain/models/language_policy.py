@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from posttrain.core.batch import Evaluation, Policy, Rollouts, Wants
+from posttrain.core.batch import Evaluation, Policy, Rollouts, Wants, take
 from posttrain.core.logprobs import chosen_logprobs
 from posttrain.models.role import Role, role_of
 
@@ -75,6 +75,19 @@ def _sub_batches(rollouts: Rollouts, device: torch.device, most: int) -> Iterato
             members=members,
             last=last,
         )
+
+
+def _different(rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+    """[U] the first of each kind of row, [B] which kind each row is: alike are same tokens at same places."""
+    tokens, real = rollouts.context["tokens"], rollouts.context["attention_mask"].bool()
+    kind = torch.cat([torch.where(real, tokens, -1), rollouts.action_mask.long()], 1)
+    if len(rollouts.temperature.unique()) > 1:
+        kind = torch.cat([kind, torch.arange(len(kind), device=kind.device)[:, None]], 1)
+    kinds, each = torch.unique(kind, dim=0, return_inverse=True)
+    place = torch.arange(len(kind), device=kind.device)
+    first = place.new_full((len(kinds),), len(kind)).scatter_reduce(0, each, place, "amin")
+    order = first.argsort()
+    return first[order], order.argsort()[each]
 
 
 def _scatter(pieces: list[Tensor], parts: list[_SubBatch], like: Tensor) -> Tensor:
@@ -198,8 +211,22 @@ class LanguageReward:
         self, rollouts: Rollouts, words: Any, said: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """``score()``, and from the same forward the log-probabilities [B, T] of actions through the head
-        ``words``: of the rows that ``said`` [B] bool marks, zero elsewhere.
+        ``words``: of the rows that ``said`` [B] bool marks, zero elsewhere. An answer that is in several
+        comparisons of the batch is read once.
         """
+        first, each = _different(rollouts)
+        if len(first) == len(rollouts):
+            return self._read(rollouts, words, said)
+        wanted = None
+        if said is not None:
+            wanted = torch.zeros(len(first), dtype=torch.bool, device=each.device)
+            wanted[each[said]] = True
+        scores, logprobs = self._read(take(rollouts, first), words, wanted)
+        if said is None:
+            return scores[each], logprobs[each]
+        return scores[each], logprobs[each] * said[:, None]
+
+    def _read(self, rollouts: Rollouts, words: Any, said: Tensor | None) -> tuple[Tensor, Tensor]:
         parts = list(_sub_batches(rollouts, self.role.head.weight.device, self.sub_batch_tokens))
         scores, logprobs = [], rollouts.actions.new_zeros(rollouts.actions.shape, dtype=torch.float32)
         for part in parts:

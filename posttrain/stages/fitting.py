@@ -27,6 +27,7 @@ class Fitting:
     warmup: int
     seed: int
     shown: Sequence[str]  # figures beside the bar
+    together: Sequence[int] | None = None  # rows with the same number are read in the same batch
 
     def run(
         self,
@@ -45,7 +46,7 @@ class Fitting:
         from posttrain.training.optimizer import Optimizer, cosine
         from posttrain.training.progress import progress
 
-        plan = Epochs(self.rows, self.batch_size, self.seed, self.epochs)
+        plan = Epochs(self.rows, self.batch_size, self.seed, self.epochs, self.together)
         loop = fit(
             FitState(),
             forward,
@@ -85,6 +86,15 @@ def pairs(chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> tupl
         else:
             kept.append((chosen, rejected, float(row.get("confidence", 1.0))))
     return kept, counts
+
+
+def same_prompt(found: Sequence[Pair]) -> list[int]:
+    """A number for each pair, the same for pairs of answers to the same prompt."""
+    numbers: dict[tuple[int, ...], int] = {}
+    return [
+        numbers.setdefault(tuple(chosen.ids[: list(chosen.mask).index(True)]), len(numbers))
+        for chosen, _, _ in found
+    ]
 
 
 def ratings(

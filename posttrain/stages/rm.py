@@ -14,7 +14,7 @@ from posttrain.core.reduction import chosen_mean
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 from posttrain.reward_losses.bradley_terry import BradleyTerry
-from posttrain.stages.fitting import Fitting, Pair, judged, pairs
+from posttrain.stages.fitting import Fitting, Pair, judged, pairs, same_prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +29,8 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
 
     ``sft_coef`` adds the negative log-likelihood of the chosen answers, read through the same trunk, to the
     loss: what the trunk knows is not given up for the comparisons at hand (Yang et al. 2024, GRM, eq. 5).
+    Comparisons of answers to the same prompt are in the same batch, and an answer is read once for all of
+    them (InstructGPT 2022, section 3.5).
     """
 
     address = "rm"
@@ -77,6 +79,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             warmup=self.warmup,
             seed=self.seed,
             shown=["pair_loss", "accuracy"],
+            together=same_prompt(train),
         )
         group = Group(
             name="reward",

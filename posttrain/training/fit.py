@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,13 @@ class FitState:
 @dataclass(frozen=True)
 class Epochs:
     """Which rows each step reads: all rows once an epoch, in an order derived from the seed; the rest of an
-    epoch is a smaller batch, never dropped."""
+    epoch is a smaller batch, never dropped. Rows with the same number in ``together`` follow each other."""
 
     rows: int
     batch_size: int
     seed: int
     epochs: int = 1
+    together: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.batch_size < 1 or self.epochs < 1:
@@ -51,6 +52,10 @@ class Epochs:
         epoch, place = divmod(step, self.per_epoch)
         generator = torch.Generator().manual_seed(derive(self.seed, "epoch", epoch))
         order = torch.randperm(self.rows, generator=generator)
+        if self.together is not None:
+            block = torch.tensor(self.together)
+            turn = torch.randperm(int(block.max()) + 1, generator=generator)
+            order = order[turn[block[order]].argsort(stable=True)]
         return order[place * self.batch_size : (place + 1) * self.batch_size].tolist()
 
 

@@ -121,3 +121,32 @@ def test_a_critic_on_the_trunk_of_the_policy_is_a_group_of_its_own() -> None:
     assert groups[1] == {id(p) for p in critic.parameters()}
     with pytest.raises(ValueError, match="no critic"):
         LanguagePolicy(policy).evaluate(rollouts(rows(), 0), WANTS)
+
+
+def test_an_answer_that_comes_twice_is_read_once_and_counts_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    critic, words = scalar(llama()), causal(llama()).lm_head
+    once = rows()
+    twice = rollouts([*once, once[1], once[0], once[1]], 0)
+    said = torch.arange(len(twice)) % 2 == 0
+    read = []
+    hidden = type(LanguageReward(critic).role).hidden
+    monkeypatch.setattr(
+        type(LanguageReward(critic).role), "hidden", lambda role, t: (read.append(len(t)), hidden(role, t))[1]
+    )
+    reward = LanguageReward(critic)
+    alone = [reward.score_and_say(take(twice, [i]), words, said[[i]]) for i in range(len(twice))]
+    weight = torch.arange(1.0, len(twice) + 1)
+
+    def slope(scores: torch.Tensor, logprobs: torch.Tensor) -> list[torch.Tensor]:
+        critic.zero_grad()
+        ((scores.sum(1) + logprobs.sum(1)) * weight).sum().backward()
+        return [p.grad.clone() for p in critic.parameters() if p.grad is not None]
+
+    want = slope(torch.cat([a for a, _ in alone]), torch.cat([b for _, b in alone]))
+    read.clear()
+    scores, logprobs = reward.score_and_say(twice, words, said)
+    assert sum(read) == len(once)
+    torch.testing.assert_close(scores, torch.cat([a for a, _ in alone]))
+    torch.testing.assert_close(logprobs, torch.cat([b for _, b in alone]))
+    for a, b in zip(slope(scores, logprobs), want, strict=True):
+        assert (a - b).norm() <= 1e-5 * b.norm()

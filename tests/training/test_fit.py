@@ -56,6 +56,16 @@ def test_an_epoch_reads_every_row_once() -> None:
         Epochs(rows=0, batch_size=5, seed=1)
 
 
+def test_rows_that_belong_together_follow_each_other() -> None:
+    together = [0, 1, 2, 0, 1, 2, 3, 0]
+    plan = Epochs(rows=8, batch_size=3, seed=1, epochs=2, together=together)
+    for steps in (range(3), range(3, 6)):
+        read = [r for s in steps for r in plan.at(s)]
+        assert sorted(read) == list(range(8))
+        blocks = [together[r] for r in read]
+        assert all(blocks.index(b) + blocks.count(b) - 1 == 7 - blocks[::-1].index(b) for b in set(blocks))
+
+
 def test_it_learns_its_demonstrations() -> None:
     policy, plan = TinyPolicy(), Epochs(rows=12, batch_size=4, seed=1, epochs=40)
     figures = list(instruct(policy, FitState(), optimizer(policy), plan, plan.steps))
