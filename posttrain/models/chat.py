@@ -60,6 +60,7 @@ class Chat:
         # whether plain text gets a BOS from this tokenizer; the template may write it instead, never both
         self._adds_bos = self._bos is not None and tokenizer("a")["input_ids"][:1] == [self._bos]
         self.stop_ids: tuple[int, ...] = self._find_stops()
+        self._stops_at: dict[str, tuple[int, ...]] = {}
 
     def _find_stops(self) -> tuple[int, ...]:
         eos = self.tokenizer.eos_token_id
@@ -178,6 +179,28 @@ class Chat:
         if not any(mask):
             raise UserError(f"no assistant message among {len(messages)}: there would be nothing to learn.")
         return ids, mask
+
+    def text_ids(self, text: str) -> list[int]:
+        """Plain text to go on with, after one BOS where the tokenizer has one: what a base model has read."""
+        ids = self._encode(text)
+        return ids if self._bos is None else [self._bos, *ids]
+
+    def text_example(self, text: str, completion: str) -> tuple[list[int], list[bool]]:
+        """As ``example``: plain text and how it goes on; ``text_ids(text)`` is the beginning of the ids."""
+        before, after = self.text_ids(text), self._encode(completion)
+        if not after:
+            raise UserError(f"nothing follows {text[-40:]!r}: there would be nothing to learn.")
+        return before + after, [False] * len(before) + [True] * len(after)
+
+    def stops_at(self, end: str) -> tuple[int, ...]:
+        """What ends plain text: every token whose text holds ``end``, a BOS (a new page), ``stop_ids``."""
+        if end not in self._stops_at:
+            each = [[token] for token in range(len(self.tokenizer))]
+            texts = self.tokenizer.batch_decode(each, clean_up_tokenization_spaces=False)
+            found = [token for token, text in enumerate(texts) if end and end in text]
+            new_page = [] if self._bos is None else [self._bos]
+            self._stops_at[end] = tuple(dict.fromkeys([*self.stop_ids, *new_page, *found]))
+        return self._stops_at[end]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of an answer, without special tokens."""

@@ -163,13 +163,15 @@ def _look(path: Path) -> tuple[int, float]:
 
 def tokens_of(rows: Sequence[Mapping[str, Any]]) -> float:
     """About how many tokens a row has, mean: a third of its characters and four for each message's marks."""
-    found = [_texts(value) for row in rows for value in row.values()]
+    found = [_texts(name, value) for row in rows for name, value in row.items()]
     texts = [text for some in found for text in some]
     return sum(len(text) / 3 + 4 for text in texts) / max(len(rows), 1)
 
 
-def _texts(value: Any) -> list[str]:
-    """What was said in messages; other fields of a row are no text for a model."""
+def _texts(name: str, value: Any) -> list[str]:
+    """What was said in messages or as plain text; other fields of a row are no text for a model."""
+    if isinstance(value, str) and name in ("prompt", "completion"):
+        return [value]
     if not isinstance(value, list):
         return []
     return [str(one["content"]) for one in value if isinstance(one, Mapping) and "content" in one]

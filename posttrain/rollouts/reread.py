@@ -30,6 +30,15 @@ def reread(
     return Row(ids=ids, mask=mask)
 
 
+def example(chat: Chat, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
+    """A demonstration as tokens and a mask of what is learned: {"messages"}, or plain text that goes on,
+    {"prompt", "completion"}.
+    """
+    if "messages" in row:
+        return chat.example(row["messages"])
+    return chat.text_example(row["prompt"], row["completion"])
+
+
 def scores(reward: LanguageReward, rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> Tensor:
     """[n] float32: one number an answer, without gradient; an answer given several times is read once."""
     place: dict[tuple[tuple[int, ...], tuple[bool, ...]], int] = {}

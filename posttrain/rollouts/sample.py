@@ -6,26 +6,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from posttrain.core.seeds import derive
 from posttrain.engines.protocol import Engine, Sampling
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
-from posttrain.rewards.protocol import Episode
+from posttrain.rewards.protocol import Episode, Scorer, checked
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A prompt's row and the token ids after which the assistant speaks."""
+    """A prompt's row, the token ids after which the policy speaks, and the tokens that end what it says."""
 
-    prompt: Mapping[str, Any]  # {"prompt": messages, ...}
+    prompt: Mapping[str, Any]  # {"prompt": messages, ...} or {"prompt": text, "stop": text, ...}
     ids: list[int]
+    stop_ids: tuple[int, ...] = ()
 
 
 def ask(chat: Chat, prompts: Sequence[Mapping[str, Any]], room: int) -> tuple[list[Asked], int]:
     """The prompts of at most ``room`` tokens, in order, and how many were longer.
 
-    Raises UserError where none is left.
+    A prompt that is text is gone on with as it is, without a chat template, until its row's ``stop`` is said
+    or the page ends. Raises UserError where none is left.
     """
-    asked = [Asked(prompt=prompt, ids=chat.prompt_ids(prompt["prompt"])) for prompt in prompts]
+    asked = [_asked(chat, prompt) for prompt in prompts]
     fitting = [one for one in asked if len(one.ids) <= room]
     if not fitting:
         shortest = min((len(one.ids) for one in asked), default=0)
@@ -36,16 +39,25 @@ def ask(chat: Chat, prompts: Sequence[Mapping[str, Any]], room: int) -> tuple[li
     return fitting, len(asked) - len(fitting)
 
 
+def _asked(chat: Chat, row: Mapping[str, Any]) -> Asked:
+    said = row["prompt"]
+    if isinstance(said, str):
+        return Asked(prompt=row, ids=chat.text_ids(said), stop_ids=chat.stops_at(str(row.get("stop", ""))))
+    return Asked(prompt=row, ids=chat.prompt_ids(said), stop_ids=chat.stop_ids)
+
+
 def sample(
     engine: Engine, chat: Chat, asked: Sequence[Asked], sampling: Sampling, seeds: Sequence[int]
 ) -> list[Episode]:
     """One answer to each entry of ``asked``, in that order, from its seed.
 
     Ask a prompt several times with several seeds for several answers; the engine reads it once. An answer
-    stops at the chat's stop tokens where ``sampling`` names none.
+    stops at its prompt's stop tokens where ``sampling`` names none.
     """
-    sampling = replace(sampling, stop_ids=sampling.stop_ids or chat.stop_ids)
-    numbers = [engine.submit(one.ids, sampling, seed) for one, seed in zip(asked, seeds, strict=True)]
+    numbers = []
+    for one, seed in zip(asked, seeds, strict=True):
+        stops = sampling.stop_ids or one.stop_ids or chat.stop_ids
+        numbers.append(engine.submit(one.ids, replace(sampling, stop_ids=stops), seed))
     found = {completion.request: completion for completion in engine.finished()}
     episodes = []
     for one, number in zip(asked, numbers, strict=True):
@@ -62,3 +74,28 @@ def sample(
             )
         )
     return episodes
+
+
+def scored_groups(
+    engine: Engine,
+    chat: Chat,
+    prompts: Sequence[Mapping[str, Any]],
+    scorer: Scorer,
+    sampling: Sampling,
+    answers: int,
+    seed: tuple[int, str],
+) -> tuple[list[list[Episode]], list[list[float | None]]]:
+    """``answers`` samples to each prompt that fits, and each one's reward, None where it could not be scored.
+
+    ``seed`` is a number and what the samples are for.
+    """
+    asked, _ = ask(chat, prompts, engine.context - sampling.max_tokens)
+    repeated = [one for one in asked for _ in range(answers)]
+    episodes = sample(engine, chat, repeated, sampling, [derive(*seed, row) for row in range(len(repeated))])
+    rewards = checked(scorer.score(episodes), episodes)
+    values = [
+        value if known else None
+        for value, known in zip(rewards.values.tolist(), rewards.scored.tolist(), strict=True)
+    ]
+    starts = range(0, len(episodes), answers)
+    return [episodes[at : at + answers] for at in starts], [values[at : at + answers] for at in starts]
