@@ -21,6 +21,7 @@ __all__ = [
     "Report",
     "Stage",
     "addresses",
+    "later",
     "making_order",
     "nested",
     "rewrite",
@@ -83,6 +84,10 @@ class Inputs(Mapping[str, Any]):
     def of(self, stage: Stage) -> Product:
         return self._by_stage[id(stage)]
 
+    def has(self, stage: Stage) -> bool:
+        """Whether the stage's product is there; for estimates, before it is made."""
+        return id(stage) in self._by_stage
+
     def __getitem__(self, path: str) -> Any:
         return self._by_path[path]
 
@@ -91,6 +96,13 @@ class Inputs(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._by_path)
+
+
+def later(default: Any) -> Any:
+    """A field of a stage that came after products were made without it: at its default it does not count in
+    a fingerprint, so these stay current.
+    """
+    return field(default=default, metadata={"later": True})
 
 
 @dataclass(frozen=True, kw_only=True)
