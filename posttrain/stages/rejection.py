@@ -1,0 +1,129 @@
+"""Rejection sampling: the policy's own answers, of which a reward keeps some to imitate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.rollouts.choosing import best_per_prompt
+
+if TYPE_CHECKING:
+    from posttrain.rewards.protocol import Episode, RewardSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectionSampling(Stage):  # size: who answers what how often, who judges, what is kept
+    """``answers`` samples of ``policy`` to each of ``rows`` prompts, of which ``choose`` keeps some by their
+    ``reward`` (Nakano et al. 2021; Touvron et al. 2023, section 3.2.3), to be imitated by instruction tuning.
+
+    ``choose`` is a function of posttrain/rollouts/choosing.py. Its control by lot has the same number of
+    answers to the same prompts. Answers that a limit cut are not kept.
+    """
+
+    address = "rejection"
+    positive = ("rows", "answers", "temperature", "max_completion_length")
+    policy: Stage
+    prompts: Stage
+    reward: RewardSource
+    choose: Callable[[Sequence[Sequence[float | None]], int, int], list[tuple[int, int]]] = best_per_prompt
+    rows: int = 2000
+    heldout: int = 200
+    answers: int = 8
+    keep: int = 0  # 0: as many as the rule gives
+    temperature: float = 1.0
+    max_completion_length: int = 48
+    seed: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "messages", "reward"}, or {"id",
+        "prompt", "completion", "reward"} where prompts are plain text. Raises UserError where none is kept.
+        """
+        from posttrain.data.jsonl import read_jsonl, write_jsonl
+        from posttrain.engines.builtin import BuiltinEngine
+        from posttrain.models.chat import Chat
+        from posttrain.models.loading import load_causal_lm
+        from posttrain.rollouts.sample import scored_groups
+
+        model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
+        chat, engine = Chat(tokenizer), BuiltinEngine(model)
+        figures: dict[str, float | int | str] = {}
+        with self.reward.open(inputs, machine) as scorer:
+            for side, count in (("train", self.rows), ("heldout", self.heldout)):
+                prompts = read_jsonl(inputs["prompts"].path / f"{side}.jsonl")[:count]
+                if not prompts:
+                    write_jsonl(output / f"{side}.jsonl", [])
+                    continue
+                groups, rewards = scored_groups(
+                    engine, chat, prompts, scorer, self._sampling(), self.answers, (self.seed, f"kept/{side}")
+                )
+                usable = [
+                    [r if e.ended and e.response.strip() else None for e, r in zip(es, rs, strict=True)]
+                    for es, rs in zip(groups, rewards, strict=True)
+                ]
+                places = self.choose(usable, self.keep if side == "train" else 0, self.seed)
+                if side == "train" and not places:
+                    raise UserError(
+                        f"none of {len(prompts) * self.answers} answers was kept; raise answers, or begin "
+                        "with a policy that is right more often"
+                    )
+                rows = [_demonstration(groups[p][a], usable[p][a], f"{p}-{a}") for p, a in places]
+                write_jsonl(output / f"{side}.jsonl", rows)
+                figures |= _figures("" if side == "train" else "heldout_", usable, places)
+        return Report(figures=figures)
+
+    def _sampling(self) -> Any:
+        from posttrain.engines.protocol import Sampling
+
+        return Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
+
+    def rehearsal(self) -> RejectionSampling:
+        return replace(self, rows=8, heldout=8, keep=0)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        from posttrain.pipeline.sizes import Rows, Size
+
+        size, prompts = Size.of(inputs.get("policy")), Rows.of(inputs.get("prompts"))
+        if size is None or prompts is None:
+            return None
+        answer = self.max_completion_length / 2  # where answers end by themselves
+        train, held = min(self.rows, prompts.rows), min(self.heldout, prompts.heldout_rows)
+        answers = (train + held) * self.answers
+        tokens = 2 * answers * (prompts.row_tokens + answer)  # sampled and scored
+        kept = Rows(rows=self.keep or train, heldout_rows=held, row_tokens=prompts.row_tokens + answer)
+        return Estimate(
+            tokens=int(tokens),
+            operations=size.reading(tokens),
+            bytes=size.sampling_bytes(answers, prompts.row_tokens + self.max_completion_length),
+            expects=kept.figures(),
+        )
+
+
+def _demonstration(episode: Episode, reward: float | None, place: str) -> dict[str, Any]:
+    """What instruction tuning reads."""
+    prompt, said = episode.prompt["prompt"], episode.response
+    told: dict[str, Any] = {"id": f"{episode.prompt.get('id', '')}/{place}", "reward": reward}
+    if isinstance(prompt, str):
+        end = str(episode.prompt.get("stop", ""))
+        return {**told, "prompt": prompt, "completion": said.removesuffix(end) + end}
+    return {**told, "messages": [*prompt, {"role": "assistant", "content": said}]}
+
+
+def _figures(
+    prefix: str, rewards: Sequence[Sequence[float | None]], places: Sequence[tuple[int, int]]
+) -> dict[str, float | int | str]:
+    """How many answers were judged and kept, and what they earned on average."""
+    known = [reward for answers in rewards for reward in answers if reward is not None]
+    kept = [reward for p, a in places if (reward := rewards[p][a]) is not None]
+    found: dict[str, float | int | str] = {
+        f"{prefix}rows": len(places),
+        f"{prefix}answers": sum(len(answers) for answers in rewards),
+        f"{prefix}unusable": sum(reward is None for answers in rewards for reward in answers),
+    }
+    if known and kept:
+        found[f"{prefix}reward_drawn"] = sum(known) / len(known)
+        found[f"{prefix}reward_kept"] = sum(kept) / len(kept)
+    return found
