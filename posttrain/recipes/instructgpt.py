@@ -76,7 +76,7 @@ def _recipe(  # size: what the parameters came to
     teacher: str,
 ) -> Stage:
     own_settings = chosen.settings
-    shared: dict[str, Any] = {"lora": _adapter(rank), "seed": seed}
+    shared: dict[str, Any] = {"lora": adapter(rank), "seed": seed}
     base = chosen.base
     tuning: dict[str, Any] = {"base": base, **shared, **own_settings.get("sft", {})}
     sft = InstructionTuning(demonstrations=demonstrations, **tuning)
@@ -127,7 +127,7 @@ def _recipe(  # size: what the parameters came to
     )
 
 
-def _adapter(rank: int) -> Any:
+def adapter(rank: int) -> Any:
     """Adapters of that rank, or None for rank 0; transformers is imported only where there are any."""
     if rank == 0:
         return None

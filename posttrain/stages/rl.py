@@ -12,7 +12,7 @@ from posttrain.checks import kl_budget, nearer_the_teacher, reward_rose, same_at
 from posttrain.core.batch import PolicyGradient
 from posttrain.core.kl import label
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.training.kl_control import FixedKL, KLControl
 
@@ -60,6 +60,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     kept_episodes: int = 64  # of each step, for people and for evaluation afterwards
     lora: Lora | None = None
     seed: int = 0
+    as_control: bool = later(False)  # made to compare with: its reward need not rise
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -181,6 +182,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     def gates(self, report: Report) -> list[Finding]:
         if self.teacher is not None:
             return [nearer_the_teacher.check(report.figures)]
+        if self.as_control:
+            return [same_at_the_start.check(report.figures)]
         return [
             same_at_the_start.check(report.figures),
             reward_rose.check(report.figures),

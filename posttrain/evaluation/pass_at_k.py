@@ -1,0 +1,21 @@
+"""How often one of k answers is right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from posttrain.evaluation.intervals import Estimate, bootstrap
+
+
+def pass_at_k(right: Sequence[Sequence[bool]], k: int) -> Estimate:
+    """Chen et al. 2021, eq. 1: ``E[1 - C(n - c, k) / C(n, k)]`` over prompts, with c of n answers right; the
+    interval is over prompts. Raises ValueError where a prompt has fewer than k answers.
+    """
+    shares = []
+    for answers in right:
+        n, c = len(answers), sum(answers)
+        if n < k:
+            raise ValueError(f"pass@{k} of {n} answers to a prompt: expected at least {k}")
+        shares.append(1.0 - math.comb(n - c, k) / math.comb(n, k))
+    return bootstrap(shares)

@@ -1,0 +1,152 @@
+"""How many held-out problems each policy solves, by a verifiable reward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posttrain.checks import solves_more
+from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name
+
+if TYPE_CHECKING:
+    from posttrain.rewards.protocol import Episode, RewardSource
+
+Figures = dict[str, float | int | str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solving(Stage):  # size: who is compared, on what, how often
+    """``base``, each of ``beside`` under its own name, and ``final``: one answer to each of ``rows`` held-out
+    prompts at ``temperature``, and the likeliest one. Solved is what ``reward`` pays 1 for.
+
+    The base also answers the first ``often_rows`` prompts ``often`` times, for pass@k.
+    """
+
+    address = "evaluate"
+    positive = ("rows", "often", "often_rows", "temperature", "max_completion_length")
+    base: Stage
+    beside: tuple[Stage, ...] = ()
+    final: Stage
+    prompts: Stage
+    reward: RewardSource
+    rows: int = 800
+    often: int = 64
+    often_rows: int = 100
+    temperature: float = 1.0
+    max_completion_length: int = 48
+    samples: int = 24
+    seed: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``samples.jsonl`` and ``answers.jsonl``."""
+        from posttrain.data.jsonl import read_jsonl, write_jsonl
+        from posttrain.evaluation.intervals import bootstrap, with_interval
+
+        prompts = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
+        solved: dict[str, list[float]] = {}
+        rows: list[dict[str, Any]] = [
+            {"id": p.get("id"), "prompt": p["prompt"], "family": _family(p), "answers": {}} for p in prompts
+        ]
+        figures: Figures = {}
+        with self.reward.open(inputs, machine) as scorer:
+            for name, stage in self._named():
+                model = _open(inputs.of(stage).path, machine)
+                drawn, found = self._answered(model, prompts, scorer, self.temperature, name)
+                _, greedy = self._answered(model, prompts, scorer, 0.0, name)
+                solved[name] = found
+                figures |= _of_one(name, drawn, found, greedy)
+                for row, episode, right in zip(rows, drawn, found, strict=True):
+                    row["answers"][name] = {"text": episode.response, "reward": right, "ended": episode.ended}
+                if name == "base":
+                    figures |= self._often(model, prompts, scorer)
+        for name, found in solved.items():
+            if name != "final":
+                gaps = [a - b for a, b in zip(solved["final"], found, strict=True)]
+                figures |= with_interval(f"solved_change/final_vs_{name}", bootstrap(gaps))
+            if name not in ("base", "final"):
+                gaps = [a - b for a, b in zip(found, solved["base"], strict=True)]
+                figures |= with_interval(f"solved_change/{name}_vs_base", bootstrap(gaps))
+        learned = inputs["final"].figures  # reinforcement tells how long answers were at first and at last
+        figures |= {n: learned[n] for n in ("length_start", "length_final") if n in learned}
+        figures["prompts"] = len(prompts)
+        write_jsonl(output / "answers.jsonl", rows)
+        write_jsonl(output / "samples.jsonl", rows[: self.samples])
+        return Report(figures=figures)
+
+    def gates(self, report: Report) -> list[Finding]:
+        return [solves_more.check(report.figures)]
+
+    def rehearsal(self) -> Solving:
+        return replace(self, rows=8, often=4, often_rows=2, samples=2)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        from posttrain.pipeline.sizes import Rows, Size
+
+        size, prompts = Size.of(inputs.get("base")), Rows.of(inputs.get("prompts"))
+        if size is None or prompts is None:
+            return None
+        asked = min(self.rows, prompts.heldout_rows)
+        answers = 2 * asked * (2 + len(self.beside)) + self.often * min(self.often_rows, asked)
+        length = prompts.row_tokens + self.max_completion_length / 2  # where answers end by themselves
+        memory = size.sampling_bytes(answers, prompts.row_tokens + self.max_completion_length)
+        tokens = answers * length
+        return Estimate(tokens=int(tokens), operations=size.reading(tokens), bytes=memory)
+
+    def _named(self) -> list[tuple[str, Stage]]:
+        beside = [(base_name(stage), stage) for stage in self.beside]
+        return [("base", self.base), *beside, ("final", self.final)]
+
+    def _answered(
+        self,
+        model: Any,
+        prompts: Sequence[Mapping[str, Any]],
+        scorer: Any,
+        temperature: float,
+        purpose: str,
+        each: int = 1,
+    ) -> tuple[list[Episode], list[float]]:
+        """Answers, and 1 for those that are solved; ``temperature`` 0 takes the likeliest."""
+        from posttrain.core.seeds import derive
+        from posttrain.engines.protocol import Sampling
+        from posttrain.evaluation.answering import answers
+
+        sampling = Sampling(temperature=temperature, max_tokens=self.max_completion_length)
+        episodes = answers(*model, prompts, sampling, derive(self.seed, f"solve/{purpose}"), each)
+        values = scorer.score(episodes).values.tolist()
+        return episodes, [float(value >= 1) for value in values]
+
+    def _often(self, model: Any, prompts: Sequence[Mapping[str, Any]], scorer: Any) -> Figures:
+        from posttrain.evaluation.intervals import with_interval
+        from posttrain.evaluation.pass_at_k import pass_at_k
+
+        few = prompts[: self.often_rows]
+        _, found = self._answered(model, few, scorer, self.temperature, "often", self.often)
+        right = [[bool(x) for x in found[at : at + self.often]] for at in range(0, len(found), self.often)]
+        ks = sorted({1, min(8, self.often), self.often})
+        return {
+            name: value
+            for k in ks
+            for name, value in with_interval(f"pass@{k}/base", pass_at_k(right, k)).items()
+        }
+
+
+def _open(directory: Path, machine: Machine) -> tuple[Any, Any]:
+    from posttrain.models.loading import load_causal_lm
+
+    return load_causal_lm(directory, device=machine.device)
+
+
+def _of_one(name: str, drawn: Sequence[Episode], found: Sequence[float], greedy: Sequence[float]) -> Figures:
+    from posttrain.evaluation.intervals import bootstrap, wilson, with_interval
+
+    figures = with_interval(f"solved/{name}", wilson(sum(found), len(found)))
+    figures |= with_interval(f"solved_greedy/{name}", wilson(sum(greedy), len(greedy)))
+    figures |= with_interval(f"ends/{name}", wilson(sum(e.ended for e in drawn), len(drawn)))
+    return figures | with_interval(f"length/{name}", bootstrap([len(e.logprobs) for e in drawn]))
+
+
+def _family(prompt: Mapping[str, Any]) -> str:
+    return str((prompt.get("item") or {}).get("family", ""))
