@@ -61,8 +61,8 @@ HINGE = (
     "long the answers and however sure the annotators"
 )
 DOWN = (
-    "it lowers both answers of a pair, and these pairs are the policy's own: what it could say becomes unlikely "
-    "and nothing better is put in its place"
+    "it lowers both answers of a pair, and these pairs are the policy's own: what it could say is made "
+    "unlikely and nothing better is put in its place"
 )
 
 CASES: tuple[Case, ...] = (
