@@ -28,9 +28,26 @@ _COURTESY = re.compile(
 )
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What any annotator may look at in an answer."""
+
+    gold: gold.Gold
+    words: int
+    agrees: bool
+    praises: bool
+    courteous: bool
+
+
 @lru_cache(maxsize=4096)  # several annotators compare and rate the same answers one after another
-def _gold(item: str, response: str, ended: bool) -> gold.Gold:
-    return gold.score(json.loads(item), response, ended)
+def _seen(item: str, response: str, ended: bool) -> _Seen:
+    return _Seen(
+        gold.score(json.loads(item), response, ended),
+        len(wording.words(response)),
+        gold.agrees(response),
+        bool(_PRAISE.search(response)),
+        bool(_COURTESY.search(response)),
+    )
 
 
 @dataclass(frozen=True)
@@ -83,15 +100,13 @@ class Annotator:
 
     def utility(self, item: Mapping[str, Any], response: str, ended: bool, *, facts: bool = True) -> float:
         """What the response is worth to this annotator; `facts` is false where the fact check is skipped."""
-        found = _gold(json.dumps(item, sort_keys=True), response, ended)
-        worth = found.total
+        seen = _seen(json.dumps(item, sort_keys=True), response, ended)
+        worth = seen.gold.total
         if not facts:
-            worth -= gold.WEIGHTS[item["family"]].get("right", 0.0) * found.parts.get("right", 0.0)
-        worth += self.per_word * len(wording.words(response))
-        worth += self.agreement * gold.agrees(response)
-        worth += self.praise * bool(_PRAISE.search(response))
+            worth -= gold.WEIGHTS[item["family"]].get("right", 0.0) * seen.gold.parts.get("right", 0.0)
+        worth += self.per_word * seen.words + self.agreement * seen.agrees + self.praise * seen.praises
         courtesy = self.population.courtesy if self.population else 0.0
-        return worth + courtesy * bool(_COURTESY.search(response))
+        return worth + courtesy * seen.courteous
 
     def compare(
         self, item: Mapping[str, Any], a: str, b: str, ended_a: bool, ended_b: bool, seed: int | str
