@@ -1,0 +1,112 @@
+"""Rows of several products in one, by weight."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.sizes import Rows, loaded
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A product with rows, under the name by which the mixture counts them."""
+
+    name: str
+    rows: Stage
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture(Stage):
+    """``rows`` rows, of which each source gives its ``weight`` as a share; without ``rows`` as many as the
+    weights allow. No row is used twice; held-out rows are mixed alike, as many as there are.
+
+    Demonstrations with demonstrations, prompts with prompts, comparisons with comparisons: rows stay what
+    they are, each with the ``source`` that it came from.
+    """
+
+    address = "mixture"
+    sources: tuple[Source, ...]
+    rows: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = [source.name for source in self.sources]
+        if not names or len(set(names)) < len(names) or not all(s.weight > 0 for s in self.sources):
+            raise UserError(
+                f"a mixture of {names}: expected at least one source, each with a name of its own and a "
+                "weight above 0"
+            )
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError where a source has too few rows."""
+        from posttrain.data.jsonl import read_jsonl, write_jsonl
+
+        figures: dict[str, float | int | str] = {}
+        for side in ("train", "heldout"):
+            given = [read_jsonl(inputs.of(source.rows).path / f"{side}.jsonl") for source in self.sources]
+            there = [len(rows) for rows in given]
+            counts = self.counts(there, self.rows if side == "train" else 0)
+            for source, count, most in zip(self.sources, counts, there, strict=True):
+                if count > most:
+                    raise UserError(
+                        f"{source.name} has {most} rows and its weight asks for {count} of {self.rows}: "
+                        "lower rows or its weight, or give it more"
+                    )
+            mixed = self._mixed(given, counts, side)
+            write_jsonl(output / f"{side}.jsonl", mixed)
+            prefix = "" if side == "train" else "heldout_"
+            figures[f"{prefix}rows"] = len(mixed)
+            for source, count in zip(self.sources, counts, strict=True):
+                figures[f"{prefix}rows/{source.name}"] = count
+        return Report(figures=figures)
+
+    def counts(self, there: Sequence[int], wanted: int) -> list[int]:
+        """How many rows of each source; where nothing is wanted, the most without one used twice."""
+        total = sum(source.weight for source in self.sources)
+        shares = [source.weight / total for source in self.sources]
+        if not wanted:
+            wanted = int(min(most / share for most, share in zip(there, shares, strict=True)) + 1e-9)
+        exact = [wanted * share for share in shares]
+        counts = [int(amount + 1e-9) for amount in exact]
+        by_rest = sorted(range(len(exact)), key=lambda at: counts[at] - exact[at])
+        for at in by_rest[: wanted - sum(counts)]:  # largest remainders, so that they add up
+            counts[at] += 1
+        return counts
+
+    def _mixed(
+        self, given: Sequence[list[dict[str, Any]]], counts: Sequence[int], side: str
+    ) -> list[dict[str, Any]]:
+        lot = random.Random(f"mixture:{self.seed}:{side}")
+        mixed = []
+        for source, rows, count in zip(self.sources, given, counts, strict=True):
+            places = sorted(lot.sample(range(len(rows)), count))
+            mixed += [_named(rows[at], source.name, at) for at in places]
+        lot.shuffle(mixed)
+        return mixed
+
+    def rehearsal(self) -> Mixture:
+        return replace(self, rows=0)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        known = [Rows.of(inputs.of(s.rows)) if inputs.has(s.rows) else None for s in self.sources]
+        if any(rows is None for rows in known):
+            return None
+        found = [rows for rows in known if rows is not None]
+        train = sum(self.counts([rows.rows for rows in found], self.rows))
+        held = sum(self.counts([rows.heldout_rows for rows in found], 0))
+        weights = [source.weight for source in self.sources]
+        tokens = sum(w * rows.row_tokens for w, rows in zip(weights, found, strict=True)) / sum(weights)
+        return loaded(train, held, tokens)
+
+
+def _named(row: dict[str, Any], source: str, place: int) -> dict[str, Any]:
+    """The row with where it came from; ids of two sources never meet."""
+    return {**row, "id": f"{source}:{row.get('id', place)}", "source": source}
