@@ -40,6 +40,29 @@ def read_prompts(source: str, revision: str | None = None, skipped: Problems | N
     return file.checked(lambda row, check: {"prompt": check.asked(row, "prompt")})
 
 
+def read_problems(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
+    """Rows {"prompt", "answer": text}, the prompt as messages; or where a row has ``stop``, plain text to be
+    gone on with until that is said. Raises UserError as above.
+    """
+    file = _File(source, revision, skipped)
+    file.columns("prompt", "answer")
+
+    def problem(row: Row, check: _Check) -> Row:
+        found = {"answer": check.short(row, "answer")}
+        if row.get("stop"):
+            return {"prompt": check.text(row, "prompt"), "stop": check.text(row, "stop", blank=True), **found}
+        return {"prompt": check.asked(row, "prompt"), **found}
+
+    return file.checked(problem)
+
+
+def read_text(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
+    """Plain text: rows {"text"} as rows {"prompt": "", "completion": text}. Raises UserError as above."""
+    file = _File(source, revision, skipped)
+    file.columns("text")
+    return file.checked(lambda row, check: {"prompt": "", "completion": check.text(row, "text")})
+
+
 def read_comparisons(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
     """Rows {"prompt": messages, "chosen": messages, "rejected": messages}, the answers without the prompt.
 
@@ -145,6 +168,18 @@ class _Check:
                 column, f"has {len(messages)} messages, expected one by the assistant after the prompt"
             )
         return messages
+
+    def text(self, row: Row, column: str, blank: bool = False) -> str:
+        """Text as it is; only white space where ``blank`` says so."""
+        value = self._value(row, column)
+        return str(value) if blank and isinstance(value, str) else self._content(value, column)
+
+    def short(self, row: Row, column: str) -> str:
+        """An answer to compare with: text or a number."""
+        value = self._value(row, column)
+        if isinstance(value, bool) or not isinstance(value, int | float | str) or not str(value).strip():
+            self.wrong(column, f"is {value!r}, expected text or a number")
+        return str(value).strip()
 
     def truth(self, row: Row, column: str) -> bool:
         """True or false, also as 1 or 0, or as text."""

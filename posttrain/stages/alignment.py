@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import prefers_the_chosen
-from posttrain.core.batch import DirectAlignment
+from posttrain.core.batch import DirectAlignment, Evaluation, Judged, Term, Wants
+from posttrain.core.reduction import chosen_mean
 from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.stages.fitting import Fitting, pairs, ratings
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
     first update; a method without one does not read it.
 
     ``comparisons`` are pairs, or for KTO also answers that were rated alone. A method that measures the
-    current policy (KTO) also reads each prompt with the answer to another.
+    current policy (KTO) also reads each prompt with the answer to another. ``sft_coef`` adds the negative
+    log-likelihood of chosen answers to any method's loss (Liu et al. 2024, RPO).
     """
 
     address = "alignment"
@@ -52,6 +54,8 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
     max_length: int = 256
     lora: Lora | None = None
     seed: int = 0
+    sft_coef: float = later(0.0)
+    decay_to_start: float = later(0.0)  # weight decay towards the reference
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,9 +96,10 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
                 name="policy",
                 parameters=policy.parameters_of("policy"),
                 learning_rate=self.learning_rate,
+                decay_to_start=self.decay_to_start,
             ),
             lambda past: policy.evaluate(past.rollouts, self.method.wants),
-            self.method,
+            self.method if self.sft_coef == 0 else Imitating(self.method, self.sft_coef),
             batches.at,
             output,
             machine,
@@ -149,6 +154,25 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         )
 
 
+@dataclass(frozen=True)
+class Imitating:
+    """A method, and ``coef`` times the negative log-likelihood of the chosen answers beside it."""
+
+    method: DirectAlignment
+    coef: float
+
+    @property
+    def wants(self) -> Wants:
+        return self.method.wants
+
+    def measure(self, now: Evaluation, past: Judged) -> Judged:
+        return self.method.measure(now, past)
+
+    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+        imitation = Term(-now.logprobs, chosen_mean, self.coef)
+        return {**self.method.loss(now, past), "sft_nll": imitation}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batches:
     """What was said, with what the reference says of it."""
@@ -179,7 +203,6 @@ class Batches:
         """What was said at these places as Judged rows: each a group, a mismatched answer of rank -1."""
         import torch
 
-        from posttrain.core.batch import Evaluation
         from posttrain.core.preferences import ranked
         from posttrain.models.collate import rollouts
 
@@ -217,7 +240,6 @@ def _start(row: Row) -> int:
 
 def _logprobs(policy: Any, rows: Sequence[Row], pad_id: int, machine: Machine) -> list[Tensor]:
     """Of each row, [its chosen steps]."""
-    from posttrain.core.batch import Wants
     from posttrain.models.collate import rollouts
     from posttrain.training.evaluate import in_slices
     from posttrain.training.update import cut

@@ -31,6 +31,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     each of a quarter of the prompts, so a batch has as many answers with either. ``critic`` is what the
     critic grows from, where the method has one: a reward model (Ouyang et al. 2022, section 3.5) or a
     language model. ``teacher`` is the reference of a method that distils, in place of the start.
+    ``pretraining`` is text whose negative log-likelihood, times its ``coef``, is mixed into every update
+    (PPO-ptx, Ouyang et al. 2022, eq. 2).
     """
 
     address = "rl"
@@ -61,6 +63,10 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     lora: Lora | None = None
     seed: int = 0
     as_control: bool = later(False)  # made to compare with: its reward need not rise
+    pretraining: Stage | None = later(None)  # noqa: RUF009  (it is a dataclasses.field)
+    pretraining_coef: float = later(1.0)
+    pretraining_rows: int = later(16)  # texts in each update
+    decay_to_start: float = later(0.0)  # weight decay towards the reference
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,7 +126,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             notes.append(f"{collector.too_long} prompts were too long beside an answer and were left out.")
         return Report(figures=_figures(history), notes=notes)
 
-    def _loop(
+    def _loop(  # size: everything a run of reinforcement is made from
         self, inputs: Inputs, machine: Machine, scorer: Any
     ) -> tuple[Any, Any, Iterator[dict[str, Any]]]:
         from posttrain.data.jsonl import read_jsonl
@@ -159,7 +165,21 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             greedy=wants.greedy,
             seed=self.seed,
         )
-        groups = [Group(name="policy", parameters=_of(roles, "policy"), learning_rate=self.learning_rate)]
+        groups = [
+            Group(
+                name="policy",
+                parameters=_of(roles, "policy"),
+                learning_rate=self.learning_rate,
+                decay_to_start=self.decay_to_start,
+            )
+        ]
+        mix = None
+        if self.pretraining is not None:
+            from posttrain.stages.mixing_in import mixing_in
+
+            text = read_jsonl(inputs["pretraining"].path / "train.jsonl")
+            drawn = (self.pretraining_rows, self.seed)
+            mix = mixing_in(roles.policy, collector.chat, text, self.pretraining_coef, drawn)
         if wants.values:
             rate = self.critic_learning_rate
             groups.append(Group(name="critic", parameters=_of(roles, "critic"), learning_rate=rate))
@@ -174,6 +194,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             steps=self.steps,
             reference=reference,
             control=self.control,
+            mix=mix,
             micro_batch_tokens=machine.micro_batch_tokens,
             seed=self.seed,
         )
@@ -232,6 +253,7 @@ def _figures(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
         "entropy_before",
         "explained_variance",
         "clip_fraction",
+        "pretraining_nll",
     ):
         values = [row[name] for row in last if name in row]
         if values:

@@ -46,6 +46,9 @@ class Group:
     learning_rate: float
     clip_norm: float = 1.0
     weight_decay: float = 0.0
+    decay_to_start: float = (
+        0.0  # as weight decay, but towards where the weights began (Li et al. 2018, L2-SP)
+    )
 
 
 class Optimizer:
@@ -74,6 +77,10 @@ class Optimizer:
             eps=eps,
             fused=all(p.device.type in ("cpu", "cuda") for g in self.groups for p in g.parameters),
         )
+
+        self._starts = [
+            [p.detach().clone() for p in g.parameters] if g.decay_to_start else [] for g in self.groups
+        ]
 
     def zero(self) -> None:
         """Forget the gradients."""
@@ -106,9 +113,18 @@ class Optimizer:
             figures[f"grad_norm/{group.name}"] = size
             figures[f"learning_rate/{group.name}"] = inner["lr"]
         self._adam.step()
+        self._return_a_little(factor)
         self.zero()
         self.steps += 1
         return figures
+
+    @torch.no_grad()
+    def _return_a_little(self, factor: float) -> None:
+        """``w <- w - learning rate * decay_to_start * (w - start)``, decoupled from Adam's step."""
+        for group, starts in zip(self.groups, self._starts, strict=True):
+            rate = group.learning_rate * factor * group.decay_to_start
+            for weight, start in zip(group.parameters, starts, strict=False):
+                weight.lerp_(start, min(rate, 1.0))
 
     def _norm(self, group: Group) -> Tensor:
         grads = [p.grad for p in group.parameters if p.grad is not None]
@@ -118,9 +134,10 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on to the same bits."""
-        return {"steps": self.steps, "adam": self._adam.state_dict()}
+        return {"steps": self.steps, "adam": self._adam.state_dict(), "starts": self._starts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
         self.steps = int(state["steps"])
         self._adam.load_state_dict(state["adam"])
+        self._starts = state.get("starts", self._starts)

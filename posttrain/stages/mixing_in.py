@@ -1,0 +1,41 @@
+"""Pretraining text as another part of every update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from posttrain.pipeline.finding import UserError
+
+
+def mixing_in(
+    policy: Any, chat: Any, text: Sequence[Mapping[str, Any]], coef: float, drawn: tuple[int, int]
+) -> Callable[[int], Any]:
+    """Of the number of updates made: that update's part, ``coef`` times the negative log-likelihood per token
+    of some of ``text``, whose rows are gone through in an order of their own each time.
+
+    ``drawn`` is how many texts an update reads, and a seed. Raises UserError without text.
+    """
+    from posttrain.core.preferences import wanted
+    from posttrain.direct_alignment.sft import SFT
+    from posttrain.models.collate import Row, rollouts
+    from posttrain.rollouts.reread import example
+    from posttrain.training.fit import Epochs
+    from posttrain.training.update import Part
+
+    if not text:
+        raise UserError("there is no pretraining text to mix in; give pretraining rows")
+    count, seed = drawn
+    method, plan = SFT(), Epochs(len(text), count, seed)
+
+    def of(updates: int) -> Part:
+        made = [example(chat, text[place]) for place in plan.at(updates)]
+        return Part(
+            wanted(rollouts([Row(ids=ids, mask=mask) for ids, mask in made], chat.pad_id)),
+            lambda past: policy.evaluate(past.rollouts, method.wants),
+            method.loss,
+            coef=coef,
+            name="pretraining_",
+        )
+
+    return of

@@ -1,0 +1,64 @@
+"""Plain text like that of pretraining, to be kept in mind and to measure what was forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from posttrain.data.own import OwnRows
+from posttrain.data.read import read_text
+from posttrain.data.rows import Row
+from posttrain.data.split import split
+from posttrain.pipeline.sizes import loaded, tokens_of
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+
+UNREAD = 10_000_000  # pages from this number on were never pretraining's
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingPages(Stage):
+    """Pages of the embedded world in the mix that its pretraining ended with; held-out ones are the same for
+    every seed. None of them was read in pretraining.
+    """
+
+    address = "text"
+    positive = ("rows", "heldout")
+    rows: int = 3000
+    heldout: int = 400
+    seed: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": "", "completion": page}."""
+        from posttrain.data.jsonl import write_jsonl
+
+        train = write_jsonl(output / "train.jsonl", _pages(self.rows, UNREAD * (2 + self.seed)))
+        held = write_jsonl(output / "heldout.jsonl", _pages(self.heldout, UNREAD))
+        return Report(figures={"rows": train, "heldout_rows": held})
+
+    def rehearsal(self) -> PretrainingPages:
+        return replace(self, rows=8, heldout=8)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        return loaded(self.rows, self.heldout, tokens_of(_pages(32, UNREAD)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRows(OwnRows):
+    """The user's own rows {"text"}; ``heldout_share`` of them, by a hash, is not trained on. ``rows`` takes
+    the first so many, 0 takes all; ``skip_bad`` leaves faulty ones out.
+    """
+
+    address = "text"
+    reads: ClassVar[Any] = staticmethod(read_text)
+    heldout_share: float = 0.1
+
+    def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+        return split(rows, "completion", self.heldout_share)
+
+
+def _pages(count: int, first: int) -> list[dict[str, Any]]:
+    from posttrain.field_guide.corpus import page
+
+    numbers = range(first, first + count)
+    return [{"id": f"page-{n}", "prompt": "", "completion": page(n, late=True)} for n in numbers]
