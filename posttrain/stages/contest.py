@@ -1,0 +1,163 @@
+"""Policies in the order in which they were made, side by side on held-out prompts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name
+from posttrain.rewards.learned import LearnedReward
+
+if TYPE_CHECKING:
+    from posttrain.evaluation.compare import Answers
+    from posttrain.rewards.protocol import RewardSource
+
+Figures = dict[str, float | int | str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest(Stage):  # size: who is compared, by what measures, and on how much
+    """Independent answers at ``temperature`` to held-out prompts by each of ``policies``, the first of which
+    is where they came from, and each of ``controls``. Gold is read here, and nowhere that trains.
+
+    ``problems`` are held-out prompts that ``verifier`` pays 1 for where they are solved; ``text`` is held-out
+    pretraining text, whose loss tells what was forgotten.
+    """
+
+    address = "evaluate"
+    positive = ("rows", "max_completion_length")
+    controls: tuple[Stage, ...] = ()
+    policies: tuple[Stage, ...]
+    prompts: Stage
+    reward_model: Stage | None = None
+    problems: Stage | None = None
+    verifier: RewardSource | None = None
+    text: Stage | None = None
+    rows: int = 800
+    temperature: float = 1.0
+    max_completion_length: int = 48
+    samples: int = 24
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.policies) < 2 or (self.problems is None) != (self.verifier is None):
+            raise UserError("a contest has two policies or more, and problems have a verifier")
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``samples.jsonl`` and ``answers.jsonl``."""
+        from posttrain.data.jsonl import write_jsonl
+        from posttrain.evaluation.several import in_a_row
+
+        found, prompts, figures = self._answer(inputs, machine)
+        policies, controls = found[: len(self.policies)], found[len(self.policies) :]
+        figures = in_a_row(policies, controls, self.reward_model is not None) | figures
+        figures["prompts"] = len(prompts)
+        rows = _rows(prompts, found)
+        write_jsonl(output / "answers.jsonl", rows)
+        drawn = random.Random(f"samples:{self.seed}").sample(range(len(rows)), min(self.samples, len(rows)))
+        write_jsonl(output / "samples.jsonl", [rows[place] for place in sorted(drawn)])
+        return Report(figures=figures)
+
+    def rehearsal(self) -> Contest:
+        return replace(self, rows=8, samples=2)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        from posttrain.pipeline.sizes import Rows, Size
+
+        size, prompts = Size.of(inputs.get("policies[1]")), Rows.of(inputs.get("prompts"))
+        if size is None or prompts is None:
+            return None
+        answers = min(self.rows, prompts.heldout_rows) * (len(self.policies) + len(self.controls))
+        length = prompts.row_tokens + self.max_completion_length / 2  # where answers end by themselves
+        tokens = 4 * answers * length  # sampled, scored, and read twice for their KL
+        memory = size.sampling_bytes(answers, prompts.row_tokens + self.max_completion_length)
+        return Estimate(tokens=int(tokens), operations=size.reading(tokens), bytes=memory + 4 * size.weights)
+
+    def _answer(
+        self, inputs: Inputs, machine: Machine
+    ) -> tuple[list[Answers], list[Mapping[str, Any]], Figures]:
+        """Everybody's answers, the prompts they answer, and what is measured with a model at hand."""
+        from posttrain.core.seeds import derive
+        from posttrain.data.jsonl import read_jsonl
+        from posttrain.engines.protocol import Sampling
+        from posttrain.evaluation.answering import answers, fitting, kl_per_answer
+        from posttrain.evaluation.compare import Answers
+        from posttrain.evaluation.intervals import bootstrap, with_interval
+        from posttrain.models.chat import Chat
+        from posttrain.models.loading import load_causal_lm
+
+        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
+        first, tokenizer = load_causal_lm(inputs.of(self.policies[0]).path, device=machine.device)
+        asked = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
+        prompts = fitting(first, tokenizer, asked, sampling)
+        figures: Figures = {}
+        said = {}
+        for name, stage in self.named():
+            model, tokenizer = load_causal_lm(inputs.of(stage).path, device=machine.device)
+            said[name] = answers(model, tokenizer, prompts, sampling, derive(self.seed, f"contest/{name}"))
+            if stage is not self.policies[0]:
+                pad_id = Chat(tokenizer).pad_id
+                nats = kl_per_answer(model, first, said[name], pad_id, machine.micro_batch_tokens)
+                figures |= with_interval(f"kl/{name}", bootstrap(nats))
+            figures |= self._solved(name, (model, tokenizer), sampling, inputs, machine)
+            figures |= self._forgotten(name, (model, tokenizer), inputs, machine)
+        rewards: dict[str, list[float]] = {name: [0.0] * len(given) for name, given in said.items()}
+        if self.reward_model is not None:
+            with LearnedReward(model=self.reward_model, normalise=False).open(inputs, machine) as scorer:
+                rewards = {name: scorer.score(given).values.tolist() for name, given in said.items()}
+        return [Answers.of(name, given, rewards[name]) for name, given in said.items()], prompts, figures
+
+    def named(self) -> list[tuple[str, Stage]]:
+        """Everybody by the name that figures have; those of one name are numbered in the order of rounds."""
+        everybody = [*self.policies, *self.controls]
+        names = [base_name(stage) for stage in everybody]
+        return [
+            (name if names.count(name) == 1 else f"{name}_{names[: at + 1].count(name)}", stage)
+            for at, (name, stage) in enumerate(zip(names, everybody, strict=True))
+        ]
+
+    def _solved(
+        self, name: str, model: tuple[Any, Any], sampling: Any, inputs: Inputs, machine: Machine
+    ) -> Figures:
+        """The share of held-out problems that one answer solves."""
+        if self.problems is None or self.verifier is None:
+            return {}
+        from posttrain.core.seeds import derive
+        from posttrain.data.jsonl import read_jsonl
+        from posttrain.evaluation.answering import answers
+        from posttrain.evaluation.intervals import wilson, with_interval
+
+        problems = read_jsonl(inputs["problems"].path / "heldout.jsonl")[: self.rows]
+        said = answers(*model, problems, sampling, derive(self.seed, f"solve/{name}"))
+        with self.verifier.open(inputs, machine) as scorer:
+            right = sum(value >= 1 for value in scorer.score(said).values.tolist())
+        return with_interval(f"solved/{name}", wilson(right, len(said)))
+
+    def _forgotten(self, name: str, model: tuple[Any, Any], inputs: Inputs, machine: Machine) -> Figures:
+        """Held-out pretraining loss, nats per token."""
+        if self.text is None:
+            return {}
+        from posttrain.data.jsonl import read_jsonl
+        from posttrain.evaluation.text_loss import text_loss
+
+        rows = read_jsonl(inputs["text"].path / "heldout.jsonl")
+        return {f"text_nll/{name}": text_loss(*model, rows, machine.micro_batch_tokens)}
+
+
+def _rows(prompts: Sequence[Mapping[str, Any]], models: Sequence[Answers]) -> list[dict[str, Any]]:
+    """A prompt a row with every policy's answer, and its gold where that is known."""
+    rows = []
+    for place, prompt in enumerate(prompts):
+        shown: dict[str, dict[str, Any]] = {}
+        for model in models:
+            judgement = model.gold[place]
+            answer = {"text": model.texts[place], "ended": model.ended[place]}
+            shown[model.name] = answer | ({} if judgement is None else {"gold": judgement.total})
+        family = (prompt.get("item") or {}).get("family", "")
+        rows.append({"id": prompt.get("id"), "prompt": prompt["prompt"], "family": family, "answers": shown})
+    return rows
