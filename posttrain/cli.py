@@ -25,9 +25,10 @@ from typing import Any, NoReturn
 from posttrain import __version__, settings
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.lineage import lineage
-from posttrain.pipeline.plan import drawn, plan, plan_table
+from posttrain.pipeline.plan import plan, plan_table
 from posttrain.pipeline.progress import duration, table
 from posttrain.pipeline.runner import Run, StageFailed, latest_run, run, run_number
+from posttrain.pipeline.scale import Paper, drawn, scale_table
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Machine, Stage, addresses
 from posttrain.pipeline.store import Product, Workspace, read_json
@@ -266,7 +267,10 @@ def _run(options: Any) -> int:
     if options.dry_run:
         from posttrain.checks.machine import flops_per_second
 
-        print(plan_table(plan(expression, workspace, machine, lambda: flops_per_second(machine.device))))
+        planned = plan(expression, workspace, machine, lambda: flops_per_second(machine.device))
+        print(plan_table(planned))
+        if told := scale_table(expression, planned, _paper(recipe)):
+            print(f"\n{told}")
         return 0
     overrides = [f"{wish.path}={wish.text}" for wish in wishes]
     say: Callable[[str], None] = (
@@ -282,6 +286,12 @@ def _run(options: Any) -> int:
         say=say,
     )
     return _ended(result, workspace)
+
+
+def _paper(recipe: Callable[..., Stage]) -> Paper | None:
+    """What a recipe's file says of its paper's scale."""
+    found = getattr(sys.modules.get(recipe.__module__), "PAPER", None)
+    return found if isinstance(found, Paper) else None
 
 
 def _asked(options: Any) -> tuple[Callable[..., Stage], list[Override], Stage]:

@@ -247,7 +247,7 @@ def test_a_device_that_is_not_there_becomes_the_cpu_with_a_line(capsys: pytest.C
 
 def test_the_drawing_shows_which_stage_feeds_which(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("run", "toy.py", "--draw") == 0
-    assert capsys.readouterr().out == "count (Count)\n  rows <- rows (Rows)\n"
+    assert capsys.readouterr().out == "count (Count)\n└─ rows <- rows (Rows)\n"
     assert not (home / "workspace").exists()
 
 

@@ -178,25 +178,6 @@ def _corrected(said: Estimate, last: dict[str, Any], speed: Callable[[], float])
     return said, False
 
 
-def drawn(expression: Stage) -> str:
-    """Which stage feeds which, as an indented tree; what was drawn above is named only."""
-    named = {id(stage): address for address, stage in addresses(expression).items()}
-    lines: list[str] = []
-    told: set[int] = set()
-
-    def draw(stage: Stage, depth: int, field: str) -> None:
-        again = id(stage) in told and nested(stage)
-        title = f"{field} <- {named[id(stage)]}" if field else named[id(stage)]
-        lines.append(f"{'  ' * depth}{title} ({type(stage).__name__}){'  as above' if again else ''}")
-        if not again:
-            told.add(id(stage))
-            for path, child in nested(stage):
-                draw(child, depth + 1, path)
-
-    draw(expression, 0, "")
-    return "\n".join(lines)
-
-
 def _last_time(stage: Stage, workspace: Workspace) -> dict[str, Any]:
     """made.json of the newest product of the same class; empty where there is none."""
     kind = f"{type(stage).__module__}.{type(stage).__qualname__}"
