@@ -8,19 +8,31 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from posttrain.core.kl import KLInReward
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.scale import Paper
+from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import adapter
-from posttrain.recipes.presets import preset
+from posttrain.recipes.presets import own, preset
 from posttrain.rewards.constraints import ConstraintReward
 from posttrain.rewards.protocol import RewardSource
 from posttrain.rollouts.choosing import at_full_reward
 from posttrain.rollouts.verified import CoinReward, ExactAnswer, ReadableAnswer
-from posttrain.stages.problems import SumLines
+from posttrain.stages.problems import ProblemRows, SumLines
 from posttrain.stages.rejection import RejectionSampling
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.sft import InstructionTuning
 from posttrain.stages.solve import Solving
+
+PAPER = Paper(
+    title="DeepSeek-AI 2025, 671B",
+    scale=(
+        ("rl", "about 10 thousand steps of 32 questions, 16 answers each; up to 32,768 tokens, later 65,536"),
+        ("reward", "accuracy by rules, and format by rules"),
+    ),
+)
+OWN = {"steps": 200, "prompts_per_step": 32, "group_size": 16, "warmup": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +46,42 @@ class Task:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def deepseek_r1_zero(seed: int = 0, model: str = "field_guide", controls: bool = True) -> Stage:
+def deepseek_r1_zero(
+    seed: int = 0,
+    model: str = "field_guide",
+    base: str = "",
+    problems: str = "",
+    lora: int = -1,
+    controls: bool = True,
+) -> Stage:
     """Base model, reinforcement with a verifiable reward, and how many held-out problems are solved.
 
     model: field_guide (sums as lines of a page, since its base has seen no chat) or smollm2 (prompts with
-    constraints that a program checks). controls: the same reinforcement paid by a coin, and paid for the form
-    of an answer alone; imitation of verified answers of the base, as many drawn as reinforcement draws.
+    constraints that a program checks). base: your own model instead, a directory or a name on the hub.
+    problems: your rows {"prompt", "answer"}; with "stop" in a row its prompt is plain text to be gone on
+    with. lora: rank of the adapters; 0 trains every weight. controls: the same reinforcement paid by a coin,
+    and paid for the form of an answer alone; imitation of verified answers of the base, as many drawn as
+    reinforcement draws.
     """
-    chosen = preset(model, seed)
-    task = _smollm2(seed, chosen.prompts) if model == "smollm2" else _sums(seed)
+    if base and not problems:
+        raise UserError(
+            "a model of your own needs problems of yours: give problems=FILE, rows {prompt, answer}"
+        )
+    chosen = own(seed, base, max(lora, 0)) if base else preset(model, seed)
+    task = _smollm2(seed, chosen.prompts) if model == "smollm2" and not base else _sums(seed)
+    if problems:
+        rows = ProblemRows(source=SourceFile(problems, "datasets"))
+        task = replace(task, prompts=rows, reward=ExactAnswer(), form=ReadableAnswer())
+    if base:
+        task = replace(
+            task, longest=512, settings={"rl": chosen.settings["rl"] | OWN, "sft": chosen.settings["sft"]}
+        )
     learning: dict[str, Any] = {
         "method": GRPO(kl=KLInReward(coef=0.0)),
-        "max_completion_length": task.longest,
-        "lora": adapter(chosen.lora_rank),
+        "lora": adapter(chosen.lora_rank if lora < 0 else lora),
         "seed": seed,
         **task.settings["rl"],
+        "max_completion_length": task.longest,
     }
     rl = Reinforcement(policy=chosen.base, reward=task.reward, prompts=task.prompts, **learning)
     return Solving(

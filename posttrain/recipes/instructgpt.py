@@ -4,10 +4,12 @@ evaluation.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from posttrain.core.kl import KLInReward
 from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.on_policy_distillation import OnPolicyDistillation
@@ -15,6 +17,7 @@ from posttrain.policy_gradients.ppo import PPO
 from posttrain.recipes.presets import Preset, own, preset
 from posttrain.rewards.learned import LearnedReward
 from posttrain.stages.base import ExistingModel
+from posttrain.stages.contest import Contest
 from posttrain.stages.demonstrations import DemonstrationRows
 from posttrain.stages.evaluate import Evaluation
 from posttrain.stages.labels import Annotation, ComparisonRows
@@ -23,6 +26,17 @@ from posttrain.stages.prompts import PromptRows, PromptsOf
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
+from posttrain.stages.text import PretrainingPages, TextRows
+
+PAPER = Paper(
+    title="Ouyang et al. 2022, 175B",
+    scale=(
+        ("sft", "13 thousand demonstrations, 16 epochs; 4.9 petaflop/s-days"),
+        ("rm", "33 thousand prompts, 4 to 9 answers each compared; a model of 6B"),
+        ("rl", "31 thousand prompts, 256 thousand episodes, pretraining mixed in; 60 petaflop/s-days"),
+        ("pretraining", "3,640 petaflop/s-days"),
+    ),
+)
 
 
 def instructgpt(  # size: the recipe's parameters, each a word on the command line
@@ -34,6 +48,8 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     prompts: str = "",
     lora: int = -1,
     teacher: str = "",
+    ptx: float = 0.0,
+    text: str = "",
 ) -> Stage:
     """Base model, instruction tuning, preferences, reward model, PPO with a critic, evaluation.
 
@@ -41,7 +57,9 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     base: your own model instead, a directory or a name on the hub.
     demonstrations: your rows {"messages": [...]}; comparisons: {"prompt", "chosen", "rejected"}; prompts:
     {"prompt"}. lora: rank of the adapters; 0 trains every weight. teacher: a model to distil in place of
-    reinforcement, with the base's vocabulary; a directory or a name on the hub.
+    reinforcement, with the base's vocabulary; a directory or a name on the hub. ptx: how much the likelihood
+    of pretraining text counts beside the reward (PPO-ptx); then plain PPO stands beside it, and what each
+    forgot. text: your rows {"text"} of such text.
     """
     if base and model != "field_guide":
         raise UserError(f"base={base} and model={model} both name where to begin; give one of them")
@@ -56,7 +74,33 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
             "prompts; give comparisons=FILE with rows {prompt, chosen, rejected}"
         )
     rank = chosen.lora_rank if lora < 0 else lora
-    return _recipe(chosen, shown or chosen.demonstrations, compared, asked, rank, seed, teacher)
+    made = _recipe(chosen, shown or chosen.demonstrations, compared, asked, rank, seed, teacher)
+    return _remembering(made, _pretraining(text, base or model, seed), ptx) if ptx else made
+
+
+def _pretraining(given: str, model: str, seed: int) -> Stage:
+    """Text like that which the base has read."""
+    if given:
+        return TextRows(source=SourceFile(given, "datasets"))
+    if model != "field_guide":
+        raise UserError(
+            f"what {model} read in pretraining is not known here; give text=FILE with rows {{text}}"
+        )
+    return PretrainingPages(seed=seed)
+
+
+def _remembering(told: Evaluation, text: Stage, coef: float) -> Stage:
+    """PPO with pretraining text mixed in, beside the same PPO without."""
+    plain = replace(cast(Reinforcement, told.final), name="plain_control")
+    return Contest(
+        controls=(told.base, plain),
+        policies=(told.sft, replace(plain, name="", pretraining=text, pretraining_coef=coef)),
+        prompts=told.prompts,
+        reward_model=told.reward_model,
+        text=text,
+        max_completion_length=told.max_completion_length,
+        seed=told.seed,
+    )
 
 
 def _prompts(given: str, rows: Stage | None) -> Stage | None:
@@ -74,7 +118,7 @@ def _recipe(  # size: what the parameters came to
     rank: int,
     seed: int,
     teacher: str,
-) -> Stage:
+) -> Evaluation:
     own_settings = chosen.settings
     shared: dict[str, Any] = {"lora": adapter(rank), "seed": seed}
     base = chosen.base

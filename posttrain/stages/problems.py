@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
+from posttrain.data.own import OwnRows
+from posttrain.data.read import read_problems
+from posttrain.data.rows import Row
+from posttrain.data.split import split
+from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import loaded, tokens_of
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 
@@ -99,3 +105,28 @@ class WorkedAnswers(Stage):
         from posttrain.field_guide.problems import worked_answers
 
         return loaded(self.rows, self.heldout, tokens_of(worked_answers("heldout", 16, 0)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemRows(OwnRows):
+    """The user's own rows {"prompt", "answer"}; with ``stop`` a prompt is plain text to be gone on with until
+    that is said. ``heldout_share`` of the prompts, by a hash, is not trained on. ``rows`` takes the first so
+    many, 0 takes all; ``skip_bad`` leaves faulty ones out.
+    """
+
+    address = "prompts"
+    reads: ClassVar[Any] = staticmethod(read_problems)
+    heldout_share: float = 0.1
+
+    def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+        """Raises UserError where nothing is held out to measure with."""
+        named = [{"id": f"problem-{number}", **row} for number, row in enumerate(rows, 1)]
+        train, held = split(named, "prompt", self.heldout_share)
+        if not held:
+            raise UserError(
+                f"{self.source.path}: none of {len(rows)} problems is held out; give more of them"
+            )
+        return train, held
+
+    def rehearsal(self) -> ProblemRows:
+        return replace(self, rows=16, heldout_share=0.5)

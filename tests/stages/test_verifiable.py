@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from posttrain.field_guide.operands import sum_heldout
 from posttrain.field_guide.problems import questions, sum_lines
 from posttrain.models.chat import Chat
+from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import Fingerprints
 from posttrain.pipeline.runner import Run, run
 from posttrain.pipeline.sources import SourceFile
@@ -23,6 +24,7 @@ from posttrain.rewards.protocol import Episode
 from posttrain.rollouts.verified import CoinReward, ExactAnswer, ReadableAnswer
 from posttrain.settings import expression, parse
 from posttrain.stages.base import ExistingModel
+from posttrain.stages.problems import ProblemRows
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.solve import Solving
 from tests.stages.test_instructgpt import save_llama
@@ -175,3 +177,30 @@ def test_a_later_setting_counts_only_where_it_was_set(whole: tuple[Run, Stage, P
     assert prints.of(replace(recipe.final, as_control=True)) != prints.of(recipe.final)
     before = json.dumps(prints._object(recipe.final))
     assert "as_control" not in before
+
+
+def test_problems_of_one_s_own_are_read_and_checked(tmp_path: Path) -> None:
+    good = [{"prompt": f"What is {n} + 1?", "answer": n + 1} for n in range(30)]
+    lines = [{"prompt": f"{n} + 1 =", "answer": str(n + 1), "stop": "\n"} for n in range(10)]
+    file = tmp_path / "problems.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*good, *lines]))
+    rows = ProblemRows(source=SourceFile(str(file), "datasets"), heldout_share=0.3)
+    (tmp_path / "out").mkdir()
+    figures = rows.run(None, tmp_path / "out", Machine()).figures  # type: ignore[arg-type]
+    assert int(figures["rows"]) + int(figures["heldout_rows"]) == 40
+    read = [json.loads(line) for line in (tmp_path / "out" / "train.jsonl").open()]
+    assert {type(row["prompt"]) for row in read} == {str, list}
+    assert all(isinstance(row["answer"], str) for row in read)
+    file.write_text('{"prompt": "a", "answer": null}\n{"prompt": "b", "answer": true}\n')
+    with pytest.raises(UserError, match=r"(?s)row 1: answer is null.*row 2: answer is True"):
+        rows.preflight(None, Machine())  # type: ignore[arg-type]
+
+
+def test_a_model_of_one_s_own_needs_problems(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give problems=FILE"):
+        deepseek_r1_zero(base="somewhere")
+    own = deepseek_r1_zero(base="somewhere", problems=str(tmp_path / "p.jsonl"))
+    assert isinstance(own, Solving)
+    assert isinstance(own.final, Reinforcement)
+    assert isinstance(own.final.prompts, ProblemRows)
+    assert own.final.max_completion_length == own.max_completion_length == 512
