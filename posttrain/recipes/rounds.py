@@ -1,0 +1,167 @@
+"""Any number of rounds (Bai et al. 2022, section 4.5; Touvron et al. 2023): the current policy answers,
+people compare, a reward model is made afresh, and the policy is improved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from posttrain.core.kl import KLInReward
+from posttrain.direct_alignment.dpo import DPO
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.stage import Stage
+from posttrain.policy_gradients.ppo import PPO
+from posttrain.recipes.instructgpt import instructgpt
+from posttrain.rewards.learned import LearnedReward
+from posttrain.stages.alignment import Alignment
+from posttrain.stages.contest import Contest
+from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.labels import Annotation
+from posttrain.stages.pairs import ComparisonPairs
+from posttrain.stages.rejection import RejectionSampling
+from posttrain.stages.rl import Reinforcement
+from posttrain.stages.rm import RewardModeling
+from posttrain.stages.sft import InstructionTuning
+from posttrain.training.kl_control import AdaptiveKL
+
+SIZES: dict[str, dict[str, dict[str, Any]]] = {
+    "field_guide": {
+        "pairs": {"rows": 800, "heldout": 100},
+        "rl": {
+            "method": PPO(kl=KLInReward(coef=0.2), epochs=1, minibatches=4),
+            "control": AdaptiveKL(target=0.8, horizon=640),
+            "steps": 15,
+        },
+        "rejection": {"rows": 1500, "heldout": 100},
+    },
+    "smollm2": {
+        "pairs": {"rows": 80, "heldout": 24},
+        "rl": {"steps": 8},
+        "rejection": {"rows": 80, "heldout": 24, "answers": 4},
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """What a round begins with. ``named`` is what the stages of an ablation are called."""
+
+    policy: Stage
+    labels: Annotation
+    told: Evaluation  # instructgpt's stages: their settings are those of every round
+    sizes: dict[str, dict[str, Any]]
+    seed: int
+    named: str = ""
+
+    @property
+    def judge(self) -> RewardModeling:
+        """A reward model made afresh from this round's labels."""
+        judge = cast(RewardModeling, self.told.reward_model)
+        return replace(judge, name=_rm(self.named), comparisons=self.labels, seed=self.seed)
+
+
+def rounds(
+    seed: int = 0, model: str = "field_guide", count: int = 4, by: str = "ppo", ablation: bool = True
+) -> Stage:
+    """Base model, instruction tuning, then ``count`` rounds of pairs, labels, reward model and improvement.
+
+    by: ppo, dpo (which needs no reward model) or rejection. ablation: as many rounds of the same size that
+    all use labels of the first policy's answers, as many labels in all; with a reward model, the first one,
+    frozen. Prompts are the same in every round.
+    """
+    if by not in IMPROVED:
+        raise UserError(f"by={by}: expected one of {', '.join(IMPROVED)}")
+    if count < 1:
+        raise UserError(f"count={count}: expected at least one round")
+    told = cast(Evaluation, instructgpt(seed, model))
+    sizes, improved = SIZES[model], IMPROVED[by]
+    policies: list[Stage] = [told.sft]
+    for number in range(count):
+        labels = _labels(told, policies[-1], sizes, seed + number)
+        start = Round(policy=policies[-1], labels=labels, told=told, sizes=sizes, seed=seed + number)
+        policies.append(improved(start, start.judge if by != "dpo" else None))
+    frozen = [_frozen(told, sizes, count, seed, by)] if ablation and count > 1 else []
+    return Contest(
+        controls=tuple(frozen),
+        policies=tuple(policies),
+        prompts=told.prompts,
+        max_completion_length=told.max_completion_length,
+        seed=seed,
+    )
+
+
+def _frozen(told: Evaluation, sizes: dict[str, dict[str, Any]], count: int, seed: int, by: str) -> Stage:
+    """As many rounds and labels, all labels of the first policy's answers."""
+    pairs = {**sizes["pairs"], "rows": count * sizes["pairs"]["rows"]}
+    labels = _labels(told, told.sft, {**sizes, "pairs": pairs}, seed, "frozen_control")
+    start = Round(policy=told.sft, labels=labels, told=told, sizes=sizes, seed=seed, named="frozen_control")
+    judge = start.judge if by != "dpo" else None
+    for number in range(count):
+        start = replace(start, policy=IMPROVED[by](start, judge), seed=seed + number + 1)
+    return start.policy
+
+
+def _labels(
+    told: Evaluation, policy: Stage, sizes: dict[str, dict[str, Any]], seed: int, named: str = ""
+) -> Annotation:
+    """What annotators say of pairs of this policy's answers."""
+    pairs, labels = cast(ComparisonPairs, told.pairs), cast(Annotation, told.labels)
+    named_pairs = f"{named}_pairs" if named else ""
+    own = replace(pairs, name=named_pairs, policy=policy, seed=seed, **sizes["pairs"])
+    return replace(labels, name=f"{named}_labels" if named else "", pairs=own, seed=seed)
+
+
+def _rm(named: str) -> str:
+    return f"{named}_rm" if named else ""
+
+
+def _reinforced(start: Round, judge: RewardModeling | None) -> Stage:
+    """PPO on this round's reward model; the reference is the policy that the round began with."""
+    rl = cast(Reinforcement, start.told.final)
+    reward = replace(cast(LearnedReward, rl.reward), model=judge)
+    own = {"policy": start.policy, "reward": reward, "critic": judge, "seed": start.seed}
+    return replace(rl, name=start.named, **{**start.sizes["rl"], **own})
+
+
+def _aligned(start: Round, judge: RewardModeling | None) -> Stage:
+    """DPO on this round's labels; the reference is the policy that the round began with."""
+    sft, rm = cast(InstructionTuning, start.told.sft), cast(RewardModeling, start.told.reward_model)
+    return Alignment(
+        name=start.named,
+        policy=start.policy,
+        comparisons=start.labels,
+        method=DPO(),
+        learning_rate=sft.learning_rate / 5,
+        batch_size=rm.batch_size,
+        lora=sft.lora,
+        seed=start.seed,
+    )
+
+
+def _imitated(start: Round, judge: RewardModeling | None) -> Stage:
+    """Instruction tuning on the answers that this round's reward model likes best."""
+    assert judge is not None
+    kept = RejectionSampling(
+        name=f"{start.named}_rejection" if start.named else "",
+        policy=start.policy,
+        prompts=start.told.prompts,
+        reward=LearnedReward(model=judge),
+        max_completion_length=start.told.max_completion_length,
+        seed=start.seed,
+        **start.sizes["rejection"],
+    )
+    sft = cast(InstructionTuning, start.told.sft)
+    name = start.named or "imitation"
+    rate = sft.learning_rate / 2
+    return replace(
+        sft, name=name, base=start.policy, demonstrations=kept, learning_rate=rate, seed=start.seed
+    )
+
+
+IMPROVED: dict[str, Callable[[Round, RewardModeling | None], Stage]] = {
+    "ppo": _reinforced,
+    "dpo": _aligned,
+    "rejection": _imitated,
+}

@@ -1,0 +1,91 @@
+"""Tulu 3 (Lambert et al. 2024): instruction tuning, preferences on the policy's own answers with
+length-normalised DPO, then reinforcement with verifiable rewards.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from posttrain.core.kl import KLInReward
+from posttrain.direct_alignment.dpo import DPO
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.scale import Paper
+from posttrain.pipeline.stage import Stage
+from posttrain.policy_gradients.grpo import GRPO
+from posttrain.recipes.instructgpt import instructgpt
+from posttrain.rewards.constraints import ConstraintReward
+from posttrain.rewards.protocol import RewardSource
+from posttrain.rollouts.verified import ExactAnswer
+from posttrain.stages.alignment import Alignment
+from posttrain.stages.contest import Contest
+from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.problems import Questions
+from posttrain.stages.rl import Reinforcement
+from posttrain.stages.rm import RewardModeling
+from posttrain.stages.sft import InstructionTuning
+
+PAPER = Paper(
+    title="Lambert et al. 2024, 8B",
+    scale=(
+        ("sft", "939 thousand demonstrations, 2 epochs"),
+        ("alignment", "about 270 thousand pairs, on-policy and off-policy, 1 epoch; beta 5 per token"),
+        ("rl", "29,946 prompts: GSM8K, MATH and verifiable constraints; PPO"),
+    ),
+)
+SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
+    "field_guide": {
+        "alignment": {"method": DPO(beta=5.0, length_normalised=True), "learning_rate": 1.4e-4},
+        "rl": {"steps": 40, "prompts_per_step": 24, "group_size": 8, "learning_rate": 2.5e-4},
+    },
+    "smollm2": {
+        "alignment": {"method": DPO(beta=5.0, length_normalised=True), "learning_rate": 1e-4},
+        "rl": {"steps": 16, "prompts_per_step": 8, "group_size": 4, "learning_rate": 2e-4, "warmup": 2},
+    },
+}
+
+
+def tulu3(seed: int = 0, model: str = "field_guide") -> Stage:
+    """Base model, instruction tuning, on-policy preference pairs, DPO, RLVR, and every stage measured.
+
+    model: field_guide (sums to work out and words to reverse are its verifiable problems) or smollm2
+    (constraints that a program checks).
+    """
+    if model not in SETTINGS:
+        raise UserError(f"model={model}: expected one of {', '.join(SETTINGS)}")
+    told = cast(Evaluation, instructgpt(seed, model))
+    sft, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
+    settings = SETTINGS[model]
+    aligned = Alignment(
+        policy=sft,
+        comparisons=judge.comparisons,
+        batch_size=judge.batch_size,
+        max_length=judge.max_length,
+        lora=sft.lora,
+        seed=seed,
+        **settings["alignment"],
+    )
+    problems, verifier = verifiable(model, seed, told.prompts)
+    rl = Reinforcement(
+        policy=aligned,
+        reward=verifier,
+        prompts=problems,
+        max_completion_length=told.max_completion_length,
+        lora=sft.lora,
+        seed=seed,
+        **{"method": GRPO(kl=KLInReward(coef=0.05)), **settings["rl"]},
+    )
+    return Contest(
+        policies=(sft, aligned, rl),
+        prompts=told.prompts,
+        problems=problems,
+        verifier=verifier,
+        max_completion_length=told.max_completion_length,
+        seed=seed,
+    )
+
+
+def verifiable(model: str, seed: int, prompts: Stage) -> tuple[Stage, RewardSource]:
+    """Problems of a model's world, and who verifies their answers."""
+    if model == "smollm2":
+        return prompts, ConstraintReward()
+    return Questions(seed=seed), ExactAnswer()

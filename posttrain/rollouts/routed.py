@@ -1,0 +1,58 @@
+"""Several rewards, each for the prompts that it can score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.stage import Inputs, Machine
+from posttrain.rewards.protocol import Episode, Rewards, Scorer, checked
+from posttrain.rewards.weighted_sum import Weighted
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstThatScores:
+    """Each answer is paid ``weight`` times the reward of the first of ``parts`` that can score it: a verifier
+    where a prompt has an answer, a reward model for the others (DeepSeek-AI 2025, section 2.3.4).
+    """
+
+    parts: tuple[Weighted, ...]
+
+    def __post_init__(self) -> None:
+        names = [part.name for part in self.parts]
+        if not names or len(set(names)) < len(names):
+            raise UserError(f"rewards {names}: expected at least one, each with a name of its own")
+
+    @contextmanager
+    def open(self, inputs: Inputs, machine: Machine) -> Iterator[FirstScorer]:
+        """Opens every part and closes all of them, whatever happens."""
+        with ExitStack() as stack:
+            opened = [stack.enter_context(part.reward.open(inputs, machine)) for part in self.parts]
+            named = zip(self.parts, opened, strict=True)
+            yield FirstScorer([(part.name, scorer, part.weight) for part, scorer in named])
+
+
+@dataclass(frozen=True)
+class FirstScorer:
+    """Scorers in memory with their names and weights, in the order in which they are asked."""
+
+    scorers: Sequence[tuple[str, Scorer, float]]
+
+    def score(self, episodes: Sequence[Episode]) -> Rewards:
+        """Parts: each reward before its weight under its name, 0 where another one scored; and NAME/share, 1
+        where it scored.
+        """
+        values = torch.zeros(len(episodes))
+        scored = torch.zeros(len(episodes), dtype=torch.bool)
+        parts: dict[str, torch.Tensor] = {}
+        for name, scorer, weight in self.scorers:
+            given = checked(scorer.score(episodes), episodes)
+            own = given.scored & ~scored
+            worth = torch.where(own, given.values, 0.0)
+            values, scored = values + weight * worth, scored | own
+            parts |= {name: worth, f"{name}/share": own.float()}
+        return Rewards(values=values, scored=scored, parts=parts)

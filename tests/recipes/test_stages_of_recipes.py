@@ -1,0 +1,168 @@
+"""The recipes of several stages, every stage as small as it gets, on a model of a few thousand weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.runner import Run, run
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Machine, Stage, addresses, nested, rewrite
+from posttrain.pipeline.store import Workspace
+from posttrain.recipes.best_of_n import best_of_n
+from posttrain.recipes.deepseek_r1 import deepseek_r1
+from posttrain.recipes.iterated_dpo import iterated_dpo
+from posttrain.recipes.rounds import rounds
+from posttrain.recipes.tulu3 import tulu3
+from posttrain.rollouts.choosing import best_overall
+from posttrain.stages.base import ExistingModel
+from posttrain.stages.rejection import RejectionSampling
+from tests.stages.test_instructgpt import save_llama
+
+ANSWER = 10  # tokens
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, letters: PreTrainedTokenizerFast) -> Path:
+    return save_llama(tmp_path_factory.mktemp("model"), letters)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workspace")
+
+
+def small(expression: Stage, source: Path) -> Stage:
+    """Every stage's rehearsal, with short answers, and a base that knows nothing."""
+    base = ExistingModel(source=SourceFile(str(source)))
+
+    def of(old: Stage, new: Stage) -> Stage:
+        if isinstance(old, ExistingModel):
+            return base
+        found = new.rehearsal()
+        if hasattr(found, "max_completion_length"):
+            found = replace(found, max_completion_length=ANSWER)  # type: ignore[call-arg]
+        if isinstance(found, RejectionSampling) and "full" in found.choose.__name__:
+            found = replace(found, choose=best_overall)  # nothing this small is ever right
+        return found
+
+    return rewrite(expression, of)
+
+
+def made(expression: Stage, source: Path, workspace: Path) -> Run:
+    machine = Machine(quiet=True, micro_batch_tokens=512)
+    return run(small(expression, source), Workspace(workspace), machine, accept=None, say=lambda text: None)
+
+
+def rows(run: Run, address: str, side: str = "train") -> list[dict[str, Any]]:
+    path = run.products[address].path / f"{side}.jsonl"
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_the_best_of_n_stands_beside_answers_by_lot(source: Path, workspace: Path) -> None:
+    result = made(best_of_n(), source, workspace)
+    kept, lot = result.products["rejection"].figures, result.products["by_lot"].figures
+    assert kept["rows"] == lot["rows"]
+    assert kept["answers"] == lot["answers"]
+    assert kept["reward_drawn"] == lot["reward_drawn"]  # the same answers were judged
+    assert float(kept["reward_kept"]) > float(lot["reward_kept"])
+    figures = result.products["evaluate"].figures
+    assert {"win_rate/best_of_n_vs_sft", "win_rate/best_of_n_vs_random_control", "kl/best_of_n"} <= set(
+        figures
+    )
+    assert all(row["messages"][-1]["role"] == "assistant" for row in rows(result, "rejection"))
+
+
+@pytest.mark.parametrize("by", ["ppo", "dpo", "rejection"])
+def test_a_round_begins_with_the_policy_of_the_round_before(by: str, source: Path, workspace: Path) -> None:
+    result = made(rounds(count=2, by=by), source, workspace)
+    last = {"ppo": "rl", "dpo": "alignment", "rejection": "imitation"}[by]
+    begins = {"ppo": "policy", "dpo": "policy", "rejection": "base"}[by]
+
+    def used(address: str, field: str) -> str:
+        inputs = result.products[address].made["inputs"]
+        return str(next(one["content"] for one in inputs if one["field"] == field))
+
+    first = result.products[f"{last}[1]"].content
+    assert used(f"{last}[1]", begins) == used("pairs[1]", "policy") == result.products["sft"].content
+    assert used(f"{last}[2]", begins) == used("pairs[2]", "policy") == first
+    assert used("frozen_control_pairs", "policy") == result.products["sft"].content
+    assert used("frozen_control[2]", begins) == result.products["frozen_control[1]"].content
+    if by != "dpo":
+        assert result.products["rm[1]"].content != result.products["rm[2]"].content
+        assert used("frozen_control_rm", "comparisons") == result.products["frozen_control_labels"].content
+        assert sum(name.startswith("frozen_control_rm") for name in result.products) == 1
+    figures = result.products["evaluate"].figures
+    assert {"gold_slope", "gold_slope_low", f"win_rate/{last}_2_vs_frozen_control"} <= set(figures)
+
+
+def test_the_ablation_has_as_many_labels_in_one_go() -> None:
+    stages = addresses(rounds(count=4))
+    fresh = [stage for name, stage in stages.items() if name.startswith("pairs[")]
+    assert len(fresh) == 4
+    assert stages["frozen_control_pairs"].rows == sum(stage.rows for stage in fresh)  # type: ignore[attr-defined]
+    assert len({stages[f"rl[{n}]"].steps for n in range(1, 5)}) == 1  # type: ignore[attr-defined]
+    assert "frozen_control[4]" in stages
+    assert "frozen_control_rm[2]" not in stages
+
+
+def test_iterated_dpo_needs_no_reward_model() -> None:
+    stages = addresses(iterated_dpo(count=2))
+    assert {"alignment[1]", "alignment[2]", "frozen_control[2]"} <= set(stages)
+    assert not any(name.startswith("rm") for name in stages)
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"), [({"by": "sleep"}, "expected one of ppo"), ({"count": 0}, "one round")]
+)
+def test_a_round_of_another_kind_is_refused(wish: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        rounds(**wish)
+
+
+def test_tulu3_measures_every_stage(source: Path, workspace: Path) -> None:
+    result = made(tulu3(), source, workspace)
+    figures = result.products["evaluate"].figures
+    for name in ("sft", "alignment", "rl"):
+        assert 0 <= float(figures[f"gold/{name}"]) <= 1
+        assert 0 <= float(figures[f"solved/{name}"]) <= 1
+    assert "component_change_worst/rl_vs_alignment" in figures
+    settings = result.products["alignment"].settings["method"]
+    assert settings["length_normalised"] is True
+    prompts = {json.dumps(row["prompt"]) for row in rows(result, "problems")}
+    episodes = [json.loads(line) for line in (result.products["rl"].path / "episodes.jsonl").open()]
+    assert {json.dumps(episode["prompt"]["prompt"]) for episode in episodes} <= prompts
+
+
+def test_deepseek_r1_mixes_three_to_one_and_pays_each_prompt_by_its_own_reward(
+    source: Path, workspace: Path
+) -> None:
+    result = made(deepseek_r1(), source, workspace)
+    mixed = result.products["mixture"].figures
+    assert mixed["rows/reasoning"] == 3 * int(mixed["rows/general"])
+    assert {row["source"] for row in rows(result, "mixture")} == {"reasoning", "general"}
+    used = {one["field"]: one["content"] for one in result.products["r1_sft"].made["inputs"]}
+    assert used["base"] == result.products["base"].content  # tuned from the base, as in the paper
+    episodes = [json.loads(line) for line in (result.products["rl"].path / "episodes.jsonl").open()]
+    for episode in episodes:
+        verified = "answer" in episode["prompt"]
+        assert episode["parts"]["verified/share"] == float(verified)
+        assert episode["parts"]["general/share"] == float(not verified)
+        paid = episode["parts"]["verified" if verified else "general"]
+        assert episode["reward"] == pytest.approx(paid)
+
+
+@pytest.mark.parametrize(
+    "recipe", [best_of_n, tulu3, deepseek_r1, partial(rounds, count=2), partial(iterated_dpo, count=2)]
+)
+def test_a_recipe_is_also_one_for_the_small_real_model(recipe: Any) -> None:
+    expression = recipe(model="smollm2")
+    bases = [stage for stage in addresses(expression).values() if not nested(stage)]
+    assert "SmolLM2" in {type(stage).__name__ for stage in bases}
