@@ -61,15 +61,15 @@ def modules(root: Path) -> dict[str, Path]:
     return found
 
 
-@cache
-def imports(path: Path, text: str) -> frozenset[str]:
+@cache  # by module and text, so that a copy of the package is read anew only where it differs
+def imports(module: str, text: str) -> frozenset[str]:
     """Every dotted name a file imports, inside functions too, ``from x import y`` as ``x`` and ``x.y``."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(text, str(path))):
+    for node in ast.walk(ast.parse(text, module)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: relative import; write the whole name"
+            assert node.level == 0, f"{module}:{node.lineno}: relative import; write the whole name"
             names.add(node.module or "")
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
@@ -82,7 +82,7 @@ def graph(root: Path) -> dict[str, frozenset[str]]:
     files = modules(root)
     edges = {}
     for name, path in files.items():
-        found = imports(path, path.read_text())
+        found = imports(name, path.read_text())
         edges[name] = frozenset(n for n in found if n in files or not n.startswith("posttrain")) - {
             name,
             "posttrain",
@@ -109,11 +109,12 @@ def folder(name: str) -> str:
 
 
 def broken_rules(root: Path) -> list[str]:
-    return [*_floors(root), *_reach(root), *_alone(root)]
+    edges = graph(root)
+    return [*_floors(edges), *_reach(edges), *_alone(edges, modules(root))]
 
 
-def _floors(root: Path) -> Iterator[str]:
-    for name, targets in graph(root).items():
+def _floors(edges: dict[str, frozenset[str]]) -> Iterator[str]:
+    for name, targets in edges.items():
         home = folder(name)
         if not home:
             continue
@@ -127,8 +128,7 @@ def _floors(root: Path) -> Iterator[str]:
                 yield f"{name} (floor {FLOORS[home]}) imports {target} (floor {FLOORS.get(folder(target))})"
 
 
-def _reach(root: Path) -> Iterator[str]:
-    edges = graph(root)
+def _reach(edges: dict[str, frozenset[str]]) -> Iterator[str]:
     for name in edges:
         who = name if name in TRAINS else folder(name)
         forbidden = NEVER_REACHES.get(folder(name), frozenset()) | (
@@ -139,8 +139,8 @@ def _reach(root: Path) -> Iterator[str]:
                 yield f"{who} must not reach {target}: {' -> '.join(way)}"
 
 
-def _alone(root: Path) -> Iterator[str]:
-    for name, targets in graph(root).items():
+def _alone(edges: dict[str, frozenset[str]], files: dict[str, Path]) -> Iterator[str]:
+    for name, targets in edges.items():
         home = folder(name)
         outside = {t.split(".")[0] for t in targets if not t.startswith("posttrain")}
         inside = {folder(t) for t in targets if t.startswith("posttrain")}
@@ -155,16 +155,17 @@ def _alone(root: Path) -> Iterator[str]:
             yield f"{name}: a loss imports core only, found {sorted(more)}"
         if home == "stages":
             for target in targets:
-                other = modules(root).get(target)
-                if folder(target) == "stages" and other is not None and _defines_stage(other):
+                other = files.get(target)
+                if folder(target) == "stages" and other is not None and _defines_stage(other.read_text()):
                     yield f"{name} imports the stage {target}"
 
 
-def _defines_stage(path: Path) -> bool:
+@cache
+def _defines_stage(text: str) -> bool:
     return any(
         isinstance(node, ast.ClassDef)
         and any(isinstance(b, ast.Name) and b.id == "Stage" for b in node.bases)
-        for node in ast.parse(path.read_text()).body
+        for node in ast.parse(text).body
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -43,6 +45,15 @@ def decided(seed: int = 3) -> MLPPolicy:
     return actor
 
 
+ROWS = 20_000
+
+
+@cache
+def played(temperature: float) -> Rollouts:
+    """What ``decided()`` does in the small world."""
+    return play(Small(), decided(), range(ROWS), temperature=temperature)
+
+
 def discounted(facts: Rollouts, gamma: float) -> torch.Tensor:
     times = torch.arange(facts.rewards.shape[1], dtype=torch.float64)
     return (facts.rewards.double() * gamma**times).sum(1)
@@ -51,24 +62,23 @@ def discounted(facts: Rollouts, gamma: float) -> torch.Tensor:
 @pytest.mark.parametrize("gamma", [0.9, 1.0])
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_the_sampled_return_is_the_enumerated_one(gamma: float, temperature: float) -> None:
-    world, actor, rows = Small(), decided(), 20_000
-    facts = play(world, actor, range(rows), temperature=temperature)
+    world, actor, facts = Small(), decided(), played(temperature)
     with torch.no_grad():
         policy = (actor.logits(torch.eye(3)) / temperature).softmax(-1)
     want = float(world.table.start @ policy_values(world.table, policy, gamma))
     got = discounted(facts, gamma)
     assert not facts.truncated.any()
-    assert abs(float(got.mean()) - want) < 3 * float(got.std()) / rows**0.5
+    assert abs(float(got.mean()) - want) < 3 * float(got.std()) / ROWS**0.5
 
 
 def test_another_policys_return_is_told_apart() -> None:
     """The test above can fail."""
-    world, rows = Small(), 20_000
-    got = discounted(play(world, decided(), range(rows)), 0.9)
+    world = Small()
+    got = discounted(played(1.0), 0.9)
     with torch.no_grad():
         other = decided(seed=4).logits(torch.eye(3)).softmax(-1)
     wrong = float(world.table.start @ policy_values(world.table, other, 0.9))
-    assert abs(float(got.mean()) - wrong) > 3 * float(got.std()) / rows**0.5
+    assert abs(float(got.mean()) - wrong) > 3 * float(got.std()) / ROWS**0.5
 
 
 def test_trainer_and_player_agree() -> None:
