@@ -38,6 +38,8 @@ PAPER = Paper(
     ),
 )
 
+CONTROL_ROWS = 4000  # shuffled comparisons teach nothing; this many show it
+
 
 def instructgpt(  # size: the recipe's parameters, each a word on the command line
     seed: int = 0,
@@ -154,7 +156,9 @@ def _recipe(  # size: what the parameters came to
         **learning,
     )
     control = RewardModeling(
-        name="rm_shuffled", shuffled_labels=True, **{**modeling, "epochs": 1, "sft_coef": 0.0}
+        name="rm_shuffled",
+        shuffled_labels=True,
+        **{**modeling, "epochs": 1, "sft_coef": 0.0, "rows": CONTROL_ROWS},
     )
     return Evaluation(
         base=base,

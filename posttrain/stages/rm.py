@@ -45,6 +45,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     warmup: int = 10
     max_length: int = 256
     sft_coef: float = 0.0
+    rows: int = 0  # comparisons that are learned from, the first so many; 0: all
     lora: Lora | None = None
     shuffled_labels: bool = False
     seed: int = 0
@@ -68,6 +69,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             raise UserError(
                 f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"
             )
+        train = train[: self.rows or None]
         if self.shuffled_labels:
             coin = random.Random(f"shuffled labels:{self.seed}")
             train = [p if coin.random() < 0.5 else (p[1], p[0], p[2]) for p in train]
@@ -118,7 +120,8 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         if size is None or rows is None:
             return None
         pair = min(1.3 * rows.row_tokens, 2 * self.max_length)  # the prompt is read with both answers
-        learned, scored = rows.rows * self.epochs * pair, (rows.rows + rows.heldout_rows) * pair
+        used = min(rows.rows, self.rows or rows.rows)
+        learned, scored = used * self.epochs * pair, (used + rows.heldout_rows) * pair
         at_once = min(machine.micro_batch_tokens, self.batch_size * pair)
         share = 1.0 if self.lora is None else 0.0
         return Estimate(
