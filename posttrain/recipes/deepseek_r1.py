@@ -53,7 +53,9 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def deepseek_r1(seed: int = 0, model: str = "field_guide") -> Stage:
+def deepseek_r1(  # size: one stage after another, each with what it is made from
+    seed: int = 0, model: str = "field_guide"
+) -> Stage:
     """Cold start, reasoning RL, rejection sampling, instruction tuning, mixed RL; each stage is measured, and
     beside them instruction tuning on general demonstrations alone.
 
