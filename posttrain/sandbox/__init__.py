@@ -1,0 +1,1 @@
+"""Killable processes for code and mathematics that a model wrote; standard library only."""

@@ -1,0 +1,77 @@
+"""What a process does to itself before it runs a line that a model wrote."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from posttrain.sandbox import landlock, seccomp
+
+
+def interpreter() -> tuple[str, ...]:
+    """What a Python without site-packages reads: itself, its standard library, the system's libraries."""
+    own = os.path.realpath(sys.executable)
+    library = os.path.dirname(os.path.realpath(os.__file__))
+    system = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
+    beside = (os.path.join(sys.base_prefix, "lib"), os.path.join(sys.base_exec_prefix, "lib"))
+    return tuple(dict.fromkeys((own, library, *beside, *system)))
+
+
+def limit(memory: int, seconds: float) -> None:
+    """No more memory (bytes of address space) and CPU time than that, no core file, nothing written to
+    files.
+    """
+    wanted = {
+        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_CPU: int(seconds) + 1,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_NOFILE: 64,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NPROC: 0,
+    }
+    for which, most in wanted.items():
+        hard = resource.getrlimit(which)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        try:
+            resource.setrlimit(which, (most, most))
+        except (ValueError, OSError):
+            if sys.platform.startswith("linux"):  # other systems lack some of these; no safe tier is there
+                raise
+
+
+def confine(settings: Mapping[str, Any]) -> None:
+    """Limits, then what the tier in ``settings`` asks of the process itself, and a look at whether it holds.
+
+    Raises OSError where it does not: then nothing of the model's may run.
+    """
+    limit(settings["memory"], settings["seconds"])
+    kernel = seccomp.Kernel.open()
+    if settings["landlock"]:
+        landlock.apply(kernel, settings["readable"])
+    if settings["seccomp"]:
+        seccomp.apply(kernel)
+        _refused("a signal", lambda: os.kill(os.getpid(), 0))
+        _refused("a file to write", lambda: os.open("/dev/null", os.O_RDWR))
+        _refused("a process", os.fork)
+    if settings["landlock"]:
+        _refused("the root directory", lambda: os.listdir("/"))
+
+
+def _refused(what: str, attempt: Any) -> None:
+    try:
+        done = attempt()
+    except OSError:
+        return
+    if done == 0 and attempt is os.fork:
+        os._exit(1)
+    raise OSError(f"{what} was not refused")
+
+
+def close_others(keep: Sequence[int]) -> None:
+    """Every descriptor but those."""
+    kept = sorted({0, 1, 2, *keep})
+    for low, high in zip(kept, [*kept[1:], 4096], strict=True):
+        os.closerange(low + 1, high)

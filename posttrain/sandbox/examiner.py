@@ -1,0 +1,264 @@
+"""The process that runs a row's tests. What the answer defines is not here: a call of it is a request to the
+other process, and what comes back is plain data.
+
+So tests compare values of built-in types with expectations that the answer's process has never seen, and the
+verdict goes to the parent on a pipe that it does not have.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import json
+import os
+import sys
+import types
+import unittest
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from posttrain.sandbox.inside import begin
+from posttrain.sandbox.values import decoded, encoded, receive, send
+
+# These would end a loop of the tests instead of failing them: all(map(f, xs)) is true where f raises the first.
+ENDS_LOOPS = (StopIteration, StopAsyncIteration)
+
+
+class AnswerError(Exception):
+    """The answer raised something that is no ordinary built-in exception, or is gone."""
+
+
+class Answer:
+    """The way to the process that runs the answer."""
+
+    def __init__(self, calls: int, replies: int) -> None:
+        self.calls, self.replies = calls, replies
+
+    def ask(
+        self, do: str, of: int | None, name: str = "", given: tuple[Any, ...] = (), named: Any = None
+    ) -> dict[str, Any]:
+        """The reply. Raises what the answer raised, or AnswerError."""
+        request = {"do": do, "of": of, "name": name}
+        request["given"] = [encoded(item, _handed) for item in given]
+        request["named"] = {key: encoded(item, _handed) for key, item in (named or {}).items()}
+        try:
+            send(self.calls, request)
+            reply = receive(self.replies)
+        except (EOFError, OSError, ValueError) as problem:
+            raise AnswerError(f"no reply: {problem}") from None
+        if not isinstance(reply, dict):
+            raise AnswerError("the reply is no reply")
+        if "raised" in reply:
+            raise _exception(reply)
+        return reply
+
+    def value(self, reply: Mapping[str, Any], given: tuple[Any, ...] = ()) -> Any:
+        """What a reply holds; lists, dicts and sets among ``given`` are brought to what the answer made of
+        them.
+        """
+        try:
+            for mine, theirs in zip(given, reply.get("after") or [], strict=False):
+                if isinstance(mine, list | dict | set) and theirs is not None:
+                    _replace(mine, decoded(theirs, self._remote))
+            return decoded(reply["value"], self._remote)
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError):
+            raise AnswerError("the reply is no value") from None
+
+    def _remote(self, value: Mapping[str, Any]) -> Any:
+        number = value["object"]
+        if type(number) is not int:
+            raise TypeError("an object's name is a number")
+        return Remote(self, number)
+
+
+class Remote:
+    """An object that the answer keeps. It equals nothing but itself: its own ``__eq__`` is not asked."""
+
+    def __init__(self, answer: Answer, number: int) -> None:
+        self.__dict__.update(_answer=answer, _number=number)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        reply = self._answer.ask("get", self._number, name)
+        return (
+            Function(self._answer, name, self._number) if "callable" in reply else self._answer.value(reply)
+        )
+
+    def _do(self, what: str, *given: Any) -> Any:
+        return self._answer.value(self._answer.ask(what, self._number, given=given), given)
+
+    def __len__(self) -> int:
+        return int(self._do("len"))
+
+    def __iter__(self) -> Any:
+        return iter(list(self._do("iterate")))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._do("item", key)
+
+    def __str__(self) -> str:
+        return str(self._do("str"))
+
+    def __repr__(self) -> str:
+        return str(self._do("repr"))
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return Function(self._answer, "__call__", self._number)(*given, **named)
+
+
+class Function:
+    """A function or class of the answer, or a method of an object it keeps."""
+
+    def __init__(self, answer: Answer, name: str, number: int | None = None) -> None:
+        self._answer, self._number, self.__name__ = answer, number, name
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        reply = self._answer.ask("call", self._number, self.__name__, given, named)
+        return self._answer.value(reply, given)
+
+
+def _handed(value: Any) -> dict[str, Any]:
+    if isinstance(value, Remote):
+        return {"object": value.__dict__["_number"]}
+    raise TypeError(f"a {type(value).__name__} cannot be handed to the answer: give it plain data")
+
+
+def _exception(reply: Mapping[str, Any]) -> Exception:
+    kind = getattr(builtins, str(reply["raised"]), None)
+    said = str(reply.get("said", ""))
+    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, ENDS_LOOPS):
+        try:
+            return kind(said)
+        except TypeError:  # UnicodeDecodeError takes five arguments
+            pass
+    return AnswerError(f"{reply['raised']}: {said}")
+
+
+def _replace(mine: Any, theirs: Any) -> None:
+    if type(mine) is not type(theirs):
+        return
+    mine.clear()
+    (mine.extend if isinstance(mine, list) else mine.update)(theirs)
+
+
+def asked_for(tree: ast.Module, entry_point: str | None) -> set[str]:
+    """The names that the tests use and neither define nor find in Python: the answer's. What the answer
+    defines has no say, so it cannot put itself in the place of ``len`` or ``unittest``.
+    """
+    loaded, own = set(), set(dir(builtins))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            (loaded if isinstance(node.ctx, ast.Load) else own).add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            own.add(node.name)
+        elif isinstance(node, ast.arg):
+            own.add(node.arg)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            own.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            if isinstance(node, ast.ImportFrom) and node.module == "solution":
+                continue
+            own |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    return (loaded - own) | ({entry_point} if entry_point else set())
+
+
+class _Solution(types.ModuleType):
+    """``import solution`` and ``from solution import name`` in tests."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__("solution")
+        self.__dict__["_answer"] = answer
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _looked_up(self.__dict__["_answer"], name)
+
+
+def _looked_up(answer: Answer, name: str) -> Any:
+    reply = answer.ask("get", None, name)
+    return Function(answer, name) if "callable" in reply else answer.value(reply)
+
+
+class _Space(dict):  # type: ignore[type-arg]
+    """The names of the tests: their own, and behind them the answer's."""
+
+    def __init__(self, answer: Answer, theirs: set[str]) -> None:
+        super().__init__(__name__="tests", __builtins__=builtins)
+        for name in theirs:
+            try:
+                self[name] = _looked_up(answer, name)
+            except Exception:  # the tests then meet a NameError, which fails them
+                continue
+
+
+def examine(tests: str, entry_point: str | None, answer: Answer) -> dict[str, Any]:
+    """How many tests ran and passed: top-level asserts one by one, ``test`` functions, unittest's cases, and
+    ``check(candidate)`` where there is nothing else. ``broken``: the tests themselves cannot be read.
+    """
+    try:
+        tree = ast.parse(tests)
+    except (SyntaxError, ValueError, RecursionError) as problem:
+        return {"broken": f"the tests are no Python: {problem}"}
+    results: list[str] = []  # empty: passed
+    try:
+        answer.ask("load", None)
+    except Exception as problem:
+        return {"ran": 1, "passed": 0, "first": f"{type(problem).__name__}: {problem}"[:200]}
+    sys.modules["solution"] = _Solution(answer)
+    space = _Space(answer, asked_for(tree, entry_point))
+    for node in tree.body:
+        failed = _attempt(lambda node=node: exec(compile(ast.Module([node], []), "tests.py", "exec"), space))
+        if failed or isinstance(node, ast.Assert):
+            results.append(failed)
+        if failed and not isinstance(node, ast.Assert):
+            break
+    else:
+        results += _collected(space, entry_point, bool(results))
+    first = next((failed for failed in results if failed), "")
+    return {"ran": len(results), "passed": results.count(""), "first": first}
+
+
+def _collected(space: dict[str, Any], entry_point: str | None, asserted: bool) -> list[str]:
+    results: list[str] = []
+    for name, found in list(space.items()):
+        if isinstance(found, type) and issubclass(found, unittest.TestCase):
+            results += _cases(found)
+        elif isinstance(found, types.FunctionType) and name.startswith("test"):
+            results.append(_attempt(found))
+    check = space.get("check")
+    if not results and not asserted and isinstance(check, types.FunctionType) and entry_point:
+        results.append(_attempt(lambda: check(space.get(entry_point))))
+    return results
+
+
+def _cases(kind: type[unittest.TestCase]) -> list[str]:
+    outcome = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(kind).run(outcome)
+    bad = [text.strip().splitlines()[-1] for _, text in outcome.failures + outcome.errors]
+    bad += ["an unexpected success" for _ in outcome.unexpectedSuccesses]
+    return bad + [""] * max(outcome.testsRun - len(outcome.skipped) - len(bad), 0)
+
+
+def _attempt(test: Callable[[], Any]) -> str:
+    """Empty where it passed."""
+    try:
+        test()
+    except unittest.SkipTest:
+        return ""
+    except (Exception, SystemExit) as problem:
+        return f"{type(problem).__name__}: {problem}"[:200]
+    return ""
+
+
+def main() -> None:
+    """One row's tests, one verdict."""
+    told = begin()
+    answer = Answer(told.ends["calls"], told.ends["replies"])
+    verdict = examine(told.task["tests"], told.task["entry_point"], answer)
+    os.write(told.ends["verdict"], json.dumps(verdict).encode())
+    os._exit(0)

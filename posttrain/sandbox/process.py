@@ -1,0 +1,136 @@
+"""A process with pipes in a tier of the sandbox: started, heard, and ended whatever it does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from posttrain.sandbox.tiers import ENVIRONMENT, SandboxError, Tier
+
+STARTS_WITHIN = 20.0  # seconds, on a machine that is busy with a training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one answer may use."""
+
+    seconds: float = 5.0  # of the clock, after everything has started
+    memory: int = 512 << 20  # bytes of address space
+    output: int = 1 << 16  # bytes
+
+
+@dataclass
+class Pipes:
+    """Descriptors of this process that are closed together."""
+
+    open: list[int] = field(default_factory=list)
+
+    def pair(self) -> tuple[int, int]:
+        """(read, write)."""
+        ends = os.pipe()
+        self.open += ends
+        return ends
+
+    def close(self, *ends: int) -> None:
+        """All of them, or those."""
+        for end in ends or tuple(self.open):
+            if end in self.open:
+                self.open.remove(end)
+                os.close(end)
+
+    def __enter__(self) -> Pipes:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class Sandboxed:
+    """``main`` of a module of this folder in a tier, told what to do in one line of JSON on its input.
+
+    It says that it is confined on the descriptor ``ready``, before it does anything else.
+    """
+
+    def __init__(
+        self,
+        tier: Tier,
+        module: str,
+        task: Mapping[str, Any],
+        ends: Mapping[str, int],
+        limits: Limits,
+        stdout: int = subprocess.DEVNULL,
+    ) -> None:
+        """``ends`` are named descriptors that it keeps. Raises SandboxError where it cannot be started."""
+        self.pipes = Pipes()
+        self._ready, told = self.pipes.pair()
+        descriptors = {**ends, "ready": told}
+        settings = {**tier.settings(), "memory": limits.memory, "seconds": limits.seconds}
+        try:
+            self.process = subprocess.Popen(
+                tier.command(module, tuple(descriptors.values())),
+                stdin=subprocess.PIPE,
+                stdout=stdout,
+                stderr=subprocess.DEVNULL,
+                env=ENVIRONMENT,
+                cwd="/",
+                pass_fds=tuple(descriptors.values()),
+                start_new_session=True,
+            )
+        except OSError as problem:
+            self.pipes.close()
+            raise SandboxError(f"{tier.name}: {problem}") from problem
+        self.pipes.close(told)
+        self.name = f"{module} in {tier.name}"
+        line = json.dumps({"task": task, "ends": descriptors, "settings": settings}) + "\n"
+        with contextlib.suppress(BrokenPipeError):
+            assert self.process.stdin is not None
+            self.process.stdin.write(line.encode())
+            self.process.stdin.flush()
+
+    def wait_until_ready(self) -> None:
+        """Raises SandboxError where it is not confined in time."""
+        said = read_until(self._ready, time.monotonic() + STARTS_WITHIN, 4096)
+        if said != b"ready":
+            raise SandboxError(f"{self.name}: {said.decode(errors='replace') or 'it did not start'}")
+
+    def end(self) -> int:
+        """Kills it and all that it started, and returns how it ended."""
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
+        code = self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        self.pipes.close()
+        return code
+
+    def __enter__(self) -> Sandboxed:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
+        self.end()
+
+
+def read_until(end: int, deadline: float, most: int) -> bytes:
+    """What comes before the end of the stream, the deadline, or so many bytes and one more."""
+    said = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(end, selectors.EVENT_READ)
+        while len(said) <= most and selector.select(max(deadline - time.monotonic(), 0)):
+            more = os.read(end, min(1 << 16, most + 1 - len(said)))
+            if not more:
+                break
+            said += more
+    return said
