@@ -134,7 +134,7 @@ def curve(name: str, points: Curve, beside: Mapping[str, Curve]) -> str:
 
 def over_steps(run: Run) -> str:
     """One block of curves for each stage that has any; the policy's comes first."""
-    main = story.policy_stage(run)
+    main = story.policy_stage(run) or story.aligned(run)
     blocks = []
     for stage in [s for s in [main, *[one for one in run.stages if one is not main]] if s]:
         only_gold = main is not None and stage is not main and set(stage.curves) <= _measured()

@@ -142,12 +142,16 @@ def test_what_was_aligned_directly_was_not_trained_on_a_reward(tmp_path: Path, g
     if gold:
         figures |= {"gold/sft": 0.6, "gold/final": 0.4}
     reports = {
+        "sft": {},
         "alignment": {"figures": fabricated.interval("label_accuracy", 0.7)},
         "evaluate": {"figures": figures},
     }
-    html = page.write(fabricated.run(tmp_path, reports, {}), tmp_path).read_text(encoding="utf-8")
+    curve = {"metrics.jsonl": [{"step": s, "loss": 1 / s} for s in range(1, 9)]}
+    files = {"sft": curve, "alignment": curve}
+    html = page.write(fabricated.run(tmp_path, reports, files), tmp_path).read_text(encoding="utf-8")
     assert "it was trained on" not in html
     assert "over-optimized" not in html
+    assert 0 < html.find("<h3>alignment: direct alignment") < html.find("<h3>sft: ")  # its curves come first
     assert "it sides with the annotators in 70" in html
     assert "score of a reward model that it never saw rose" in html
     assert ("Gold reward unknown" in html) == (not gold)
