@@ -19,7 +19,8 @@ class Solvable(Protocol):
 def against_the_optimum(world: Solvable, actor: Any, gamma: float) -> dict[str, float | int | str]:
     """Expected discounted returns from where it begins, without a sample: ``value/policy``,
     ``value/optimum``, ``value/random`` and ``share_of_optimum``; ``action/STATE``, the mean action that the
-    policy takes there, and its ``largest_rise`` from one state to the next.
+    policy takes there; and the ``largest_rise`` from one state to the next of the likeliest action. (Of the
+    mean it would mostly say how much chance is left where play seldom is or actions are worth the same.)
     """
     table = world.table()
     states, actions = table.rewards.shape
@@ -35,6 +36,6 @@ def against_the_optimum(world: Solvable, actor: Any, gamma: float) -> dict[str, 
         "value/policy": own,
         "value/optimum": best,
         "value/random": chance,
-        "largest_rise": float(mean.diff().max()),
+        "largest_rise": float(policy.argmax(-1).diff().max()),
         **{f"action/{name}": float(value) for name, value in zip(names, mean, strict=True)},
     }

@@ -23,10 +23,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "critic_learning_rate": 5e-3,
     },
     "a2c": {
-        "method": A2C(gamma=0.99, gae_lambda=0.95, kl=FREE, bootstrap_truncated=True),
-        "steps": 250,
-        "starts": 16,
-        "learning_rate": 5e-3,
+        "method": A2C(gamma=0.99, gae_lambda=0.98, kl=FREE, bootstrap_truncated=True),
+        "steps": 120,
+        "starts": 64,
+        "learning_rate": 3e-3,
         "critic_learning_rate": 1e-2,
     },
     "reinforce": {

@@ -42,6 +42,20 @@ def test_heating_when_warm_shows() -> None:
     assert float(found["share_of_optimum"]) < 0.2
 
 
+def test_what_is_left_of_chance_is_no_rise() -> None:
+    """Low heating one time in eight at the coldest, where it costs little and play seldom is."""
+    best = value_iteration(ROOM.table(), 0.95)[1]
+    made = actor(best, 60.0)
+    with torch.no_grad():
+        made.policy[0].weight[:, 0] = torch.tensor([-60.0, 0.0, 2.0])  # type: ignore[union-attr, operator]
+    found = against_the_optimum(ROOM, made, 0.95)
+    assert float(found["action/13"]) - float(found["action/12"]) == pytest.approx(0.12, abs=0.01)
+    assert found["largest_rise"] == 0
+    with torch.no_grad():
+        made.policy[0].weight[:, 0] = torch.tensor([-60.0, 2.0, 0.0])  # type: ignore[union-attr, operator]
+    assert against_the_optimum(ROOM, made, 0.95)["largest_rise"] == 1
+
+
 def test_without_a_preference_it_is_the_random_policy() -> None:
     found = against_the_optimum(ROOM, actor(torch.zeros(15, dtype=torch.long), 0.0), 0.95)
     assert found["value/policy"] == pytest.approx(float(found["value/random"]))

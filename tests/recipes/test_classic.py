@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
 from pathlib import Path
@@ -123,10 +122,10 @@ def test_the_thermostat_is_close_to_the_optimum_and_heats_less_as_it_gets_warmer
     assert figures["evaluate.share_of_optimum"] >= 0.95
     assert figures["evaluate.value/random"] < 0.6 * figures["evaluate.value/optimum"]
     heats = [figures[f"evaluate.action/{degrees}"] for degrees in range(12, 27)]
-    assert all(round(warmer) <= round(colder) for colder, warmer in itertools.pairwise(heats))
-    assert figures["evaluate.largest_rise"] < 0.1  # what is left of chance in a policy that samples
-    assert heats[0] > 1.8
-    assert heats[-1] < 0.2
+    assert figures["evaluate.largest_rise"] <= 0
+    # what is left of chance differs from state to state; the means of five do not depend on one of them
+    assert sum(heats[:5]) / 5 > 1.8
+    assert sum(heats[-5:]) / 5 < 0.2
 
 
 @pytest.mark.slow
