@@ -43,7 +43,10 @@ NEVER_REACHES = {
     "training": NO_GOLD | NO_HOUSE,
 }
 # the stages that train learn from people and proxies only
-TRAINS = tuple(f"posttrain.stages.{name}" for name in ("sft", "rm", "rl", "alignment", "fitting"))
+TRAINS = tuple(
+    f"posttrain.stages.{name}"
+    for name in ("sft", "rm", "rl", "alignment", "fitting", "rejection", "preferred", "mixing_in")
+)
 # module: the folders that alone may import it
 ONLY_IN = {"transformers": {"models"}, "peft": {"models"}, "vllm": {"engines"}}
 # these standard-library-only folders import nothing from outside

@@ -20,6 +20,7 @@ from posttrain.stages.contest import Contest
 from posttrain.stages.evaluate import Evaluation
 from posttrain.stages.labels import Annotation
 from posttrain.stages.pairs import ComparisonPairs
+from posttrain.stages.preferred import ScoredPreferences
 from posttrain.stages.rejection import RejectionSampling
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.rm import RewardModeling
@@ -35,18 +36,20 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
             "steps": 15,
         },
         "rejection": {"rows": 1500, "heldout": 100},
+        "preferences": {"rows": 1500, "heldout": 100},
     },
     "smollm2": {
         "pairs": {"rows": 80, "heldout": 24},
         "rl": {"steps": 8},
         "rejection": {"rows": 80, "heldout": 24, "answers": 4},
+        "preferences": {"rows": 80, "heldout": 24},
     },
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What a round begins with. ``named`` is what the stages of an ablation are called."""
+    """What a round begins with. ``named`` is what an ablation's stages are called."""
 
     policy: Stage
     labels: Annotation
@@ -67,7 +70,8 @@ def rounds(
 ) -> Stage:
     """Base model, instruction tuning, then ``count`` rounds of pairs, labels, reward model and improvement.
 
-    by: ppo, dpo (which needs no reward model) or rejection. ablation: as many rounds of the same size that
+    by: ppo; dpo (on the labels, without a reward model); scored_dpo (on pairs that the reward model makes of
+    the policy's answers); or rejection. ablation: as many rounds of the same size that
     all use labels of the first policy's answers, as many labels in all; with a reward model, the first one,
     frozen. Prompts are the same in every round.
     """
@@ -140,6 +144,24 @@ def _aligned(start: Round, judge: RewardModeling | None) -> Stage:
     )
 
 
+def _aligned_by_reward(start: Round, judge: RewardModeling | None) -> Stage:
+    """DPO on the best and the worst of several answers, as this round's reward model sees them (Dong et al.
+    2024).
+    """
+    assert judge is not None
+    preferred = ScoredPreferences(
+        name=f"{start.named}_preferences" if start.named else "",
+        policy=start.policy,
+        prompts=start.told.prompts,
+        reward=LearnedReward(model=judge),
+        max_completion_length=start.told.max_completion_length,
+        seed=start.seed,
+        **start.sizes["preferences"],
+    )
+    aligned = cast(Alignment, _aligned(start, judge))
+    return replace(aligned, comparisons=preferred)
+
+
 def _imitated(start: Round, judge: RewardModeling | None) -> Stage:
     """Instruction tuning on the answers that this round's reward model likes best."""
     assert judge is not None
@@ -163,5 +185,6 @@ def _imitated(start: Round, judge: RewardModeling | None) -> Stage:
 IMPROVED: dict[str, Callable[[Round, RewardModeling | None], Stage]] = {
     "ppo": _reinforced,
     "dpo": _aligned,
+    "scored_dpo": _aligned_by_reward,
     "rejection": _imitated,
 }

@@ -42,6 +42,7 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "messages", "reward"}, or {"id",
         "prompt", "completion", "reward"} where prompts are plain text. Raises UserError where none is kept.
         """
+        from posttrain.core.kl import best_of_n
         from posttrain.data.jsonl import read_jsonl, write_jsonl
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.models.chat import Chat
@@ -73,6 +74,8 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
                 rows = [_demonstration(groups[p][a], usable[p][a], f"{p}-{a}") for p, a in places]
                 write_jsonl(output / f"{side}.jsonl", rows)
                 figures |= _figures("" if side == "train" else "heldout_", usable, places)
+        if self.choose is best_per_prompt and not self.keep:
+            figures["kl_bound"] = best_of_n(self.answers)  # of what is kept, from the policy that answered
         return Report(figures=figures)
 
     def _sampling(self) -> Any:
@@ -81,7 +84,8 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
         return Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
 
     def rehearsal(self) -> RejectionSampling:
-        return replace(self, rows=8, heldout=8, keep=0)
+        """Keeps something whatever a policy that has hardly learned says."""
+        return replace(self, rows=8, heldout=8, keep=0, choose=best_per_prompt)
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
         from posttrain.pipeline.sizes import Rows, Size

@@ -228,6 +228,9 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         operations = (4 + critics) * size.reading(tokens)
         share = 1.0 if self.lora is None else 0.0
         operations += (1 + critics) * self.method.epochs * size.learning(tokens, share)
+        if (text := Rows.of(inputs.get("pretraining"))) is not None:
+            updates = self.steps * self.method.epochs * self.method.minibatches
+            operations += size.learning(updates * self.pretraining_rows * text.row_tokens, share)
         batch = min(machine.micro_batch_tokens, at_once * length / self.method.minibatches)
         memory = size.training_bytes(batch, share=share * (1 + critics)) + 4 * size.weights
         memory += int(FLOAT * min(at_once, 512) * length * size.layers * size.cached)

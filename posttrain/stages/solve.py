@@ -74,7 +74,8 @@ class Solving(Stage):  # size: who is compared, on what, how often
         figures["prompts"] = len(prompts)
         write_jsonl(output / "answers.jsonl", rows)
         write_jsonl(output / "samples.jsonl", rows[: self.samples])
-        return Report(figures=figures)
+        first = {name: figures[name] for name in ("pass@1/base", "solved/final") if name in figures}
+        return Report(figures={**first, **figures})
 
     def gates(self, report: Report) -> list[Finding]:
         return [solves_more.check(report.figures)]

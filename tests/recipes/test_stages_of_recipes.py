@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,9 @@ from posttrain.recipes.deepseek_r1 import deepseek_r1
 from posttrain.recipes.iterated_dpo import iterated_dpo
 from posttrain.recipes.rounds import rounds
 from posttrain.recipes.tulu3 import tulu3
-from posttrain.rollouts.choosing import best_overall
+from posttrain.report.page import html
+from posttrain.report.record import Run as Told
+from posttrain.rollouts.choosing import random_per_prompt
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.rejection import RejectionSampling
 from tests.stages.test_instructgpt import save_llama
@@ -49,8 +52,8 @@ def small(expression: Stage, source: Path) -> Stage:
         found = new.rehearsal()
         if hasattr(found, "max_completion_length"):
             found = replace(found, max_completion_length=ANSWER)  # type: ignore[call-arg]
-        if isinstance(found, RejectionSampling) and "full" in found.choose.__name__:
-            found = replace(found, choose=best_overall)  # nothing this small is ever right
+        if isinstance(found, RejectionSampling) and "random" in old.choose.__name__:  # type: ignore[attr-defined]
+            found = replace(found, choose=random_per_prompt)
         return found
 
     return rewrite(expression, of)
@@ -71,6 +74,8 @@ def test_the_best_of_n_stands_beside_answers_by_lot(source: Path, workspace: Pat
     kept, lot = result.products["rejection"].figures, result.products["by_lot"].figures
     assert kept["rows"] == lot["rows"]
     assert kept["answers"] == lot["answers"]
+    assert kept["kl_bound"] == pytest.approx(math.log(8) - 7 / 8)
+    assert "kl_bound" not in lot
     assert kept["reward_drawn"] == lot["reward_drawn"]  # the same answers were judged
     assert float(kept["reward_kept"]) > float(lot["reward_kept"])
     figures = result.products["evaluate"].figures
@@ -80,11 +85,11 @@ def test_the_best_of_n_stands_beside_answers_by_lot(source: Path, workspace: Pat
     assert all(row["messages"][-1]["role"] == "assistant" for row in rows(result, "rejection"))
 
 
-@pytest.mark.parametrize("by", ["ppo", "dpo", "rejection"])
+@pytest.mark.parametrize("by", ["ppo", "dpo", "scored_dpo", "rejection"])
 def test_a_round_begins_with_the_policy_of_the_round_before(by: str, source: Path, workspace: Path) -> None:
     result = made(rounds(count=2, by=by), source, workspace)
-    last = {"ppo": "rl", "dpo": "alignment", "rejection": "imitation"}[by]
-    begins = {"ppo": "policy", "dpo": "policy", "rejection": "base"}[by]
+    last = {"ppo": "rl", "rejection": "imitation"}.get(by, "alignment")
+    begins = "base" if by == "rejection" else "policy"
 
     def used(address: str, field: str) -> str:
         inputs = result.products[address].made["inputs"]
@@ -99,6 +104,12 @@ def test_a_round_begins_with_the_policy_of_the_round_before(by: str, source: Pat
         assert result.products["rm[1]"].content != result.products["rm[2]"].content
         assert used("frozen_control_rm", "comparisons") == result.products["frozen_control_labels"].content
         assert sum(name.startswith("frozen_control_rm") for name in result.products) == 1
+    if by == "scored_dpo":
+        assert used("preferences[2]", "policy") == first
+        assert used("preferences[2]", "reward.model") == result.products["rm[2]"].content
+        compared = rows(result, "preferences[2]")
+        assert compared
+        assert all(row["margin"] > 0 and row["chosen"] != row["rejected"] for row in compared)
     figures = result.products["evaluate"].figures
     assert {"gold_slope", "gold_slope_low", f"win_rate/{last}_2_vs_frozen_control"} <= set(figures)
 
@@ -125,6 +136,14 @@ def test_iterated_dpo_needs_no_reward_model() -> None:
 def test_a_round_of_another_kind_is_refused(wish: dict[str, Any], told: str) -> None:
     with pytest.raises(UserError, match=told):
         rounds(**wish)
+
+
+def test_the_report_is_made_of_whatever_there_is(source: Path, workspace: Path) -> None:
+    result = made(rounds(count=2, by="dpo"), source, workspace)
+    result.save("finished")
+    told = html(Told.load(result.directory, workspace))
+    for name in ("alignment[2]", "frozen_control[2]", "gold_slope".replace("_", " ")):
+        assert name in told
 
 
 def test_tulu3_measures_every_stage(source: Path, workspace: Path) -> None:
