@@ -20,30 +20,8 @@ WORDS = {
 }
 # A unit may be left out, but these are numbers.
 NUMBER_WORDS = frozenset(
-    [
-        "pi",
-        "sqrt",
-        "inf",
-        "infinity",
-        "percent",
-        "hundred",
-        "thousand",
-        "million",
-        "billion",
-        "trillion",
-        "dozen",
-        "half",
-        "third",
-        "quarter",
-        "or",
-        "and",
-        "squared",
-        "cubed",
-        "times",
-        "plus",
-        "minus",
-        "over",
-    ]
+    ("pi", "sqrt", "inf", "infinity", "percent", "hundred", "thousand", "million", "billion", "trillion")
+    + ("dozen", "half", "third", "quarter", "or", "and", "squared", "cubed", "times", "plus", "minus", "over")
 )
 _UNIT = re.compile(r"(?P<number>[\d)}.]) +(?P<unit>[A-Za-z]{2,}[A-Za-z /.²³]*)$")
 _BARE_NAME = re.compile(r"\\?[A-Za-z]+(\([A-Za-z]\))?|[A-Za-z]_\{?\w\}?")
@@ -52,8 +30,8 @@ _ROOT = re.compile(r"\\sqrt\s*\(([^()]*)\)")
 
 
 def same(gold: str, said: str) -> bool:
-    """Whether ``said`` is ``gold``: as text, as a number, or as an expression that is equal for every value of
-    its variables. An equation's sides must all be the gold where the gold is none.
+    """Whether ``said`` is ``gold``: as text, as a number, or as an expression that is equal for every value
+    of its variables. An equation's sides must all be the gold where the gold is none.
     """
     gold, said = _plain(gold), _plain(said)
     if not gold or not said or len(said) > LONGEST:

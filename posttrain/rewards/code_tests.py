@@ -52,8 +52,9 @@ class CodeTests:
             tier = strongest(unsafe=self.unsafe_local_exec)
         except SandboxError as problem:
             raise UserError(
-                f"code_tests runs what a model wrote, and no sandbox works here ({problem}). Install bubblewrap "
-                "(`apt-get install bubblewrap`), or say unsafe_local_exec=yes to run it with limits alone"
+                f"code_tests runs what a model wrote, and no sandbox works here ({problem}). Install "
+                "bubblewrap (`apt-get install bubblewrap`), or say unsafe_local_exec=yes to run it with "
+                "limits alone"
             ) from None
         limits = Limits(seconds=self.seconds, memory=self.memory_mb << 20)
         with ThreadPoolExecutor(machine.threads or os.cpu_count()) as pool:

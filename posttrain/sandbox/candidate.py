@@ -5,16 +5,24 @@ it knows nothing, so there is nothing here to forge.
 from __future__ import annotations
 
 import itertools
+import operator
 import os
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from posttrain.sandbox.inside import begin
 from posttrain.sandbox.values import decoded, encoded, receive, send
 
 MOST_ITEMS = 10_000  # of something endless
+ASKS: dict[str, Callable[..., Any]] = {
+    "iterate": lambda it: list(itertools.islice(iter(it), MOST_ITEMS)),
+    "item": operator.getitem,
+    "len": len,
+    "str": str,
+    "repr": repr,
+}
 
 
 def main() -> None:
@@ -67,12 +75,8 @@ class Module:
         named = {name: decoded(item, self._known) for name, item in asked["named"].items()}
         if asked["do"] == "call":
             value = getattr(target, asked["name"])(*given, **named)
-        elif asked["do"] == "iterate":
-            value = list(itertools.islice(iter(target), MOST_ITEMS))
         else:
-            value = {"len": len, "str": str, "repr": repr, "item": lambda it, key: it[key]}[asked["do"]](
-                target, *given
-            )
+            value = ASKS[asked["do"]](target, *given)
         after = [
             encoded(item, self._named) if isinstance(item, list | dict | set) else None for item in given
         ]

@@ -15,12 +15,13 @@ import sys
 import types
 import unittest
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from posttrain.sandbox.inside import begin
 from posttrain.sandbox.values import decoded, encoded, receive, send
 
-# These would end a loop of the tests instead of failing them: all(map(f, xs)) is true where f raises the first.
+# These would end a loop of the tests instead of failing them: all(map(f, xs)) holds where f raises the first.
 ENDS_LOOPS = (StopIteration, StopAsyncIteration)
 
 
@@ -38,7 +39,7 @@ class Answer:
         self, do: str, of: int | None, name: str = "", given: tuple[Any, ...] = (), named: Any = None
     ) -> dict[str, Any]:
         """The reply. Raises what the answer raised, or AnswerError."""
-        request = {"do": do, "of": of, "name": name}
+        request: dict[str, Any] = {"do": do, "of": of, "name": name}
         request["given"] = [encoded(item, _handed) for item in given]
         request["named"] = {key: encoded(item, _handed) for key, item in (named or {}).items()}
         try:
@@ -149,7 +150,8 @@ def asked_for(tree: ast.Module, entry_point: str | None) -> set[str]:
     """The names that the tests use and neither define nor find in Python: the answer's. What the answer
     defines has no say, so it cannot put itself in the place of ``len`` or ``unittest``.
     """
-    loaded, own = set(), set(dir(builtins))
+    loaded: set[str] = set()
+    own = set(dir(builtins))
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             (loaded if isinstance(node.ctx, ast.Load) else own).add(node.id)
@@ -212,7 +214,7 @@ def examine(tests: str, entry_point: str | None, answer: Answer) -> dict[str, An
     sys.modules["solution"] = _Solution(answer)
     space = _Space(answer, asked_for(tree, entry_point))
     for node in tree.body:
-        failed = _attempt(lambda node=node: exec(compile(ast.Module([node], []), "tests.py", "exec"), space))
+        failed = _attempt(partial(exec, compile(ast.Module([node], []), "tests.py", "exec"), space))
         if failed or isinstance(node, ast.Assert):
             results.append(failed)
         if failed and not isinstance(node, ast.Assert):

@@ -183,6 +183,6 @@ class Kernel:
 def apply(kernel: Kernel) -> None:
     """From here on this process can compute and read what it may, no more. Raises OSError."""
     code = program()
-    steps = (_Instruction * len(code))(*code)
+    steps = (_Instruction * len(code))(*(_Instruction(*step) for step in code))
     kernel.prctl(38, 1)  # PR_SET_NO_NEW_PRIVS
     kernel.prctl(22, 2, ctypes.byref(_Program(len(code), steps)))  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER

@@ -1,4 +1,4 @@
-"""How strongly code of a model's is kept apart, strongest first. A tier is a value; ``strongest`` tries them."""
+"""How strongly code that a model wrote is kept apart, strongest first. A tier is a value."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class SandboxError(Exception):
 class Tier(Protocol):
     """``name`` stands in every record of what ran in it."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def missing(self) -> str:
         """Why it cannot be had here; empty where it may be tried."""

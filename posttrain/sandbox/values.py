@@ -37,8 +37,8 @@ def encoded(value: Any, other: Unknown = _refuse) -> Any:
     if isinstance(value, dict):
         pairs = [[encoded(key, other), encoded(item, other)] for key, item in value.items()]
         return {"dict": pairs}
-    for kind, tag in ((tuple, "tuple"), (set, "set"), (frozenset, "frozenset")):
-        if isinstance(value, kind):
+    for several, tag in ((tuple, "tuple"), (set, "set"), (frozenset, "frozenset")):
+        if isinstance(value, several):
             return {tag: [encoded(item, other) for item in value]}
     return other(value)
 
