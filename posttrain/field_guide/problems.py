@@ -65,7 +65,7 @@ def questions(split: Split, n: int, seed: int) -> list[Row]:
                 "id": f"{split}-problem-{seed}-{number}",
                 "prompt": [{"role": "user", "content": text}],
                 "answer": answer,
-                "item": {**item, "split": split, "prompt": text},
+                "item": {**item, "split": split, "prompt": text},  # type: ignore[dict-item]
             }
         )
     return rows

@@ -126,8 +126,8 @@ def scale_table(expression: Stage, planned: Sequence[Planned], paper: Paper | No
     lines.append((f"{len(found)} stages", "", f"{tokens:,}", f"{whole:.1e}", "100%"))
     said = [table(lines)]
     if learned and whole:
-        share = sum(one.operations for one in learned) / whole
-        said.append(f"Reinforcement has {share:.0%} of the operations.")
+        part = sum(one.operations for one in learned) / whole
+        said.append(f"Reinforcement has {part:.0%} of the operations.")
     if paper is not None:
         own = [("THE PAPER", paper.title), *paper.scale]
         said.append(table([(what, amount) for what, amount in own]))

@@ -48,8 +48,8 @@ def field_guide(seed: int) -> Preset:
         reward_from_base=True,
         # chosen on held-out prompts drawn with another seed than the frozen ones that evaluation asks
         settings={
-            "labels": {"per_pair": 5},
-            "rm": {"epochs": 2, "sft_coef": 0.3},
+            "pairs": {"rows": 4000, "answers": 4},
+            "rm": {"epochs": 2, "sft_coef": 0.3, "learning_rate": 7e-4, "batch_size": 64},
             "rl": {
                 "method": PPO(kl=KLInReward(coef=0.2), epochs=1, minibatches=4),
                 "control": AdaptiveKL(target=2.2, horizon=640),

@@ -124,6 +124,7 @@ def _rm(named: str) -> str:
 def _reinforced(start: Round, judge: RewardModeling | None) -> Stage:
     """PPO on this round's reward model; the reference is the policy that the round began with."""
     rl = cast(Reinforcement, start.told.final)
+    assert judge is not None
     reward = replace(cast(LearnedReward, rl.reward), model=judge)
     own = {"policy": start.policy, "reward": reward, "critic": judge, "seed": start.seed}
     return replace(rl, name=start.named, **{**start.sizes["rl"], **own})

@@ -20,8 +20,10 @@ WORDS = {
 }
 # A unit may be left out, but these are numbers.
 NUMBER_WORDS = frozenset(
-    ("pi", "sqrt", "inf", "infinity", "percent", "hundred", "thousand", "million", "billion", "trillion")
-    + ("dozen", "half", "third", "quarter", "or", "and", "squared", "cubed", "times", "plus", "minus", "over")
+    (
+        "pi sqrt inf infinity percent hundred thousand million billion trillion "
+        "dozen half third quarter or and squared cubed times plus minus over"
+    ).split()
 )
 _UNIT = re.compile(r"(?P<number>[\d)}.]) +(?P<unit>[A-Za-z]{2,}[A-Za-z /.²³]*)$")
 _BARE_NAME = re.compile(r"\\?[A-Za-z]+(\([A-Za-z]\))?|[A-Za-z]_\{?\w\}?")

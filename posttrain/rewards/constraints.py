@@ -14,7 +14,7 @@ from posttrain.rewards.protocol import Episode, Rewards
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConstraintReward:
+class Constraints:
     """The share of a prompt's checks that an answer obeys, from 0 to 1; 0 for an answer that a limit cut.
 
     Checks are those of the prompt's ``item`` (posttrain/data/constraints.py); prompts without any are not

@@ -55,7 +55,8 @@ class ScoredPreferences(Stage):
         with self.reward.open(inputs, machine) as scorer:
             for side, count in (("train", self.rows), ("heldout", self.heldout)):
                 prompts = read_jsonl(inputs["prompts"].path / f"{side}.jsonl")[:count]
-                groups, rewards = [], []
+                groups: list[Any] = []
+                rewards: list[Any] = []
                 if prompts:
                     purpose = (self.seed, f"preferences/{side}")
                     groups, rewards = scored_groups(

@@ -74,8 +74,8 @@ class Solving(Stage):  # size: who is compared, on what, how often
         figures["prompts"] = len(prompts)
         write_jsonl(output / "answers.jsonl", rows)
         write_jsonl(output / "samples.jsonl", rows[: self.samples])
-        first = {name: figures[name] for name in ("pass@1/base", "solved/final") if name in figures}
-        return Report(figures={**first, **figures})
+        first = [name for name in ("pass@1/base", "solved/final") if name in figures]
+        return Report(figures={name: figures[name] for name in [*first, *figures]})
 
     def gates(self, report: Report) -> list[Finding]:
         return [solves_more.check(report.figures)]
@@ -115,7 +115,8 @@ class Solving(Stage):  # size: who is compared, on what, how often
         from posttrain.evaluation.answering import answers
 
         sampling = Sampling(temperature=temperature, max_tokens=self.max_completion_length)
-        episodes = answers(*model, prompts, sampling, derive(self.seed, f"solve/{purpose}"), each)
+        seed = derive(self.seed, f"solve/{purpose}")
+        episodes = answers(model[0], model[1], prompts, sampling, seed, each)
         values = scorer.score(episodes).values.tolist()
         return episodes, [float(value >= 1) for value in values]
 

@@ -8,7 +8,7 @@ import pytest
 
 from posttrain.data.constraint_prompts import prompts, reference_answer
 from posttrain.pipeline.stage import Inputs, Machine
-from posttrain.rewards.constraints import ConstraintReward
+from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.protocol import Episode, Rewards
 
 
@@ -25,7 +25,7 @@ def episode(prompt: dict[str, Any], response: str, ended: bool = True) -> Episod
 
 
 def score(*episodes: Episode) -> Rewards:
-    with ConstraintReward().open(Inputs({}), Machine()) as scorer:
+    with Constraints().open(Inputs({}), Machine()) as scorer:
         return scorer.score(episodes)
 
 

@@ -1,0 +1,224 @@
+"""Answers that a model wrote do no harm and are paid for nothing but the right values, in every tier there is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from posttrain.sandbox.examination import BrokenTests, examine, run_program, strongest
+from posttrain.sandbox.process import Limits
+from posttrain.sandbox.tiers import SAFE, SandboxError, Tier, Unsafe
+from tests.sandbox.attacks import ATTACKS, GOLD, TESTS, filled
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+QUICK = Limits(seconds=1.0, memory=256 << 20)
+
+
+def works(tier: Tier) -> str:
+    """Why a tier cannot be had on this machine; empty where it can."""
+    try:
+        strongest([tier])
+    except SandboxError as problem:
+        return str(problem)
+    return ""
+
+
+@pytest.fixture(scope="module", params=SAFE, ids=lambda tier: tier.name)
+def tier(request: pytest.FixtureRequest) -> Tier:
+    if reason := works(request.param):
+        pytest.skip(reason)
+    found: Tier = request.param
+    return found
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What attacks want to hurt."""
+
+    place: Path
+    tcp: socket.socket
+    udp: socket.socket
+
+    @property
+    def port(self) -> int:
+        return int(self.tcp.getsockname()[1])
+
+    def unharmed(self) -> bool:
+        """The secret as it was and alone, and nobody called."""
+        for end in (self.tcp, self.udp):
+            try:
+                end.accept() if end is self.tcp else end.recv(1)
+            except BlockingIOError:
+                continue
+            return False
+        secret = self.place / "secret.txt"
+        mode = secret.stat().st_mode & 0o777
+        return (
+            sorted(os.listdir(self.place)) == ["secret.txt"] and secret.read_text() == "s" and mode == 0o666
+        )
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
+    """A directory that anybody may write to, a secret in the environment, and two ports that listen."""
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "secret.txt").write_text("s")
+    (place / "secret.txt").chmod(0o666)
+    for open_to_all in (place, *tmp_path.parents[:2], tmp_path):
+        if open_to_all.stat().st_uid == os.getuid():
+            open_to_all.chmod(0o777)
+    monkeypatch.setenv("MY_SECRET", "SECRET")
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        udp.bind(tcp.getsockname())
+        tcp.setblocking(False)
+        udp.setblocking(False)
+        yield Outside(place, tcp, udp)
+
+
+def test_no_attack_is_paid_and_none_does_harm(tier: Tier, outside: Outside) -> None:
+    def paid(code: str) -> bool:
+        given = filled(code, str(outside.place), os.getpid(), outside.port)
+        return examine(given, TESTS, tier=tier, limits=QUICK).solved
+
+    assert len(ATTACKS) > 20
+    with ThreadPoolExecutor(8) as pool:  # most of the time is waiting for what hangs
+        scores = dict(zip(ATTACKS, pool.map(paid, ATTACKS.values()), strict=True))
+    assert [name for name, solved in scores.items() if solved] == []
+    assert outside.unharmed()
+    assert examine(GOLD, TESTS, tier=tier).solved
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+def test_no_attack_by_nobody_is_paid_and_none_does_harm(outside: Outside, tmp_path: Path) -> None:
+    """The sandbox needs the standard library alone, so a Python that nobody may run can run it."""
+    copy = tmp_path / "copy"
+    for folder in ("posttrain/sandbox", "tests/sandbox"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    script = [copy / "tests/sandbox/attacks.py", copy, outside.place, os.getpid(), outside.port]
+    for python in (os.path.realpath(sys.executable), "/usr/bin/python3"):
+        try:
+            ran = subprocess.run(
+                [python, *map(str, script)],
+                user=65534,
+                group=65534,
+                extra_groups=[],
+                capture_output=True,
+                text=True,
+                cwd="/",
+                timeout=600,
+            )
+        except (PermissionError, FileNotFoundError):
+            continue
+        assert ran.returncode == 0, ran.stderr
+        found = json.loads(ran.stdout)
+        if not found:
+            pytest.skip("no tier of the sandbox works for nobody here")
+        for name, scores in found.items():
+            assert scores.pop("gold") == 1, name
+            assert [attack for attack, score in scores.items() if score] == [], name
+        assert outside.unharmed()
+        return
+    pytest.skip("no Python here that nobody may run")
+
+
+def test_nothing_is_left_running(tier: Tier) -> None:
+    before = set(os.listdir("/proc"))
+    examine("def f():\n    while True: pass\n", "assert f()", tier=tier, limits=Limits(seconds=0.3))
+    time.sleep(0.3)
+    mine = [p for p in set(os.listdir("/proc")) - before if p.isdigit() and b"candidate" in _command(p)]
+    assert mine == []
+
+
+def _command(pid: str) -> bytes:
+    try:
+        return Path("/proc", pid, "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+FORMS = {
+    "asserts": ("def f(x):\n    return x + 1", "assert f(1) == 2\nassert f(2) == 4", None, (2, 1)),
+    "test functions": ("def f(x): return x", "def test_a():\n    assert f(3) == 3", None, (1, 1)),
+    "check": ("def f(x): return x", "def check(candidate):\n    assert candidate(3) == 3", "f", (1, 1)),
+    "imports": (
+        "def f(x): return x",
+        "from solution import f as g\nassert g((1, {2})) == (1, {2})",
+        None,
+        (1, 1),
+    ),
+    "a name of Python's": ("def sum(a, b): return a - b", "assert sum(3, 1) == 2", "sum", (1, 1)),
+    "in place": ("def f(x): x.sort()", "a = [2, 1]\nf(a)\nassert a == [1, 2]", None, (1, 1)),
+    "objects": (
+        "class Stack:\n    def __init__(self): self.kept = []\n    def push(self, x): self.kept.append(x)\n"
+        "    def __len__(self): return len(self.kept)\n    def __iter__(self): return iter(self.kept)",
+        "s = Stack()\ns.push(4)\nassert len(s) == 1\nassert list(s) == [4]\nassert s.kept == [4]",
+        None,
+        (3, 3),
+    ),
+    "generators": ("def f(n): yield from range(n)", "assert list(f(3)) == [0, 1, 2]", None, (1, 1)),
+    "errors": (
+        "def f(x):\n    raise ValueError('no')",
+        "try:\n    f(1)\n    bad = True\nexcept ValueError:\n    bad = False\nassert not bad",
+        None,
+        (1, 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_tests_of_every_form_are_run_and_counted(form: str) -> None:
+    code, tests, entry_point, wanted = FORMS[form]
+    verdict = examine(code, tests, tier=_any(), entry_point=entry_point)
+    assert (verdict.ran, verdict.passed) == wanted, verdict
+
+
+def _any() -> Tier:
+    """The strongest tier, or the unsafe one: these answers are our own."""
+    return strongest(unsafe=True)
+
+
+def test_a_program_is_judged_by_what_it_writes() -> None:
+    assert run_program("print(int(input()) * 2)", "21\n", "42", tier=_any()).solved
+    assert not run_program("print(41)", "", "42", tier=_any()).solved
+    assert "exit code" in run_program("print(42)\nraise SystemExit(3)", "", "42", tier=_any()).why
+    flood = run_program("while True: print('x' * 999)", "", "42", tier=_any(), limits=Limits(output=10_000))
+    assert "more than 10000 bytes" in flood.why
+
+
+@pytest.mark.parametrize("tests", ["assert f(", "x = 1"])
+def test_tests_at_fault_are_told_from_a_wrong_answer(tests: str) -> None:
+    with pytest.raises(BrokenTests):
+        examine("def f(): pass", tests, tier=_any())
+
+
+class Broken(Unsafe):
+    def command(self, module: str, descriptors: object) -> list[str]:
+        return ["/bin/false"]
+
+
+def test_a_sandbox_that_fails_is_an_error_and_no_verdict() -> None:
+    with pytest.raises(SandboxError, match="did not start"):
+        examine(GOLD, TESTS, tier=Broken())
+    with pytest.raises(SandboxError, match="unsafe: candidate"):
+        strongest([Broken()])
+
+
+def test_without_a_safe_tier_there_is_none_unless_it_is_asked_for() -> None:
+    with pytest.raises(SandboxError):
+        strongest([])
+    assert strongest([], unsafe=True).name == "unsafe"
