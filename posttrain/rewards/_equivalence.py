@@ -20,10 +20,30 @@ WORDS = {
 }
 # A unit may be left out, but these are numbers.
 NUMBER_WORDS = frozenset(
-    (
-        "pi sqrt inf infinity percent hundred thousand million billion trillion "
-        "dozen half third quarter or and squared cubed times plus minus over"
-    ).split()
+    {
+        "pi",
+        "sqrt",
+        "inf",
+        "infinity",
+        "percent",
+        "hundred",
+        "thousand",
+        "million",
+        "billion",
+        "trillion",
+        "dozen",
+        "half",
+        "third",
+        "quarter",
+        "or",
+        "and",
+        "squared",
+        "cubed",
+        "times",
+        "plus",
+        "minus",
+        "over",
+    }
 )
 _UNIT = re.compile(r"(?P<number>[\d)}.]) +(?P<unit>[A-Za-z]{2,}[A-Za-z /.²³]*)$")
 _BARE_NAME = re.compile(r"\\?[A-Za-z]+(\([A-Za-z]\))?|[A-Za-z]_\{?\w\}?")

@@ -165,7 +165,8 @@ def test_deepseek_r1_mixes_three_to_one_and_pays_each_prompt_by_its_own_reward(
 ) -> None:
     result = made(deepseek_r1(), source, workspace)
     mixed = result.products["mixture"].figures
-    assert mixed["rows/reasoning"] == 3 * int(mixed["rows/general"])
+    reasoning, general = int(mixed["rows/reasoning"]), int(mixed["rows/general"])
+    assert abs(reasoning - 0.75 * (reasoning + general)) < 1  # as near as whole rows come
     assert {row["source"] for row in rows(result, "mixture")} == {"reasoning", "general"}
     used = {one["field"]: one["content"] for one in result.products["r1_sft"].made["inputs"]}
     assert used["base"] == result.products["base"].content  # tuned from the base, as in the paper

@@ -1,4 +1,4 @@
-"""Answers that a model wrote do no harm and are paid for nothing but the right values, in every tier there is."""
+"""Answers that a model wrote do no harm and are paid for nothing but right values, in every tier there is."""
 
 from __future__ import annotations
 
