@@ -15,7 +15,7 @@ from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import adapter
 from posttrain.recipes.presets import own, preset
-from posttrain.rewards.constraints import ConstraintReward
+from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.protocol import RewardSource
 from posttrain.rollouts.choosing import at_full_reward
 from posttrain.rollouts.verified import CoinReward, ExactAnswer, ReadableAnswer
@@ -136,7 +136,7 @@ def _sums(seed: int) -> Task:
 def _smollm2(seed: int, prompts: Stage) -> Task:
     return Task(
         prompts=prompts,
-        reward=ConstraintReward(),
+        reward=Constraints(),
         longest=40,
         settings={
             "rl": {"steps": 24, "prompts_per_step": 8, "group_size": 4, "learning_rate": 3e-4, "warmup": 3},

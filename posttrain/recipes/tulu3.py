@@ -13,7 +13,7 @@ from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import instructgpt
-from posttrain.rewards.constraints import ConstraintReward
+from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.protocol import RewardSource
 from posttrain.rollouts.verified import ExactAnswer
 from posttrain.stages.alignment import Alignment
@@ -87,5 +87,5 @@ def tulu3(seed: int = 0, model: str = "field_guide") -> Stage:
 def verifiable(model: str, seed: int, prompts: Stage) -> tuple[Stage, RewardSource]:
     """Problems of a model's world, and who verifies their answers."""
     if model == "smollm2":
-        return prompts, ConstraintReward()
+        return prompts, Constraints()
     return Questions(seed=seed), ExactAnswer()
