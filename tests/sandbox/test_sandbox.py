@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -70,15 +71,21 @@ class Outside:
 
 
 @pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
+def for_all() -> Iterator[Path]:
+    """A directory that anybody may reach; pytest's own may stand below one that is closed."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o777)
+        yield Path(made)
+
+
+@pytest.fixture
+def outside(for_all: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
     """A directory that anybody may write to, a secret in the environment, and two ports that listen."""
-    place = tmp_path / "place"
+    place = for_all / "place"
     place.mkdir()
     (place / "secret.txt").write_text("s")
     (place / "secret.txt").chmod(0o666)
-    for open_to_all in (place, *tmp_path.parents[:2], tmp_path):
-        if open_to_all.stat().st_uid == os.getuid():
-            open_to_all.chmod(0o777)
+    place.chmod(0o777)
     monkeypatch.setenv("MY_SECRET", "SECRET")
     with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
         tcp.bind(("127.0.0.1", 0))
@@ -104,9 +111,9 @@ def test_no_attack_is_paid_and_none_does_harm(tier: Tier, outside: Outside) -> N
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
-def test_no_attack_by_nobody_is_paid_and_none_does_harm(outside: Outside, tmp_path: Path) -> None:
+def test_no_attack_by_nobody_is_paid_and_none_does_harm(outside: Outside, for_all: Path) -> None:
     """The sandbox needs the standard library alone, so a Python that nobody may run can run it."""
-    copy = tmp_path / "copy"
+    copy = for_all / "copy"
     for folder in ("posttrain/sandbox", "tests/sandbox"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     script = [copy / "tests/sandbox/attacks.py", copy, outside.place, os.getpid(), outside.port]
