@@ -5,6 +5,7 @@ formats.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,7 +65,8 @@ def read_text(source: str, revision: str | None = None, skipped: Problems | None
 
 
 def read_comparisons(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
-    """Rows {"prompt": messages, "chosen": messages, "rejected": messages}, the answers without the prompt.
+    """Rows {"prompt": messages, "chosen": messages, "rejected": messages}, the answers without the prompt;
+    and {"margin"}, how much better the chosen one is, where a row says so.
 
     Where there is no ``prompt``, ``chosen`` and ``rejected`` are whole conversations and what they share is
     the prompt. Raises UserError as above, also where both answers are equal or a pair was judged both ways.
@@ -92,7 +94,7 @@ def read_comparisons(source: str, revision: str | None = None, skipped: Problems
         if opposite:
             check.wrong("chosen", f"was the rejected one in {opposite}; keep one of the two rows")
         judged.setdefault(json.dumps([found["prompt"], found["chosen"], found["rejected"]]), check.where)
-        return found
+        return found | ({"margin": check.amount(row, "margin")} if row.get("margin") is not None else {})
 
     return file.checked(pair)
 
@@ -180,6 +182,13 @@ class _Check:
         if isinstance(value, bool) or not isinstance(value, int | float | str) or not str(value).strip():
             self.wrong(column, f"is {value!r}, expected text or a number")
         return str(value).strip()
+
+    def amount(self, row: Row, column: str) -> float:
+        """A number that is 0 or more."""
+        value = self._value(row, column)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            self.wrong(column, f"is {value!r}, expected a number from 0 upwards")
+        return float(value)
 
     def truth(self, row: Row, column: str) -> bool:
         """True or false, also as 1 or 0, or as text."""

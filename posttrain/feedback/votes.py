@@ -12,8 +12,9 @@ def counted(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row for every ``id``, in the order of first sight; a row that stands alone is as it was.
 
     ``chosen`` is what most chose; ``confidence`` is ``(votes for it + 1/2) / (votes + 1)``, the posterior
-    mean of the share of annotators who would choose it under Jeffreys's prior; ties do not vote. ``tie``
-    where the votes are equal.
+    mean of the share of annotators who would choose it under Jeffreys's prior; ties do not vote. ``margin``
+    is the mean of theirs, with a minus for who chose the other, and not below 0. ``tie`` where the votes are
+    equal.
     """
     by_pair: dict[Any, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -30,9 +31,13 @@ def _together(seen: list[Mapping[str, Any]]) -> dict[str, Any]:
     others = [row for row in voting if row["chosen"] != first["chosen"]]
     winner = first if len(alike) >= len(others) else others[0]
     most = max(len(alike), len(others))
+    told = [
+        float(row.get("margin", 0.0)) * (1 if row["chosen"] == winner["chosen"] else -1) for row in voting
+    ]
     return {
         **winner,
         "tie": len(alike) == len(others),
         "confidence": (most + 0.5) / (len(voting) + 1),
+        "margin": max(sum(told), 0.0) / len(voting),
         "annotator": "+".join(str(row.get("annotator", "")) for row in voting),
     }

@@ -124,7 +124,8 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
             alone, counts = ratings(chat, rows, self.max_length)
             return [Said(rows=[row], ranks=[0 if wanted else 1]) for row, wanted in alone], counts
         compared, counts = pairs(chat, rows, self.max_length)
-        return [Said(rows=[won, lost], ranks=[0, 1], sure=sure) for won, lost, sure in compared], counts
+        said = [Said(rows=[p.chosen, p.rejected], ranks=[0, 1], sure=p.confidence) for p in compared]
+        return said, counts
 
     def gates(self, report: Report) -> list[Finding]:
         return [prefers_the_chosen.check(report.figures)]

@@ -6,14 +6,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from posttrain.pipeline.stage import Machine
 
 if TYPE_CHECKING:
     from posttrain.models.collate import Row
 
-Pair = tuple["Row", "Row", float]  # chosen, rejected, and how sure that is
+
+class Pair(NamedTuple):
+    """What was compared, as tokens."""
+
+    chosen: Row
+    rejected: Row
+    confidence: float = 1.0
+    margin: float = 0.0  # how much better, as its annotators rated both
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +72,7 @@ class Fitting:
 
 
 def pairs(chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> tuple[list[Pair], dict[str, int]]:
-    """(chosen, rejected, confidence) with answers as tokens; what several annotators said of a pair is
+    """Comparisons with answers as tokens; what several annotators said of a pair is
     counted together; ties, equal answers and too long ones are dropped and counted.
     """
     from posttrain.feedback.votes import counted
@@ -84,7 +91,8 @@ def pairs(chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> tupl
         elif max(len(chosen.ids), len(rejected.ids)) > max_length:
             counts["too_long"] += 1
         else:
-            kept.append((chosen, rejected, float(row.get("confidence", 1.0))))
+            sure, margin = float(row.get("confidence", 1.0)), float(row.get("margin", 0.0))
+            kept.append(Pair(chosen, rejected, sure, margin))
     return kept, counts
 
 
@@ -92,8 +100,8 @@ def same_prompt(found: Sequence[Pair]) -> list[int]:
     """A number for each pair, the same for pairs of answers to the same prompt."""
     numbers: dict[tuple[int, ...], int] = {}
     return [
-        numbers.setdefault(tuple(chosen.ids[: list(chosen.mask).index(True)]), len(numbers))
-        for chosen, _, _ in found
+        numbers.setdefault(tuple(pair.chosen.ids[: list(pair.chosen.mask).index(True)]), len(numbers))
+        for pair in found
     ]
 
 
@@ -116,5 +124,6 @@ def judged(batch: Sequence[Pair], pad_id: int) -> Any:
     from posttrain.models.collate import rollouts
 
     rows = [replace(row, group=number) for number, pair in enumerate(batch) for row in pair[:2]]
-    sure = torch.tensor([pair[2] for pair in batch for _ in range(2)])
-    return ranked(rollouts(rows, pad_id), torch.tensor([0, 1] * len(batch)), sure)
+    sure = torch.tensor([pair.confidence for pair in batch for _ in range(2)])
+    margin = torch.tensor([wanted for pair in batch for wanted in (pair.margin, 0.0)])
+    return ranked(rollouts(rows, pad_id), torch.tensor([0, 1] * len(batch)), sure, margin)

@@ -72,7 +72,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         train = train[: self.rows or None]
         if self.shuffled_labels:
             coin = random.Random(f"shuffled labels:{self.seed}")
-            train = [p if coin.random() < 0.5 else (p[1], p[0], p[2]) for p in train]
+            train = [p if coin.random() < 0.5 else p._replace(chosen=p[1], rejected=p[0]) for p in train]
         plan = Fitting(
             name=self.name or self.address,
             rows=len(train),
@@ -185,6 +185,6 @@ def _figures(
         reward, [row for pair in held for row in pair[:2]], pad_id, machine.micro_batch_tokens
     ).tolist()
     right = sum(a > b for a, b in zip(said[::2], said[1::2], strict=True))
-    lengths = [(sum(chosen.mask), sum(rejected.mask)) for chosen, rejected, _ in held]
+    lengths = [(sum(pair.chosen.mask), sum(pair.rejected.mask)) for pair in held]
     longer = sum((a > b) + (a == b) / 2 for a, b in lengths) / len(held)
     return with_interval("label_accuracy", wilson(right, len(held))) | {"label_control/longer": longer}

@@ -192,6 +192,10 @@ def test_comparisons_in_their_three_forms_are_the_same_rows(tmp_path: Path) -> N
             r"row 2: prompt\[1\]\.role is the last and not user",
         ),
         ({"id": "x", "prompt": "p", "chosen": "a", "rejected": "b"}, "row 2: id 'x' is also that of row 1"),
+        (
+            {"prompt": "p", "chosen": "a", "rejected": "b", "margin": -1},
+            "row 2: margin is -1, expected a number",
+        ),
     ],
 )
 def test_a_faulty_comparison_is_told(tmp_path: Path, row: dict[str, Any], told: str) -> None:

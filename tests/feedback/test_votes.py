@@ -29,3 +29,9 @@ def test_ties_do_not_vote_and_equal_votes_tie() -> None:
 def test_a_row_alone_is_as_it_was_and_pairs_keep_their_order() -> None:
     rows = [said("a", "2"), said("b", "1")]
     assert counted(rows) == rows
+
+
+def test_margins_are_weighed_against_each_other() -> None:
+    rows = [said("b") | {"margin": 0.5}, said("a") | {"margin": 0.2}, said("b") | {"margin": 0.0}]
+    assert counted(rows)[0]["margin"] == pytest.approx(0.1)
+    assert counted([row | {"margin": 0.9} if row["chosen"] == "A" else row for row in rows])[0]["margin"] == 0

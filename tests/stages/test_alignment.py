@@ -48,6 +48,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, letters: PreTrainedTokenizer
             "prompt": [{"role": "user", "content": f"{i} {q}"}],
             "chosen": [{"role": "assistant", "content": "a" * (1 + i % 3)}],
             "rejected": [{"role": "assistant", "content": "b" * (1 + i % 4)}],
+            "margin": i % 3,
         }
         for i in range(20)
         for q in ("who", "why")
@@ -147,7 +148,7 @@ def test_a_mismatched_row_has_another_prompts_answer() -> None:
 
 def test_a_reward_model_learns_by_other_losses_too(world: tuple[Stage, Stage], tmp_path: Path) -> None:
     found = {}
-    for method in (BradleyTerry(), PlackettLuce(), Outcome()):
+    for method in (BradleyTerry(), BradleyTerry(margin=True), PlackettLuce(), Outcome()):
         stage = RewardModeling(
             base=world[0],
             comparisons=world[1],
@@ -166,8 +167,8 @@ def test_a_reward_model_learns_by_other_losses_too(world: tuple[Stage, Stage], t
         )
         product = made_by.products["rm"]
         assert float(product.figures["label_accuracy"]) >= 0.9, method
-        found[type(method)] = hash_file(product.path / "model.safetensors")
-    assert len(set(found.values())) == 3, "no product was taken for another's"
+        found[method] = hash_file(product.path / "model.safetensors")
+    assert len(set(found.values())) == 4, "no product was taken for another's"
 
 
 def test_copying_both_answers_is_refused(world: tuple[Stage, Stage]) -> None:
