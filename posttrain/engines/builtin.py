@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from posttrain.engines.cached import CachedDecoder
-from posttrain.engines.choose import choose, uniforms
 from posttrain.engines.llama import LlamaDecoder
 from posttrain.engines.protocol import Completion, Sampling
+from posttrain.engines.rows import Request, Rows
 from posttrain.pipeline.finding import UserError
 
+_READ_AHEAD = 256  # tokens of prompts read together although their rows must wait
+_READ_MOST = 4096  # tokens of prompts read together
 
-class Wave(Protocol):
-    """Rows under way inside a decoder."""
 
+class Read(Protocol):
+    """A prompt that has been read once for all its answers."""
+
+    @property
+    def logits(self) -> Tensor: ...
+
+
+class Cache(Protocol):
+    """Rows under way inside a decoder. ``patience`` is the share of free slots that rows wait for."""
+
+    patience: float
+
+    def read(self, prompts: Sequence[Sequence[int]]) -> Sequence[Any]: ...
+    def arrange(self, rows: Sequence[Any]) -> None: ...
     def step(self, tokens: Tensor) -> Tensor: ...
-    def keep(self, rows: Tensor) -> None: ...
 
 
 class Decoder(Protocol):
@@ -33,41 +45,40 @@ class Decoder(Protocol):
 
     def row_bytes(self, columns: int) -> int: ...
     def load(self, weights: Mapping[str, Tensor]) -> None: ...
-    def start(self, prompts: Sequence[Sequence[int]], rows: Tensor, room: int) -> tuple[Tensor, Wave]: ...
-
-
-@dataclass(frozen=True)
-class _Request:
-    id: int
-    prompt: tuple[int, ...]
-    sampling: Sampling
-    seed: int
+    def open(self, prompts: Sequence[Sequence[int]], slots: int, columns: int) -> Cache: ...
 
 
 class BuiltinEngine:
     """Generates with a causal LM of transformers.
 
-    Requests of like length run together in waves of at most ``max_rows`` rows and ``cache_bytes`` of cache;
-    equal prompts are read once; finished rows leave the wave. The model is copied: only ``load`` changes the
-    weights.
+    At most ``max_rows`` rows and ``cache_bytes`` of cache are under way at a time; the slot of a row that
+    ends is given to the next request at once, and equal prompts are read once. The model is copied, in
+    ``dtype`` where one is given: only ``load`` changes the weights.
     """
 
     def __init__(
-        self, model: Any, *, version: int = 0, max_rows: int = 512, cache_bytes: int = 1 << 30
+        self,
+        model: Any,
+        *,
+        version: int = 0,
+        max_rows: int = 512,
+        cache_bytes: int = 1 << 30,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        decoder = next((kind for kind in (LlamaDecoder, CachedDecoder) if kind.fits(model)), None)
-        if decoder is None:
+        kind = next((kind for kind in (LlamaDecoder, CachedDecoder) if kind.fits(model)), None)
+        if kind is None:
             raise UserError(
                 f"model of type {model.config.model_type!r}: its forward takes no position_ids, which "
                 "batched generation needs; use a decoder-only transformer with explicit positions (Llama, "
                 "GPT-2, Qwen, ...)"
             )
-        self._decoder: Decoder = decoder(model)
+        self._decoder: Decoder = kind(model, dtype)
         self._max_rows = max_rows
         self._cache_bytes = cache_bytes
-        self._waiting: list[_Request] = []
+        self._waiting: list[Request] = []
         self._next = 0
         self._version = version
+        self._running = False
         self.load(model.state_dict().items(), version)
 
     @property
@@ -81,7 +92,12 @@ class BuiltinEngine:
         return self._decoder.context
 
     def load(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
-        """Copies the weights, named as in the model's state dict. Raises ValueError for a missing one."""
+        """Copies the weights, named as in the model's state dict.
+
+        Raises ValueError for a missing one, and while answers are under way: they would be of two versions.
+        """
+        if self._running:
+            raise ValueError(f"weights for version {version} came before finished() had yielded every answer")
         try:
             self._decoder.load(dict(weights))
         except KeyError as missing:
@@ -106,58 +122,125 @@ class BuiltinEngine:
                 f"a prompt of {len(prompt)} tokens and an answer of up to {sampling.max_tokens} exceed the "
                 f"model's context of {d.context}; shorten the prompt or lower max_tokens"
             )
-        request = _Request(self._next, tuple(prompt), sampling, seed & ((1 << 63) - 1))
+        request = Request(self._next, tuple(prompt), sampling, seed & ((1 << 63) - 1))
         self._waiting.append(request)
         self._next += 1
         return request.id
 
     def finished(self) -> Iterator[Completion]:
-        """Every submitted request, a wave at a time."""
-        waiting, self._waiting = self._waiting, []
-        # Like lengths together, so that little is padded; equal prompts together, to be read once.
-        waiting.sort(key=lambda r: (hash(r.sampling), len(r.prompt), r.prompt, r.id))
-        for sampling, requests in groupby(waiting, key=lambda r: r.sampling):
-            queue = list(requests)
-            while queue:
-                # The longest prompt left sets the width of the wave it is in, so it is taken first.
-                columns = len(queue[-1].prompt) + sampling.max_tokens
-                size = max(1, min(self._max_rows, self._cache_bytes // self._decoder.row_bytes(columns)))
-                wave, queue = queue[-size:], queue[:-size]
-                yield from self._run(wave, sampling)
+        """Every submitted request, each as soon as it has ended."""
+        self._running = True
+        try:
+            while self._waiting:
+                requests, slots, columns = self._group()
+                prompts = list(dict.fromkeys(request.prompt for request in requests))
+                with torch.no_grad():
+                    cache = self._decoder.open(prompts, slots, columns)
+                yield from _Run(cache, requests, slots, self._version, self._decoder.device).completions()
+        finally:
+            self._running = False
+
+    def _group(self) -> tuple[list[Request], int, int]:
+        """Takes requests that run together, those to one prompt one after another; how many at once, and the
+        columns that the longest may need.
+
+        Where memory and not ``max_rows`` is what limits them, only requests of like length run together.
+        """
+        sizes = [len(request.prompt) + request.sampling.max_tokens for request in self._waiting]
+        columns = max(sizes)
+        slots = max(1, self._cache_bytes // self._decoder.row_bytes(columns))
+        least = 0 if slots >= min(self._max_rows, len(sizes)) else columns // 2
+        taken = [request for request, size in zip(self._waiting, sizes, strict=True) if size > least]
+        self._waiting = [r for r, size in zip(self._waiting, sizes, strict=True) if size <= least]
+        first = {request.prompt: place for place, request in reversed(list(enumerate(taken)))}
+        taken.sort(key=lambda request: (first[request.prompt], request.id))
+        return taken, min(slots, self._max_rows, len(taken)), columns
+
+
+class _Run:
+    """One filling and emptying of the slots."""
+
+    def __init__(  # size: where the rows live, who they are, how many at once, of which weights
+        self, cache: Cache, requests: Sequence[Request], slots: int, version: int, device: torch.device
+    ) -> None:
+        self.cache, self.slots, self.version, self.device = cache, slots, version, device
+        self.queue = deque(requests)
+        self.unread = deque(dict.fromkeys(request.prompt for request in requests))
+        self.left = Counter(request.prompt for request in requests)  # of each prompt, rows not begun
+        self.reads: dict[tuple[int, ...], Any] = {}
+        asked = [request.sampling for request in requests]
+        self.most = (max(s.max_tokens for s in asked), max(len(s.stop_ids) for s in asked))
+        self.rows = Rows.of([], self.most, device)
+        self.last = torch.zeros(0, dtype=torch.long, device=device)  # each row's newest token
+
+    def completions(self) -> Iterator[Completion]:
+        while self.queue or self.rows.requests:
+            yield from self._advance()
 
     @torch.no_grad()
-    def _run(self, requests: list[_Request], sampling: Sampling) -> list[Completion]:
-        """Generates for one wave."""
-        device = self._decoder.device
-        place = {prompt: i for i, prompt in enumerate(dict.fromkeys(r.prompt for r in requests))}
-        rows = torch.tensor([place[r.prompt] for r in requests], device=device)
-        logits, wave = self._decoder.start(list(place), rows, sampling.max_tokens)
-        seeds = torch.tensor([r.seed for r in requests], device=device)
-        stops = torch.tensor(sampling.stop_ids, dtype=torch.long, device=device)
-        shape = (len(requests), sampling.max_tokens)
-        tokens = torch.zeros(shape, dtype=torch.long, device=device)
-        logprobs = torch.zeros(shape, device=device)
-        lengths = torch.full(shape[:1], sampling.max_tokens, device=device)
-        ended = torch.zeros(shape[:1], dtype=torch.bool, device=device)
-        active = torch.arange(len(requests), device=device)  # which request a row of the wave is
-        for step in range(sampling.max_tokens):
-            chosen, chance = choose(logits, sampling, uniforms(seeds[active], step))
-            tokens[active, step], logprobs[active, step] = chosen, chance
-            stopped = torch.isin(chosen, stops) & ~ended[active]
-            lengths[active[stopped]] = step + 1
-            ended[active[stopped]] = True
-            running = ~ended[active]
-            left = int(running.sum())
-            if left == 0 or step + 1 == sampling.max_tokens:
-                break
-            if left <= 0.75 * len(active):  # copying the cache pays only when many have gone
-                staying = running.nonzero().squeeze(-1)
-                wave.keep(staying)
-                active, chosen = active[staying], chosen[staying]
-            logits = wave.step(chosen)
-        return [
-            Completion(request=r.id, tokens=t[:n], logprobs=p[:n], ended=e, version=self._version)
-            for r, t, p, n, e in zip(
-                requests, tokens.tolist(), logprobs.tolist(), lengths.tolist(), ended.tolist(), strict=True
-            )
-        ]
+    def _advance(self) -> list[Completion]:
+        """A token for each row under way; then free slots are given to those who wait, or closed."""
+        rows, done, ended = self.rows, [], set()
+        if rows.requests:
+            self.last, over = rows.take(self.cache.step(self.last))
+            done, ended = [rows.completion(row, self.version) for row in over], set(over)
+        kept = [row for row in range(len(rows.requests)) if row not in ended]
+        room = self.slots - len(kept)
+        if self.queue and room >= max(1, self.cache.patience * self.slots):
+            fresh, reads, first = self._begin(room, done)
+        else:
+            none: list[Any] = []
+            fresh, reads, first = Rows.of([], self.most, self.device), none, self.last[:0]
+        if reads or ended:
+            self.rows, self.last = rows.joined(fresh), torch.cat((self.last, first))
+            self._arrange(kept, reads, len(rows.requests))
+        return done
+
+    def _begin(self, room: int, done: list[Completion]) -> tuple[Rows, list[Any], Tensor]:
+        """At most ``room`` rows that have their first token: they, what they read, and that token. Those that
+        it ended are done at once.
+        """
+        fresh, first = Rows.of([], self.most, self.device), [self.last[:0]]
+        reads: list[Any] = []
+        while self.queue and len(reads) < room:
+            count = min(room - len(reads), len(self.queue))
+            requests = [self.queue.popleft() for _ in range(count)]
+            read = self._read(requests)
+            rows = Rows.of(requests, self.most, self.device)
+            tokens, over = rows.take(torch.stack([one.logits for one in read]))
+            done += [rows.completion(row, self.version) for row in over]
+            stay = [row for row in range(count) if row not in set(over)]
+            fresh = fresh.joined(rows.select(stay))
+            reads += [read[row] for row in stay]
+            first.append(tokens[stay])
+        return fresh, reads, torch.cat(first)
+
+    def _read(self, requests: Sequence[Request]) -> list[Any]:
+        """What each request's prompt was read as; prompts are read in the order in which rows begin."""
+        needed = {request.prompt for request in requests} - self.reads.keys()
+        while needed:
+            together: list[tuple[int, ...]] = []
+            size = 0
+            while self.unread and size < (_READ_MOST if needed else _READ_AHEAD):
+                together.append(self.unread.popleft())
+                size += len(together[-1])
+                needed.discard(together[-1])
+            self.reads.update(zip(together, self.cache.read(together), strict=True))
+        found = [self.reads[request.prompt] for request in requests]
+        for request in requests:
+            self.left[request.prompt] -= 1
+            if not self.left[request.prompt]:
+                del self.reads[request.prompt]
+        return found
+
+    def _arrange(self, kept: Sequence[int], reads: Sequence[Any], before: int) -> None:
+        """Rows that stay keep their slots; others fill the holes, first those from beyond the last slot that
+        is needed. Of the joined rows, the first ``before`` have slots and the rest begin.
+        """
+        count = len(kept) + len(reads)
+        staying = {row for row in kept if row < count}
+        moving = iter([*(row for row in kept if row >= count), *range(before, before + len(reads))])
+        order = [slot if slot in staying else next(moving) for slot in range(count)]
+        if order:
+            self.cache.arrange([row if row < before else reads[row - before] for row in order])
+        self.rows, self.last = self.rows.select(order), self.last[order]

@@ -5,12 +5,23 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from posttrain.engines.llama import left_padded
+from posttrain.models.cache import growing_cache
+
+
+def left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Tokens [P, longest] and what is real [P, longest]; token 0 stands in the padding."""
+    width = max(map(len, prompts))
+    tokens = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=device)
+    lengths = torch.tensor([len(p) for p in prompts], device=device)
+    real = torch.arange(width, device=device) >= width - lengths[:, None]
+    return tokens, real
 
 
 class CachedDecoder:
@@ -21,9 +32,9 @@ class CachedDecoder:
         """Whether rows can be padded on the left: padding does not shift given positions."""
         return "position_ids" in inspect.signature(model.forward).parameters
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, dtype: torch.dtype | None = None) -> None:
         config = model.config
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model = copy.deepcopy(model).eval().requires_grad_(False).to(dtype or model.dtype)
         self.context: int = config.max_position_embeddings
         weight = self.model.get_input_embeddings().weight
         self.vocabulary: int = weight.shape[0]
@@ -42,43 +53,89 @@ class CachedDecoder:
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(weights[name])
 
-    def start(self, prompts: Sequence[Sequence[int]], rows: Tensor, room: int) -> tuple[Tensor, CachedWave]:
-        """Reads each prompt once and spreads it over its rows, as LlamaDecoder.start does."""
-        tokens, real = left_padded(prompts, self.device)
-        wave = CachedWave(self, real.long())
-        logits = wave.forward(tokens, (real.cumsum(-1) - 1).clamp_min(0))
-        wave.keep(rows)
-        return logits[rows], wave
+    def open(self, prompts: Sequence[Sequence[int]], slots: int, columns: int) -> CachedRows:
+        """Rows grow with what is in them; no room is taken before."""
+        return CachedRows(self)
 
-
-class CachedWave:
-    """Rows under way: the model's own cache and which of its columns are real [R, S]."""
-
-    def __init__(self, decoder: CachedDecoder, real: Tensor) -> None:
-        self.decoder = decoder
-        self.real = real
-        self.cache: Any = None
-
-    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Logits [R, V] after the last of tokens [R, n] at positions [R, n]."""
-        out = self.decoder.model(
+    def forward(self, tokens: Tensor, positions: Tensor, real: Tensor, cache: Any) -> Tensor:
+        """Logits [R, V] after the last of tokens [R, n] at positions [R, n]; real [R, S + n]."""
+        out = self.model(
             input_ids=tokens,
             position_ids=positions,
-            attention_mask=self.real,
-            past_key_values=self.cache,
+            attention_mask=real.long(),
+            past_key_values=cache,
             use_cache=True,
-            **self.decoder.options,
+            **self.options,
         )
-        self.cache = out.past_key_values
-        return out.logits[:, -1]
+        logits: Tensor = out.logits[:, -1]
+        return logits
+
+
+@dataclass(frozen=True)
+class CachedRead:
+    """A read prompt: of each layer keys and values [K, n, E], and the next token's logits [V]."""
+
+    layers: list[tuple[Tensor, Tensor]]
+    logits: Tensor
+
+
+class CachedRows:
+    """Rows under way, all ending in the last column: the model's own cache and its real columns [R, S]."""
+
+    patience = 0.25  # letting rows in copies the cache, so a quarter of the slots waits to be free
+
+    def __init__(self, decoder: CachedDecoder) -> None:
+        self.decoder = decoder
+        self.real = torch.zeros(0, 0, dtype=torch.bool, device=decoder.device)
+        self.cache = growing_cache()
+
+    def read(self, prompts: Sequence[Sequence[int]]) -> list[CachedRead]:
+        """Reads the prompts together, padded on the left."""
+        tokens, real = left_padded(prompts, self.decoder.device)
+        cache = growing_cache()
+        logits = self.decoder.forward(tokens, (real.cumsum(-1) - 1).clamp_min(0), real, cache)
+        return [
+            CachedRead([(x.keys[i, :, -n:], x.values[i, :, -n:]) for x in cache.layers], logits[i])
+            for i, n in enumerate(map(len, prompts))
+        ]
+
+    def arrange(self, rows: Sequence[int | CachedRead]) -> None:
+        """Row i becomes what row rows[i] was, or begins at a prompt; leading columns that nobody has go."""
+        device = self.real.device
+        kept = [(place, row) for place, row in enumerate(rows) if isinstance(row, int)]
+        new = [(place, row) for place, row in enumerate(rows) if not isinstance(row, int)]
+        places = torch.tensor([place for place, _ in kept], dtype=torch.long, device=device)
+        stay = torch.tensor([row for _, row in kept], dtype=torch.long, device=device)
+        lengths = torch.zeros(len(rows), dtype=torch.long, device=device)
+        lengths[places] = self.real[stay].sum(-1)
+        for place, row in new:
+            lengths[place] = row.layers[0][0].shape[1]
+        width = int(lengths.max())
+        fresh = growing_cache()
+        for index in range(len(new[0][1].layers) if new else len(self.cache.layers)):
+            both = []
+            for part in (0, 1):
+                like = new[0][1].layers[index][part] if new else self._old(index)[part][0]
+                full = like.new_zeros(len(rows), like.shape[0], width, like.shape[-1])
+                if kept:
+                    old = self._old(index)[part]
+                    used = min(width, old.shape[2])
+                    full[places, :, width - used :] = old[stay][:, :, old.shape[2] - used :]
+                for place, row in new:
+                    piece = row.layers[index][part]
+                    full[place, :, width - piece.shape[1] :] = piece
+                both.append(full)
+            fresh.update(*both, index)
+        self.cache = fresh
+        self.real = torch.arange(width, device=device) >= width - lengths[:, None]
+
+    def _old(self, index: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [R, K, S, E] of a layer."""
+        layer = self.cache.layers[index]
+        return layer.keys, layer.values
 
     def step(self, tokens: Tensor) -> Tensor:
         """Appends tokens [R]; the logits [R, V] of what follows."""
         positions = self.real.sum(-1, keepdim=True)
-        self.real = torch.cat((self.real, torch.ones_like(positions)), -1)
-        return self.forward(tokens[:, None], positions)
-
-    def keep(self, rows: Tensor) -> None:
-        """Keeps these rows [R'], each as often as it is named."""
-        self.cache.batch_select_indices(rows)
-        self.real = self.real[rows]
+        self.real = F.pad(self.real, (0, 1), value=True)
+        return self.decoder.forward(tokens[:, None], positions, self.real, self.cache)

@@ -1,13 +1,14 @@
-"""A Llama decoder for many rows at once: fused projections, a preallocated cache, no idle logits.
+"""The decoders of Llama's family, written for many rows at once.
 
-Shapes: P distinct prompts, R rows, L layers, S columns of the cache, H query heads, K key heads, E head
-width, D model width, V vocabulary. Prompts end in one column (padding is on the left and masked), so that
-all rows write the same column.
+Shapes: L layers, R rows, N tokens, C columns of the cache, H query heads, K key heads, E head width, D
+model width, F inner width, V vocabulary. The scale of each RMSNorm lives in the matrix after it, a row's keys
+in its own slot of the cache from column 0, so that nothing is padded and no row sees how long another is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,55 +16,43 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from posttrain.engines.packed import Linear
+from posttrain.engines.slots import Slots
+
+_FAMILY = {"llama", "mistral", "qwen2", "qwen3", "gemma"}
 _ROPE = {"default", "linear", "llama3"}  # position tables that do not depend on the length of the text
-
-
-def left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Tokens [P, longest] and what is real [P, longest]; token 0 stands in the padding."""
-    width = max(map(len, prompts))
-    tokens = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=device)
-    lengths = torch.tensor([len(p) for p in prompts], device=device)
-    real = torch.arange(width, device=device) >= width - lengths[:, None]
-    return tokens, real
-
-
-def _shared(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with, such as a system prompt; each keeps at least one of its own.
-
-    0 where reading them apart would cost more than it saves.
-    """
-    least = min(map(len, prompts)) - 1
-    count = next((i for i in range(least) if len({prompt[i] for prompt in prompts}) > 1), least)
-    return count if len(prompts) > 1 and count >= 8 else 0
+_GATES: dict[str, Callable[[Linear, Tensor], Tensor]] = {
+    "silu": Linear.silu,
+    "gelu_pytorch_tanh": Linear.gelu_tanh,
+}
 
 
 @dataclass
 class _Layer:
-    first_norm: Tensor  # [D]
-    qkv: Tensor  # [(H + 2 K) E, D]
-    out: Tensor  # [D, H E]
-    second_norm: Tensor  # [D]
-    gate_up: Tensor  # [2 F, D]
-    down: Tensor  # [D, F]
+    qkv: Linear  # D to (H + 2 K) E
+    out: Linear  # H E to D
+    gate: Linear  # D to F
+    up: Linear  # D to F
+    down: Linear  # F to D
+    heads_norm: tuple[Tensor, Tensor] | None  # [E] for queries and keys, before they turn
 
 
 class LlamaDecoder:
-    """Decodes what ``LlamaForCausalLM`` decodes, without its bookkeeping, from a copy of the weights."""
+    """Decodes what Llama, Mistral, Qwen2, Qwen3 and Gemma of transformers decode, from copied weights."""
 
     @staticmethod
     def fits(model: Any) -> bool:
-        """Whether the model is a plain Llama: silu, no biases, a fixed position table."""
+        """Whether the model is of the family: rotary positions by a fixed table, no window, a gated MLP."""
         config = model.config
         return bool(
-            config.model_type == "llama"
-            and config.hidden_act == "silu"
-            and not config.attention_bias
-            and not config.mlp_bias
+            config.model_type in _FAMILY
+            and config.hidden_act in _GATES
+            and getattr(config, "sliding_window", None) is None
             and config.rope_parameters["rope_type"] in _ROPE
         )
 
-    def __init__(self, model: Any) -> None:
-        config = model.config
+    def __init__(self, model: Any, dtype: torch.dtype | None = None) -> None:
+        config, weight = model.config, model.get_input_embeddings().weight
         self.context: int = config.max_position_embeddings
         self.vocabulary: int = config.vocab_size
         self.heads: int = config.num_attention_heads
@@ -71,14 +60,13 @@ class LlamaDecoder:
         self.width: int = getattr(config, "head_dim", None) or config.hidden_size // self.heads
         self.eps: float = config.rms_norm_eps
         self.tied: bool = config.tie_word_embeddings
-        weight = model.get_input_embeddings().weight
-        self.device, self.dtype = weight.device, weight.dtype
-        with torch.no_grad():
-            cos, sin = model.model.rotary_emb(weight, torch.arange(self.context, device=self.device)[None])
-        half = self.width // 2
-        self.cos = cos[0]  # [context, E]
-        # The sign of the half-rotation lives in the table: x * cos + roll(x, E/2) * sin.
-        self.sin = torch.cat((-sin[0][:, :half], sin[0][:, half:]), -1)
+        self.gate = _GATES[config.hidden_act]
+        gemma = config.model_type == "gemma"
+        self.norm_offset = 1.0 if gemma else 0.0  # Gemma keeps scale - 1
+        self.embed_scale = config.hidden_size**0.5 if gemma else 1.0
+        self.device, self.dtype = weight.device, dtype or weight.dtype
+        self.rotary = copy.deepcopy(model.model.rotary_emb)
+        self.names = frozenset(model.state_dict())
         self.layers: list[_Layer] = [None] * config.num_hidden_layers  # type: ignore[list-item]
 
     def row_bytes(self, columns: int) -> int:
@@ -86,129 +74,100 @@ class LlamaDecoder:
         return len(self.layers) * 2 * self.key_heads * self.width * columns * self.dtype.itemsize
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Copies the weights. Raises KeyError naming the first one that is missing."""
-
-        def joined(index: int, *names: str) -> Tensor:
-            parts = [weights[f"model.layers.{index}.{name}.weight"].detach() for name in names]
-            return torch.cat([part.to(self.device, self.dtype) for part in parts]).clone()
-
+        """Copies and packs the weights. Raises KeyError naming the first one that is missing."""
         for index in range(len(self.layers)):
-            self.layers[index] = _Layer(
-                first_norm=joined(index, "input_layernorm"),
-                qkv=joined(index, "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-                out=joined(index, "self_attn.o_proj"),
-                second_norm=joined(index, "post_attention_layernorm"),
-                gate_up=joined(index, "mlp.gate_proj", "mlp.up_proj"),
-                down=joined(index, "mlp.down_proj"),
-            )
-        top = {"embed": "model.embed_tokens.weight", "norm": "model.norm.weight"}
-        top["head"] = top["embed"] if self.tied else "lm_head.weight"
-        copies = {
-            name: weights[name].detach().to(self.device, self.dtype, copy=True) for name in set(top.values())
-        }
-        self.embed, self.norm, self.head = copies[top["embed"]], copies[top["norm"]], copies[top["head"]]
+            self.layers[index] = self._layer(weights, f"model.layers.{index}.")
+        self.embed = weights["model.embed_tokens.weight"].detach().to(self.device, self.dtype, copy=True)
+        head = "model.embed_tokens.weight" if self.tied else "lm_head.weight"
+        self.head = self._linear(weights, [head], self._scale(weights["model.norm.weight"]))
 
-    def start(self, prompts: Sequence[Sequence[int]], rows: Tensor, room: int) -> tuple[Tensor, LlamaWave]:
-        """Reads each prompt once, and what all begin with once for all; spreads them over their rows.
+    def _scale(self, norm: Tensor) -> Tensor:
+        return norm.detach().float() + self.norm_offset
 
-        ``rows`` [R] says which prompt a row continues, ``room`` how many tokens it may add. Returns the
-        logits [R, V] of each row's next token and what continues from there.
-        """
-        shared = _shared(prompts)
-        none = torch.empty(
-            (len(self.layers), 2, 1, self.key_heads, 0, self.width), dtype=self.dtype, device=self.device
+    def _linear(
+        self, weights: Mapping[str, Tensor], names: Sequence[str], scale: Tensor | None = None
+    ) -> Linear:
+        """Matrices one above the other, their columns scaled, with their biases where the model has them."""
+        matrix = torch.cat([weights[name].detach() for name in names])
+        if scale is not None:
+            matrix = matrix.float() * scale
+        biases = [name.removesuffix("weight") + "bias" for name in names]
+        bias = None
+        if self.names.issuperset(biases):
+            bias = torch.cat([weights[name].detach() for name in biases]).to(self.device, self.dtype)
+        return Linear(matrix.to(self.device, self.dtype), bias)
+
+    def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
+        first, second = (
+            self._scale(weights[f"{at}{name}_layernorm.weight"]) for name in ("input", "post_attention")
         )
-        before = self._read(*left_padded([prompts[0][:shared]], self.device), none)[1] if shared else none
-        tokens, real = left_padded([prompt[shared:] for prompt in prompts], self.device)
-        x, read = self._read(tokens, real, before)
-        used = read.shape[4]
-        cache = read.new_empty((len(self.layers), 2, len(rows), self.key_heads, used + room, self.width))
-        cache[..., :used, :] = read.index_select(2, rows)
-        hidden = torch.zeros(len(rows), used + room, dtype=torch.bool, device=self.device)
-        hidden[:, shared:used] = ~real[rows]
-        return self._logits(x)[rows], LlamaWave(self, cache, hidden, used)
+        attention, mlp = f"{at}self_attn.", f"{at}mlp."
+        heads_norm = None
+        if f"{attention}q_norm.weight" in self.names:
+            q, k = (
+                weights[f"{attention}{name}_norm.weight"].detach().to(self.device, self.dtype, copy=True)
+                for name in "qk"
+            )
+            heads_norm = (q, k)
+        return _Layer(
+            qkv=self._linear(weights, [f"{attention}{name}_proj.weight" for name in "qkv"], first),
+            out=self._linear(weights, [f"{attention}o_proj.weight"]),
+            gate=self._linear(weights, [f"{mlp}gate_proj.weight"], second),
+            up=self._linear(weights, [f"{mlp}up_proj.weight"], second),
+            down=self._linear(weights, [f"{mlp}down_proj.weight"]),
+            heads_norm=heads_norm,
+        )
 
-    def _read(self, tokens: Tensor, real: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Reads tokens [P, S] after what is ``before`` [L, 2, 1, K, N, E], the same for all.
+    def open(self, prompts: Sequence[Sequence[int]], slots: int, columns: int) -> Slots:
+        """Room for so many rows of so many columns; what all prompts begin with is read once, here."""
+        return Slots(self, prompts, slots, columns)
 
-        Returns the last hidden states [P, D] and the cache [L, 2, P, K, N + S, E].
+    def positions(self, columns: int) -> tuple[Tensor, Tensor]:
+        """cos and sin [columns, E] float32, of which sin has the sign of the half-rotation:
+        x * cos + roll(x, E / 2) * sin.
         """
-        (count, width), past = tokens.shape, before.shape[4]
-        positions = past + (real.cumsum(-1) - 1).clamp_min(0)
-        cos, sin = self.cos[positions][:, :, None], self.sin[positions][:, :, None]  # [P, S, 1, E]
-        causal = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
-        # Padding attends to itself, so that no row of the softmax is empty.
-        itself = torch.eye(width, dtype=torch.bool, device=self.device)
-        mask = F.pad((causal & real[:, None, :]) | itself, (past, 0), value=True)[:, None]  # [P, 1, S, N + S]
-        x, cache = self.embed[tokens], []
-        for layer, kept in zip(self.layers, before, strict=True):
-            q, k, v = (part.transpose(1, 2) for part in self._qkv(layer, x, cos, sin))
-            k, v = (
-                torch.cat((old.expand(count, -1, -1, -1), new), 2)
-                for old, new in zip(kept, (k, v), strict=True)
-            )
-            y = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, enable_gqa=self.heads != self.key_heads
-            )
-            x = self._rest(layer, x, y.transpose(1, 2).reshape(count, width, -1))
-            cache.append(torch.stack((k, v)))
-        return x[:, -1], torch.stack(cache)
+        like = torch.empty(1, device=self.device)
+        cos, sin = self.rotary(like, torch.arange(columns, device=self.device)[None])
+        half = self.width // 2
+        return cos[0].contiguous(), torch.cat((-sin[0][:, :half], sin[0][:, half:]), -1)
 
-    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.rms_norm(x, (x.shape[-1],), weight, self.eps)
+    def embedded(self, tokens: Tensor) -> Tensor:
+        x = self.embed[tokens]
+        return x if self.embed_scale == 1.0 else x * torch.tensor(self.embed_scale, dtype=x.dtype)
 
-    def _qkv(self, layer: _Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries [..., H, E] and keys [..., K, E], both rotated, and values [..., K, E] from x [..., D]."""
-        fused = F.linear(self._normed(x, layer.first_norm), layer.qkv)
-        fused = fused.view(*x.shape[:-1], self.heads + 2 * self.key_heads, self.width)
-        turned, v = fused.split((self.heads + self.key_heads, self.key_heads), -2)
-        turned = turned * cos + turned.roll(self.width // 2, -1) * sin
-        q, k = turned.split((self.heads, self.key_heads), -2)
+    def normed(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), None, self.eps)
+
+    def qkv(self, layer: _Layer, x: Tensor) -> Tensor:
+        """[R, (H + 2 K) E] from x [R, D]: queries and keys that have not turned yet, and values."""
+        fused = layer.qkv(self.normed(x))
+        if layer.heads_norm is not None:
+            q, k, v = self.split(fused)
+            of_q, of_k = layer.heads_norm
+            shape = (self.width,)
+            q, k = F.rms_norm(q, shape, of_q, self.eps), F.rms_norm(k, shape, of_k, self.eps)
+            fused = torch.cat((q, k, v), 1).flatten(1)
+        return fused
+
+    def split(self, fused: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [R, H, E], keys and values [R, K, E]."""
+        parts = fused.view(len(fused), -1, self.width)
+        q, k, v = parts.split((self.heads, self.key_heads, self.key_heads), 1)
         return q, k, v
 
-    def _rest(self, layer: _Layer, x: Tensor, attended: Tensor) -> Tensor:
-        x = x + F.linear(attended, layer.out)
-        gate, up = F.linear(self._normed(x, layer.second_norm), layer.gate_up).chunk(2, -1)
-        return x + F.linear(F.silu(gate) * up, layer.down)
+    def turned(self, fused: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As ``split``, rotated by cos and sin [R, 1, E]."""
+        parts = fused.view(len(fused), -1, self.width)
+        both, v = parts.split((self.heads + self.key_heads, self.key_heads), 1)
+        both = (both * cos + both.roll(self.width // 2, -1) * sin).to(fused.dtype)
+        q, k = both.split((self.heads, self.key_heads), 1)
+        return q, k, v
 
-    def _logits(self, x: Tensor) -> Tensor:
-        return F.linear(self._normed(x, self.norm), self.head)
+    def rest(self, layer: _Layer, x: Tensor, attended: Tensor) -> Tensor:
+        """What a layer does after its attention, x and the result [R, D]."""
+        x = layer.out.plus(attended, x)
+        normed = self.normed(x)
+        return layer.down.plus(layer.up.times(normed, self.gate(layer.gate, normed)), x)
 
-
-class LlamaWave:
-    """Rows under way: their cache [L, 2, R, K, S, E] and how far each has come."""
-
-    def __init__(self, decoder: LlamaDecoder, cache: Tensor, hidden: Tensor, used: int) -> None:
-        self.decoder = decoder
-        self.cache = cache
-        self.used = used  # columns
-        self.lengths = used - hidden.sum(-1)  # [R] tokens so far, padding not counted
-        self.mask = torch.zeros(hidden.shape, dtype=cache.dtype, device=cache.device)  # [R, S]
-        self.mask.masked_fill_(hidden, torch.finfo(cache.dtype).min)
-
-    def step(self, tokens: Tensor) -> Tensor:
-        """Appends tokens [R]; the logits [R, V] of what follows."""
-        d, rows, now = self.decoder, len(tokens), self.used
-        cos, sin = d.cos[self.lengths][:, None], d.sin[self.lengths][:, None]  # [R, 1, E]
-        mask = self.mask[:, None, None, : now + 1]
-        x = d.embed[tokens]
-        for layer, (keys, values) in zip(d.layers, self.cache, strict=True):
-            q, k, v = d._qkv(layer, x, cos, sin)
-            keys[:, :, now], values[:, :, now] = k, v
-            # The query heads that share a key head stand where a sequence would: [R, K, H / K, E].
-            q = q.reshape(rows, d.key_heads, -1, d.width)
-            y = F.scaled_dot_product_attention(
-                q, keys[:, :, : now + 1], values[:, :, : now + 1], attn_mask=mask
-            )
-            x = d._rest(layer, x, y.reshape(rows, -1))
-        self.used += 1
-        self.lengths = self.lengths + 1
-        return d._logits(x)
-
-    def keep(self, rows: Tensor) -> None:
-        """Drops all rows but these [R']."""
-        layers, _, _, *rest = self.cache.shape
-        kept = self.cache.new_empty((layers, 2, len(rows), *rest))
-        kept[..., : self.used, :] = self.cache[..., : self.used, :].index_select(2, rows)
-        self.cache = kept
-        self.lengths, self.mask = self.lengths[rows], self.mask[rows]
+    def logits(self, x: Tensor) -> Tensor:
+        return self.head(self.normed(x))

@@ -6,34 +6,58 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from torch.nn import functional as F
+from transformers import (
+    AutoModelForCausalLM,
+    GemmaConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    PreTrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.cached import CachedDecoder
-from posttrain.engines.choose import uniforms
+from posttrain.engines.cached import CachedDecoder, CachedRows
+from posttrain.engines.choose import choose, uniforms
 from posttrain.engines.llama import LlamaDecoder
+from posttrain.engines.packed import Linear
 from posttrain.engines.protocol import Completion, Sampling
+from posttrain.engines.slots import Slots
 from posttrain.pipeline.finding import UserError
 
 VOCABULARY = 61
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14], [5, 6, 7], [20, 3]]
 
 
-def llama(seed: int = 0, tied: bool = True, **settings: Any) -> LlamaForCausalLM:
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 40,
+    "initializer_range": 0.3,
+}
+
+
+def of(config: PreTrainedConfig, seed: int = 0) -> Any:
+    """A model whose vectors are random too, so that a scale or bias that is left out shows."""
     torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=40,
-        tie_word_embeddings=tied,
-        initializer_range=0.3,
-        **settings,
-    )
-    return LlamaForCausalLM(config).eval()
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+def llama(seed: int = 0, tied: bool = True, **settings: Any) -> LlamaForCausalLM:
+    return of(LlamaConfig(**{**SIZES, "tie_word_embeddings": tied, **settings}), seed)
 
 
 def gpt2(seed: int = 0) -> GPT2LMHeadModel:
@@ -44,12 +68,21 @@ def gpt2(seed: int = 0) -> GPT2LMHeadModel:
     return GPT2LMHeadModel(config).eval()
 
 
-MODELS = {
+FAMILY = {
     "llama": llama,
     "llama, untied": lambda: llama(tied=False),
-    "llama, biased": lambda: llama(attention_bias=True),
-    "gpt2": gpt2,
+    "llama, biased": lambda: llama(attention_bias=True, mlp_bias=True),
+    "llama, wide heads": lambda: llama(head_dim=32),
+    "mistral": lambda: of(MistralConfig(**SIZES, head_dim=16, sliding_window=None)),
+    "qwen2": lambda: of(Qwen2Config(**SIZES)),
+    "qwen3": lambda: of(Qwen3Config(**SIZES, head_dim=16)),
+    "gemma": lambda: of(GemmaConfig(**{**SIZES, "head_dim": 16, "hidden_act": "gelu_pytorch_tanh"})),
 }
+OTHERS = {
+    "gpt2": gpt2,
+    "mistral with a window": lambda: of(MistralConfig(**SIZES, sliding_window=5)),
+}
+MODELS = {**FAMILY, **OTHERS}
 
 
 @pytest.fixture(params=list(MODELS))
@@ -70,11 +103,11 @@ def plain_logits(model: Any, prompt: list[int], tokens: list[int]) -> torch.Tens
     return model(torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1].float()
 
 
-def test_the_fast_decoder_serves_plain_llamas_and_the_general_one_the_rest() -> None:
-    assert LlamaDecoder.fits(llama())
-    assert not LlamaDecoder.fits(llama(attention_bias=True))
-    assert not LlamaDecoder.fits(gpt2())
-    assert CachedDecoder.fits(gpt2())
+def test_the_fast_decoder_serves_the_family_and_the_general_one_the_rest() -> None:
+    assert all(LlamaDecoder.fits(make()) for make in FAMILY.values())
+    for make in OTHERS.values():
+        assert not LlamaDecoder.fits(make())
+        assert CachedDecoder.fits(make())
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
@@ -118,6 +151,122 @@ def test_a_row_does_not_depend_on_its_batch(model: Any) -> None:
     assert tokens == [answer.tokens for answer in in_fours]
     assert len({len(row) for row in tokens}) > 1  # rows did leave at different steps
     assert tokens[0] != tokens[3]  # the same prompt under two seeds
+
+
+@pytest.mark.parametrize("slots", [1, 3, 8, 64])
+def test_slots_that_change_hands_change_nothing(model: Any, slots: int) -> None:
+    """Long-tailed lengths, each row with its own settings: what one row says needs no other."""
+    asked = [
+        (
+            PROMPTS[i % 5],
+            Sampling(temperature=0.5 + i % 3 / 4, max_tokens=1 + (7 * i) % 23, stop_ids=(i % 9,)),
+            i,
+        )
+        for i in range(30)
+    ]
+    engine = BuiltinEngine(model, max_rows=slots)
+    numbers = [engine.submit(*one) for one in asked]
+    found = {answer.request: answer for answer in engine.finished()}
+    assert sorted(found) == numbers
+    for number, (prompt, sampling, seed) in zip(numbers, asked, strict=True):
+        answer = found[number]
+        expected = (plain_logits(model, prompt, answer.tokens) / sampling.temperature).log_softmax(-1)
+        chosen = expected.gather(-1, torch.tensor(answer.tokens)[:, None]).squeeze(-1)
+        assert torch.allclose(torch.tensor(answer.logprobs), chosen, atol=2e-5)
+        (alone,) = generate(BuiltinEngine(model), [prompt], sampling, seed)
+        assert answer.tokens == alone.tokens
+
+
+def test_rows_come_as_they_end_and_others_take_their_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, steps = llama(), []
+    step = Slots.step
+    monkeypatch.setattr(Slots, "step", lambda self, tokens: steps.append(len(tokens)) or step(self, tokens))
+    engine = BuiltinEngine(model, max_rows=2)
+    lengths = [20, 2, 3, 4, 5, 6]
+    for seed, length in enumerate(lengths):
+        engine.submit([5, 6, 7], Sampling(max_tokens=length), seed)
+    answers = engine.finished()
+    first = next(answers)
+    assert (len(first.tokens), len(steps)) == (2, 1)
+    with pytest.raises(ValueError, match="version 1"):
+        engine.load(model.state_dict().items(), version=1)
+    assert [len(answer.tokens) for answer in answers] == [3, 4, 5, 6, 20]
+    # the first token of a row comes with its prompt, so a row of n tokens steps n - 1 times
+    assert sum(steps) == sum(length - 1 for length in lengths)
+    assert steps == [2] * 15 + [1] * 4
+    engine.load(model.state_dict().items(), version=1)
+
+
+def test_a_prompt_is_read_once_for_all_its_rows(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+    for kind in (Slots, CachedRows):
+        plain = kind.read
+        monkeypatch.setattr(
+            kind, "read", lambda self, prompts, plain=plain: read.extend(prompts) or plain(self, prompts)
+        )
+    generate(BuiltinEngine(model, max_rows=3), PROMPTS * 4, Sampling(max_tokens=5))
+    assert sorted(read) == sorted({tuple(prompt) for prompt in PROMPTS})
+
+
+def test_where_memory_is_short_long_requests_do_not_narrow_the_others() -> None:
+    model = llama()
+    row = LlamaDecoder(model).row_bytes(1)
+    engine = BuiltinEngine(model, cache_bytes=60 * row)
+    for seed in range(12):
+        engine.submit([5, 6], Sampling(max_tokens=30 if seed == 4 else 8), seed)
+    assert [engine._group()[1:] for _ in range(2)] == [(1, 32), (6, 10)]
+    assert not engine._waiting
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 33])
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_packed_matrix_is_the_matrix(rows: int, biased: bool) -> None:
+    torch.manual_seed(0)
+    weight, x, other = torch.randn(24, 40), torch.randn(rows, 40), torch.randn(rows, 24)
+    bias = torch.randn(24) if biased else None
+    packed, plain = Linear(weight, bias), F.linear(x, weight, bias)
+    for found, expected in (
+        (packed(x), plain),
+        (packed.silu(x), F.silu(plain)),
+        (packed.gelu_tanh(x), F.gelu(plain, approximate="tanh")),
+        (packed.times(x, other), plain * other),
+        (packed.plus(x, other), plain + other),
+    ):
+        assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_a_half_precision_engine_reports_the_probabilities_that_it_drew_from() -> None:
+    model = llama(head_dim=16)
+    engine = BuiltinEngine(model, dtype=torch.bfloat16)
+    assert model.dtype == torch.float32
+    for prompt, answer in zip(PROMPTS, generate(engine, PROMPTS, Sampling(max_tokens=20)), strict=True):
+        expected = plain_logits(model, prompt, answer.tokens).log_softmax(-1)
+        chosen = expected.gather(-1, torch.tensor(answer.tokens)[:, None]).squeeze(-1)
+        gap = (torch.tensor(answer.logprobs) - chosen).abs()
+        assert 0 < gap.mean() < 0.1
+
+
+@pytest.mark.parametrize("vocabulary", [3, 256, 257, 1000])
+def test_choosing_inverts_the_cumulative_distribution(vocabulary: int) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(200, vocabulary) * 4
+    uniform = torch.rand(200, dtype=torch.float64)
+    tokens, logprobs = choose(logits, None, None, uniform)
+    probability = logits.double().softmax(-1)
+    upper = probability.cumsum(-1).gather(-1, tokens[:, None]).squeeze(-1)
+    own = probability.gather(-1, tokens[:, None]).squeeze(-1)
+    assert (uniform <= upper + 1e-6).all()
+    assert (uniform >= upper - own - 1e-6).all()
+    assert torch.allclose(logprobs.double(), own.log(), atol=1e-5)
+
+
+def test_impossible_tokens_are_never_chosen() -> None:
+    logits = torch.full((4, 600), float("-inf"))
+    logits[:, [0, 300, 599]] = 0.0
+    uniform = torch.tensor([2.0**-49, 0.4, 0.9, 1 - 2.0**-49], dtype=torch.float64)
+    tokens, logprobs = choose(logits, None, None, uniform)
+    assert tokens.tolist() == [0, 300, 599, 599]
+    assert torch.allclose(logprobs, torch.tensor(1 / 3).log())
 
 
 def test_a_stop_token_ends_a_row_and_is_part_of_it(model: Any) -> None:
@@ -198,5 +347,5 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
 def test_random_numbers_are_those_of_splitmix64() -> None:
     published = (6457827717110365317, 3203168211198807973, 9817491932198370423)
     for step, value in enumerate(published):
-        found = uniforms(torch.tensor([1234567]), step).item()
+        found = uniforms(torch.tensor([1234567]), torch.tensor(step)).item()
         assert found == ((value >> 16) + 0.5) / 2**48
