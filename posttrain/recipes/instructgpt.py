@@ -38,7 +38,7 @@ PAPER = Paper(
     ),
 )
 
-CONTROL_ROWS = 4000  # shuffled comparisons teach nothing; this many show it
+CONTROL_ROWS = 2000  # shuffled comparisons teach nothing; this many show it
 
 
 def instructgpt(  # size: the recipe's parameters, each a word on the command line

@@ -3,6 +3,7 @@ as rows."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,21 +72,33 @@ class Fitting:
         return history
 
 
-def pairs(chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> tuple[list[Pair], dict[str, int]]:
-    """Comparisons with answers as tokens; what several annotators said of a pair is
-    counted together; ties, equal answers and too long ones are dropped and counted.
+def pairs(
+    chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int, most: int = 0
+) -> tuple[list[Pair], dict[str, int]]:
+    """Comparisons with answers as tokens, the first ``most`` or all; what several annotators said of a pair
+    is counted together; ties, equal answers and too long ones are dropped and counted.
     """
     from posttrain.feedback.votes import counted
     from posttrain.rollouts.reread import reread
 
+    known: dict[str, Row] = {}  # an answer stands in several comparisons
+
+    def read(row: Mapping[str, Any], side: str) -> Row:
+        said = (row["prompt"], row[side], row.get(f"{side}_ended", True))
+        key = json.dumps(said)
+        if key not in known:
+            known[key] = reread(chat, *said)
+        return known[key]
+
     kept: list[Pair] = []
     counts = {"ties": 0, "equal": 0, "too_long": 0}
     for row in counted(rows):
+        if most and len(kept) == most:
+            break
         if row.get("tie"):
             counts["ties"] += 1
             continue
-        chosen = reread(chat, row["prompt"], row["chosen"], row.get("chosen_ended", True))
-        rejected = reread(chat, row["prompt"], row["rejected"], row.get("rejected_ended", True))
+        chosen, rejected = read(row, "chosen"), read(row, "rejected")
         if chosen.ids == rejected.ids:
             counts["equal"] += 1
         elif max(len(chosen.ids), len(rejected.ids)) > max_length:

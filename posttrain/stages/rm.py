@@ -63,13 +63,12 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             inputs["base"].path, lora=self.lora, seed=self.seed, place=Place(device=machine.device)
         )
         chat = Chat(role.tokenizer)
-        train, counts = pairs(chat, read_jsonl(source / "train.jsonl"), self.max_length)
+        train, counts = pairs(chat, read_jsonl(source / "train.jsonl"), self.max_length, self.rows)
         held, left_out = pairs(chat, read_jsonl(source / "heldout.jsonl"), self.max_length)
         if not train:
             raise UserError(
                 f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"
             )
-        train = train[: self.rows or None]
         if self.shuffled_labels:
             coin = random.Random(f"shuffled labels:{self.seed}")
             train = [p if coin.random() < 0.5 else p._replace(chosen=p[1], rejected=p[0]) for p in train]
