@@ -22,7 +22,12 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    TrainerCallback,
+)
 
 from posttrain.core.kl import KLInLoss
 from posttrain.core.preferences import ranked, wanted
@@ -247,7 +252,9 @@ def grpo(work: Work, where: str) -> tuple[Any, Iterator[Any]]:
         roles.policy,
         GRPO(kl=KLInLoss(coef=0.04)),
         collect,
-        Optimizer([Group(name="policy", parameters=roles.policy.parameters_of("policy"), learning_rate=RATE)]),
+        Optimizer(
+            [Group(name="policy", parameters=roles.policy.parameters_of("policy"), learning_rate=RATE)]
+        ),
         lambda version: engine.load(roles.weights(), version),
         steps=work.steps + 1,
         reference=roles.reference,

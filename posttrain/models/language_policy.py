@@ -146,9 +146,7 @@ def _said(  # size: what is said, of what, and what it is compared with
 class LanguageReward:
     """The ``RewardModel`` of a transformer with one label, or of such a role on a shared trunk."""
 
-    def __init__(
-        self, model: Any, *, sub_batch_tokens: int = SUB_BATCH_TOKENS, packed: bool = True
-    ) -> None:
+    def __init__(self, model: Any, *, sub_batch_tokens: int = SUB_BATCH_TOKENS, packed: bool = True) -> None:
         self.role: Role = role_of(model)
         self.sub_batch_tokens = sub_batch_tokens
         self.packed = packed

@@ -63,8 +63,7 @@ def attend(  # size: the signature is transformers'
         k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
     pieces = (x.split(tree.sizes) for x in (q, k, v))
     done = [
-        _of_block(block, (*own,), (k, v), scaling)
-        for block, *own in zip(tree.blocks, *pieces, strict=True)
+        _of_block(block, (*own,), (k, v), scaling) for block, *own in zip(tree.blocks, *pieces, strict=True)
     ]
     return torch.cat(done)[None], None
 

@@ -31,9 +31,7 @@ class SubBatch:
     tree: Tree | None = None
 
 
-def sub_batches(
-    rollouts: Rollouts, device: torch.device, most: int, *, longest: int
-) -> Iterator[SubBatch]:
+def sub_batches(rollouts: Rollouts, device: torch.device, most: int, *, longest: int) -> Iterator[SubBatch]:
     """Every row once, at most ``most`` tokens at a time (a longer row is alone).
 
     Packed where no row has more than ``longest`` tokens; a line ends each row with its last assistant token.
@@ -53,7 +51,11 @@ def sub_batches(
 def _padded(
     rollouts: Rollouts, place: Tensor, last: Tensor, device: torch.device, most: int
 ) -> Iterator[SubBatch]:
-    tokens, real, mask = rollouts.context["tokens"], rollouts.context["attention_mask"].bool(), rollouts.action_mask
+    tokens, real, mask = (
+        rollouts.context["tokens"],
+        rollouts.context["attention_mask"].bool(),
+        rollouts.action_mask,
+    )
     lengths = real.sum(1)
     for part in _by_length(lengths.tolist(), most):
         members = torch.tensor(part, device=tokens.device)
@@ -93,10 +95,13 @@ def _by_length(lengths: list[int], most: int) -> Iterator[list[int]]:
 def _packed(  # size: rollouts, three facts about their rows, and two limits
     rollouts: Rollouts, place: Tensor, last: Tensor, lengths: Tensor, device: torch.device, most: int
 ) -> Iterator[SubBatch]:
-    tokens, real, mask = rollouts.context["tokens"], rollouts.context["attention_mask"].bool(), rollouts.action_mask
+    tokens, real, mask = (
+        rollouts.context["tokens"],
+        rollouts.context["attention_mask"].bool(),
+        rollouts.action_mask,
+    )
     ids = [
-        row[here][:length].tolist()
-        for row, here, length in zip(tokens, real, lengths.tolist(), strict=True)
+        row[here][:length].tolist() for row, here, length in zip(tokens, real, lengths.tolist(), strict=True)
     ]
     order, shared = alike(ids)
     for start, stop in _evenly([len(ids[row]) for row in order], shared, most):

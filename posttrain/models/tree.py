@@ -105,7 +105,9 @@ def grow(rows: Sequence[Sequence[int]], shared: Sequence[int], device: torch.dev
         tokens=torch.tensor([token for row in line for token in rows[row][shared[row] :]], device=device),
         positions=torch.cat([torch.arange(shared[row], len(rows[row])) for row in line]).to(device),
         paths=paths,
-        blocks=tuple(_block([sizes[i] for i in block], [paths[i] for i in block], device) for block in members),
+        blocks=tuple(
+            _block([sizes[i] for i in block], [paths[i] for i in block], device) for block in members
+        ),
         own=[sizes[row][0] for row in line],
         reach=[row.to(device) for row in reach],
         longest=max(len(row) for row in rows),

@@ -48,9 +48,7 @@ def groups() -> Rollouts:
             logprobs = (-3 - torch.rand(len(said), generator=g)).tolist()
             reward = float(torch.randn((), generator=g))
             mask = [False] * len(asked) + [True] * len(said)
-            rows.append(
-                Row(ids=[*asked, *said], mask=mask, logprobs=logprobs, reward=reward, group=prompt)
-            )
+            rows.append(Row(ids=[*asked, *said], mask=mask, logprobs=logprobs, reward=reward, group=prompt))
     return rollouts(rows, pad_id=0)
 
 
@@ -165,7 +163,7 @@ def test_a_prompt_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {
         tuple(row[: i + 1].tolist())
         for row, at, n in zip(facts.context["tokens"], place, lengths)
-        for i in range(int(at) + 1, int(n) - 1)
+        for i in range(int(at) + 1, int(n))
     }
     first = read.index(0)
     assert sum(read[:first]) == len(beginnings | answers)
