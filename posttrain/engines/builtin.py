@@ -189,7 +189,8 @@ class _Run:
         if self.queue and room >= max(1, self.cache.patience * self.slots):
             fresh, reads, first = self._begin(room, done)
         else:
-            fresh, reads, first = Rows.of([], self.most, self.device), [], self.last[:0]
+            none: list[Any] = []
+            fresh, reads, first = Rows.of([], self.most, self.device), none, self.last[:0]
         if reads or ended:
             self.rows, self.last = rows.joined(fresh), torch.cat((self.last, first))
             self._arrange(kept, reads, len(rows.requests))
@@ -199,7 +200,8 @@ class _Run:
         """At most ``room`` rows that have their first token: they, what they read, and that token. Those that
         it ended are done at once.
         """
-        fresh, reads, first = Rows.of([], self.most, self.device), [], [self.last[:0]]
+        fresh, first = Rows.of([], self.most, self.device), [self.last[:0]]
+        reads: list[Any] = []
         while self.queue and len(reads) < room:
             count = min(room - len(reads), len(self.queue))
             requests = [self.queue.popleft() for _ in range(count)]
