@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from transformers import (
     TrainerCallback,
 )
 
+from posttrain.core.batch import Evaluation, Wants
 from posttrain.core.kl import KLInLoss
 from posttrain.core.preferences import ranked, wanted
 from posttrain.direct_alignment.dpo import DPO
@@ -148,8 +149,6 @@ def sft(work: Work, where: str) -> tuple[Any, Iterator[Any]]:
 def dpo(work: Work, where: str) -> tuple[Any, Iterator[Any]]:
     from trl import DPOConfig, DPOTrainer
 
-    from posttrain.core.batch import Evaluation, Wants
-
     pairs, n = work.pairs(), work.sizes["rows"]
     roles = open_policy(work.model, reference=True, place=work.place)
     policy, method = roles.policy, DPO()
@@ -157,8 +156,6 @@ def dpo(work: Work, where: str) -> tuple[Any, Iterator[Any]]:
 
     def batch(step: int) -> Any:
         """The reference reads in the step, as TRL's does."""
-        from dataclasses import replace
-
         past = batches(step)
         with torch.no_grad():
             said = roles.reference.evaluate(past.rollouts, Wants(entropy=False))

@@ -57,8 +57,6 @@ def attend(  # size: the signature is transformers'
         return out, None
     kind = value.dtype  # under autocast the rotation of queries and keys has widened them
     q, k, v = (x[0].transpose(0, 1).to(kind) for x in (query, key, value))  # [N, heads, E]
-    if _on_a_gpu(q):
-        return _ragged(tree, q, k, v, scaling)[None], None
     if q.shape[1] != k.shape[1]:
         k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
     pieces = (x.split(tree.sizes) for x in (q, k, v))
@@ -66,10 +64,6 @@ def attend(  # size: the signature is transformers'
         _of_block(block, (*own,), (k, v), scaling) for block, *own in zip(tree.blocks, *pieces, strict=True)
     ]
     return torch.cat(done)[None], None
-
-
-def _on_a_gpu(x: Tensor) -> bool:
-    return x.is_cuda and x.dtype in (torch.float16, torch.bfloat16)  # what flash attention takes
 
 
 def _of_block(
@@ -93,30 +87,6 @@ def _of_block(
     )
     flat = out.transpose(1, 2).flatten(0, 1)
     return flat if block.real is None else flat.index_select(0, block.real)
-
-
-def _ragged(tree: Tree, q: Tensor, k: Tensor, v: Tensor, scaling: float | None) -> Tensor:
-    """All rows in one call of flash attention. Its causality is counted from the end of each row, so a row
-    has its own tokens for queries and all its tokens for keys.
-    """
-    from torch.nn.attention.varlen import varlen_attn
-
-    queries, ends, places, widest, longest = tree.ragged
-    if len(places) > len(tree.tokens):
-        k, v = k.index_select(0, places), v.index_select(0, places)
-    out: Tensor = varlen_attn(
-        q.contiguous(),
-        k.contiguous(),
-        v.contiguous(),
-        queries,
-        ends,
-        widest,
-        longest,
-        scale=scaling,
-        window_size=(-1, 0),
-        enable_gqa=q.shape[1] != k.shape[1],
-    )
-    return out
 
 
 def _mask(*args: Any, **kwargs: Any) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import accumulate, pairwise
 
 import torch
@@ -52,8 +51,6 @@ class Tree:
     positions: Tensor  # [N] how many tokens of its row are before it
     paths: list[list[int]]
     blocks: tuple[Block, ...]
-    own: list[int]  # own tokens of each row that has any, in the order of the line
-    reach: list[Tensor]  # of the same rows, [length] index into the line
     longest: int
 
     @property
@@ -61,22 +58,10 @@ class Tree:
         """Own tokens in each block."""
         return [block.count for block in self.blocks]
 
-    @cached_property
-    def ragged(self) -> tuple[Tensor, Tensor, Tensor, int, int]:
-        """For kernels that take rows of any length: where the queries and the keys of each row end, the
-        place of each key in the line, the most queries and the most keys of a row.
-        """
-        device, lengths = self.tokens.device, [len(row) for row in self.reach]
-        ends = [
-            torch.tensor([0, *accumulate(sizes)], dtype=torch.int32, device=device)
-            for sizes in (self.own, lengths)
-        ]
-        return ends[0], ends[1], torch.cat(self.reach), max(self.own), max(lengths)
-
 
 def alike(rows: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
     """The order in which neighbours share most, and how many tokens each then shares with the one before."""
-    order = sorted(range(len(rows)), key=rows.__getitem__)
+    order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
     shared = [0]
     for before, row in pairwise(order):
         a, b = rows[before], rows[row]
@@ -100,7 +85,6 @@ def grow(rows: Sequence[Sequence[int]], shared: Sequence[int], device: torch.dev
         start = starts.get(row, 0)
         kept = paths[-1][: shared[row]] if shared[row] else []
         paths.append([*kept, *range(start, start + own)])
-    reach = [torch.tensor(paths[row]) for row in line]
     return Tree(
         tokens=torch.tensor([token for row in line for token in rows[row][shared[row] :]], device=device),
         positions=torch.cat([torch.arange(shared[row], len(rows[row])) for row in line]).to(device),
@@ -108,8 +92,6 @@ def grow(rows: Sequence[Sequence[int]], shared: Sequence[int], device: torch.dev
         blocks=tuple(
             _block([sizes[i] for i in block], [paths[i] for i in block], device) for block in members
         ),
-        own=[sizes[row][0] for row in line],
-        reach=[row.to(device) for row in reach],
         longest=max(len(row) for row in rows),
     )
 

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, MistralConfig
 
 from posttrain.core.batch import Wants
-from posttrain.models import packed_attention
 from posttrain.models.collate import Row, rollouts
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.loading import save_causal_lm
@@ -36,47 +34,6 @@ def in_a_line(model: Any, given: list[list[int]]) -> list[Tensor]:
 
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_row_in_a_line_is_the_row_alone(family: str) -> None:
-    model = causal(CONFIGS[family]())
-    assert packs(model.base_model)
-    for row, found in zip(SHARED, in_a_line(model, SHARED), strict=True):
-        alone = model.base_model(input_ids=torch.tensor([row])).last_hidden_state[0]
-        torch.testing.assert_close(found, alone, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("family", CONFIGS)
-def test_the_ragged_kernel_is_given_what_it_needs(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel runs on GPUs only; this is what it computes, a row at a time."""
-
-    def varlen_attn(
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        ends_q: Tensor,
-        ends_k: Tensor,
-        max_q: int,
-        max_k: int,
-        *,
-        scale: float | None,
-        window_size: tuple[int, int],
-        enable_gqa: bool,
-    ) -> Tensor:
-        assert window_size == (-1, 0)
-        assert enable_gqa == (query.shape[1] != key.shape[1])
-        done = []
-        for i in range(len(ends_q) - 1):
-            q = query[ends_q[i] : ends_q[i + 1]].transpose(0, 1)
-            k, v = (x[ends_k[i] : ends_k[i + 1]].transpose(0, 1) for x in (key, value))
-            assert q.shape[1] <= max_q
-            assert k.shape[1] <= max_k
-            mask = torch.ones(q.shape[1], k.shape[1]).bool().tril(k.shape[1] - q.shape[1])
-            out = F.scaled_dot_product_attention(
-                q[None], k[None], v[None], attn_mask=mask, scale=scale, enable_gqa=enable_gqa
-            )
-            done.append(out[0].transpose(0, 1))
-        return torch.cat(done)
-
-    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_attn)
-    monkeypatch.setattr(packed_attention, "_on_a_gpu", lambda x: True)
     model = causal(CONFIGS[family]())
     assert packs(model.base_model)
     for row, found in zip(SHARED, in_a_line(model, SHARED), strict=True):

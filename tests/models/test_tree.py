@@ -60,20 +60,6 @@ def test_a_token_sees_its_own_row_up_to_itself(name: str) -> None:
         start += block.count
 
 
-def test_the_ends_for_ragged_kernels_hold_own_queries_and_whole_rows() -> None:
-    rows, tree = grown(ROWS["a group and a stranger"])
-    queries, keys, places, widest, longest = tree.ragged
-    assert int(queries[-1]) == len(tree.tokens)
-    assert int(keys[-1]) == len(places)
-    assert widest == int(queries.diff().max())
-    assert longest == max(map(len, rows))
-    for i in range(len(queries) - 1):
-        own = list(range(int(queries[i]), int(queries[i + 1])))
-        path = places[keys[i] : keys[i + 1]].tolist()
-        assert path[-len(own) :] == own
-        assert path in tree.paths
-
-
 def test_rows_of_one_shape_are_one_block_as_they_lie() -> None:
     _, tree = grown([[i] * 6 for i in range(9)])
     (block,) = tree.blocks
