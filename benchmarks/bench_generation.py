@@ -1,10 +1,13 @@
 """Generation: the built-in engine beside ``transformers.generate`` on the same prompts, lengths and weights.
 
-    python benchmarks/bench_generation.py [--model DIR] [--prompts 8] [--samples 4] [--tokens 64] [--rounds 5]
+    python benchmarks/bench_generation.py [--model DIR] [--cases fixed,tail] [--rounds 5] [--threads 1]
 
-A and B take turns in one process; the figure is the ratio of the medians of tokens per second. Neither may
-stop early (no stop token), so both make exactly prompts x samples x tokens. Writes
-benchmarks/results/generation.json.
+``fixed`` asks for prompts x samples answers of one length. ``tail`` asks for that many answers of log-normal
+length at half as many slots: the engine gives a slot away when its row ends, ``generate`` reads a batch until
+its longest row has ended. A and B take turns in one process; the figure is the ratio of the medians of useful
+tokens per second, beside what the machine could do: every product at the speed of a large one, every weight
+fetched once a token. ``--clock cpu`` counts the processor time of this process, which a busy machine does not
+lengthen; take it with ``--threads 1``. Writes benchmarks/results/generation.json.
 """
 
 from __future__ import annotations
@@ -13,7 +16,10 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,72 +29,141 @@ from posttrain.models.loading import load_causal_lm
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = ROOT / "posttrain" / "field_guide" / "base"
+PROMPT = 16  # tokens of each
+SPREAD, LONGEST = 0.8, 5  # of the log-normal lengths: deviation of the logarithm, most in means
 
 
-def ours(engine: BuiltinEngine, prompts: list[list[int]], samples: int, tokens: int) -> int:
-    sampling = Sampling(temperature=1.0, max_tokens=tokens)
-    for number, prompt in enumerate(prompts):
-        for sample in range(samples):
-            engine.submit(prompt, sampling, number * samples + sample)
+@dataclass(frozen=True)
+class Work:
+    """Requests in the order in which they came, and how many rows may be under way."""
+
+    prompts: list[list[int]]
+    lengths: list[int]
+    slots: int
+
+
+def work(case: str, vocabulary: int, sizes: dict[str, int]) -> Work:
+    generator = torch.Generator().manual_seed(0)
+    distinct = torch.randint(10, vocabulary, (sizes["prompts"], PROMPT), generator=generator).tolist()
+    prompts = [prompt for prompt in distinct for _ in range(sizes["samples"])]
+    mean, count = sizes["tokens"], len(prompts)
+    if case == "fixed":
+        return Work(prompts, [mean] * count, count)
+    drawn = mean * (SPREAD * torch.randn(count, generator=generator) - SPREAD**2 / 2).exp()
+    return Work(prompts, drawn.clamp(1, LONGEST * mean).long().tolist(), max(1, count // 2))
+
+
+def ours(engine: BuiltinEngine, asked: Work) -> int:
+    for seed, (prompt, length) in enumerate(zip(asked.prompts, asked.lengths, strict=True)):
+        engine.submit(prompt, Sampling(temperature=1.0, max_tokens=length), seed)
     return sum(len(done.tokens) for done in engine.finished())
 
 
-def theirs(model: torch.nn.Module, prompts: list[list[int]], samples: int, tokens: int) -> int:
-    ids = torch.tensor(prompts)
-    with torch.no_grad():
+@torch.no_grad()
+def theirs(model: Any, asked: Work) -> int:
+    """Useful tokens: what a row says after its own length is thrown away."""
+    useful = 0
+    for start in range(0, len(asked.prompts), asked.slots):
+        ids = torch.tensor(asked.prompts[start : start + asked.slots])
+        lengths = asked.lengths[start : start + asked.slots]
         out = model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
             do_sample=True,
             top_k=0,
-            num_return_sequences=samples,
-            max_new_tokens=tokens,
-            min_new_tokens=tokens,
+            max_new_tokens=max(lengths),
+            min_new_tokens=max(lengths),
             pad_token_id=0,
         )
-    return int((out.shape[1] - ids.shape[1]) * out.shape[0])
+        useful += sum(min(length, out.shape[1] - ids.shape[1]) for length in lengths)
+    return useful
+
+
+def limit(model: torch.nn.Module, rows: int) -> dict[str, float]:
+    """Tokens per second of ``rows`` rows together, if nothing but the weights' products took time."""
+    dtype = next(model.parameters()).dtype
+    matrices = {id(p): p.numel() for p in model.parameters() if p.dim() == 2}
+    tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    weights = sum(matrices.values()) - (0 if tied else model.get_input_embeddings().weight.numel())
+    a, b, bulk = (
+        torch.randn(1024, 1024, dtype=dtype),
+        torch.randn(1024, 1024, dtype=dtype),
+        torch.ones(1 << 25),
+    )
+    product = 2 * 1024**3 / _fastest(lambda: a @ b)
+    fetched = bulk.nbytes / _fastest(lambda: bulk.sum())
+    step = max(2 * weights * rows / product, weights * dtype.itemsize / fetched)
+    return {"flops": product, "bytes_per_second": fetched, "tokens_per_second": rows / step}
+
+
+def _fastest(call: Callable[[], Any]) -> float:
+    seconds = []
+    for _ in range(6):
+        started = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def measured(case: str, model: Any, ask: argparse.Namespace) -> dict[str, Any]:
+    sizes = {name: getattr(ask, name) for name in ("prompts", "samples", "tokens")}
+    asked = work(case, model.config.vocab_size, sizes)
+    engine = BuiltinEngine(model, max_rows=asked.slots)
+    clock = time.perf_counter if ask.clock == "wall" else time.process_time
+    rates: dict[str, list[float]] = {"builtin": [], "transformers.generate": []}
+    for turn in range(ask.rounds + 1):  # the first warms both up
+        for name, call in (
+            ("builtin", lambda: ours(engine, asked)),
+            ("transformers.generate", lambda: theirs(model, asked)),
+        ):
+            started = clock()
+            made = call()
+            if made != sum(asked.lengths):
+                raise SystemExit(f"{name} made {made} tokens of {sum(asked.lengths)}: not the same work")
+            if turn:
+                rates[name].append(made / (clock() - started))
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    most = limit(model, asked.slots)
+    return {
+        "work": sizes | {"slots": asked.slots, "longest": max(asked.lengths), "made": sum(asked.lengths)},
+        "tokens_per_second": rates,
+        "medians": medians,
+        "ratio": medians["builtin"] / medians["transformers.generate"],
+        "limit": most,
+        "share_of_limit": medians["builtin"] / most["tokens_per_second"],
+        "threads": ask.threads,
+        "clock": ask.clock,
+        "dtype": ask.dtype,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=str(BASE))
-    parser.add_argument("--prompts", type=int, default=8)
-    parser.add_argument("--samples", type=int, default=4)
-    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--cases", default="fixed,tail")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    for name, size in (("prompts", 8), ("samples", 4), ("tokens", 64)):
+        parser.add_argument(f"--{name}", type=int, default=size)
     ask = parser.parse_args()
-    model, _ = load_causal_lm(ask.model)
+    torch.set_num_threads(ask.threads)
+    model, _ = load_causal_lm(ask.model, dtype=ask.dtype)
     model.eval()
-    engine = BuiltinEngine(model)
-    generator = torch.Generator().manual_seed(0)
-    vocabulary = model.config.vocab_size
-    prompts = torch.randint(10, vocabulary, (ask.prompts, 16), generator=generator).tolist()
-    rates: dict[str, list[float]] = {"builtin": [], "transformers.generate": []}
-    for turn in range(ask.rounds + 1):  # the first warms both up
-        for name, call in (
-            ("builtin", lambda: ours(engine, prompts, ask.samples, ask.tokens)),
-            ("transformers.generate", lambda: theirs(model, prompts, ask.samples, ask.tokens)),
-        ):
-            started = time.perf_counter()
-            made = call()
-            if made != ask.prompts * ask.samples * ask.tokens:
-                raise SystemExit(f"{name} made {made} tokens: not the same work")
-            if turn:
-                rates[name].append(made / (time.perf_counter() - started))
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    result = {
-        "model": Path(ask.model).name,
-        "work": f"{ask.prompts} prompts x {ask.samples} samples x {ask.tokens} tokens, fp32",
-        "tokens_per_second": rates,
-        "ratio": medians["builtin"] / medians["transformers.generate"],
-        "threads": torch.get_num_threads(),
-    }
     where = ROOT / "benchmarks" / "results"
     where.mkdir(exist_ok=True)
-    (where / "generation.json").write_text(json.dumps(result, indent=1) + "\n")
-    for name, value in medians.items():
-        print(f"{name:24s} {value:9.0f} tokens/s")
-    print(f"ratio {result['ratio']:.2f}")
+    found: dict[str, Any] = {"model": Path(ask.model).name}
+    for case in ask.cases.split(","):
+        found[case] = measured(case, model, ask)
+        (where / "generation.json").write_text(json.dumps(found, indent=1) + "\n")
+        medians = found[case]["medians"]
+        print(
+            f"{case:6s} builtin {medians['builtin']:8.0f} tokens/s   "
+            f"transformers.generate {medians['transformers.generate']:8.0f}   "
+            f"ratio {found[case]['ratio']:.2f}   share of the limit {found[case]['share_of_limit']:.0%}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ MUTATIONS = [
     of(
         "the temperature is missing",
         "core/logprobs.py",
-        "return out if temperature is None else out.div_(temperature[:, None])",
+        "return out if heat is None else out.div_(heat[s, None])",
         "return out",
         "tests/core/test_logprobs.py",
     ),

@@ -1,11 +1,12 @@
-"""Hidden states to log-probabilities in chunks; the logits are never kept.
+"""Hidden states to log-probabilities in tiles; the logits are never kept.
 
-Forward and backward hold at most ``chunk`` rows of [V] at a time; the backward pass computes them again. A
+Forward and backward hold one tile of [n, v] logits at a time; the backward pass computes them again. A
 language model's logits are [N, V] with V often the largest number in sight, so this is where memory is won.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 CPU_ELEMENTS = 1 << 20  # logits alive at a time: 4 MB in float32, which stays in a CPU's caches
 DEVICE_ELEMENTS = 1 << 25  # 128 MB: enough for a GPU to be busy
+ROWS = 512  # of a tile where V is large: the head's weights are fetched once for so many
+Head = tuple[Tensor, Tensor, Tensor | None]  # hidden [N, D], weight [V, D], bias [V]
 
 
 class Scored(NamedTuple):
@@ -23,14 +26,65 @@ class Scored(NamedTuple):
     kl: Tensor | None
 
 
-def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: Tensor | None) -> Tensor:
-    out = hidden @ weight.T
+@dataclass(frozen=True)
+class _Sums:
+    """What the words read so far say of themselves, each [n]; what is not wanted is None."""
+
+    lse: Tensor
+    entropy: Tensor | None
+    kl: Tensor | None
+    other: Tensor | None  # the reference's lse
+
+    def joined(self, more: _Sums) -> _Sums:
+        """With more words. The entropy of a choice is that of choosing a part of the words, and on average
+        that within the parts; KL likewise (the chain rule).
+        """
+        lse = torch.logaddexp(self.lse, more.lse)
+        log_a, log_b = self.lse - lse, more.lse - lse
+        a, b = log_a.exp(), log_b.exp()
+        entropy = kl = other = None
+        if self.entropy is not None and more.entropy is not None:
+            entropy = a * (self.entropy - log_a) + b * (more.entropy - log_b)
+        if self.kl is not None and more.kl is not None and self.other is not None and more.other is not None:
+            other = torch.logaddexp(self.other, more.other)
+            kl = a * (self.kl + log_a - (self.other - other)) + b * (more.kl + log_b - (more.other - other))
+        return _Sums(lse, entropy, kl, other)
+
+
+def _sums(logits: Tensor, reference: Tensor | None, entropy: bool) -> _Sums:
+    """Of one tile [n, v] of logits and of the reference's; both are used up."""
+    lse = logits.logsumexp(-1)
+    if reference is None and not entropy:
+        return _Sums(lse, None, None, None)
+    log_p = logits.sub_(lse[:, None])
+    p = log_p.exp()
+    own = -torch.linalg.vecdot(p, log_p) if entropy else None
+    if reference is None:
+        return _Sums(lse, own, None, None)
+    other = reference.logsumexp(-1)
+    log_q = reference.sub_(other[:, None])  # computed as the policy's, so that equal models are 0 apart
+    return _Sums(lse, own, torch.linalg.vecdot(p, log_p.sub_(log_q)), other)
+
+
+def _cuts(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _here(chosen: Tensor, words: slice) -> tuple[Tensor, Tensor]:
+    """Where in a tile of words each chosen one stands, [n, 1], and whether it does, [n] bool."""
+    inside = (chosen >= words.start) & (chosen < words.stop)
+    return (chosen - words.start).clamp(0, words.stop - words.start - 1)[:, None], inside
+
+
+def _tile(head: Head, s: slice, words: slice, heat: Tensor | None) -> Tensor:
+    hidden, weight, bias = head
+    out = hidden[s] @ weight[words].T
     if bias is not None:
-        out += bias
-    return out if temperature is None else out.div_(temperature[:, None])
+        out += bias[words]
+    return out if heat is None else out.div_(heat[s, None])
 
 
-class _Chunked(torch.autograd.Function):
+class _Tiled(torch.autograd.Function):
     """Saves inputs and [N] results only. The gradients in the logits z of p = softmax(z), with l = log p:
 
     log p_a: onehot(a) - p;   H: -p (l + H);   KL(p || q): p (l - log q - KL).
@@ -43,74 +97,67 @@ class _Chunked(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         chosen: Tensor,
-        temperature: Tensor | None,
-        against: tuple[Tensor, Tensor, Tensor | None] | None,
-        wants: tuple[bool, bool, int],
+        heat: Tensor | None,
+        against: Head | None,
+        wants: tuple[bool, bool, tuple[int, int]],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        entropy_wanted, _, chunk = wants
-        count = hidden.shape[0]
-        logprobs, lse = hidden.new_empty(count), hidden.new_empty(count)
+        entropy_wanted, entropy_gradient, (rows, width) = wants
+        count, head = hidden.shape[0], (hidden, weight, bias)
+        logprobs, lse = hidden.new_zeros(count), hidden.new_empty(count)
         entropy = hidden.new_empty(count if entropy_wanted else 0)
-        kl = hidden.new_empty(count if against is not None else 0)
-        for start in range(0, count, chunk):
-            s = slice(start, min(start + chunk, count))
-            heat = None if temperature is None else temperature[s]
-            logits = _logits(hidden[s], weight, bias, heat)
-            lse[s] = logits.logsumexp(-1)
-            logprobs[s] = logits.gather(-1, chosen[s, None])[:, 0] - lse[s]
-            if not entropy_wanted and against is None:
-                continue
-            logits -= lse[s, None]
-            p = logits.exp()
-            if entropy_wanted:
-                entropy[s] = -torch.linalg.vecdot(p, logits)
-            if against is not None:
-                kl[s] = torch.linalg.vecdot(p, logits.sub_(_reference(against, s, heat)))
-        ctx.save_for_backward(hidden, weight, bias, chosen, temperature, lse, entropy, kl)
+        kl, other = (hidden.new_empty(count if against is not None else 0) for _ in range(2))
+        for s in _cuts(count, rows):
+            sums = None
+            for words in _cuts(weight.shape[0], width):
+                logits = _tile(head, s, words, heat)
+                place, inside = _here(chosen[s], words)
+                logprobs[s] += logits.gather(-1, place)[:, 0].where(inside, 0)
+                reference = None if against is None else _tile(against, s, words, heat)
+                more = _sums(logits, reference, entropy_wanted)
+                sums = more if sums is None else sums.joined(more)
+            assert sums is not None
+            lse[s] = sums.lse
+            for kept, found in ((entropy, sums.entropy), (kl, sums.kl), (other, sums.other)):
+                if found is not None:
+                    kept[s] = found
+        logprobs -= lse
+        ctx.save_for_backward(hidden, weight, bias, chosen, heat, lse, entropy, kl, other)
         ctx.against, ctx.wants = against, wants
-        ctx.mark_non_differentiable(lse)
-        if not wants[1]:
+        if not entropy_gradient:
             ctx.mark_non_differentiable(entropy)
         return logprobs, entropy, kl
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        hidden, weight, bias, chosen, temperature, lse, entropy, kl = ctx.saved_tensors
+        hidden, weight, bias, chosen, heat, lse, entropy, kl, other = ctx.saved_tensors
         of_logprobs, of_entropy, of_kl = grads
-        against, (_, entropy_gradient, chunk) = ctx.against, ctx.wants
-        d_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        d_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        d_bias = torch.zeros_like(bias) if ctx.needs_input_grad[2] else None
-        for start in range(0, hidden.shape[0], chunk):
-            s = slice(start, min(start + chunk, hidden.shape[0]))
-            heat = None if temperature is None else temperature[s]
-            log_p = _logits(hidden[s], weight, bias, heat).sub_(lse[s, None])
-            p = log_p.exp()
-            scale = -of_logprobs[s]
-            if entropy_gradient:
-                scale = (scale - of_entropy[s] * entropy[s])[:, None] - of_entropy[s, None] * log_p
-            if against is not None:
-                further = log_p - _reference(against, s, heat) - kl[s, None]
-                scale = (scale if scale.dim() == 2 else scale[:, None]) + of_kl[s, None] * further
-            d_logits = p.mul_(scale if scale.dim() == 2 else scale[:, None])
-            d_logits.scatter_add_(-1, chosen[s, None], of_logprobs[s, None])
-            if heat is not None:
-                d_logits.div_(heat[:, None])
-            if d_hidden is not None:
-                torch.mm(d_logits, weight, out=d_hidden[s])
-            if d_weight is not None:
-                d_weight.addmm_(d_logits.T, hidden[s])
-            if d_bias is not None:
-                d_bias += d_logits.sum(0)
+        against, (_, entropy_gradient, (rows, width)) = ctx.against, ctx.wants
+        wanted = ctx.needs_input_grad
+        d_hidden, d_weight, d_bias = (
+            torch.zeros_like(x) if wanted[i] else None for i, x in enumerate((hidden, weight, bias))
+        )
+        for s in _cuts(hidden.shape[0], rows):
+            for words in _cuts(weight.shape[0], width):
+                log_p = _tile((hidden, weight, bias), s, words, heat).sub_(lse[s, None])
+                p = log_p.exp()
+                scale = -of_logprobs[s, None]
+                if entropy_gradient:
+                    scale = scale - of_entropy[s, None] * (entropy[s, None] + log_p)
+                if against is not None:
+                    log_q = _tile(against, s, words, heat).sub_(other[s, None])
+                    scale = scale + of_kl[s, None] * (log_p - log_q - kl[s, None])
+                d_logits = p.mul_(scale)
+                place, inside = _here(chosen[s], words)
+                d_logits.scatter_add_(-1, place, of_logprobs[s].where(inside, 0)[:, None])
+                if heat is not None:
+                    d_logits.div_(heat[s, None])
+                if d_hidden is not None:
+                    d_hidden[s].addmm_(d_logits, weight[words])
+                if d_weight is not None:
+                    d_weight[words].addmm_(d_logits.T, hidden[s])
+                if d_bias is not None:
+                    d_bias[words] += d_logits.sum(0)
         return d_hidden, d_weight, d_bias, None, None, None, None
-
-
-def _reference(against: tuple[Tensor, Tensor, Tensor | None], s: slice, heat: Tensor | None) -> Tensor:
-    hidden, weight, bias = against
-    logits = _logits(hidden[s], weight, bias, heat)
-    return logits.sub_(
-        logits.logsumexp(-1, keepdim=True)
-    )  # as the policy's, so that equal models are 0 apart
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -124,10 +171,10 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
     *,
     temperature: Tensor | None = None,
     bias: Tensor | None = None,
-    against: tuple[Tensor, Tensor, Tensor | None] | None = None,
+    against: Head | None = None,
     entropy: bool = True,
     entropy_gradient: bool = False,
-    chunk: int | None = None,
+    tile: tuple[int, int] | None = None,
 ) -> Scored:
     """Log-probability of each chosen token under ``softmax((hidden @ weight.T + bias) / temperature)``.
 
@@ -142,7 +189,7 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
         against: the reference's (hidden [N, D'], weight [V, D'], bias): adds the exact KL from it, at the
             same temperature.
         entropy: whether to compute it; ``entropy_gradient``: whether it may be differentiated.
-        chunk: rows of logits alive at a time; None chooses by V.
+        tile: rows and words of the logits alive at a time; None chooses by V.
 
     Returns:
         logprobs, entropy and kl, each [N] or None.
@@ -159,8 +206,9 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
         reference = tuple(None if x is None else x.detach().to(hidden_w) for x in against)
         other = (reference[0], reference[1], reference[2])
     alive = CPU_ELEMENTS if hidden.device.type == "cpu" else DEVICE_ELEMENTS
-    rows = chunk or max(1, alive // weight.shape[0])
-    logprobs, ent, kl = _Chunked.apply(
-        hidden_w, weight_w, bias_w, chosen, heat, other, (entropy or entropy_gradient, entropy_gradient, rows)
-    )
+    if tile is None:
+        words = weight.shape[0]
+        tile = (alive // words, words) if alive // words >= ROWS // 2 else (ROWS, max(1, alive // ROWS))
+    wants = (entropy or entropy_gradient, entropy_gradient, tile)
+    logprobs, ent, kl = _Tiled.apply(hidden_w, weight_w, bias_w, chosen, heat, other, wants)
     return Scored(logprobs, ent if entropy or entropy_gradient else None, kl if against is not None else None)

@@ -1,80 +1,33 @@
 """A transformer as a Policy and as a RewardModel: no padding computed inside, ``[B, T]`` outside.
 
-Rows are compacted to their real tokens, sorted by length and cut into sub-batches padded on the right,
-where causal attention needs no mask. Logits exist only at the positions of actions, a chunk at a time
-(``core.logprobs``).
+Rows are packed into lines in which what they share, such as a prompt, stands once (``sub_batches``).
+Logits exist only at the positions of actions, a tile at a time (``core.logprobs``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from posttrain.core.batch import Evaluation, Policy, Rollouts, Wants, take
-from posttrain.core.logprobs import chosen_logprobs
+from posttrain.core.logprobs import Scored, chosen_logprobs
+from posttrain.models.packed_attention import packs
 from posttrain.models.role import Role, role_of
+from posttrain.models.sub_batches import SubBatch, sub_batches
 
 SUB_BATCH_TOKENS = 2048  # measured: larger ones leave the processor's cache, smaller ones cost calls
 
 
-@dataclass(frozen=True)
-class _SubBatch:
-    """Some rows, compacted and padded on the right to the longest of them."""
-
-    tokens: Tensor  # [b, L]
-    rows: Tensor  # [n] row of the rollouts, for each action in the sub-batch
-    steps: Tensor  # [n] step of the rollouts
-    places: Tensor  # [n] index into [b * L] of the state in which the step was chosen
-    ends: Tensor  # [b] index into [b * L] of the last assistant token of each row
-    members: Tensor  # [b] the row of the rollouts
-    last: Tensor  # [b] the step of the last action
-
-
-def _cut(lengths: list[int], most: int) -> Iterator[list[int]]:
-    """Rows in order of length, cut where a sub-batch would exceed ``most`` tokens or pad more than an
-    eighth.
+def _longest(roles: list[Role], packed: bool) -> int:
+    """How long a row may be that all of these read in a line. On a GPU none is: its many small calls of the
+    attention were not measured there.
     """
-    part: list[int] = []
-    real = 0
-    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-        size = (len(part) + 1) * lengths[row]
-        if part and (size > most or (size > 512 and size - real - lengths[row] > size // 8)):
-            yield part
-            part, real = [], 0
-        part.append(row)
-        real += lengths[row]
-    yield part
-
-
-def _sub_batches(rollouts: Rollouts, device: torch.device, most: int) -> Iterator[_SubBatch]:
-    tokens, real = rollouts.context["tokens"], rollouts.context["attention_mask"].bool()
-    mask = rollouts.action_mask
-    place = real.long().cumsum(1) - 1  # [B, T+1] index of a token among the real ones of its row
-    lengths = real.sum(1)
-    step = torch.arange(mask.shape[1], device=mask.device)
-    last_step = torch.where(mask, step, -1).amax(1)  # [B]
-    for part in _cut(lengths.tolist(), most):
-        members = torch.tensor(part, device=tokens.device)
-        L = int(lengths[members[-1]])
-        inside = real[members]
-        compact = tokens.new_zeros(len(part), L)
-        compact[torch.arange(L, device=tokens.device) < lengths[members, None]] = tokens[members][inside]
-        row, steps = mask[members].nonzero(as_tuple=True)
-        offset = torch.arange(len(part), device=tokens.device) * L
-        last = last_step[members]
-        yield _SubBatch(
-            tokens=compact.to(device),
-            rows=members[row],
-            steps=steps,
-            places=(offset[row] + place[members[row], steps]).to(device),
-            ends=(offset + place[members, last + 1].clamp(min=0)).to(device),
-            members=members,
-            last=last,
-        )
+    if not packed or any(role.device.type != "cpu" for role in roles):
+        return 0
+    return min(packs(role.trunk) for role in roles)
 
 
 def _different(rollouts: Rollouts) -> tuple[Tensor, Tensor]:
@@ -90,10 +43,10 @@ def _different(rollouts: Rollouts) -> tuple[Tensor, Tensor]:
     return first[order], order.argsort()[each]
 
 
-def _scatter(pieces: list[Tensor], parts: list[_SubBatch], like: Tensor) -> Tensor:
-    """[n] pieces back to [B, T], zero elsewhere."""
+def _scatter(values: Tensor, parts: list[SubBatch], like: Tensor) -> Tensor:
+    """[n] values of the actions of all parts to [B, T], zero elsewhere."""
     rows, steps = torch.cat([p.rows for p in parts]), torch.cat([p.steps for p in parts])
-    values = torch.cat(pieces).to(like.device)
+    values = values.to(like.device)
     return values.new_zeros(like.shape).index_put((rows, steps), values)
 
 
@@ -101,13 +54,22 @@ class LanguagePolicy:
     """The ``Policy`` of a causal language model, with a critic if there is one.
 
     ``policy`` and ``critic`` are transformers models (a critic has one label) or roles on a shared trunk.
-    The critic may share the policy's trunk and adapter; one forward then serves both.
+    The critic may share the policy's trunk and adapter; one forward then serves both. Without ``packed``
+    rows are read padded, each with all its tokens.
     """
 
-    def __init__(self, policy: Any, critic: Any = None, *, sub_batch_tokens: int = SUB_BATCH_TOKENS) -> None:
+    def __init__(
+        self,
+        policy: Any,
+        critic: Any = None,
+        *,
+        sub_batch_tokens: int = SUB_BATCH_TOKENS,
+        packed: bool = True,
+    ) -> None:
         self.policy: Role = role_of(policy)
         self.critic: Role | None = None if critic is None else role_of(critic)
         self.sub_batch_tokens = sub_batch_tokens
+        self.packed = packed
 
     def parameters_of(self, role: str) -> list[nn.Parameter]:
         """The parameter group of ``"policy"`` or ``"critic"``; none is in both, the policy's come first."""
@@ -132,69 +94,77 @@ class LanguagePolicy:
         if against is not None and not isinstance(against, LanguagePolicy):
             raise ValueError("exact KL needs a language policy to compare with")
         critic = self.critic if wants.values else None
-        parts: list[_SubBatch] = []
-        said: dict[str, list[Tensor]] = {name: [] for name in ("logprobs", "entropy", "values", "end", "kl")}
-        for part in _sub_batches(rollouts, self.policy.head.weight.device, self.sub_batch_tokens):
-            parts.append(part)
-            hidden = self.policy.hidden(part.tokens).flatten(0, 1)
-            self._speak(said, part, hidden, rollouts, wants, against)
+        other = against.policy if against is not None and wants.exact_kl else None
+        parts = list(
+            sub_batches(
+                rollouts,
+                self.policy.device,
+                self.sub_batch_tokens,
+                longest=_longest([r for r in (self.policy, critic, other) if r is not None], self.packed),
+            )
+        )
+        states, others, values, ends = [], [], [], []
+        for part in parts:
+            hidden = self.policy.states(part)
+            states.append(hidden[part.places])
             if critic is not None:
-                seen = hidden if critic.same_way(self.policy) else critic.hidden(part.tokens).flatten(0, 1)
-                said["values"].append(critic.scalar(seen[part.places]))
-                said["end"].append(critic.scalar(seen[part.ends]))
+                seen = hidden if critic.same_way(self.policy) else critic.states(part)
+                values.append(critic.scalar(seen[part.places]))
+                ends.append(critic.scalar(seen[part.ends]))
+            if other is not None:
+                with torch.no_grad():
+                    others.append(other.states(part)[part.places.to(other.device)])
+        scored = _said(self.policy.head, states, parts, rollouts, wants, (other, others))
         like = rollouts.actions
         bootstrap = None
         if critic is not None:
-            order = torch.cat([part.members for part in parts])
-            ends = torch.cat(said["end"]).to(like.device)
-            bootstrap = ends.new_zeros(len(rollouts)).index_put((order,), ends)
+            order, last = torch.cat([part.members for part in parts]), torch.cat(ends).to(like.device)
+            bootstrap = last.new_zeros(len(rollouts)).index_put((order,), last)
         return Evaluation(
-            logprobs=_scatter(said["logprobs"], parts, like),
-            entropy=_scatter(said["entropy"], parts, like) if said["entropy"] else None,
-            values=_scatter(said["values"], parts, like) if critic is not None else None,
+            logprobs=_scatter(scored.logprobs, parts, like),
+            entropy=None if scored.entropy is None else _scatter(scored.entropy, parts, like),
+            values=_scatter(torch.cat(values), parts, like) if critic is not None else None,
             bootstrap=bootstrap,
-            kl=_scatter(said["kl"], parts, like) if said["kl"] else None,
+            kl=None if scored.kl is None else _scatter(scored.kl, parts, like),
         )
 
-    def _speak(
-        self,
-        said: dict[str, list[Tensor]],
-        part: _SubBatch,
-        hidden: Tensor,
-        rollouts: Rollouts,
-        wants: Wants,
-        against: LanguagePolicy | None,
-    ) -> None:
-        head, device = self.policy.head, hidden.device
-        other = None
-        if against is not None and wants.exact_kl:
-            with torch.no_grad():
-                seen = against.policy.hidden(part.tokens.to(against.policy.head.weight.device))
-            states = seen.flatten(0, 1)[part.places].to(device)
-            other = (states, against.policy.head.weight.to(device), against.policy.head.bias)
-        scored = chosen_logprobs(
-            hidden[part.places],
-            head.weight,
-            rollouts.actions[part.rows, part.steps].to(device),
-            temperature=rollouts.temperature[part.rows].to(device),
-            bias=head.bias,
-            against=other,
-            entropy=wants.entropy,
-            entropy_gradient=wants.entropy_gradient,
-        )
-        said["logprobs"].append(scored.logprobs)
-        if scored.entropy is not None:
-            said["entropy"].append(scored.entropy)
-        if scored.kl is not None:
-            said["kl"].append(scored.kl)
+
+def _said(  # size: what is said, of what, and what it is compared with
+    head: Any,
+    states: list[Tensor],
+    parts: list[SubBatch],
+    rollouts: Rollouts,
+    wants: Wants,
+    against: tuple[Role | None, list[Tensor]],
+) -> Scored:
+    """What the head says of the actions of all parts, in whose ``states`` [n, D] they were chosen: in one
+    call, so that the gradient of the head is made once.
+    """
+    device = states[0].device
+    rows, steps = torch.cat([part.rows for part in parts]), torch.cat([part.steps for part in parts])
+    other = None
+    if against[0] is not None:
+        still = against[0].head
+        other = (torch.cat(against[1]).to(device), still.weight.to(device), still.bias)
+    return chosen_logprobs(
+        torch.cat(states),
+        head.weight,
+        rollouts.actions[rows, steps].to(device),
+        temperature=rollouts.temperature[rows].to(device),
+        bias=getattr(head, "bias", None),
+        against=other,
+        entropy=wants.entropy,
+        entropy_gradient=wants.entropy_gradient,
+    )
 
 
 class LanguageReward:
     """The ``RewardModel`` of a transformer with one label, or of such a role on a shared trunk."""
 
-    def __init__(self, model: Any, *, sub_batch_tokens: int = SUB_BATCH_TOKENS) -> None:
+    def __init__(self, model: Any, *, sub_batch_tokens: int = SUB_BATCH_TOKENS, packed: bool = True) -> None:
         self.role: Role = role_of(model)
         self.sub_batch_tokens = sub_batch_tokens
+        self.packed = packed
 
     def parameters(self) -> list[nn.Parameter]:
         """What an optimizer may move, each once."""
@@ -227,24 +197,28 @@ class LanguageReward:
         return scores[each], logprobs[each] * said[:, None]
 
     def _read(self, rollouts: Rollouts, words: Any, said: Tensor | None) -> tuple[Tensor, Tensor]:
-        parts = list(_sub_batches(rollouts, self.role.head.weight.device, self.sub_batch_tokens))
-        scores, logprobs = [], rollouts.actions.new_zeros(rollouts.actions.shape, dtype=torch.float32)
+        parts = list(
+            sub_batches(
+                rollouts,
+                self.role.device,
+                self.sub_batch_tokens,
+                longest=_longest([self.role], self.packed),
+            )
+        )
+        scores, states, spoken = [], [], []
         for part in parts:
-            hidden = self.role.hidden(part.tokens).flatten(0, 1)
+            hidden = self.role.states(part)
             scores.append(self.role.scalar(hidden[part.ends]))
             if words is None or said is None:
                 continue
             wanted = said.to(part.rows.device)[part.rows]
-            rows, steps = part.rows[wanted], part.steps[wanted]
-            chosen = chosen_logprobs(
-                hidden[part.places[wanted.to(part.places.device)]],
-                words.weight,
-                rollouts.actions[rows, steps].to(hidden.device),
-                temperature=rollouts.temperature[rows].to(hidden.device),
-                bias=getattr(words, "bias", None),
-                entropy=False,
-            ).logprobs.to(rollouts.actions.device)
-            logprobs = logprobs.to(chosen.dtype).index_put((rows, steps), chosen)
+            spoken.append(replace(part, rows=part.rows[wanted], steps=part.steps[wanted]))
+            states.append(hidden[part.places[wanted.to(part.places.device)]])
+        logprobs = rollouts.actions.new_zeros(rollouts.actions.shape, dtype=torch.float32)
+        if spoken:
+            plain = Wants(entropy=False)
+            chosen = _said(words, states, spoken, rollouts, plain, (None, [])).logprobs
+            logprobs = _scatter(chosen, spoken, rollouts.actions)
         values = torch.cat(scores).to(rollouts.actions.device)
         rows, last = torch.cat([p.members for p in parts]), torch.cat([p.last for p in parts])
         return values.new_zeros(rollouts.actions.shape).index_put((rows, last), values), logprobs

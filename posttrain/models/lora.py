@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,13 +144,9 @@ def merged(model: Any, adapter: Adapter | None) -> Iterator[tuple[str, Tensor]]:
 
 
 def _recompute(function: Callable[..., Any], *inputs: Any) -> Any:
-    adapter = _worn.get()  # the backward pass runs outside of ``wearing``, perhaps on another thread
-
-    def again(*values: Any) -> Any:
-        with wearing(adapter):
-            return function(*values)
-
-    return checkpoint(again, *inputs, use_reentrant=False)
+    # the backward pass runs outside of ``wearing`` and of the line of rows, perhaps on another thread
+    around = copy_context()
+    return checkpoint(lambda *values: around.run(function, *values), *inputs, use_reentrant=False)
 
 
 def checkpoint_activations(model: Any) -> None:

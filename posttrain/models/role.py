@@ -4,6 +4,7 @@ module.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from posttrain.models.lora import Adapter, wearing
+from posttrain.models.packed_attention import lined_up
+from posttrain.models.sub_batches import SubBatch
+from posttrain.models.tree import Tree
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,20 +22,37 @@ class Role:
     """``trunk`` maps tokens to hidden states wearing ``adapter`` (None: as it is), ``head`` is a matrix
     on top.
 
-    The head of a policy is [V, D], of a critic or a reward model [1, D].
+    The head of a policy is [V, D], of a critic or a reward model [1, D]. ``compute`` is the type of the
+    trunk's matrix products where it is shorter than that of the weights: they, their gradients and the head
+    stay as they are.
     """
 
     trunk: Any
     head: Any
     adapter: Adapter | None = None
+    compute: torch.dtype | None = None
 
-    def hidden(self, tokens: Tensor) -> Tensor:
+    @property
+    def device(self) -> torch.device:
+        """Where its head is."""
+        found: torch.device = self.head.weight.device
+        return found
+
+    def hidden(self, tokens: Tensor, tree: Tree | None = None) -> Tensor:
         """[b, L] tokens padded on the right to [b, L, D]. Causal attention never looks right, so no mask
-        is needed.
+        is needed. With a ``tree`` the tokens are its line, [1, N].
         """
-        with wearing(self.adapter):
-            out: Tensor = self.trunk(input_ids=tokens, use_cache=False).last_hidden_state
+        where = {} if tree is None else {"position_ids": tree.positions[None]}
+        short = (
+            nullcontext() if self.compute is None else torch.autocast(self.device.type, dtype=self.compute)
+        )
+        with wearing(self.adapter), lined_up(tree), short:
+            out: Tensor = self.trunk(input_ids=tokens, use_cache=False, **where).last_hidden_state
         return out
+
+    def states(self, part: SubBatch) -> Tensor:
+        """[S, D] of a sub-batch."""
+        return self.hidden(part.tokens.to(self.device), part.tree).flatten(0, 1)
 
     def scalar(self, hidden: Tensor) -> Tensor:
         """[N, D] to [N] through a head of one row, in at least float32."""
@@ -39,7 +60,7 @@ class Role:
 
     def same_way(self, other: Role) -> bool:
         """Whether both see the same hidden states, so that one forward serves both."""
-        return self.trunk is other.trunk and self.adapter is other.adapter
+        return (self.trunk, self.adapter, self.compute) == (other.trunk, other.adapter, other.compute)
 
     def parameters(self) -> list[nn.Parameter]:
         """What an optimizer may move for this role: its adapter, or the whole trunk, and its head; each
@@ -55,9 +76,9 @@ def precise(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def role_of(model: Any) -> Role:
+def role_of(model: Any, compute: torch.dtype | None = None) -> Role:
     """The plain role of a transformers model: a causal language model, or one with a single label."""
     if isinstance(model, Role):
         return model
     head = model.score if hasattr(model, "score") else model.get_output_embeddings()
-    return Role(model.base_model, head)
+    return Role(model.base_model, head, compute=compute)

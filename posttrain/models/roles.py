@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,22 @@ Source = str | Path
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where and how models are held; changes no result. ``recompute`` trades time for memory in the
-    backward pass.
+    """Where and how models are held and computed. ``recompute`` trades time for memory in the backward pass
+    and changes no result. ``compute="bfloat16"`` makes the matrix products of trunks in that type, from
+    weights held in ``dtype``; heads and what the optimizer moves stay in ``dtype``.
     """
 
     device: str = "cpu"
     dtype: str = "float32"
     recompute: bool = False
+    compute: str | None = None
+
+    @property
+    def product(self) -> torch.dtype | None:
+        """``compute`` as torch names it. Raises UserError for a type that is not short."""
+        if self.compute not in (None, "bfloat16", "float16"):
+            raise UserError(f"compute={self.compute!r}: expected bfloat16 or float16, or none")
+        return getattr(torch, self.compute) if self.compute else None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -115,14 +124,17 @@ def open_policy(
     if lora is not None:
         model.requires_grad_(False)
         policy = Role(
-            model.base_model, model.get_output_embeddings(), Adapter(model.base_model, lora, seed=seed)
+            model.base_model,
+            model.get_output_embeddings(),
+            Adapter(model.base_model, lora, seed=seed),
+            place.product,
         )
         if reference:
-            still = LanguagePolicy(Role(policy.trunk, policy.head))
+            still = LanguagePolicy(replace(policy, adapter=None))
     else:
-        policy = role_of(model)
+        policy = role_of(model, place.product)
         if reference:
-            still = LanguagePolicy(copy.deepcopy(model).requires_grad_(False))
+            still = LanguagePolicy(role_of(copy.deepcopy(model).requires_grad_(False), place.product))
     if place.recompute:
         checkpoint_activations(model)
     around = None
@@ -151,7 +163,7 @@ def open_teacher(
             f"{source}: its vocabulary ({len(own)} tokens) is not the student's ({len(tokenizer)} tokens), "
             "so it cannot judge the student's tokens; take a teacher of the same family"
         )
-    return LanguagePolicy(model.requires_grad_(False))
+    return LanguagePolicy(role_of(model.requires_grad_(False), place.product))
 
 
 def open_reward(
@@ -164,7 +176,8 @@ def open_reward(
     place = place or Place()
     if lora is None:
         model, tokenizer = _scalar(source, seed, place)
-        return RewardRole(model=model, tokenizer=tokenizer, reward=LanguageReward(model))
+        reward = LanguageReward(role_of(model, place.product))
+        return RewardRole(model=model, tokenizer=tokenizer, reward=reward)
     if _is_scalar(source):
         model, tokenizer = load_reward_model(source, dtype=place.dtype, device=place.device)
         head = model.score
@@ -215,16 +228,15 @@ def _critic(
     """The critic's role, and the model whose trunk it goes through."""
     if lora is None:
         own, _ = _scalar(critic, seed, place)
-        return role_of(own), own
+        return role_of(own, place.product), own
     if _shares(critic, model):
         adapter, head = load_adapter(Path(critic) / "adapter", model)
         if head is not None:
-            return Role(model.base_model, _head(head, model), adapter), model
+            return Role(model.base_model, _head(head, model), adapter, place.product), model
     if not _is_scalar(critic) and str(critic) == str(source):
-        return Role(
-            model.base_model, new_head(model, seed=seed), Adapter(model.base_model, lora, seed=seed)
-        ), model
-    own, _ = _scalar(critic, seed, Place(device=place.device, dtype=place.dtype))
+        adapter = Adapter(model.base_model, lora, seed=seed)
+        return Role(model.base_model, new_head(model, seed=seed), adapter, place.product), model
+    own, _ = _scalar(critic, seed, replace(place, recompute=False))
     return _adapted(own, own.score, lora, seed, place), own
 
 
@@ -232,7 +244,7 @@ def _adapted(model: Any, head: nn.Module, lora: Lora, seed: int, place: Place) -
     """A role with a new adapter on a trunk that stands still."""
     model.requires_grad_(False)
     head.requires_grad_(True)
-    role = Role(model.base_model, head, Adapter(model.base_model, lora, seed=seed))
+    role = Role(model.base_model, head, Adapter(model.base_model, lora, seed=seed), place.product)
     if place.recompute:
         checkpoint_activations(model)
     return role

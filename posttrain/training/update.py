@@ -33,7 +33,8 @@ def cut(rollouts: Rollouts, micro_batch_tokens: int, whole_groups: bool = False)
     """Rows of each micro-batch, [rows] long: in order, about evenly, at most ``micro_batch_tokens`` steps
     each.
 
-    A row counts its steps up to the last chosen one. A row, or a group where groups stay whole, that is
+    A row counts its steps up to the last chosen one; what rows of one group have before they first choose is
+    their prompt, which is read once and counts once. A row, or a group where groups stay whole, that is
     longer than the limit is a micro-batch of its own. The cut never changes an update, only what it needs of
     memory.
     """
@@ -43,19 +44,22 @@ def cut(rollouts: Rollouts, micro_batch_tokens: int, whole_groups: bool = False)
     rows = torch.arange(len(rollouts), device=cost.device)
     if int(cost.sum()) <= micro_batch_tokens or len(rollouts) <= 1:
         return [rows]
-    unit = rows
     if whole_groups:
         rows = rollouts.group.argsort(stable=True)
-        unit = rollouts.group[rows].unique_consecutive(return_inverse=True)[1]
-    sizes = torch.zeros(int(unit[-1]) + 1, dtype=torch.long, device=cost.device).index_add(
-        0, unit, cost[rows]
-    )
+    group, alone = rollouts.group[rows], cost[rows]  # alone: what a row counts without its neighbours
+    prompt = rollouts.action_mask.long().argmax(1)[rows]
+    again = torch.where(group[1:] == group[:-1], torch.minimum(prompt[1:], prompt[:-1]), 0)
+    beside = torch.cat([alone[:1], alone[1:] - again])
+    unit = group.unique_consecutive(return_inverse=True)[1] if whole_groups else torch.arange(len(rows))
+    unit = unit.to(cost.device)
+    sizes = torch.zeros(int(unit[-1]) + 1, dtype=torch.long, device=cost.device).index_add(0, unit, beside)
+    first = sizes if whole_groups else alone
     left, pieces = int(sizes.sum()), -(-int(sizes.sum()) // micro_batch_tokens)
     bounds, used = [], 0
-    for index, size in enumerate(sizes.tolist()):
+    for index, (size, fresh) in enumerate(zip(sizes.tolist(), first.tolist(), strict=True)):
         if used and (used + size > micro_batch_tokens or used + size / 2 > left / pieces):
             bounds.append(index)
-            left, pieces, used = left - used, max(pieces - 1, 1), 0
+            left, pieces, used, size = left - used + fresh - size, max(pieces - 1, 1), 0, fresh
         used += size
     edges = torch.searchsorted(unit, torch.tensor(bounds, dtype=torch.long, device=unit.device))
     return list(rows.tensor_split(edges.cpu()))

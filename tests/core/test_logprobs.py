@@ -30,7 +30,7 @@ def plainly(x: dict[str, Tensor]) -> Scored:
     )
 
 
-def chunked(x: dict[str, Tensor], chunk: int) -> Scored:
+def tiled(x: dict[str, Tensor], tile: tuple[int, int]) -> Scored:
     return chosen_logprobs(
         x["hidden"],
         x["weight"],
@@ -39,14 +39,14 @@ def chunked(x: dict[str, Tensor], chunk: int) -> Scored:
         temperature=x["temperature"],
         against=(x["other"], x["weight"], x["bias"]),
         entropy_gradient=True,
-        chunk=chunk,
+        tile=tile,
     )
 
 
-@pytest.mark.parametrize("chunk", [1, 4, 13, 100])
-def test_values_and_gradients_are_those_of_the_plain_formula(chunk: int) -> None:
+@pytest.mark.parametrize("tile", [(1, 1), (1, 11), (4, 3), (13, 10), (13, 11), (100, 100)])
+def test_values_and_gradients_are_those_of_the_plain_formula(tile: tuple[int, int]) -> None:
     results = []
-    for compute in (plainly, lambda x: chunked(x, chunk)):
+    for compute in (plainly, lambda x: tiled(x, tile)):
         x = inputs()
         leaves = [x[name].requires_grad_() for name in ("hidden", "weight", "bias")]
         out = compute(x)
@@ -70,10 +70,11 @@ def test_only_what_was_asked_is_given() -> None:
     assert out.logprobs.requires_grad
 
 
-def test_a_model_is_exactly_zero_from_itself() -> None:
+@pytest.mark.parametrize("tile", [(4, 11), (4, 3)])
+def test_a_model_is_exactly_zero_from_itself(tile: tuple[int, int]) -> None:
     x = inputs(torch.float32)
     head = x["weight"]
-    out = chosen_logprobs(x["hidden"], head, x["chosen"], against=(x["hidden"], head, None), chunk=4)
+    out = chosen_logprobs(x["hidden"], head, x["chosen"], against=(x["hidden"], head, None), tile=tile)
     assert out.kl is not None
     assert not out.kl.any()
 
@@ -90,11 +91,11 @@ def test_a_short_type_is_computed_in_float32() -> None:
     assert short["hidden"].grad.dtype == torch.bfloat16
 
 
-def test_the_logits_do_not_outlive_their_chunk() -> None:
+def test_the_logits_do_not_outlive_their_tile() -> None:
     kept: list[torch.Size] = []
     x = inputs()
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
-        chunked({**x, "hidden": x["hidden"].requires_grad_()}, 4)
+        tiled({**x, "hidden": x["hidden"].requires_grad_()}, (4, V))
     assert kept
     assert not [shape for shape in kept if shape == (N, V) or shape == (4, V)]
 

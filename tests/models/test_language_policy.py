@@ -10,6 +10,7 @@ import torch
 from posttrain.core.batch import Rollouts, Wants, take
 from posttrain.models.collate import Row, rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
+from posttrain.models.role import Role
 from tests.models.small import CONFIGS, VOCABULARY, causal, llama, rows, scalar
 
 WANTS = Wants(values=True, entropy=True)
@@ -129,9 +130,9 @@ def test_an_answer_that_comes_twice_is_read_once_and_counts_twice(monkeypatch: p
     twice = rollouts([*once, once[1], once[0], once[1]], 0)
     said = torch.arange(len(twice)) % 2 == 0
     read = []
-    hidden = type(LanguageReward(critic).role).hidden
+    states = Role.states
     monkeypatch.setattr(
-        type(LanguageReward(critic).role), "hidden", lambda role, t: (read.append(len(t)), hidden(role, t))[1]
+        Role, "states", lambda role, part: (read.append(len(part.members)), states(role, part))[1]
     )
     reward = LanguageReward(critic)
     alone = [reward.score_and_say(take(twice, [i]), words, said[[i]]) for i in range(len(twice))]

@@ -47,6 +47,18 @@ def test_a_cut_keeps_groups_whole_wherever_their_rows_are() -> None:
         assert sum(bool((facts.group[piece] == number).any()) for piece in pieces) == 1
 
 
+def test_a_prompt_counts_once_for_neighbours_of_its_group() -> None:
+    mask = torch.arange(10)[None, :].expand(8, -1) >= 6  # six steps of prompt, four of answer
+    facts = rollouts(torch.zeros(8, 11, dtype=torch.long), mask)
+    together = replace(facts, group=torch.arange(8) // 4)
+    assert [len(piece) for piece in cut(facts, 22)] == [2, 2, 2, 2]
+    for whole in (False, True):
+        assert [len(piece) for piece in cut(together, 22, whole)] == [4, 4]
+    for limit in (10, 14, 18, 31):  # a piece that begins within a group has its prompt again
+        for piece in cut(together, limit):
+            assert 6 * len(together.group[piece].unique()) + 4 * len(piece) <= limit
+
+
 def test_a_limit_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         cut(FACTS, 0)

@@ -1,0 +1,147 @@
+"""The attention of transformers' own models over a line of rows (``tree``): no padding, nothing shared
+computed twice.
+
+It is registered beside transformers' own (``AttentionInterface``) and is theirs (``sdpa``) wherever no
+line is in force, so a model that has it generates and is saved as before. The line is an argument of the
+forward, carried in the context like an adapter (``lora.wearing``).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from posttrain.models.tree import Block, Tree, alike, grow
+
+NAME = "posttrain"
+_UNLIMITED = 1 << 62
+_line: ContextVar[Tree | None] = ContextVar("line of rows", default=None)
+
+
+@contextmanager
+def lined_up(tree: Tree | None) -> Iterator[None]:
+    """Forwards inside read ``tree.tokens`` as the rows they are; None: as they stand."""
+    token = _line.set(tree)
+    try:
+        yield
+    finally:
+        _line.reset(token)
+
+
+def attend(  # size: the signature is transformers'
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """query [1, H, N, E], key and value [1, K, N, E] of a line of N tokens to [1, N, H, E]."""
+    tree = _line.get()
+    if tree is None:
+        out, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
+        )
+        return out, None
+    kind = value.dtype  # under autocast the rotation of queries and keys has widened them
+    q, k, v = (x[0].transpose(0, 1).to(kind) for x in (query, key, value))  # [N, heads, E]
+    if q.shape[1] != k.shape[1]:
+        k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
+    pieces = (x.split(tree.sizes) for x in (q, k, v))
+    done = [
+        _of_block(block, (*own,), (k, v), scaling) for block, *own in zip(tree.blocks, *pieces, strict=True)
+    ]
+    return torch.cat(done)[None], None
+
+
+def _of_block(
+    block: Block, own: tuple[Tensor, ...], line: tuple[Tensor, Tensor], scaling: float | None
+) -> Tensor:
+    """``own`` queries, keys and values [n, H, E] of a block to [n, H, E]; ``line``: all keys, values."""
+
+    def fetched(x: Tensor, places: Tensor | None) -> Tensor:
+        if places is None:
+            return x.view(*block.shape, *x.shape[1:]).transpose(1, 2)
+        return x.index_select(0, places.flatten()).view(*places.shape, *x.shape[1:]).transpose(1, 2)
+
+    q, k, v = own
+    if block.keys is None:
+        keys, values = fetched(k, block.own), fetched(v, block.own)
+    else:
+        keys, values = (fetched(x, block.keys) for x in line)
+    mask = block.mask(q.dtype)
+    out = F.scaled_dot_product_attention(
+        fetched(q, block.own), keys, values, attn_mask=mask, is_causal=mask is None, scale=scaling
+    )
+    flat = out.transpose(1, 2).flatten(0, 1)
+    return flat if block.real is None else flat.index_select(0, block.real)
+
+
+def _mask(*args: Any, **kwargs: Any) -> Any:
+    return None if _line.get() is not None else sdpa_mask(*args, **kwargs)
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, _mask)
+
+
+def packs(trunk: Any) -> int:
+    """The longest row that the trunk reads in a line as it reads it alone; 0 for one that cannot.
+
+    Found out once a trunk, by trying: only what comes out equal counts. Attention that looks back a limited
+    way is not limited in a line, so there rows are as short as it looks.
+    """
+    found = getattr(trunk, "_packs", None)
+    if found is None:
+        found = _window(trunk.config) if _reads_lines(trunk) else 0
+        trunk._packs = found
+    return int(found)
+
+
+def _window(config: Any) -> int:
+    limits = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+    return min((int(limit) for limit in limits if limit), default=_UNLIMITED)
+
+
+def _reads_lines(trunk: Any) -> bool:
+    if getattr(trunk.config, "_attn_implementation", None) != "sdpa":
+        return getattr(trunk.config, "_attn_implementation", None) == NAME
+    if "position_ids" not in inspect.signature(trunk.forward).parameters:
+        return False
+    trunk.set_attn_implementation(NAME)
+    if trunk.config._attn_implementation == NAME and _equal_in_a_line(trunk):
+        return True
+    trunk.set_attn_implementation("sdpa")
+    return False
+
+
+@torch.no_grad()
+def _equal_in_a_line(trunk: Any) -> bool:
+    weight = trunk.get_input_embeddings().weight
+    words = [i % weight.shape[0] for i in range(1, 12)]
+    rows = [words[:5] + words[6:8], words[:8], words[8:]]
+    order, shared = alike(rows)
+    rows = [rows[i] for i in order]
+    tree = grow(rows, shared, weight.device)
+    with lined_up(tree):
+        line = trunk(
+            input_ids=tree.tokens[None], position_ids=tree.positions[None], use_cache=False
+        ).last_hidden_state[0]
+    near = torch.finfo(line.dtype).eps ** 0.5
+    for row, path in zip(rows, tree.paths, strict=True):
+        alone = trunk(input_ids=torch.tensor([row], device=weight.device), use_cache=False)
+        if not torch.allclose(line[path], alone.last_hidden_state[0], rtol=near, atol=near):
+            return False
+    return True

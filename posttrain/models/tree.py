@@ -1,0 +1,143 @@
+"""Rows that begin alike as one line of tokens in which what they share stands once.
+
+Sorted, every row begins as the row before it does, up to where it branches off; from there its tokens are
+its own. The line holds the own tokens of all rows, one row after another. Tokens of a decoder see only
+what is before them, so what rows share is the same computation, and its gradient is the sum of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor
+
+CALL = 1000  # measured: a call of the attention costs about what so many pairs of query and key do,
+GATHER = 12  # and fetching a token so many
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Rows that attend in one call: b of them, with at most Q own tokens and K tokens in all."""
+
+    shape: tuple[int, int]  # b, Q
+    count: int  # n own tokens
+    own: Tensor | None  # [b, Q] index among the n, padded; None: n is b * Q, and they lie in order
+    real: Tensor | None  # [n] index into [b * Q]; None where ``own`` is
+    keys: Tensor | None  # [b, K] index into the line; None: the rows share nothing, their keys are ``own``
+    sees: Tensor | None  # [b, 1, Q, K] bool; None: causal
+    _added: dict[torch.dtype, Tensor] = field(default_factory=dict)
+
+    def mask(self, dtype: torch.dtype) -> Tensor | None:
+        """``sees`` as what is added to scores of this type; made once for all layers."""
+        if self.sees is None:
+            return None
+        if dtype not in self._added:
+            made = torch.zeros(self.sees.shape, dtype=dtype, device=self.sees.device)
+            self._added[dtype] = made.masked_fill_(~self.sees, float("-inf"))
+        return self._added[dtype]
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """B rows as a line of N tokens.
+
+    ``paths`` say where the tokens of each row stand in the line; ``blocks`` cover the line in order.
+    """
+
+    tokens: Tensor  # [N]
+    positions: Tensor  # [N] how many tokens of its row are before it
+    paths: list[list[int]]
+    blocks: tuple[Block, ...]
+    longest: int
+
+    @property
+    def sizes(self) -> list[int]:
+        """Own tokens in each block."""
+        return [block.count for block in self.blocks]
+
+
+def alike(rows: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
+    """The order in which neighbours share most, and how many tokens each then shares with the one before."""
+    order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
+    shared = [0]
+    for before, row in pairwise(order):
+        a, b = rows[before], rows[row]
+        least = min(len(a), len(b))
+        shared.append(next((i for i in range(least) if a[i] != b[i]), least))
+    return order, shared
+
+
+def grow(rows: Sequence[Sequence[int]], shared: Sequence[int], device: torch.device) -> Tree:
+    """The tree of rows in the order of ``alike``; row i begins with ``shared[i]`` tokens of row i - 1."""
+    sizes = [(len(row) - same, len(row)) for row, same in zip(rows, shared, strict=True)]
+    roots = sorted((i for i, same in enumerate(shared) if not same), key=lambda i: sizes[i])
+    branches = sorted(
+        (i for i, (own, _) in enumerate(sizes) if shared[i] and own), key=lambda i: (shared[i], sizes[i])
+    )
+    members = [*_together(roots, sizes), *_together(branches, sizes)]
+    line = [row for block in members for row in block]
+    starts = dict(zip(line, accumulate([0, *(sizes[row][0] for row in line)]), strict=False))
+    paths: list[list[int]] = []
+    for row, (own, _) in enumerate(sizes):
+        start = starts.get(row, 0)
+        kept = paths[-1][: shared[row]] if shared[row] else []
+        paths.append([*kept, *range(start, start + own)])
+    return Tree(
+        tokens=torch.tensor([token for row in line for token in rows[row][shared[row] :]], device=device),
+        positions=torch.cat([torch.arange(shared[row], len(rows[row])) for row in line]).to(device),
+        paths=paths,
+        blocks=tuple(
+            _block([sizes[i] for i in block], [paths[i] for i in block], device) for block in members
+        ),
+        longest=max(len(row) for row in rows),
+    )
+
+
+def _together(rows: list[int], sizes: list[tuple[int, int]]) -> Iterator[list[int]]:
+    """Neighbours of about one shape, as long as padding them costs less than a call."""
+    part: list[int] = []
+    q = k = 0
+    even = True
+    for row in rows:
+        own, length = sizes[row]
+        wide, long = max(q, own), max(k, length)
+        waste = wide * long * (len(part) + 1) - q * k * len(part) - own * length
+        stays = even and (wide, long) == (own, length) and (not part or (q, k) == (own, length))
+        if not stays:
+            waste += GATHER * (own + (sum(sizes[i][0] for i in part) if even else 0))
+        if part and waste > CALL:
+            yield part
+            part, wide, long, stays = [], own, length, True
+        part.append(row)
+        q, k, even = wide, long, stays
+    if part:
+        yield part
+
+
+def _block(sizes: list[tuple[int, int]], paths: list[list[int]], device: torch.device) -> Block:
+    rows, Q, K = len(sizes), max(own for own, _ in sizes), max(length for _, length in sizes)
+    own, length = torch.tensor(sizes).unbind(1)
+    step = torch.arange(Q)
+    count = int(own.sum())
+    even = count == rows * Q
+    places = (own.cumsum(0) - own)[:, None] + torch.minimum(step, own[:, None] - 1)  # [b, Q]
+    keys = sees = None
+    if bool((own < length).any()):
+        keys = torch.zeros(rows, K, dtype=torch.long)
+        for i, path in enumerate(paths):
+            keys[i, : len(path)] = torch.tensor(path)
+        key = torch.arange(K)
+        last = (length - own)[:, None] + step  # [b, Q] the last key a query sees
+        sees = (key <= last[..., None]) & (key < length[:, None, None])
+        sees = sees[:, None].to(device)
+    return Block(
+        shape=(rows, Q),
+        count=count,
+        own=None if even else places.to(device),
+        real=None if even else (step < own[:, None]).flatten().nonzero()[:, 0].to(device),
+        keys=None if keys is None else keys.to(device),
+        sees=sees,
+    )

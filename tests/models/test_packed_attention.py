@@ -1,0 +1,98 @@
+"""Models that read lines of rows, models that do not, and what is left of either outside of a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, MistralConfig
+
+from posttrain.core.batch import Wants
+from posttrain.models.collate import Row, rollouts
+from posttrain.models.language_policy import LanguagePolicy
+from posttrain.models.loading import save_causal_lm
+from posttrain.models.packed_attention import NAME, lined_up, packs
+from posttrain.models.tree import alike, grow
+from tests.models.small import CONFIGS, VOCABULARY, causal, rows, tokenizer
+
+SHARED = [[7, 8, 9, 10, 11, 12], [7, 8, 9, 13], [7, 8, 9, 10, 14, 15, 16], [5, 6]]
+
+
+def in_a_line(model: Any, given: list[list[int]]) -> list[Tensor]:
+    order, shared = alike(given)
+    tree = grow([given[i] for i in order], shared, torch.device("cpu"))
+    with lined_up(tree):
+        line = model.base_model(
+            input_ids=tree.tokens[None], position_ids=tree.positions[None], use_cache=False
+        ).last_hidden_state[0]
+    return [line[tree.paths[order.index(i)]] for i in range(len(given))]
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_a_row_in_a_line_is_the_row_alone(family: str) -> None:
+    model = causal(CONFIGS[family]())
+    assert packs(model.base_model)
+    for row, found in zip(SHARED, in_a_line(model, SHARED), strict=True):
+        alone = model.base_model(input_ids=torch.tensor([row])).last_hidden_state[0]
+        torch.testing.assert_close(found, alone, rtol=1e-10, atol=1e-12)
+
+
+def test_a_model_that_packs_generates_and_is_saved_as_before(tmp_path: Path) -> None:
+    plain, packed = (causal(CONFIGS["llama"](), dtype=torch.float32) for _ in range(2))
+    assert packs(packed.base_model)
+    assert packed.config._attn_implementation == NAME
+    ids = torch.tensor([[1, 1, 7, 8], [5, 6, 7, 8]])
+    mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
+    made = [
+        model.generate(ids, attention_mask=mask, max_new_tokens=5, do_sample=False)
+        for model in (plain, packed)
+    ]
+    assert torch.equal(*made)
+    save_causal_lm(tmp_path, packed, tokenizer())
+    assert NAME not in (tmp_path / "config.json").read_text()
+
+
+def unlike(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Positions counted from the start of what is read, whatever it is told."""
+
+    def deaf(input_ids: Tensor, position_ids: Tensor | None = None, **others: Any) -> Any:
+        return forward(input_ids=input_ids, **others)
+
+    return deaf
+
+
+def test_a_model_that_reads_lines_otherwise_is_given_padded_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for family in CONFIGS:
+        model = causal(CONFIGS[family]())
+        batch = rollouts(rows(), 0)
+        wanted = LanguagePolicy(model, packed=False).evaluate(batch, Wants())
+        monkeypatch.setattr(model.base_model, "forward", unlike(model.base_model.forward))
+        assert not packs(model.base_model)
+        assert model.config._attn_implementation == "sdpa"
+        found = LanguagePolicy(model).evaluate(batch, Wants())
+        torch.testing.assert_close(found.logprobs, wanted.logprobs, rtol=0, atol=0)
+
+
+def test_rows_longer_than_the_model_looks_back_are_padded() -> None:
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        sliding_window=10,
+    )
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float64).eval()
+    assert packs(model.base_model) == 10
+    for length in (10, 14):
+        ids = list(range(5, 5 + length))
+        batch = rollouts([Row(ids=ids, mask=[False] + [True] * (length - 1))] * 2, 0)
+        found = LanguagePolicy(model).evaluate(batch, Wants()).logprobs[0]
+        said = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        torch.testing.assert_close(found, said[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0])
