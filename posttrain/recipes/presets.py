@@ -52,7 +52,7 @@ def field_guide(seed: int) -> Preset:
             "rm": {"epochs": 2, "sft_coef": 0.3, "learning_rate": 7e-4, "batch_size": 64},
             "rl": {
                 "method": PPO(kl=KLInReward(coef=0.2), epochs=1, minibatches=4),
-                "control": AdaptiveKL(target=2.2, horizon=640),
+                "control": AdaptiveKL(target=2.5, horizon=640),
                 "steps": 45,
             },
         },
