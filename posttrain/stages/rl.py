@@ -32,7 +32,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     critic grows from, where the method has one: a reward model (Ouyang et al. 2022, section 3.5) or a
     language model. ``teacher`` is the reference of a method that distils, in place of the start.
     ``pretraining`` is text whose negative log-likelihood, times its ``coef``, is mixed into every update
-    (PPO-ptx, Ouyang et al. 2022, eq. 2).
+    (PPO-ptx, Ouyang et al. 2022, eq. 2). ``average`` is the decay, an update, of the moving average of the
+    weights that is kept in place of the last ones (ibid., appendix C: 0.992); 0 keeps the last.
     """
 
     address = "rl"
@@ -67,10 +68,13 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     pretraining_coef: float = later(1.0)
     pretraining_rows: int = later(16)  # texts in each update
     decay_to_start: float = later(0.0)  # weight decay towards the reference
+    average: float = later(0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         name = type(self.method).__name__
+        if self.average >= 1:
+            raise UserError(f"average is {self.average}: a decay is below 1; 0.992 averages some 125 updates")
         if self.method.wants.teacher and self.teacher is None:
             raise UserError(f"{name} learns from a teacher, and there is none: give teacher=DIR_OR_HUB_ID")
         if self.teacher is not None and not self.method.wants.teacher:
@@ -98,6 +102,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy, its critic in ``critic/``, ``metrics.jsonl`` and ``episodes.jsonl``."""
         from posttrain.data.jsonl import Lines
+        from posttrain.training.average import Average
         from posttrain.training.progress import progress
 
         told = [line for line in [label(self.method)] if line]
@@ -111,6 +116,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             kept = stack.enter_context(Lines(output / "episodes.jsonl"))
             scorer = stack.enter_context(self.reward.open(inputs, machine))
             roles, collector, loop = self._loop(inputs, machine, scorer)
+            average = Average(_of(roles, "policy"), self.average) if self.average else None
             step = 0
             for figures in progress(loop, updates, self.name or "rl", quiet=machine.quiet, figures=shown):
                 if figures["step"] != step:
@@ -120,6 +126,10 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
                     figures |= {f"answers/{name}": x for name, x in collector.last_figures.items()}
                 log.write({name: _json(value) for name, value in figures.items()})
                 history.append(figures)
+                if average is not None:
+                    average.add()
+            if average is not None:
+                average.take_over()
             roles.save(output)
         notes = told + (["The KL of this run is that from the teacher."] if self.teacher is not None else [])
         if collector.too_long:

@@ -72,6 +72,15 @@ def test_without_text_nothing_changes(source: Path, workspace: Path) -> None:
     assert again.products["rl"].content == plain.content
 
 
+def test_the_average_of_the_weights_is_kept(source: Path, workspace: Path) -> None:
+    short = {"steps": 2, "learning_rate": 3e-3}
+    last = make(reinforcement(source, **short), workspace)
+    still = make(reinforcement(source, average=0.999, **short), workspace)
+    assert 0 < weights_moved(still, "rl", "sft") < weights_moved(last, "rl", "sft")
+    with pytest.raises(UserError, match="average is 1"):
+        reinforcement(source, average=1.0)
+
+
 def test_pages_are_none_that_pretraining_read_and_held_out_ones_are_fixed(tmp_path: Path) -> None:
     stages = [PretrainingPages(rows=5, heldout=5, seed=seed) for seed in (0, 1)]
     rows: dict[tuple[int, str], list[str]] = {}
