@@ -14,7 +14,7 @@ from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
-from posttrain.stages.fitting import Fitting, pairs, ratings
+from posttrain.stages.fitting import Fitting, mismatched, pairs, ratings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -221,22 +221,6 @@ class Batches:
         return replace(
             past, reference=Evaluation(logprobs=flat.new_zeros(mask.shape).masked_scatter(mask, flat))
         )
-
-
-def mismatched(own: Row, other: Row) -> Row:
-    """The prompt of one row with the answer of another."""
-    here, there = _start(own), _start(other)
-    return replace(
-        own,
-        ids=[*own.ids[:here], *other.ids[there:]],
-        mask=[*own.mask[:here], *other.mask[there:]],
-    )
-
-
-def _start(row: Row) -> int:
-    """Where the last answer begins."""
-    end = max(place for place, own in enumerate(row.mask) if own)
-    return max(place for place in range(end) if not row.mask[place]) + 1
 
 
 def _logprobs(policy: Any, rows: Sequence[Row], pad_id: int, machine: Machine) -> list[Tensor]:

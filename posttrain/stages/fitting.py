@@ -140,3 +140,19 @@ def judged(batch: Sequence[Pair], pad_id: int) -> Any:
     sure = torch.tensor([pair.confidence for pair in batch for _ in range(2)])
     margin = torch.tensor([wanted for pair in batch for wanted in (pair.margin, 0.0)])
     return ranked(rollouts(rows, pad_id), torch.tensor([0, 1] * len(batch)), sure, margin)
+
+
+def mismatched(own: Row, other: Row) -> Row:
+    """The prompt of one row with the answer of another."""
+    here, there = _start(own), _start(other)
+    return replace(
+        own,
+        ids=[*own.ids[:here], *other.ids[there:]],
+        mask=[*own.mask[:here], *other.mask[there:]],
+    )
+
+
+def _start(row: Row) -> int:
+    """Where the last answer begins."""
+    end = max(place for place, own in enumerate(row.mask) if own)
+    return max(place for place in range(end) if not row.mask[place]) + 1

@@ -12,9 +12,9 @@ from posttrain.checks import ranks_better_than_chance
 from posttrain.core.batch import Judged, RewardLoss, Term, Wants
 from posttrain.core.reduction import chosen_mean
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
-from posttrain.stages.fitting import Fitting, Pair, judged, pairs, same_prompt
+from posttrain.stages.fitting import Fitting, Pair, judged, mismatched, pairs, same_prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,9 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     ``sft_coef`` adds the negative log-likelihood of the chosen answers, read through the same trunk, to the
     loss: what the trunk knows is not given up for the comparisons at hand (Yang et al. 2024, GRM, eq. 5).
     Comparisons of answers to the same prompt are in the same batch, and an answer is read once for all of
-    them (InstructGPT 2022, section 3.5).
+    them (InstructGPT 2022, section 3.5). To each of a share ``mismatched`` of the comparisons comes another,
+    in which the chosen answer beats what was chosen for another prompt: what is worth nothing on its own is
+    no longer a reason (Liu et al. 2024, RRM, section 3.2, its non-contextual pairs).
     """
 
     address = "rm"
@@ -49,6 +51,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     lora: Lora | None = None
     shuffled_labels: bool = False
     seed: int = 0
+    mismatched: float = later(0.0)
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the model with one label, ``scale.json`` and ``metrics.jsonl``."""
@@ -72,15 +75,16 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         if self.shuffled_labels:
             coin = random.Random(f"shuffled labels:{self.seed}")
             train = [p if coin.random() < 0.5 else p._replace(chosen=p[1], rejected=p[0]) for p in train]
+        learned = train + self._mismatched(train)
         plan = Fitting(
             name=self.name or self.address,
-            rows=len(train),
+            rows=len(learned),
             batch_size=self.batch_size,
             epochs=self.epochs,
             warmup=self.warmup,
             seed=self.seed,
             shown=["pair_loss", "accuracy"],
-            together=same_prompt(train),
+            together=same_prompt(learned),
         )
         group = Group(
             name="reward",
@@ -93,7 +97,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             group,
             forward,
             method,
-            lambda rows: judged([train[i] for i in rows], chat.pad_id),
+            lambda rows: judged([learned[i] for i in rows], chat.pad_id),
             output,
             machine,
         )
@@ -105,6 +109,13 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         counted = {"rows": len(train), **counts, "heldout_rows": len(held)}
         counted |= {f"heldout_{why}": number for why, number in left_out.items()}
         return Report(figures=_figures(role.reward, held, chat.pad_id, machine) | counted)
+
+    def _mismatched(self, train: Sequence[Pair]) -> list[Pair]:
+        coin = random.Random(f"mismatched:{self.seed}")
+        asked = [pair for pair in train if coin.random() < self.mismatched]
+        others = [coin.choice(train) for _ in asked]
+        found = [Pair(a.chosen, mismatched(a.chosen, b.chosen)) for a, b in zip(asked, others, strict=True)]
+        return [pair for pair in found if pair.chosen.ids != pair.rejected.ids]
 
     def gates(self, report: Report) -> list[Finding]:
         return [] if self.shuffled_labels else [ranks_better_than_chance.check(report.figures)]

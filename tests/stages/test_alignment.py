@@ -146,6 +146,20 @@ def test_a_mismatched_row_has_another_prompts_answer() -> None:
     assert (list(found.ids), list(found.mask)) == ([1, 2, 8, 9], [False, False, True, True])
 
 
+def test_an_answer_to_another_prompt_loses(world: tuple[Stage, Stage], tmp_path: Path) -> None:
+    def fitted(share: float) -> tuple[int, str]:
+        stage = RewardModeling(base=world[0], comparisons=world[1], epochs=1, batch_size=8, mismatched=share)
+        quiet = Machine(quiet=True, micro_batch_tokens=200)
+        accept = ("rm_above_chance",)
+        made_by = run(stage, Workspace(tmp_path), quiet, accept=accept, say=lambda text: None)
+        path = made_by.products["rm"].path
+        return len((path / "metrics.jsonl").read_text().splitlines()), hash_file(path / "model.safetensors")
+
+    plain, more = fitted(0.0), fitted(1.0)
+    assert plain[1] != more[1]
+    assert plain[0] < more[0] < 2 * plain[0]  # a third of the answers are alike and make no pair
+
+
 def test_a_reward_model_learns_by_other_losses_too(world: tuple[Stage, Stage], tmp_path: Path) -> None:
     found = {}
     for method in (BradleyTerry(), BradleyTerry(margin=True), PlackettLuce(), Outcome()):
