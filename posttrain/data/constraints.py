@@ -195,3 +195,12 @@ def obeyed(item: Mapping[str, Any], response: str) -> float:
     """The share of an item's checks that an answer obeys, from 0 to 1."""
     found = judge(item, response)
     return sum(found.values()) / len(found)
+
+
+def wrong_check(checks: Sequence[Mapping[str, Any]]) -> str:
+    """What is wrong with the checks themselves; empty where they can be made."""
+    try:
+        judge({"checks": checks}, "Any text.")
+    except UserError as problem:
+        return str(problem)
+    return ""

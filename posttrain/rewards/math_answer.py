@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.rewards.protocol import Episode, Rewards
 from posttrain.sandbox.tiers import SandboxError
-from posttrain.sandbox.worker import Worker
+from posttrain.sandbox.worker import LATE, Outcome, Worker
 
 SAME = "posttrain.rewards._equivalence:same"
 SHORT = 60  # characters; an answer that short, on one line, is all final
@@ -39,6 +40,10 @@ class MathAnswer:
         if not 0 < self.seconds <= 60:
             raise UserError(f"seconds is {self.seconds}, expected above 0 and at most 60")
 
+    def lacks(self, prompt: Mapping[str, Any]) -> str:
+        """What a prompt's row is without, where that keeps it from being scored."""
+        return "" if prompt.get("answer") is not None else "answer"
+
     @contextmanager
     def open(self, inputs: Inputs, machine: Machine) -> Iterator[MathScorer]:
         """Starts the worker. Raises UserError where math-verify is not installed."""
@@ -59,26 +64,34 @@ class MathScorer:
     worker: Worker
 
     def score(self, episodes: Sequence[Episode]) -> Rewards:
-        """Parts: ``math_answer``, and ``math_answer/found``, 1 where there was a final answer to compare, and
-        ``math_answer/late``, 1 where the comparison was given up.
+        """Parts: ``math_answer``; ``math_answer/found``, 1 where there was a final answer to compare; and
+        ``math_answer/late``, 1 where the comparison was given up, which earns 0.
+
+        What was said twice is compared once. A row is not scored where the worker failed.
         """
-        values, found, late, scored = [], [], [], []
-        for episode in episodes:
+        compared: dict[tuple[str, str], Outcome] = {}
+        failed: dict[int, str] = {}
+        paid, found, late = (torch.zeros(len(episodes)) for _ in range(3))
+        scored = torch.zeros(len(episodes), dtype=torch.bool)
+        for row, episode in enumerate(episodes):
             gold = episode.prompt.get("answer")
-            scored.append(gold is not None)
-            wanted = gold_of(str(gold)) if gold is not None else ""
-            said = final(episode.response, wanted) if gold is not None and episode.ended else ""
-            found.append(float(bool(said)))
-            outcome = self.worker(wanted, said) if said else None
-            values.append(float(outcome is not None and outcome.value is True))
-            late.append(float(outcome is not None and outcome.failed.startswith("not done")))
-        paid = torch.tensor(values)
-        parts = {
-            "math_answer": paid,
-            "math_answer/found": torch.tensor(found),
-            "math_answer/late": torch.tensor(late),
-        }
-        return Rewards(values=paid, scored=torch.tensor(scored, dtype=torch.bool), parts=parts)
+            if gold is None:
+                continue
+            wanted = gold_of(str(gold))
+            said = final(episode.response, wanted) if episode.ended else ""
+            found[row] = float(bool(said))
+            try:
+                if said and (wanted, said) not in compared:
+                    compared[wanted, said] = self.worker(wanted, said)
+            except SandboxError as problem:
+                failed[row] = str(problem)
+                continue
+            outcome = compared[wanted, said] if said else Outcome(value=False)
+            scored[row] = True
+            paid[row] = float(outcome.value is True)
+            late[row] = float(outcome.failed.startswith(LATE))
+        parts = {"math_answer": paid, "math_answer/found": found, "math_answer/late": late}
+        return Rewards(values=paid, scored=scored, parts=parts, failed=failed)
 
 
 def gold_of(text: str) -> str:
