@@ -25,7 +25,7 @@ NO_UNITS = (
     "plus minus over divided by mod modulo factorial double twice triple less more than below under above "
     "about not no is was wrong incorrect false if but to"
 )
-_UNIT = re.compile(r"(?P<number>[\d)}.]) +(?P<unit>[A-Za-z]{2,}[A-Za-z /.²³]*)$")
+_UNIT = re.compile(r"(?P<number>[\d)}.]) +(?P<unit>[A-Za-z][A-Za-z /.²³]*)$")
 _BARE_NAME = re.compile(r"\\?[A-Za-z]+(\([A-Za-z]\))?|[A-Za-z]_\{?\w\}?")
 _POWER = re.compile(r"\^\s*(-?\w+(?:\.\d+)?|\((?P<inner>[^()]*)\))")
 _BASE = re.compile(r"\d_\{?(\w+)")
@@ -64,19 +64,23 @@ def _plain(text: str) -> str:
         if text.startswith(pair[0]) and text.endswith(pair[1]) and len(text) > 2:
             text = text[len(pair[0]) : -len(pair[1])].strip()
     text = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}", r" \1", text)
-    text = re.sub(r"\\[,;! ]|\\(?:left|right|displaystyle)\b", "", text)
+    text = re.sub(r"(?<!\\)\\[,;! ]|\\(?:left|right|displaystyle)\b", "", text)
     text = re.sub(r"^(?:\\\$|[$€£])", "", text.strip().rstrip(".").strip())
     for written, meant in (("\\%", "%"), ("−", "-"), (">=", r"\ge "), ("<=", r"\le ")):
         text = text.replace(written, meant)
-    return re.sub(r"\s+", " ", text)
+    text = re.sub(r"\s+", " ", text)
+    return re.sub(r",? (?:or|and) (?=[-\d\\({])", ", ", text)
 
 
 def _unit(text: str) -> tuple[str, str]:
-    """A number and the unit behind it, which is empty where there is none."""
+    """A number and the unit behind it, which is empty where there is none. A single letter may also be a
+    variable, and stays with the number.
+    """
     found = _UNIT.search(text)
     if found is None or set(NO_UNITS.split()) & set(re.findall(r"[a-z]+", found["unit"].lower())):
         return text, ""
-    return text[: found.start("unit")].strip(), found["unit"].lower().rstrip(".s")
+    number = text if len(found["unit"]) == 1 else text[: found.start("unit")].strip()
+    return number, found["unit"].lower().rstrip(".s") or found["unit"]
 
 
 def _equal(gold: str, said: str) -> bool:

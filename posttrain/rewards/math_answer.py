@@ -17,10 +17,11 @@ from posttrain.sandbox.tiers import SandboxError
 from posttrain.sandbox.worker import LATE, Outcome, Worker
 
 SAME = "posttrain.rewards._equivalence:same"
-SHORT = 60  # characters; an answer that short, on one line, is all final
+SHORT = 60  # characters; a sentence that short, and alone, is all final
 NUMBER = re.compile(r"[-−]?\d[\d,]*(?:\.\d+)?%?")
 _SAYS = re.compile(r"\banswer(?:\s+is|\s*[:=])\s*:?\s*", re.IGNORECASE)
 _END = re.compile(r"\n|[.!?](?=\s|$)")
+_INNER_END = re.compile(r"\n|[.!?:]\s+(?=\S)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class MathAnswer:
 
     Equality is that of math-verify (Kydlíček et al. 2025), in a process that is killed after ``seconds``; no
     text is evaluated as code. The final answer is what stands in the last ``\\boxed{}``, in the last
-    ``<answer>``, after ``####``, after "answer is" or "answer:", or all of a short line; where the known
+    ``<answer>``, after ``####``, after "answer is" or "answer:", or all of a short sentence; where the known
     answer is a number, else the last number. Prompts without ``answer`` are not scored. Needs the extra
     ``verify``.
     """
@@ -113,7 +114,7 @@ def final(text: str, gold: str = "") -> str:
         end = _END.search(rest)
         return (rest[: end.start()] if end else rest).strip(" *")
     line = text.strip()
-    if "\n" not in line and len(line) <= SHORT:
+    if not _INNER_END.search(line) and len(line) <= SHORT:
         return line.lstrip("= ").rstrip(". ")
     numbers = NUMBER.findall(text) if NUMBER.fullmatch(gold) else []
     return numbers[-1].rstrip(",") if numbers else ""
