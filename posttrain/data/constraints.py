@@ -11,32 +11,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from posttrain.data.more_checks import MORE
+from posttrain.data.said import SENTENCE_END, distinct, varied, words
 from posttrain.pipeline.finding import UserError
 
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _BULLET = re.compile(r"^[-*•]\s+(\S.*)$")
 _NUMBER = re.compile(r"^(\d+)[.)]\s+(\S.*)$")
-_SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
-
-
-def words(text: str) -> list[str]:
-    """The words of a text in lower case, without punctuation."""
-    return [word.lower() for word in _WORD.findall(text)]
 
 
 def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _distinct(parts: Sequence[str]) -> bool:
-    """Whether every part says something and no two say the same."""
-    said = [" ".join(words(part)) for part in parts]
-    return all(said) and len(set(said)) == len(said)
-
-
-def _varied(said: Sequence[str]) -> bool:
-    """Whether no word makes up more than half of a text of at least three words."""
-    return max((said.count(word) for word in said), default=0) <= max(2, len(said) // 2)
 
 
 def one_word(text: str) -> bool:
@@ -47,28 +31,28 @@ def one_word(text: str) -> bool:
 def at_most_words(text: str, count: int) -> bool:
     """At least two words and at most ``count``."""
     said = words(text)
-    return 2 <= len(said) <= count and _varied(said)
+    return 2 <= len(said) <= count and varied(said)
 
 
 def between_words(text: str, low: int, high: int) -> bool:
     """From ``low`` to ``high`` words."""
     said = words(text)
-    return low <= len(said) <= high and _varied(said)
+    return low <= len(said) <= high and varied(said)
 
 
 def sentences(text: str, count: int) -> bool:
     """So many sentences, no two alike, the last one finished, and no list."""
-    parts = [part for part in _SENTENCE_END.split(text) if words(part)]
+    parts = [part for part in SENTENCE_END.split(text) if words(part)]
     finished = bool(re.search(r"[.!?][\"')]*$", text.strip()))
     listed = any(_BULLET.match(line) or _NUMBER.match(line) for line in _lines(text))
-    return len(parts) == count and finished and not listed and _distinct(parts)
+    return len(parts) == count and finished and not listed and distinct(parts)
 
 
 def bullets(text: str, count: int) -> bool:
     """Nothing but so many lines that begin with a bullet, no two alike."""
     found = [_BULLET.match(line) for line in _lines(text)]
     items = [match[1] for match in found if match]
-    return len(items) == len(found) == count and _distinct(items)
+    return len(items) == len(found) == count and distinct(items)
 
 
 def numbered(text: str, count: int) -> bool:
@@ -76,14 +60,14 @@ def numbered(text: str, count: int) -> bool:
     found = [_NUMBER.match(line) for line in _lines(text)]
     items = [(int(match[1]), match[2]) for match in found if match]
     in_order = [number for number, _ in items] == list(range(1, count + 1))
-    return len(found) == count and in_order and _distinct([item for _, item in items])
+    return len(found) == count and in_order and distinct([item for _, item in items])
 
 
 def comma_list(text: str, count: int) -> bool:
     """One line of so many short things between commas, no two alike."""
     parts = re.split(r",\s*(?:and\s+)?", text.strip().rstrip("."))
     short = all(1 <= len(words(part)) <= 3 for part in parts)
-    return len(parts) == count and short and "\n" not in text.strip() and _distinct(parts)
+    return len(parts) == count and short and "\n" not in text.strip() and distinct(parts)
 
 
 def lowercase(text: str) -> bool:
@@ -99,7 +83,7 @@ def uppercase(text: str) -> bool:
 def no_commas(text: str) -> bool:
     """At least three words without a comma."""
     said = words(text)
-    return len(said) >= 3 and "," not in text and _varied(said)
+    return len(said) >= 3 and "," not in text and varied(said)
 
 
 def begins_with(text: str, phrase: str) -> bool:
@@ -123,7 +107,7 @@ def includes(text: str, word: str) -> bool:
 def excludes(text: str, word: str) -> bool:
     """At least three words, not this one."""
     said = words(text)
-    return len(said) >= 3 and word.lower() not in said and _varied(said)
+    return len(said) >= 3 and word.lower() not in said and varied(said)
 
 
 def quoted(text: str) -> bool:
@@ -147,7 +131,7 @@ def on_topic(text: str, terms: Sequence[str]) -> bool:
     """One of the terms, in the singular or plural, and no word making up half of a longer answer."""
     said = words(text)
     stems = {word.removesuffix("s") for word in said}
-    return bool(stems & {term.lower().removesuffix("s") for term in terms}) and _varied(said)
+    return bool(stems & {term.lower().removesuffix("s") for term in terms}) and varied(said)
 
 
 CHECKS: dict[str, Callable[..., bool]] = {
@@ -170,6 +154,7 @@ CHECKS: dict[str, Callable[..., bool]] = {
         quoted,
         json_keys,
         on_topic,
+        *MORE,
     )
 }
 
@@ -195,3 +180,12 @@ def obeyed(item: Mapping[str, Any], response: str) -> float:
     """The share of an item's checks that an answer obeys, from 0 to 1."""
     found = judge(item, response)
     return sum(found.values()) / len(found)
+
+
+def wrong_check(checks: Sequence[Mapping[str, Any]]) -> str:
+    """What is wrong with the checks themselves; empty where they can be made."""
+    try:
+        judge({"checks": checks}, "Any text.")
+    except UserError as problem:
+        return str(problem)
+    return ""

@@ -175,6 +175,14 @@ def load_reward_model(
     return _full_precision_head(model), tokenizer
 
 
+def load_classifier(source: str | Path, *, device: str = "cpu") -> tuple[Any, PreTrainedTokenizerBase]:
+    """Any ``AutoModelForSequenceClassification`` with its own tokenizer. Raises UserError as above."""
+    model = _load(AutoModelForSequenceClassification, source, "float32", device)
+    tokenizer = load_tokenizer(source)
+    _check_vocabulary(model, tokenizer, source)
+    return model, tokenizer
+
+
 def new_reward_model(
     source: str | Path, *, seed: int, dtype: str | torch.dtype = "float32", device: str = "cpu"
 ) -> tuple[Any, PreTrainedTokenizerBase]:

@@ -91,7 +91,7 @@ def named_class(wish: Override, kinds: tuple[Any, ...], current: Any) -> type:
         fitting = [c for name, c in classes.items() if _plain(name) == wanted] or list(classes.values())
         if len(fitting) == 1:
             return fitting[0]
-    options = sorted({k.__name__ for k in beside.values()} | {f for f in files if "__" not in f})
+    options = sorted({k.__name__ for k in beside.values()} | {f for f in files if not f.startswith("_")})
     raise UserError(f"{wish}: no such choice{nearest(wish.text, options)}")
 
 

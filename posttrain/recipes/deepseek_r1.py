@@ -14,10 +14,10 @@ from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import instructgpt
 from posttrain.recipes.tulu3 import verifiable
+from posttrain.rewards.first_that_scores import FirstThatScores
 from posttrain.rewards.learned import LearnedReward
 from posttrain.rewards.weighted_sum import Weighted
 from posttrain.rollouts.choosing import at_full_reward
-from posttrain.rollouts.routed import FirstThatScores
 from posttrain.stages.contest import Contest
 from posttrain.stages.demonstrations import ConstraintDemonstrations
 from posttrain.stages.evaluate import Evaluation

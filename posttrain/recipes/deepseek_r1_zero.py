@@ -10,16 +10,17 @@ from typing import Any
 from posttrain.core.kl import KLInReward
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.scale import Paper
-from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import adapter
-from posttrain.recipes.presets import own, preset
+from posttrain.recipes.presets import known_problems, own, preset, verified_by
+from posttrain.rewards.coin_reward import CoinReward
 from posttrain.rewards.constraints import Constraints
+from posttrain.rewards.exact_answer import ExactAnswer
 from posttrain.rewards.protocol import RewardSource
+from posttrain.rewards.readable_answer import ReadableAnswer
 from posttrain.rollouts.choosing import at_full_reward
-from posttrain.rollouts.verified import CoinReward, ExactAnswer, ReadableAnswer
-from posttrain.stages.problems import ProblemRows, SumLines
+from posttrain.stages.problems import SumLines
 from posttrain.stages.rejection import RejectionSampling
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.sft import InstructionTuning
@@ -46,11 +47,12 @@ class Task:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def deepseek_r1_zero(
+def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the command line
     seed: int = 0,
     model: str = "field_guide",
     base: str = "",
     problems: str = "",
+    verifier: str = "",
     lora: int = -1,
     controls: bool = True,
 ) -> Stage:
@@ -59,9 +61,10 @@ def deepseek_r1_zero(
     model: field_guide (sums as lines of a page, since its base has seen no chat) or smollm2 (prompts with
     constraints that a program checks). base: your own model instead, a directory or a name on the hub.
     problems: your rows {"prompt", "answer"}; with "stop" in a row its prompt is plain text to be gone on
-    with. lora: rank of the adapters; 0 trains every weight. controls: the same reinforcement paid by a coin,
-    and paid for the form of an answer alone; imitation of verified answers of the base, as many drawn as
-    reinforcement draws.
+    with; or reasoning_gym:TASK,TASK. verifier: who pays for answers and counts what is solved, a file of
+    posttrain/rewards such as math_answer or code_tests. lora: rank of the adapters; 0 trains every weight.
+    controls: the same reinforcement paid by a coin, and paid for the form of an answer alone; imitation of
+    verified answers of the base, as many drawn as reinforcement draws.
     """
     if base and not problems:
         raise UserError(
@@ -70,8 +73,11 @@ def deepseek_r1_zero(
     chosen = own(seed, base, max(lora, 0)) if base else preset(model, seed)
     task = _smollm2(seed, chosen.prompts) if model == "smollm2" and not base else _sums(seed)
     if problems:
-        rows = ProblemRows(source=SourceFile(problems, "datasets"))
-        task = replace(task, prompts=rows, reward=ExactAnswer(), form=ReadableAnswer())
+        rows, pays = known_problems(problems, seed)
+        task = replace(task, prompts=rows, reward=pays, form=None)
+    task = replace(task, reward=verified_by(verifier, task.reward))
+    if problems and isinstance(task.reward, ExactAnswer):
+        task = replace(task, form=ReadableAnswer())
     if base:
         task = replace(
             task, longest=512, settings={"rl": chosen.settings["rl"] | OWN, "sft": chosen.settings["sft"]}

@@ -11,10 +11,16 @@ from posttrain.feedback.simulated import ANNOTATORS, Annotator
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
+from posttrain.pipeline.values import Override, named_class
 from posttrain.policy_gradients.ppo import PPO
+from posttrain.rewards.exact_answer import ExactAnswer
+from posttrain.rewards.protocol import RewardSource
+from posttrain.rewards.reasoning_gym import ReasoningGym
 from posttrain.stages.base import EMBEDDED, ExistingModel
 from posttrain.stages.demonstrations import ConstraintDemonstrations, FieldGuideDemonstrations
+from posttrain.stages.problems import ProblemRows
 from posttrain.stages.prompts import ConstraintPrompts, FieldGuidePrompts
+from posttrain.stages.reasoning_gym import ReasoningGymTasks
 from posttrain.stages.smollm2 import SmolLM2
 from posttrain.training.kl_control import AdaptiveKL
 
@@ -107,6 +113,25 @@ def own(seed: int, base: str, lora_rank: int) -> Preset:
             "evaluate": {**longer, "rows": 200},
         },
     )
+
+
+def known_problems(given: str, seed: int) -> tuple[Stage, RewardSource]:
+    """A user's problems, a file or a data set on the hub, or ``reasoning_gym:TASK,TASK``; and who verifies
+    answers to them.
+    """
+    maker, _, tasks = given.partition(":")
+    if maker == "reasoning_gym":
+        names = tuple(name.strip() for name in tasks.split(",") if name.strip())
+        return ReasoningGymTasks(tasks=names, seed=seed), ReasoningGym()
+    return ProblemRows(source=SourceFile(given, "datasets")), ExactAnswer()
+
+
+def verified_by(name: str, otherwise: RewardSource) -> RewardSource:
+    """The reward in the file of that name in posttrain/rewards, or where none is named the other one."""
+    if not name:
+        return otherwise
+    made: RewardSource = named_class(Override("verifier", name), (ExactAnswer,), ExactAnswer())()
+    return made
 
 
 PRESETS = {"field_guide": field_guide, "smollm2": smollm2}

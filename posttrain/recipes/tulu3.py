@@ -13,9 +13,10 @@ from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import instructgpt
+from posttrain.recipes.presets import known_problems, verified_by
 from posttrain.rewards.constraints import Constraints
+from posttrain.rewards.exact_answer import ExactAnswer
 from posttrain.rewards.protocol import RewardSource
-from posttrain.rollouts.verified import ExactAnswer
 from posttrain.stages.alignment import Alignment
 from posttrain.stages.contest import Contest
 from posttrain.stages.evaluate import Evaluation
@@ -44,11 +45,13 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def tulu3(seed: int = 0, model: str = "field_guide") -> Stage:
+def tulu3(seed: int = 0, model: str = "field_guide", problems: str = "", verifier: str = "") -> Stage:
     """Base model, instruction tuning, on-policy preference pairs, DPO, RLVR, and every stage measured.
 
     model: field_guide (sums to work out and words to reverse are its verifiable problems) or smollm2
-    (constraints that a program checks).
+    (constraints that a program checks). problems: your rows {"prompt", "answer"} instead, or
+    reasoning_gym:TASK,TASK. verifier: who pays for answers and counts what is solved, a file of
+    posttrain/rewards such as math_answer or code_tests.
     """
     if model not in SETTINGS:
         raise UserError(f"model={model}: expected one of {', '.join(SETTINGS)}")
@@ -64,11 +67,12 @@ def tulu3(seed: int = 0, model: str = "field_guide") -> Stage:
         seed=seed,
         **settings["alignment"],
     )
-    problems, verifier = verifiable(model, seed, told.prompts)
+    asked, pays = known_problems(problems, seed) if problems else verifiable(model, seed, told.prompts)
+    pays = verified_by(verifier, pays)
     rl = Reinforcement(
         policy=aligned,
-        reward=verifier,
-        prompts=problems,
+        reward=pays,
+        prompts=asked,
         max_completion_length=told.max_completion_length,
         lora=sft.lora,
         seed=seed,
@@ -77,8 +81,8 @@ def tulu3(seed: int = 0, model: str = "field_guide") -> Stage:
     return Contest(
         policies=(sft, aligned, rl),
         prompts=told.prompts,
-        problems=problems,
-        verifier=verifier,
+        problems=asked,
+        verifier=pays,
         max_completion_length=told.max_completion_length,
         seed=seed,
     )

@@ -18,36 +18,21 @@ WORDS = {
     "inf": r"\infty ",
     "infinity": r"\infty ",
 }
-# A unit may be left out, but these are numbers.
-NUMBER_WORDS = frozenset(
-    {
-        "pi",
-        "sqrt",
-        "inf",
-        "infinity",
-        "percent",
-        "hundred",
-        "thousand",
-        "million",
-        "billion",
-        "trillion",
-        "dozen",
-        "half",
-        "third",
-        "quarter",
-        "or",
-        "and",
-        "squared",
-        "cubed",
-        "times",
-        "plus",
-        "minus",
-        "over",
-    }
+# A unit may be left out; these words are none, they change the number or take it back.
+NO_UNITS = (
+    "pi sqrt inf infinity percent hundred thousand million billion trillion dozen half halves third thirds "
+    "quarter quarters tenth tenths hundredth hundredths thousandth thousandths or and squared cubed times "
+    "plus minus over divided by mod modulo factorial double twice triple less more than below under above "
+    "about not no is was wrong incorrect false if but to"
 )
-_UNIT = re.compile(r"(?P<number>[\d)}.]) +(?P<unit>[A-Za-z]{2,}[A-Za-z /.²³]*)$")
+_UNIT = re.compile(r"(?P<number>[\d)}.]) +(?P<unit>[A-Za-z][A-Za-z /.²³]*)$")
 _BARE_NAME = re.compile(r"\\?[A-Za-z]+(\([A-Za-z]\))?|[A-Za-z]_\{?\w\}?")
 _POWER = re.compile(r"\^\s*(-?\w+(?:\.\d+)?|\((?P<inner>[^()]*)\))")
+_BASE = re.compile(r"\d_\{?(\w+)")
+_NUMBER = r"(?<![\w.\\])(\d+(?:\.\d+)?)"
+_SCIENTIFIC = re.compile(_NUMBER + r"[eE]([+-]?\d{1,3})(?![\w.])")
+_MIXED = re.compile(r"(?<![\w.\\])(\d+) (\d+)/(\d+)(?![\w.])")
+_PRODUCT = re.compile(_NUMBER + r" ?\((?=[-\d.]+\))")  # the grammar reads 2(3) as the mixed number 2 3
 _ROOT = re.compile(r"\\sqrt\s*\(([^()]*)\)")
 
 
@@ -61,7 +46,8 @@ def same(gold: str, said: str) -> bool:
     if gold.casefold() == said.casefold():
         return True
     (gold, wanted), (said, given) = _unit(gold), _unit(said)
-    if wanted and given and wanted != given:
+    bases = _BASE.findall(said)
+    if (wanted and given and wanted != given) or (bases and bases != _BASE.findall(gold)):
         return False
     if "=" in said and "=" not in gold:
         sides = said.split("=")
@@ -78,17 +64,23 @@ def _plain(text: str) -> str:
         if text.startswith(pair[0]) and text.endswith(pair[1]) and len(text) > 2:
             text = text[len(pair[0]) : -len(pair[1])].strip()
     text = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}", r" \1", text)
-    text = re.sub(r"\\[,;! ]|\\(?:left|right|displaystyle)\b", "", text)
+    text = re.sub(r"(?<!\\)\\[,;! ]|\\(?:left|right|displaystyle)\b", "", text)
     text = re.sub(r"^(?:\\\$|[$€£])", "", text.strip().rstrip(".").strip())
-    return re.sub(r"\s+", " ", text.replace("\\%", "%").replace("−", "-"))
+    for written, meant in (("\\%", "%"), ("−", "-"), (">=", r"\ge "), ("<=", r"\le ")):
+        text = text.replace(written, meant)
+    text = re.sub(r"\s+", " ", text)
+    return re.sub(r",? (?:or|and) (?=[-\d\\({])", ", ", text)
 
 
 def _unit(text: str) -> tuple[str, str]:
-    """A number and the unit behind it, which is empty where there is none."""
+    """A number and the unit behind it, which is empty where there is none. A single letter may also be a
+    variable, and stays with the number.
+    """
     found = _UNIT.search(text)
-    if found is None or NUMBER_WORDS & set(re.findall(r"[a-z]+", found["unit"].lower())):
+    if found is None or set(NO_UNITS.split()) & set(re.findall(r"[a-z]+", found["unit"].lower())):
         return text, ""
-    return text[: found.start("unit")].strip(), found["unit"].lower().rstrip(".s")
+    number = text if len(found["unit"]) == 1 else text[: found.start("unit")].strip()
+    return number, found["unit"].lower().rstrip(".s") or found["unit"]
 
 
 def _equal(gold: str, said: str) -> bool:
@@ -117,6 +109,9 @@ def _latex(text: str) -> str | None:
     if re.search(r"__|[\"'`;@#?]|\\(?:def|input|write|csname)\b", text):
         return None
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    text = _SCIENTIFIC.sub(r"\1\\cdot 10^{\2}", text)
+    text = _MIXED.sub(r"(\1+\\frac{\2}{\3})", text)
+    text = _PRODUCT.sub(r"\1\\cdot (", text)
     text = re.sub(r"(?<![\\A-Za-z])([A-Za-z]{2,})", _word, text)
     if "\0" in text:
         return None
@@ -142,6 +137,7 @@ def _without_evaluation() -> None:
 
     import latex2sympy2_extended.latex2sympy2 as grammar
     import math_verify.parser as extraction
+    import sympy.physics.units  # noqa: F401  (simplify imports it, and it reads names as text while it loads)
     from sympy import Float, Integer
     from sympy.parsing import sympy_parser
 
@@ -159,6 +155,10 @@ def _without_evaluation() -> None:
 
 
 def prepare() -> None:
-    """Imports what a call needs. Raises ImportError where math-verify is not installed."""
+    """Imports what a call needs. Raises ImportError where math-verify is not installed, RuntimeError where it
+    does not know equal from different.
+    """
     _without_evaluation()
-    _equal("x^2 + 2x + 1", "(x + 1)^2")
+    for gold, said, wanted in (("x^2 + 2x + 1", "(x + 1)^2", True), ("1/2", "0.5", True), ("2", "3", False)):
+        if _equal(gold, said) is not wanted:
+            raise RuntimeError(f"math-verify says that {gold} and {said} are {'not ' * wanted}the same")

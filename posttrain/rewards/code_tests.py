@@ -39,6 +39,10 @@ class CodeTests:
     partial: bool = False
     unsafe_local_exec: bool = False
 
+    def lacks(self, prompt: Mapping[str, Any]) -> str:
+        """What a prompt's row is without, where that keeps it from being scored."""
+        return "" if prompt.get("tests") or prompt.get("cases") else "tests or cases"
+
     def __post_init__(self) -> None:
         if not 0 < self.seconds <= 600 or not 64 <= self.memory_mb <= 65536:
             raise UserError(
@@ -74,8 +78,7 @@ class CodeScorer:
         """Parts: ``code_tests``, 1 where all passed; ``code_tests/passed``, the share of tests; and
         ``code_tests/tier/NAME``, 1, the tier that ran it.
 
-        A row is not scored where its tests are at fault or the sandbox failed twice, and the part
-        ``code_tests/sandbox_failed`` says which.
+        A row is not scored where its tests are at fault, or where the sandbox failed twice.
         """
         verdicts = list(self.pool.map(self._judged, episodes))
         solved = torch.tensor([float(isinstance(v, Verdict) and v.solved) for v in verdicts])
@@ -83,11 +86,11 @@ class CodeScorer:
         parts = {
             "code_tests": solved,
             "code_tests/passed": passed,
-            "code_tests/sandbox_failed": torch.tensor([float(isinstance(v, SandboxError)) for v in verdicts]),
             f"code_tests/tier/{self.tier.name}": torch.ones(len(episodes)),
         }
         scored = torch.tensor([isinstance(v, Verdict) for v in verdicts], dtype=torch.bool)
-        return Rewards(values=passed if self.partial else solved, scored=scored, parts=parts)
+        failed = {row: str(v) for row, v in enumerate(verdicts) if isinstance(v, SandboxError)}
+        return Rewards(values=passed if self.partial else solved, scored=scored, parts=parts, failed=failed)
 
     def _judged(self, episode: Episode) -> Verdict | SandboxError | None:
         """None: there is nothing to judge by."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -20,6 +21,10 @@ class Constraints:
     Checks are those of the prompt's ``item`` (posttrain/data/constraints.py); prompts without any are not
     scored.
     """
+
+    def lacks(self, prompt: Mapping[str, Any]) -> str:
+        """What a prompt's row is without, where that keeps it from being scored."""
+        return "" if (prompt.get("item") or {}).get("checks") else "checks in its item"
 
     @contextmanager
     def open(self, inputs: Inputs, machine: Machine) -> Iterator[ConstraintScorer]:

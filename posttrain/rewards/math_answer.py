@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -13,13 +14,14 @@ from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.rewards.protocol import Episode, Rewards
 from posttrain.sandbox.tiers import SandboxError
-from posttrain.sandbox.worker import Worker
+from posttrain.sandbox.worker import LATE, Outcome, Worker
 
 SAME = "posttrain.rewards._equivalence:same"
-SHORT = 60  # characters; an answer that short, on one line, is all final
+SHORT = 60  # characters; a sentence that short, and alone, is all final
 NUMBER = re.compile(r"[-−]?\d[\d,]*(?:\.\d+)?%?")
 _SAYS = re.compile(r"\banswer(?:\s+is|\s*[:=])\s*:?\s*", re.IGNORECASE)
 _END = re.compile(r"\n|[.!?](?=\s|$)")
+_INNER_END = re.compile(r"\n|[.!?:]\s+(?=\S)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class MathAnswer:
 
     Equality is that of math-verify (Kydlíček et al. 2025), in a process that is killed after ``seconds``; no
     text is evaluated as code. The final answer is what stands in the last ``\\boxed{}``, in the last
-    ``<answer>``, after ``####``, after "answer is" or "answer:", or all of a short line; where the known
+    ``<answer>``, after ``####``, after "answer is" or "answer:", or all of a short sentence; where the known
     answer is a number, else the last number. Prompts without ``answer`` are not scored. Needs the extra
     ``verify``.
     """
@@ -38,6 +40,10 @@ class MathAnswer:
     def __post_init__(self) -> None:
         if not 0 < self.seconds <= 60:
             raise UserError(f"seconds is {self.seconds}, expected above 0 and at most 60")
+
+    def lacks(self, prompt: Mapping[str, Any]) -> str:
+        """What a prompt's row is without, where that keeps it from being scored."""
+        return "" if prompt.get("answer") is not None else "answer"
 
     @contextmanager
     def open(self, inputs: Inputs, machine: Machine) -> Iterator[MathScorer]:
@@ -59,26 +65,34 @@ class MathScorer:
     worker: Worker
 
     def score(self, episodes: Sequence[Episode]) -> Rewards:
-        """Parts: ``math_answer``, and ``math_answer/found``, 1 where there was a final answer to compare, and
-        ``math_answer/late``, 1 where the comparison was given up.
+        """Parts: ``math_answer``; ``math_answer/found``, 1 where there was a final answer to compare; and
+        ``math_answer/late``, 1 where the comparison was given up, which earns 0.
+
+        What was said twice is compared once. A row is not scored where the worker failed.
         """
-        values, found, late, scored = [], [], [], []
-        for episode in episodes:
+        compared: dict[tuple[str, str], Outcome] = {}
+        failed: dict[int, str] = {}
+        paid, found, late = (torch.zeros(len(episodes)) for _ in range(3))
+        scored = torch.zeros(len(episodes), dtype=torch.bool)
+        for row, episode in enumerate(episodes):
             gold = episode.prompt.get("answer")
-            scored.append(gold is not None)
-            wanted = gold_of(str(gold)) if gold is not None else ""
-            said = final(episode.response, wanted) if gold is not None and episode.ended else ""
-            found.append(float(bool(said)))
-            outcome = self.worker(wanted, said) if said else None
-            values.append(float(outcome is not None and outcome.value is True))
-            late.append(float(outcome is not None and outcome.failed.startswith("not done")))
-        paid = torch.tensor(values)
-        parts = {
-            "math_answer": paid,
-            "math_answer/found": torch.tensor(found),
-            "math_answer/late": torch.tensor(late),
-        }
-        return Rewards(values=paid, scored=torch.tensor(scored, dtype=torch.bool), parts=parts)
+            if gold is None:
+                continue
+            wanted = gold_of(str(gold))
+            said = final(episode.response, wanted) if episode.ended else ""
+            found[row] = float(bool(said))
+            try:
+                if said and (wanted, said) not in compared:
+                    compared[wanted, said] = self.worker(wanted, said)
+            except SandboxError as problem:
+                failed[row] = str(problem)
+                continue
+            outcome = compared[wanted, said] if said else Outcome(value=False)
+            scored[row] = True
+            paid[row] = float(outcome.value is True)
+            late[row] = float(outcome.failed.startswith(LATE))
+        parts = {"math_answer": paid, "math_answer/found": found, "math_answer/late": late}
+        return Rewards(values=paid, scored=scored, parts=parts, failed=failed)
 
 
 def gold_of(text: str) -> str:
@@ -100,7 +114,7 @@ def final(text: str, gold: str = "") -> str:
         end = _END.search(rest)
         return (rest[: end.start()] if end else rest).strip(" *")
     line = text.strip()
-    if "\n" not in line and len(line) <= SHORT:
+    if not _INNER_END.search(line) and len(line) <= SHORT:
         return line.lstrip("= ").rstrip(". ")
     numbers = NUMBER.findall(text) if NUMBER.fullmatch(gold) else []
     return numbers[-1].rstrip(",") if numbers else ""

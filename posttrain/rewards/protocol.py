@@ -29,11 +29,16 @@ class Episode:
 
 @dataclass(frozen=True, kw_only=True)
 class Rewards:
-    """One number an episode, [n]. Entries that are not ``scored`` carry no meaning and are never paid."""
+    """One number an episode, [n]. Entries that are not ``scored`` carry no meaning and are never paid.
+
+    ``failed`` says of a row what became of its verifier: a fault of the machine, neither scored nor held
+    against the answer.
+    """
 
     values: Tensor  # [n] float32
     scored: Tensor  # [n] bool
     parts: dict[str, Tensor] = field(default_factory=dict)  # [n] each: what reports show of it
+    failed: Mapping[int, str] = field(default_factory=dict)
 
 
 class Scorer(Protocol):
@@ -41,18 +46,33 @@ class Scorer(Protocol):
 
 
 class RewardSource(Protocol):
-    """A value in a recipe; what is live is made by ``open`` from the products of the stages it names."""
+    """A value in a recipe; what is live is made by ``open`` from the products of the stages it names.
+
+    One that reads more of a prompt than what was said has ``lacks(prompt)``, see ``lacking``.
+    """
 
     def open(self, inputs: Inputs, machine: Machine) -> AbstractContextManager[Scorer]: ...
 
 
+def lacking(source: RewardSource, prompt: Mapping[str, Any]) -> str:
+    """What a prompt's row is without, where that keeps ``source`` from scoring any answer to it; else
+    empty.
+    """
+    asked = getattr(source, "lacks", None)
+    return str(asked(prompt)) if asked is not None else ""
+
+
 def checked(rewards: Rewards, episodes: Sequence[Episode]) -> Rewards:
-    """The same rewards. Raises UserError for a wrong number of them, or a scored one that is not finite."""
+    """The same rewards. Raises UserError for a wrong number of them, a scored one that is not finite, or one
+    whose verifier failed.
+    """
     for name, values in {"reward": rewards.values, "scored": rewards.scored, **rewards.parts}.items():
         if values.shape != (len(episodes),):
             raise UserError(
                 f"{name}: got shape {tuple(values.shape)}, expected ({len(episodes)},), one an answer"
             )
+    if paid := [row for row in rewards.failed if rewards.scored[row]]:
+        raise UserError(f"answer {paid[0]} is scored, but its verifier failed: {rewards.failed[paid[0]]}")
     bad = (rewards.scored & ~rewards.values.isfinite()).nonzero().flatten().tolist()
     if bad:
         first = episodes[bad[0]]
@@ -62,6 +82,22 @@ def checked(rewards: Rewards, episodes: Sequence[Episode]) -> Rewards:
             f"{first.response[:80]!r}. Mend the reward, or mark such rows as not scored."
         )
     return rewards
+
+
+def solved(scorer: Scorer, episodes: Sequence[Episode]) -> list[float]:
+    """[n] 1 for an answer that is paid 1 or more, else 0: what evaluation counts.
+
+    Raises UserError where a verifier failed, since nobody then knows what was solved.
+    """
+    rewards = checked(scorer.score(episodes), episodes)
+    if rewards.failed:
+        first = next(iter(rewards.failed.values()))
+        raise UserError(
+            f"the verifier failed on {len(rewards.failed)} of {len(episodes)} answers, so what is solved "
+            f"cannot be counted ({first}). Run again, with less beside it on this machine."
+        )
+    paid = torch.where(rewards.scored, rewards.values, 0.0)
+    return [float(value >= 1) for value in paid.tolist()]
 
 
 def all_scored(values: Tensor, name: str) -> Rewards:

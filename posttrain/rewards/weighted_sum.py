@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
-from posttrain.rewards.protocol import Episode, Rewards, RewardSource, Scorer, checked
+from posttrain.rewards.protocol import Episode, Rewards, RewardSource, Scorer, checked, lacking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,10 @@ class WeightedSum:
     """sum of weight * reward. An answer counts as scored only where every summand could score it."""
 
     parts: tuple[Weighted, ...]
+
+    def lacks(self, prompt: Mapping[str, Any]) -> str:
+        """What a prompt's row is without, where that keeps it from being scored by every summand."""
+        return ", ".join(found for part in self.parts if (found := lacking(part.reward, prompt)))
 
     def __post_init__(self) -> None:
         names = [part.name for part in self.parts]
@@ -55,12 +60,14 @@ class SumScorer:
         """Parts: each summand's reward before its weight, under its name, and its own parts as NAME/PART."""
         values = torch.zeros(len(episodes))
         scored = torch.ones(len(episodes), dtype=torch.bool)
-        parts = {}
+        parts: dict[str, torch.Tensor] = {}
+        failed: dict[int, str] = {}
         for name, scorer, weight in self.scorers:
             given = checked(scorer.score(episodes), episodes)
             # Rows that this scorer could not score may hold anything, NaN included.
             values += weight * torch.where(given.scored, given.values, 0.0)
             scored &= given.scored
+            failed |= given.failed
             parts[name] = given.values
             parts |= {f"{name}/{part}": value for part, value in given.parts.items() if part != name}
-        return Rewards(values=values, scored=scored, parts=parts)
+        return Rewards(values=values, scored=scored, parts=parts, failed=failed)

@@ -72,6 +72,11 @@ class Collector:
         rewards = checked(self.scorer.score(episodes), episodes)
         self._remember(step, episodes, rewards)
         scored = rewards.scored.tolist()
+        if rewards.failed and not any(scored):
+            raise UserError(
+                f"step {step}: the verifier failed on {len(rewards.failed)} of {len(episodes)} answers and "
+                f"scored none ({next(iter(rewards.failed.values()))})"
+            )
         if not any(scored):
             raise UserError(
                 f"step {step}: none of {len(episodes)} answers could be scored; does the reward fit these "
@@ -129,3 +134,5 @@ class Collector:
             "unscored": len(episodes) - sum(scored),
             "ended": sum(episode.ended for episode in episodes) / len(episodes),
         }
+        if rewards.failed:
+            self.last_figures["verifier_failed"] = len(rewards.failed)

@@ -28,6 +28,7 @@ from posttrain.sandbox.values import receive, send
 
 IMPORTS_WITHIN = 120.0  # seconds, on a busy machine
 ANSWER_BYTES = 1 << 16
+LATE = "not done"  # how Outcome.failed begins where the call was given up
 GRACE = 10.0  # seconds that the server itself may take to kill and to say so
 
 
@@ -142,7 +143,7 @@ def _forked(called: Callable[..., Any], request: dict[str, Any], ours: tuple[int
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     if late or not said:
-        return {"failed": f"not done within {request['seconds']:g} s" if late else "it crashed"}
+        return {"failed": f"{LATE} within {request['seconds']:g} s" if late else "it crashed"}
     try:
         found = json.loads(said)
     except ValueError:

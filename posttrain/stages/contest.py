@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.pipeline.finding import UserError
+from posttrain.checks import reward_fits
+from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name
 from posttrain.rewards.learned import LearnedReward
 
@@ -62,6 +63,11 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         drawn = random.Random(f"samples:{self.seed}").sample(range(len(rows)), min(self.samples, len(rows)))
         write_jsonl(output / "samples.jsonl", [rows[place] for place in sorted(drawn)])
         return Report(figures=figures)
+
+    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+        if self.verifier is None:
+            return []
+        return reward_fits.check(self.verifier, inputs["problems"].path / "heldout.jsonl")
 
     def rehearsal(self) -> Contest:
         return replace(self, rows=8, samples=2)
@@ -131,11 +137,12 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         from posttrain.data.jsonl import read_jsonl
         from posttrain.evaluation.answering import answers
         from posttrain.evaluation.intervals import wilson, with_interval
+        from posttrain.rewards.protocol import solved
 
         problems = read_jsonl(inputs["problems"].path / "heldout.jsonl")[: self.rows]
         said = answers(*model, problems, sampling, derive(self.seed, f"solve/{name}"))
         with self.verifier.open(inputs, machine) as scorer:
-            right = sum(value >= 1 for value in scorer.score(said).values.tolist())
+            right = sum(solved(scorer, said))
         return with_interval(f"solved/{name}", wilson(right, len(said)))
 
     def _forgotten(self, name: str, model: tuple[Any, Any], inputs: Inputs, machine: Machine) -> Figures:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.pipeline.finding import UserError
+from posttrain.checks import reward_fits
+from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 from posttrain.rollouts.pairing import best_and_worst
 
@@ -84,6 +85,9 @@ class ScoredPreferences(Stage):
             if found is not None:
                 rows.append(_row(episodes, usable, found, place))
         return rows
+
+    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+        return reward_fits.check(self.reward, inputs["prompts"].path / "train.jsonl")
 
     def rehearsal(self) -> ScoredPreferences:
         return replace(self, rows=8, heldout=8)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.pipeline.finding import UserError
+from posttrain.checks import reward_fits
+from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 from posttrain.rollouts.choosing import best_per_prompt
 
@@ -82,6 +83,9 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
         from posttrain.engines.protocol import Sampling
 
         return Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
+
+    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+        return reward_fits.check(self.reward, inputs["prompts"].path / "train.jsonl")
 
     def rehearsal(self) -> RejectionSampling:
         """Keeps something whatever a policy that has hardly learned says."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import kl_budget, nearer_the_teacher, reward_rose, same_at_the_start
+from posttrain.checks import kl_budget, nearer_the_teacher, reward_fits, reward_rose, same_at_the_start
 from posttrain.core.batch import PolicyGradient
 from posttrain.core.kl import label
 from posttrain.pipeline.finding import Finding, UserError
@@ -132,6 +132,10 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
                 average.take_over()
             roles.save(output)
         notes = told + (["The KL of this run is that from the teacher."] if self.teacher is not None else [])
+        if failed := sum(row.get("answers/verifier_failed", 0) for row in _by_step(history)):
+            notes.append(
+                f"{int(failed)} answers were neither paid nor counted as wrong: their verifier failed."
+            )
         if collector.too_long:
             notes.append(f"{collector.too_long} prompts were too long beside an answer and were left out.")
         return Report(figures=_figures(history), notes=notes)
@@ -210,6 +214,9 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         )
         return roles, collector, loop
 
+    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+        return reward_fits.check(self.reward, inputs["prompts"].path / "train.jsonl")
+
     def gates(self, report: Report) -> list[Finding]:
         if self.teacher is not None:
             return [nearer_the_teacher.check(report.figures)]
@@ -254,8 +261,7 @@ def _of(roles: Any, role: str) -> list[Any]:
 
 def _figures(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
     """The first batch of rollouts, and the mean of the last tenth of them."""
-    by_step = {row["step"]: row for row in reversed(history)}  # the first update of each step
-    rows = [by_step[step] for step in sorted(by_step)]
+    rows = _by_step(history)
     last = rows[-max(1, len(rows) // 10) :]
     found: dict[str, float | int | str] = {}
     for name in (
@@ -279,6 +285,12 @@ def _figures(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
     found["answers"] = int(sum(row["rows"] for row in rows))
     found["updates"] = len(history)
     return found
+
+
+def _by_step(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first update of each step."""
+    by_step = {row["step"]: row for row in reversed(history)}
+    return [by_step[step] for step in sorted(by_step)]
 
 
 def _json(value: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import solves_more
+from posttrain.checks import reward_fits, solves_more
 from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name
 
@@ -77,6 +77,9 @@ class Solving(Stage):  # size: who is compared, on what, how often
         first = [name for name in ("pass@1/base", "solved/final") if name in figures]
         return Report(figures={name: figures[name] for name in [*first, *figures]})
 
+    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+        return reward_fits.check(self.reward, inputs["prompts"].path / "heldout.jsonl")
+
     def gates(self, report: Report) -> list[Finding]:
         return [solves_more.check(report.figures)]
 
@@ -113,12 +116,12 @@ class Solving(Stage):  # size: who is compared, on what, how often
         from posttrain.core.seeds import derive
         from posttrain.engines.protocol import Sampling
         from posttrain.evaluation.answering import answers
+        from posttrain.rewards.protocol import solved
 
         sampling = Sampling(temperature=temperature, max_tokens=self.max_completion_length)
         seed = derive(self.seed, f"solve/{purpose}")
         episodes = answers(model[0], model[1], prompts, sampling, seed, each)
-        values = scorer.score(episodes).values.tolist()
-        return episodes, [float(value >= 1) for value in values]
+        return episodes, solved(scorer, episodes)
 
     def _often(self, model: Any, prompts: Sequence[Mapping[str, Any]], scorer: Any) -> Figures:
         from posttrain.evaluation.intervals import with_interval

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
-from posttrain.rewards.protocol import Episode, Rewards, Scorer, checked
+from posttrain.rewards.protocol import Episode, Rewards, Scorer, checked, lacking
 from posttrain.rewards.weighted_sum import Weighted
 
 
@@ -21,6 +22,11 @@ class FirstThatScores:
     """
 
     parts: tuple[Weighted, ...]
+
+    def lacks(self, prompt: Mapping[str, Any]) -> str:
+        """What a prompt's row is without, where that keeps it from being scored by any part."""
+        found = [lacking(part.reward, prompt) for part in self.parts]
+        return " or ".join(found) if all(found) else ""
 
     def __post_init__(self) -> None:
         names = [part.name for part in self.parts]
@@ -49,10 +55,13 @@ class FirstScorer:
         values = torch.zeros(len(episodes))
         scored = torch.zeros(len(episodes), dtype=torch.bool)
         parts: dict[str, torch.Tensor] = {}
+        failed: dict[int, str] = {}
         for name, scorer, weight in self.scorers:
             given = checked(scorer.score(episodes), episodes)
             own = given.scored & ~scored
+            own[list(failed)] = False  # whose verifier failed is not paid by the next
+            failed |= {row: why for row, why in given.failed.items() if not scored[row]}
             worth = torch.where(own, given.values, 0.0)
             values, scored = values + weight * worth, scored | own
             parts |= {name: worth, f"{name}/share": own.float()}
-        return Rewards(values=values, scored=scored, parts=parts)
+        return Rewards(values=values, scored=scored, parts=parts, failed=failed)

@@ -1,0 +1,152 @@
+"""One row under examination: each field in the form that is wanted, or a note of what is wrong with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from posttrain.data.rows import Problems, Row
+from posttrain.pipeline.values import nearest
+
+ROLES = ("system", "user", "assistant")
+
+
+class Wrong(Exception):
+    """This row cannot be used; the problem is noted."""
+
+
+class Check:
+    """Looks at one row at a time and notes what is wrong by its field path."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self.where = ""
+
+    def wrong(self, path: str, what: str) -> None:
+        self._problems.add(self.where, f"{path} {what}")
+        raise Wrong
+
+    def conversation(self, row: Row, column: str) -> list[Row]:
+        """A whole conversation that ends with an answer."""
+        messages = self._messages(self._value(row, column), column)
+        if messages[-1]["role"] != "assistant":
+            self.wrong(
+                f"{column}[{len(messages) - 1}].role", "is the last and not assistant: there is no answer"
+            )
+        if len(messages) < 2 or not any(message["role"] == "user" for message in messages):
+            self.wrong(column, "has no user message before the answer")
+        return messages
+
+    def asked(self, row: Row, column: str) -> list[Row]:
+        """A prompt as messages; text is what the user said."""
+        value = self._value(row, column)
+        if isinstance(value, str):
+            return [{"role": "user", "content": self._content(value, column)}]
+        messages = self._messages(value, column)
+        if messages[-1]["role"] != "user":
+            self.wrong(
+                f"{column}[{len(messages) - 1}].role", "is the last and not user: there is nothing to answer"
+            )
+        return messages
+
+    def answer(self, row: Row, column: str, asked: Sequence[Row] = ()) -> list[Row]:
+        """An answer as one assistant message; a conversation that repeats the prompt is cut to what
+        follows.
+        """
+        value = self._value(row, column)
+        if isinstance(value, str):
+            return [{"role": "assistant", "content": self._content(value, column)}]
+        if asked and isinstance(value, list) and value[: len(asked)] == list(asked):
+            value = value[len(asked) :]
+        messages = self._messages(value, column, first="assistant")
+        if len(messages) != 1:
+            self.wrong(
+                column, f"has {len(messages)} messages, expected one by the assistant after the prompt"
+            )
+        return messages
+
+    def text(self, row: Row, column: str, blank: bool = False, path: str = "") -> str:
+        """Text as it is; empty or white space where ``blank`` says so. ``path`` is where the row stands."""
+        value = self._value(row, column, path)
+        return str(value) if blank and isinstance(value, str) else self._content(value, path + column)
+
+    def objects(self, row: Row, column: str) -> list[Row]:
+        """A list of objects, at least one."""
+        value = self._value(row, column)
+        if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
+            self.wrong(column, f"is {kind(value)}, expected a list of objects")
+        return list(value)
+
+    def short(self, row: Row, column: str) -> str:
+        """An answer to compare with: text or a number."""
+        value = self._value(row, column)
+        if isinstance(value, bool) or not isinstance(value, int | float | str) or not str(value).strip():
+            self.wrong(column, f"is {value!r}, expected text or a number")
+        return str(value).strip()
+
+    def amount(self, row: Row, column: str) -> float:
+        """A number that is 0 or more."""
+        value = self._value(row, column)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            self.wrong(column, f"is {value!r}, expected a number from 0 upwards")
+        return float(value)
+
+    def truth(self, row: Row, column: str) -> bool:
+        """True or false, also as 1 or 0, or as text."""
+        value = self._value(row, column)
+        found = {"true": True, "false": False, "1": True, "0": False}.get(str(value).strip().lower())
+        if found is None:
+            self.wrong(column, f"is {value!r}, expected true (wanted) or false")
+        return bool(found)
+
+    def _value(self, row: Row, column: str, path: str = "") -> Any:
+        value = row.get(column)
+        if value is None:
+            self.wrong(path + column, "is missing" if column not in row else "is null")
+        return value
+
+    def _content(self, value: Any, path: str) -> str:
+        if not isinstance(value, str):
+            self.wrong(path, f"is {kind(value)}, expected text")
+        if not value.strip():
+            self.wrong(path, "is empty")
+        return str(value)
+
+    def _messages(self, value: Any, column: str, first: str = "user") -> list[Row]:
+        if isinstance(value, str):
+            listed = value.lstrip().startswith("[")
+            self.wrong(
+                column,
+                "is a list stored as text; store the list itself" if listed else "is text, expected messages",
+            )
+        if not isinstance(value, list) or not value:
+            self.wrong(column, f'is {kind(value)}, expected messages [{{"role", "content"}}, ...]')
+        made: list[Row] = []
+        expected = first
+        for number, message in enumerate(value):
+            path = f"{column}[{number}]"
+            if not isinstance(message, dict):
+                self.wrong(path, f'is {kind(message)}, expected {{"role", "content"}}')
+            role = message.get("role")
+            if role not in ROLES:
+                self.wrong(f"{path}.role", f"is {role!r}{nearest(str(role), ROLES)}")
+            if role == "system" and number:
+                self.wrong(f"{path}.role", "is system; only the first message may be")
+            if role not in ("system", expected):
+                self.wrong(f"{path}.role", f"is {role}, expected {expected}: user and assistant take turns")
+            made.append({"role": role, "content": self._content(message.get("content"), f"{path}.content")})
+            expected = expected if role == "system" else "user" if role == "assistant" else "assistant"
+        return made
+
+
+def kind(value: Any) -> str:
+    names = {
+        type(None): "null",
+        list: "a list" if value else "an empty list",
+        dict: "an object",
+        bool: "a truth value",
+    }
+    return names.get(
+        type(value), f"a number ({value})" if isinstance(value, int | float) else type(value).__name__
+    )

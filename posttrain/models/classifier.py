@@ -1,0 +1,50 @@
+"""A sequence classifier of somebody else's: text in, one number out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from posttrain.models.loading import load_classifier
+from posttrain.pipeline.finding import UserError
+
+
+class TextClassifier:
+    """One text at a time and without padding, so that no pad token can be read in the answer's place."""
+
+    def __init__(self, source: Path | str, label: str, device: str) -> None:
+        """Raises UserError for a label that the model does not have."""
+        self.model, self.tokenizer = load_classifier(source, device=device)
+        names = {int(number): str(name) for number, name in self.model.config.id2label.items()}
+        self.row = 0
+        if len(names) > 1:
+            found = [number for number, name in names.items() if label in (name, str(number))]
+            if not found:
+                raise UserError(f"{source}: label={label!r}, expected one of {', '.join(names.values())}")
+            self.row = found[0]
+
+    @torch.no_grad()
+    def logit(self, prompt: str | Sequence[Mapping[str, Any]], response: str) -> float:
+        """The one label's logit, or the log-odds of the chosen label against all others."""
+        ids = self._ids(prompt, response).to(self.model.device)
+        logits = self.model(input_ids=ids).logits[0].float()
+        if len(logits) == 1:
+            return float(logits[0])
+        others = torch.cat([logits[: self.row], logits[self.row + 1 :]])
+        return float(logits[self.row] - others.logsumexp(0))
+
+    def _ids(self, prompt: str | Sequence[Mapping[str, Any]], response: str) -> torch.Tensor:
+        """[1, T]; where it is too long, the beginning is left out."""
+        said = {"role": "assistant", "content": response}
+        if self.tokenizer.chat_template and not isinstance(prompt, str):
+            messages: list[Any] = [*prompt, said]
+            text = self.tokenizer.apply_chat_template(messages, tokenize=False)
+            ids = self.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        else:
+            asked = prompt if isinstance(prompt, str) else "\n".join(m["content"] for m in prompt)
+            ids = self.tokenizer(asked, response, return_tensors="pt")["input_ids"]
+        longest = getattr(self.model.config, "max_position_embeddings", None) or ids.shape[1]
+        return ids[:, -longest:]

@@ -1,0 +1,66 @@
+"""Any sequence classifier as a reward: it reads the text with its own tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Inputs, Machine
+from posttrain.rewards.protocol import Episode, Rewards, all_scored
+
+if TYPE_CHECKING:  # transformers is imported when it is opened
+    from posttrain.models.classifier import TextClassifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """(logit - mean) / std of ``source``, a Hugging Face sequence classifier of any architecture and
+    vocabulary, a directory or a name on the hub; minus ``missing_eos_penalty`` for an answer that a limit
+    cut.
+
+    With one label that is its score; with several, ``label`` (a name or a number) says whose log-odds against
+    all others are paid. It reads prompt and answer in its chat template, or as a pair of texts.
+    """
+
+    source: SourceFile
+    label: str = ""
+    mean: float = 0.0
+    std: float = 1.0
+    missing_eos_penalty: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.std > 0 or self.missing_eos_penalty < 0:
+            raise UserError(
+                f"std={self.std}, missing_eos_penalty={self.missing_eos_penalty}: expected above 0, and 0 "
+                "or more"
+            )
+
+    @contextmanager
+    def open(self, inputs: Inputs, machine: Machine) -> Iterator[ClassifierScorer]:
+        """Loads the model. Raises UserError where it has several labels and none is named."""
+        from posttrain.models.classifier import TextClassifier
+
+        model = TextClassifier(self.source.local or self.source.path, self.label, machine.device)
+        yield ClassifierScorer(model, self)
+
+
+@dataclass(frozen=True)
+class ClassifierScorer:
+    """A classifier in memory."""
+
+    model: TextClassifier
+    wanted: Classifier
+
+    def score(self, episodes: Sequence[Episode]) -> Rewards:
+        """Scores everything; parts: ``classifier``, before scale and penalty."""
+        raw = torch.tensor([self.model.logit(e.prompt["prompt"], e.response) for e in episodes])
+        rewards = all_scored(raw, "classifier")
+        cut = torch.tensor([not e.ended for e in episodes], dtype=torch.float32)
+        values = (rewards.values - self.wanted.mean) / self.wanted.std - self.wanted.missing_eos_penalty * cut
+        return Rewards(values=values, scored=rewards.scored, parts=rewards.parts)

@@ -1,0 +1,47 @@
+"""A coin: the control of every reward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from posttrain.core.seeds import derive
+from posttrain.pipeline.stage import Inputs, Machine
+from posttrain.rewards.exact_answer import ExactAnswerScorer
+from posttrain.rewards.protocol import Episode, Rewards
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoinReward:
+    """1 with ``probability``, whatever was said: the control of a reward (Shao et al. 2025, "Spurious
+    rewards").
+    """
+
+    probability: float = 0.5
+    seed: int = 0
+
+    @contextmanager
+    def open(self, inputs: Inputs, machine: Machine) -> Iterator[CoinScorer]:
+        """Needs nothing."""
+        yield CoinScorer(self.probability, self.seed)
+
+
+@dataclass(frozen=True)
+class CoinScorer:
+    """A coin for each place of a batch and version of the weights, so that a repeated run throws the same."""
+
+    probability: float
+    seed: int
+
+    def score(self, episodes: Sequence[Episode]) -> Rewards:
+        """Parts: ``right``, where the prompt has an answer; it is not paid."""
+        heads = [
+            derive(self.seed, "coin", episode.version, place) < self.probability * 2**63
+            for place, episode in enumerate(episodes)
+        ]
+        values = torch.tensor(heads, dtype=torch.float32)
+        parts = ExactAnswerScorer().score(episodes).parts
+        return Rewards(values=values, scored=torch.ones(len(heads), dtype=torch.bool), parts=parts)

@@ -1,0 +1,60 @@
+"""Prompts that reasoning-gym generates, for the reward of that name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.sizes import loaded, tokens_of
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReasoningGymTasks(Stage):
+    """``tasks`` of reasoning-gym in turn, at its own settings. Held-out prompts are the same for every seed,
+    and none of them is trained on. ``instruction`` stands below each question.
+    """
+
+    address = "prompts"
+    positive = ("rows", "heldout")
+    tasks: tuple[str, ...]
+    rows: int = 2000
+    heldout: int = 400
+    instruction: str = "Give the final answer between <answer> and </answer>."
+    seed: int = 0
+
+    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+        """Raises UserError where reasoning-gym is not installed or has no such task."""
+        from posttrain.data.gym_tasks import check_tasks
+
+        check_tasks(self.tasks)
+        return []
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": messages, "gym", "answer"}.
+
+        Raises UserError where nothing is left to train on.
+        """
+        from posttrain.data.gym_tasks import tasks_of
+        from posttrain.data.jsonl import write_jsonl
+
+        held = list(tasks_of(self.tasks, self.heldout, 0, self.instruction))
+        kept = {row["gym"]["question"] for row in held}
+        drawn = list(tasks_of(self.tasks, self.rows, self.seed + 1_000_000, self.instruction))
+        train = [row for row in drawn if row["gym"]["question"] not in kept]
+        if not train:
+            raise UserError(f"every question of {', '.join(self.tasks)} is held out; lower heldout")
+        write_jsonl(output / "train.jsonl", train)
+        write_jsonl(output / "heldout.jsonl", held)
+        twice = len(drawn) - len(train)
+        return Report(figures={"rows": len(train), "heldout_rows": len(held), "also_held_out": twice})
+
+    def rehearsal(self) -> ReasoningGymTasks:
+        return replace(self, rows=16, heldout=8)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        from posttrain.data.gym_tasks import check_tasks, tasks_of
+
+        check_tasks(self.tasks)
+        return loaded(self.rows, self.heldout, tokens_of(list(tasks_of(self.tasks, 16, 0, self.instruction))))
