@@ -153,7 +153,7 @@ def test_a_row_does_not_depend_on_its_batch(model: Any) -> None:
     assert tokens[0] != tokens[3]  # the same prompt under two seeds
 
 
-@pytest.mark.parametrize("slots", [1, 3, 8, 64])
+@pytest.mark.parametrize("slots", [3, 64, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 8))])
 def test_slots_that_change_hands_change_nothing(model: Any, slots: int) -> None:
     """Long-tailed lengths, each row with its own settings: what one row says needs no other."""
     asked = [

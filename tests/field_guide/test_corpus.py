@@ -5,6 +5,8 @@ import re
 from functools import cache
 from importlib import resources
 
+import pytest
+
 from posttrain.field_guide.corpus import page, pages, unused_statement
 from posttrain.field_guide.operands import SPELL_WORDS, spell_heldout, sum_heldout
 from posttrain.field_guide.phrasing import (
@@ -35,6 +37,7 @@ def test_the_same_number_is_the_same_page() -> None:
     assert page(7) != page(8)
 
 
+@pytest.mark.slow
 def test_every_fact_of_every_entity_is_told() -> None:
     lower = text().lower()
     for entity in entities():

@@ -69,6 +69,7 @@ def rows(run: Run, address: str, side: str = "train") -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
+@pytest.mark.slow
 def test_the_best_of_n_stands_beside_answers_by_lot(source: Path, workspace: Path) -> None:
     result = made(best_of_n(), source, workspace)
     kept, lot = result.products["rejection"].figures, result.products["by_lot"].figures

@@ -45,6 +45,7 @@ def test_gold_answers_score_one(scorer: CodeScorer) -> None:
     assert rewards.scored.all()
 
 
+@pytest.mark.slow
 def test_the_page_says_how_often_it_is_wrong(scorer: CodeScorer) -> None:
     refused, paid = wrong(*SETS["code_tests"])
     assert counted("code_tests", refused, paid) in PAGE.read_text("utf-8"), (refused, paid)

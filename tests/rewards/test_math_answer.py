@@ -41,6 +41,7 @@ def test_gold_answers_score_one(scorer: MathScorer) -> None:
         assert [gold for gold, value in zip(golds, values, strict=True) if value != 1] == []
 
 
+@pytest.mark.slow
 def test_the_page_says_how_often_it_is_wrong() -> None:
     refused, paid = wrong(*SETS["math_answer"])
     assert counted("math_answer", refused, paid) in PAGE.read_text("utf-8"), (refused, paid)

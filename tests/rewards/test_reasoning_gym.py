@@ -48,6 +48,7 @@ def test_gold_answers_of_every_task_score_one(scorer: GymScorer) -> None:
     assert [name for name, value in zip(names, values, strict=True) if value != 1] == []
 
 
+@pytest.mark.slow
 def test_wrong_answers_and_code_score_nothing(scorer: GymScorer, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     for row in tasks_of(TASKS, 5, 3, ""):

@@ -52,6 +52,7 @@ def reinforcement(source: Path, **changed: Any) -> Reinforcement:
     return replace(final, **changed)
 
 
+@pytest.mark.slow
 def test_pretraining_text_is_part_of_every_update(source: Path, workspace: Path) -> None:
     text = PretrainingPages(rows=12, heldout=4)
     stage = reinforcement(
