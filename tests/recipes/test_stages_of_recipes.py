@@ -86,7 +86,10 @@ def test_the_best_of_n_stands_beside_answers_by_lot(source: Path, workspace: Pat
     assert all(row["messages"][-1]["role"] == "assistant" for row in rows(result, "rejection"))
 
 
-@pytest.mark.parametrize("by", ["ppo", "dpo", "scored_dpo", "rejection"])
+SLOWER = [pytest.param(by, marks=pytest.mark.slow) for by in ("scored_dpo", "rejection")]
+
+
+@pytest.mark.parametrize("by", ["ppo", "dpo", *SLOWER])
 def test_a_round_begins_with_the_policy_of_the_round_before(by: str, source: Path, workspace: Path) -> None:
     result = made(rounds(count=2, by=by), source, workspace)
     last = {"ppo": "rl", "rejection": "imitation"}.get(by, "alignment")
