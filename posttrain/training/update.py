@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,11 +78,27 @@ def update(optimizer: Optimizer, parts: list[Part], micro_batch_tokens: int) -> 
     figures: dict[str, Tensor] = {}
     optimizer.zero()
     for part in parts:
-        _accumulate(part, micro_batch_tokens, figures)
+        with _in_one_order(part.past.rollouts.action_mask.device):
+            _accumulate(part, micro_batch_tokens, figures)
     names = list(figures)
     values = torch.stack([figures[name] for name in names]).tolist()
     report = dict(zip(names, values, strict=True))
     return report | optimizer.step(report)
+
+
+@contextmanager
+def _in_one_order(device: torch.device) -> Iterator[None]:
+    """Sums on a CPU in the same order every time: without this, threads add to a row that was read several
+    times in the order in which they come.
+    """
+    if device.type != "cpu" or torch.are_deterministic_algorithms_enabled():
+        yield
+        return
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def _accumulate(part: Part, micro_batch_tokens: int, figures: dict[str, Tensor]) -> None:

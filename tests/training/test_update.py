@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -149,3 +150,17 @@ def test_pairs_of_a_cut_batch_are_the_pairs_of_the_batch() -> None:
         loss = BradleyTerry(center_coef=0.1)
         reports.append(update(opt, [Part(past, forward, loss.loss, whole_groups=True)], limit))
     assert reports[1] == pytest.approx(reports[0], rel=1e-12)
+
+
+def test_sums_on_a_cpu_have_one_order_and_only_during_an_update() -> None:
+    parameter = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    plain, seen = parts(parameter), []
+
+    def watched(past: Any) -> Any:
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return plain.forward(past)
+
+    optimizer = Optimizer([Group(name="policy", parameters=[parameter], learning_rate=0.1)])
+    update(optimizer, [replace(plain, forward=watched)], 1000)
+    assert seen == [True]
+    assert not torch.are_deterministic_algorithms_enabled()
