@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -76,16 +76,25 @@ def _exact(found: Evaluation) -> Tensor:
 class KLInReward:
     """Every step pays ``coef`` times its estimate as a negative reward (Ziegler et al. 2019, eq. 2).
 
-    With k1 the expected charge of a completion is ``coef * KL``, gradient included.
+    With k1 the expected charge of a completion is ``coef * KL``, gradient included. With a ``power`` above 1
+    the KL is from the reference sharpened by it: a step is paid ``coef * (power - 1) * log q`` besides, so
+    the optimum is ``q ** power * exp(reward / coef)`` in place of ``q * exp(reward / coef)``. What the
+    reference holds for likely then counts where the reward cannot tell. What a run reports as its KL is from
+    the reference as it is.
     """
 
     coef: float = 0.05
     estimator: Estimator = k1
+    power: float = field(default=1.0, metadata={"later": True})
 
     exact = False
 
     def __post_init__(self) -> None:
         _check(self.coef, "KLInReward")
+        if not 0 < self.power < math.inf:
+            raise ValueError(
+                f"KLInReward.power is {self.power}, expected above 0: 1 is the reference as it is"
+            )
 
     def charge(
         self, rewards: Tensor, before: Evaluation, reference: Evaluation | None, mask: Tensor
@@ -94,7 +103,8 @@ class KLInReward:
         rewards = zero_outside(rewards, mask)
         if self.coef == 0:
             return rewards
-        paid = self.estimator(before.logprobs, _of(reference, "KLInReward").logprobs)
+        likely = _of(reference, "KLInReward").logprobs
+        paid = self.estimator(before.logprobs, likely) - (self.power - 1) * likely
         return rewards - self.coef * zero_outside(paid, mask)
 
     def terms(self, now: Evaluation, past: Experience, reduction: Reduction = token_mean) -> dict[str, Term]:
@@ -198,6 +208,8 @@ def label(method: Any) -> str:
     if kl.coef == 0:
         return said + "measured, not charged"
     said += _GRADIENTS.get((type(kl), estimator), "an estimator of your own")
+    if isinstance(kl, KLInReward) and kl.power != 1:
+        said += f", the reference raised to {kl.power:g}"
     gamma = getattr(method, "gamma", 1.0)
     if gamma < 1 and not isinstance(kl, KLInLoss):
         said += f"; gamma={gamma:g} discounts that of later steps"

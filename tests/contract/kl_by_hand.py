@@ -17,6 +17,7 @@ def charged(kl: Any, row: Row) -> list[float]:
     if kind == "KLInReward":
         logs = [float(a) - float(b) for a, b in zip(row.before, row.ref, strict=True)]
         paid = [_estimate(kl.estimator, x) for x in logs]
+        paid = [p - (kl.power - 1) * float(ref) for p, ref in zip(paid, row.ref, strict=True)]
     elif kind == "KLExact":
         paid = [*(float(x) for x in row.old_kl[1:]), 0.0]
     return [float(r) - (kl.coef if kind else 0) * p for r, p in zip(row.reward, paid, strict=True)]

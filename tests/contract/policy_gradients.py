@@ -316,6 +316,7 @@ def on_policy_distillation(m: Any, rows: list[Row]) -> Tensor:
 NAN = float("nan")
 KLS = [
     {"kl": KLInReward(coef=0.3)},
+    {"kl": KLInReward(coef=0.3, power=1.6)},
     {"kl": KLInLoss(coef=0.2)},
     {"kl": KLInLoss(coef=0.2, estimator=k3), "correction": Masked(low=0.95, high=1.2)},
     {"kl": KLExact(coef=0.2), "correction": Truncated(cap=1.05)},

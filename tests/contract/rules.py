@@ -163,6 +163,9 @@ def refuses_a_negative_kl() -> None:
         for value in NOT_NEGATIVE:
             with pytest.raises(ValueError, match="coef"):
                 kl(coef=value)
+    for value in (0.0, *NOT_NEGATIVE):
+        with pytest.raises(ValueError, match="power"):
+            KLInReward(power=value)
 
 
 def refuses_a_group_of_one(found: Found, entry: Entry) -> None:

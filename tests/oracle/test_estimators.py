@@ -95,6 +95,18 @@ def test_the_expected_gradient_is_the_gradient(name: str, kind: str, kl: Any) ->
     torch.testing.assert_close(got, want, **CLOSE)
 
 
+@pytest.mark.parametrize("name", ["ppo", "rloo of two"])
+def test_a_sharper_reference_is_a_reward_for_what_it_holds_for_likely(name: str) -> None:
+    """The gradient of ``KL(policy || q ** 1.7 / Z)``, whose Z no policy changes."""
+    method, size, grouped, scale = UNBIASED[name]
+    policy, reference = pair("table")
+    sharp = replace(method, kl=KLInReward(coef=COEF, power=1.7))
+    got = expected_gradient(WORLD, policy, sharp, reference, size=size, grouped=grouped)
+    target = (1.7 * WORLD.logprobs(reference).detach()).log_softmax(1)
+    lost = COEF * exact(WORLD.logprobs(policy), target).mean() - WORLD.earned(policy)
+    torch.testing.assert_close(got, gradient(lost, policy) * scale(mean_length(WORLD, policy)), **CLOSE)
+
+
 @pytest.mark.parametrize("name", SHRUNK)
 def test_a_mean_that_knows_the_row_shrinks_what_is_paid_and_not_what_is_lost(name: str) -> None:
     """Of groups of n the charge counts (n - 1) / n and the loss counts whole, so an exact KL costs more."""
