@@ -118,6 +118,7 @@ class Wants:
     teacher: bool = False  # the reference is another model, and no start to stay near
     whole_groups: bool = False  # micro-batches are cut between groups
     measure: bool = False
+    refills: int = 0  # how often other prompts are asked in place of rows that ``informative`` leaves out
 
 
 class Policy(Protocol):
@@ -130,6 +131,8 @@ class RewardModel(Protocol):
 
 
 class PolicyGradient(Protocol):
+    """Where ``wants.refills`` is not 0 there is also ``informative(rollouts)``, [B] bool."""
+
     @property
     def wants(self) -> Wants: ...
     @property

@@ -25,8 +25,8 @@ class DAPO:  # size: GRPO's and the paper's four changes
     over the answers to the same prompt, with r the probability ratio of now to before; E is the mean over all
     steps (token mean). R is the sum of a row's rewards, less ``overlong_penalty * min((n - s) / (m - s), 1)``
     for a row of more than ``s = (1 - overlong_buffer) m`` steps, ``m = max_length`` (overlong shaping).
-    Prompts whose answers all have the same reward are left out (``dynamic_sampling``) and not replaced, so a
-    batch becomes smaller and not dearer; where nothing would be left the batch is kept.
+    Prompts whose answers all have the same reward are left out (``dynamic_sampling``) and others asked in
+    their place, at most ``refills`` times a batch; where nothing would be left the batch is kept.
 
     Converges to something else than the KL-regularized optimum: the paper charges no KL (``kl.coef=0``), so
     it goes on to the answers with the highest reward, and its standard deviation weighs prompts anew. With
@@ -37,6 +37,7 @@ class DAPO:  # size: GRPO's and the paper's four changes
     clip_range_high: float = 0.28
     std: bool = True
     dynamic_sampling: bool = True
+    refills: int = 3  # 0: a batch becomes smaller and not dearer
     max_length: int | None = None  # None: no shaping
     overlong_buffer: float = 0.2  # part of max_length over which the penalty grows
     overlong_penalty: float = 1.0
@@ -49,7 +50,7 @@ class DAPO:  # size: GRPO's and the paper's four changes
     def __post_init__(self) -> None:
         above_zero(self, "clip_range", "clip_range_high", "overlong_buffer")
         fraction(self, "overlong_buffer")
-        not_negative(self, "overlong_penalty")
+        not_negative(self, "overlong_penalty", "refills")
         at_least_one(self, "max_length", "epochs", "minibatches")
 
     @property
@@ -57,15 +58,18 @@ class DAPO:  # size: GRPO's and the paper's four changes
         """Groups and the reference; the trainer's own log-probabilities where the sampler's will not do."""
         reused = self.epochs * self.minibatches > 1
         before = reused or self.correction is not None or self.kl.exact
-        return Wants(reference=True, before=before, exact_kl=self.kl.exact, group=True)
+        refills = self.refills if self.dynamic_sampling else 0
+        return Wants(reference=True, before=before, exact_kl=self.kl.exact, group=True, refills=refills)
 
     def keep(self, rollouts: Rollouts) -> Tensor:
         """[B] bool: rows of prompts whose answers differ in reward, and that are not alone."""
         kept = in_company(rollouts.group)
-        if not self.dynamic_sampling:
-            return kept
-        told_apart = kept & differing(self._rewards(rollouts), rollouts.group)
-        return told_apart if bool(told_apart.any()) else kept
+        told_apart = self.informative(rollouts)
+        return told_apart if self.dynamic_sampling and bool(told_apart.any()) else kept
+
+    def informative(self, rollouts: Rollouts) -> Tensor:
+        """[B] bool: rows of prompts whose answers differ in reward; other rows teach nothing."""
+        return in_company(rollouts.group) & differing(self._rewards(rollouts), rollouts.group)
 
     def _rewards(self, rollouts: Rollouts) -> Tensor:
         """[B]: the sum of each row's rewards, less what it pays for its length."""

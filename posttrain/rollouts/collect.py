@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,8 @@ class Collector:
 
     With ``greedy`` each prompt is also answered by the likeliest token at each step; that answer is no row,
     its reward is in ``Rollouts.greedy`` of the rows to that prompt (NaN where it could not be scored).
+    With ``refills`` other prompts are asked in place of those that ``informative`` leaves out, at most that
+    often, until ``prompts_per_step`` are full (DAPO: Yu et al. 2025, section 3.2).
     The batch of a step is a function of the arguments, the step and the engine's weights: nothing is lost
     when a run continues. After a call ``last_episodes`` has a plain dict an answer (also of those dropped)
     and ``last_figures`` what there was to count. ``too_long`` prompts were left out from the start.
@@ -41,6 +43,8 @@ class Collector:
         prompts_per_step: int,
         group_size: int = 1,
         greedy: bool = False,
+        refills: int = 0,
+        informative: Callable[[Rollouts], Tensor] | None = None,
         seed: int = 0,
     ) -> None:
         """Raises UserError for a sampling that a loss over the full support would read wrongly."""
@@ -58,36 +62,53 @@ class Collector:
         self.prompts_per_step, self.group_size, self.seed = prompts_per_step, group_size, seed
         self.asked, self.too_long = ask(chat, prompts, engine.context - sampling.max_tokens)
         self.environment = Question([one.prompt for one in self.asked], seed)
+        self.refills, self.informative = refills, informative
+        self.spare = Question(self.environment.prompts, derive(seed, "spare prompts"))
         self.last_episodes: list[dict[str, Any]] = []
         self.last_figures: dict[str, float] = {}
 
     def __call__(self, step: int) -> Rollouts:
         """The batch of a step. Raises UserError where no answer could be scored."""
-        n, size = self.prompts_per_step, self.group_size
-        places = [step * n + i for i in range(n)]
-        drawn = [self.asked[self.environment.reset(place).number] for place in places]
+        n, cards = self.prompts_per_step, self.environment
+        self.last_episodes, self.last_figures = [], {}
+        rows, greedy = self._turn(step, 0, [cards.reset(step * n + i).number for i in range(n)])
+        batch = rollouts(rows, self.chat.pad_id)
+        for turn in range(1, self.refills + 1):
+            missing = n - self._informative_groups(batch)
+            if missing <= 0:
+                break
+            first = (step * self.refills + turn - 1) * n
+            more, likeliest = self._turn(
+                step, turn, [self.spare.reset(first + i).number for i in range(missing)]
+            )
+            rows, greedy = rows + more, greedy + likeliest
+            batch = rollouts(rows, self.chat.pad_id)
+        return replace(batch, greedy=torch.tensor(greedy)) if self.greedy else batch
+
+    def _informative_groups(self, batch: Rollouts) -> int:
+        kept = torch.ones_like(batch.truncated) if self.informative is None else self.informative(batch)
+        return len(batch.group[kept].unique())
+
+    def _turn(self, step: int, turn: int, numbers: Sequence[int]) -> tuple[list[Row], list[float]]:
+        """Answers to the prompts with these numbers, and the reward of the greedy answer to the prompt of
+        each; prompts asked in place of others come in a later ``turn``.
+        """
+        drawn, size = [self.asked[number] for number in numbers], self.group_size
         asked = [one for one in drawn for _ in range(size)]
-        seeds = [derive(self.seed, "sample", step, row) for row in range(n * size)]
+        later = () if turn == 0 else (turn,)
+        seeds = [derive(self.seed, "sample", step, row, *later) for row in range(len(asked))]
         episodes = sample(self.engine, self.chat, asked, self.sampling, seeds)
         rewards = checked(self.scorer.score(episodes), episodes)
-        self._remember(step, episodes, rewards)
-        scored = rewards.scored.tolist()
-        if rewards.failed and not any(scored):
-            raise UserError(
-                f"step {step}: the verifier failed on {len(rewards.failed)} of {len(episodes)} answers and "
-                f"scored none ({next(iter(rewards.failed.values()))})"
-            )
-        if not any(scored):
-            raise UserError(
-                f"step {step}: none of {len(episodes)} answers could be scored; does the reward fit these "
-                f"prompts? The first prompt has the fields {sorted(episodes[0].prompt)}"
-            )
-        kept = [i for i in range(len(episodes)) if scored[i]]
-        batch = rollouts([self._row(i, episodes[i], rewards) for i in kept], self.chat.pad_id)
+        first = turn * self.prompts_per_step
+        self._remember(step, episodes, rewards, first)
+        kept = [i for i, scored in enumerate(rewards.scored.tolist()) if scored]
+        if turn == 0 and not kept:
+            raise UserError(_nothing_scored(step, episodes, rewards))
+        rows = [self._row(i, episodes[i], rewards, first) for i in kept]
         if not self.greedy:
-            return batch
-        baseline = self._greedy(drawn)
-        return replace(batch, greedy=baseline[torch.tensor([i // size for i in kept])])
+            return rows, []
+        baseline = self._greedy(drawn).tolist()
+        return rows, [baseline[i // size] for i in kept]
 
     def _greedy(self, drawn: Sequence[Asked]) -> Tensor:
         """[prompts] float32: the reward of the greedy answer to each; NaN where it could not be scored."""
@@ -100,25 +121,25 @@ class Collector:
         )
         return rewards.values.float().masked_fill(~scored, float("nan"))
 
-    def _row(self, i: int, episode: Episode, rewards: Rewards) -> Row:
+    def _row(self, i: int, episode: Episode, rewards: Rewards, first: int) -> Row:
         return Row(
             ids=episode.ids,
             mask=episode.mask,
             logprobs=episode.logprobs,
             reward=float(rewards.values[i]),
             truncated=not episode.ended,
-            group=i // self.group_size,
+            group=first + i // self.group_size,
             temperature=self.sampling.temperature,
             version=episode.version,
             parts={name: float(values[i]) for name, values in rewards.parts.items()},
         )
 
-    def _remember(self, step: int, episodes: Sequence[Episode], rewards: Rewards) -> None:
+    def _remember(self, step: int, episodes: Sequence[Episode], rewards: Rewards, first: int) -> None:
         values, scored = rewards.values.tolist(), rewards.scored.tolist()
-        self.last_episodes = [
+        self.last_episodes += [
             {
                 "step": step,
-                "group": i // self.group_size,
+                "group": first + i // self.group_size,
                 "prompt": dict(episode.prompt),
                 "response": episode.response,
                 "ended": episode.ended,
@@ -129,10 +150,25 @@ class Collector:
             }
             for i, episode in enumerate(episodes)
         ]
-        self.last_figures = {
-            "answers": len(episodes),
-            "unscored": len(episodes) - sum(scored),
-            "ended": sum(episode.ended for episode in episodes) / len(episodes),
+        told = self.last_episodes
+        self.last_figures |= {
+            "answers": len(told),
+            "unscored": sum(one["reward"] is None for one in told),
+            "ended": sum(one["ended"] for one in told) / len(told),
         }
         if rewards.failed:
-            self.last_figures["verifier_failed"] = len(rewards.failed)
+            self.last_figures["verifier_failed"] = self.last_figures.get("verifier_failed", 0) + len(
+                rewards.failed
+            )
+
+
+def _nothing_scored(step: int, episodes: Sequence[Episode], rewards: Rewards) -> str:
+    if rewards.failed:
+        return (
+            f"step {step}: the verifier failed on {len(rewards.failed)} of {len(episodes)} answers and "
+            f"scored none ({next(iter(rewards.failed.values()))})"
+        )
+    return (
+        f"step {step}: none of {len(episodes)} answers could be scored; does the reward fit these "
+        f"prompts? The first prompt has the fields {sorted(episodes[0].prompt)}"
+    )

@@ -177,6 +177,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             prompts_per_step=prompts,
             group_size=size,
             greedy=wants.greedy,
+            refills=wants.refills,
+            informative=getattr(self.method, "informative", None) if wants.refills else None,
             seed=self.seed,
         )
         groups = [

@@ -34,6 +34,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "value_clip_range": WIDTH,
     "epochs": COUNTED,
     "minibatches": COUNTED,
+    "refills": (-1,),
     "center_coef": NOT_NEGATIVE,
     "beta": POSITIVE,
     "clip_range_high": WIDTH,

@@ -16,6 +16,7 @@ from posttrain.engines.protocol import Sampling
 from posttrain.models.chat import Chat
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.pipeline.finding import UserError
+from posttrain.policy_gradients.dapo import DAPO
 from posttrain.rewards.protocol import Episode, Rewards, all_scored
 from posttrain.rollouts.collect import Collector
 
@@ -97,6 +98,25 @@ def test_a_step_is_the_same_whoever_collected_before(collector: Callable[..., Co
     assert same(old(0), batches[0])
     assert not same(batches[0], batches[1])
     assert not same(collector(seed=6)(0), batches[0])
+
+
+def test_prompts_that_teach_nothing_are_replaced(collector: Callable[..., Collector]) -> None:
+    """DAPO's dynamic sampling, section 3.2: groups of equal rewards make room for others."""
+
+    def rule(episodes: Sequence[Episode]) -> Rewards:
+        values = [float(i % 3) if "i" in str(e.prompt["prompt"]) else 1.0 for i, e in enumerate(episodes)]
+        return all_scored(torch.tensor(values), "checked")
+
+    dapo = DAPO()
+    for refills, full in ((0, False), (6, True)):
+        collect = collector(rule, refills=refills, informative=dapo.informative)
+        batch = collect(0)
+        kept = batch.group[dapo.keep(batch)]
+        assert (len(kept.unique()) == 4) == full
+        assert all((kept == group).sum() == 3 for group in kept.unique())
+        assert len(collect.last_episodes) == len(batch) == collect.last_figures["answers"]
+        assert same(collector(rule, refills=refills, informative=dapo.informative)(0), batch)
+    assert same(collector(rule)(0), collector(rule, informative=dapo.informative)(0))
 
 
 def test_published_weights_are_the_ones_that_speak(
