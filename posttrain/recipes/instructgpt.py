@@ -133,7 +133,7 @@ def _recipe(  # size: what the parameters came to
         pairs=pairs or sft, annotators=chosen.annotators, seed=seed, **own_settings.get("labels", {})
     )
     modeling: dict[str, Any] = {
-        "base": base if chosen.reward_from_base else sft,
+        "base": sft,
         "comparisons": labels,
         **shared,
         **own_settings.get("rm", {}),

@@ -38,7 +38,6 @@ class Preset:
     more_demonstrations: Stage | None = None  # four times as many, for a control
     lora_rank: int = 0  # 0 trains every weight
     shuffled_control: bool = True  # a second reward model, on shuffled labels; as dear as the first
-    reward_from_base: bool = False  # instruction tuning forgets facts that a judge still needs
     settings: dict[str, Settings] = field(default_factory=dict)
 
 
@@ -51,15 +50,15 @@ def field_guide(seed: int) -> Preset:
             name="demonstrations_4x", rows=4 * FieldGuideDemonstrations.rows, seed=seed
         ),
         prompts=FieldGuidePrompts(seed=seed),
-        reward_from_base=True,
         # chosen on held-out prompts drawn with another seed than the frozen ones that evaluation asks
         settings={
             "pairs": {"rows": 4000, "answers": 4},
+            "labels": {"per_pair": 5},
             "rm": {"epochs": 2, "sft_coef": 0.3, "learning_rate": 7e-4, "batch_size": 64},
             "rl": {
-                "method": PPO(kl=KLInReward(coef=0.2), epochs=1, minibatches=4),
-                "control": AdaptiveKL(target=2.5, horizon=640),
-                "steps": 45,
+                "method": PPO(kl=KLInReward(coef=0.3, power=3.0), epochs=1, minibatches=8),
+                "control": AdaptiveKL(target=2.4, horizon=640),
+                "steps": 42,
             },
         },
     )

@@ -94,11 +94,15 @@ def _in_one_order(device: torch.device) -> Iterator[None]:
     if device.type != "cpu" or torch.are_deterministic_algorithms_enabled():
         yield
         return
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
+    memory.fill_uninitialized_memory = False  # nothing here reads what it did not write
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(False)
+        memory.fill_uninitialized_memory = filled
 
 
 def _accumulate(part: Part, micro_batch_tokens: int, figures: dict[str, Tensor]) -> None:
