@@ -261,10 +261,17 @@ MUTATIONS = [
         *contract("sapo"),
     ),
     of(
+        "a sharper reference counts against what it holds for likely",
+        "core/kl.py",
+        "(self.power - 1) * likely",
+        "(1 - self.power) * likely",
+        *contract("ppo"),
+    ),
+    of(
         "dynamic sampling keeps what teaches nothing",
         "policy_gradients/dapo.py",
-        "kept & differing(",
-        "kept & ~differing(",
+        "rollouts.group) & differing(",
+        "rollouts.group) & ~differing(",
         *contract("dapo"),
     ),
     of(
