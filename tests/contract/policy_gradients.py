@@ -330,7 +330,12 @@ ENTRIES: dict[str, Entry] = {
         ppo,
         settings=[
             {},
-            {"whiten": False, "gae_lambda": 0.6, "gamma": 0.9, "kl": KLInReward(coef=0.3, estimator=k3)},
+            {
+                "whiten": False,
+                "gae_lambda": 0.6,
+                "gamma": 0.9,
+                "kl": KLInReward(coef=0.3, estimator=k3, power=1.4),
+            },
             {"kl": KLExact(coef=0.2), "value_clip_range": 0.2, "entropy_coef": 0.1},
             {"kl": KLInLoss(coef=0.2, estimator=k2), "correction": Truncated(cap=1.05), "vf_coef": 0.0},
             {"kl": KLInLoss(coef=0.2, estimator=k3), "correction": Masked(low=0.95, high=1.2)},
