@@ -50,7 +50,7 @@ IN_REWARD = ("rl.method.kl=kl_in_reward", *PRICE)
 PRICED = "the recipe's price of KL, from its sharper reference, in place of 0.05 from the plain one"
 UNPAID = "the paper charges no KL, and a learned reward is wrong far from where it was learned"
 ONLINE = ("rl.method.alignment.beta=0.3",)
-SURE = "0.3 in place of 0.1: as dear as KL is in the recipe"
+SURE = "0.3 in place of 0.1: the recipe's price of KL, though not from a sharper reference"
 RUNS_AWAY = "nothing holds the policy where the learned reward is right"
 NO_ANCHOR = (
     "no reference, and gaps per token: the margin is cheapest to reach by short answers and by making the "

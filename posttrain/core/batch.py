@@ -131,8 +131,6 @@ class RewardModel(Protocol):
 
 
 class PolicyGradient(Protocol):
-    """Where ``wants.refills`` is not 0 there is also ``informative(rollouts)``, [B] bool."""
-
     @property
     def wants(self) -> Wants: ...
     @property
@@ -144,6 +142,13 @@ class PolicyGradient(Protocol):
         self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None
     ) -> Experience | Judged: ...
     def loss(self, now: Evaluation, past: Any) -> dict[str, Term]: ...
+
+
+class Refilling(Protocol):
+    """A policy gradient with ``wants.refills`` above 0."""
+
+    def informative(self, rollouts: Rollouts) -> Tensor:
+        """[B] bool: rows that need no other prompt in their place."""
 
 
 class DirectAlignment(Protocol):

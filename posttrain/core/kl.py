@@ -76,11 +76,13 @@ def _exact(found: Evaluation) -> Tensor:
 class KLInReward:
     """Every step pays ``coef`` times its estimate as a negative reward (Ziegler et al. 2019, eq. 2).
 
-    With k1 the expected charge of a completion is ``coef * KL``, gradient included. With a ``power`` above 1
-    the KL is from the reference sharpened by it: a step is paid ``coef * (power - 1) * log q`` besides, so
-    the optimum is ``q ** power * exp(reward / coef)`` in place of ``q * exp(reward / coef)``. What the
-    reference holds for likely then counts where the reward cannot tell. What a run reports as its KL is from
-    the reference as it is.
+    With k1 the expected charge of a completion is ``coef * KL``, gradient included. With a ``power`` the KL
+    is, up to a constant of the prompt, from the reference raised to it: to the estimate comes
+    ``-(power - 1) * log q``, so with k1 the optimum is ``q ** power * exp(reward / coef)``. Above 1 what the
+    reference holds for likely counts where the reward cannot tell, and every step costs something, so
+    answers are shorter. What a run reports as its KL, and what a control of it sees, is from the reference
+    as it is; however high the price it does not fall below that of the sharpened reference from the plain
+    one.
     """
 
     coef: float = 0.05
@@ -209,7 +211,9 @@ def label(method: Any) -> str:
         return said + "measured, not charged"
     said += _GRADIENTS.get((type(kl), estimator), "an estimator of your own")
     if isinstance(kl, KLInReward) and kl.power != 1:
-        said += f", the reference raised to {kl.power:g}"
+        said += (
+            f"; besides, {kl.power - 1:g} coef log q is paid, as if the reference were raised to {kl.power:g}"
+        )
     gamma = getattr(method, "gamma", 1.0)
     if gamma < 1 and not isinstance(kl, KLInLoss):
         said += f"; gamma={gamma:g} discounts that of later steps"

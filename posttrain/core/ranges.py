@@ -16,6 +16,11 @@ def not_negative(settings: Any, *names: str) -> None:
     _expect(settings, names, lambda x: 0 <= x < math.inf, "0 or more")
 
 
+def counted(settings: Any, *names: str) -> None:
+    """Raises ValueError unless each is a whole number from 0."""
+    _expect(settings, names, lambda x: 0 <= x < math.inf and x == int(x), "a whole number from 0")
+
+
 def fraction(settings: Any, *names: str) -> None:
     """Raises ValueError unless each is a number from 0 to 1."""
     _expect(settings, names, lambda x: 0 <= x <= 1, "a number from 0 to 1")

@@ -12,7 +12,7 @@ from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
 from posttrain.core.importance import Correction, clipped_gain, measured, outside, ratio, step_weights
 from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import lengths, masked_sum, on_steps
-from posttrain.core.ranges import above_zero, at_least_one, fraction, not_negative
+from posttrain.core.ranges import above_zero, at_least_one, counted, fraction, not_negative
 from posttrain.core.reduction import token_mean
 
 
@@ -50,7 +50,8 @@ class DAPO:  # size: GRPO's and the paper's four changes
     def __post_init__(self) -> None:
         above_zero(self, "clip_range", "clip_range_high", "overlong_buffer")
         fraction(self, "overlong_buffer")
-        not_negative(self, "overlong_penalty", "refills")
+        not_negative(self, "overlong_penalty")
+        counted(self, "refills")
         at_least_one(self, "max_length", "epochs", "minibatches")
 
     @property
@@ -64,11 +65,13 @@ class DAPO:  # size: GRPO's and the paper's four changes
     def keep(self, rollouts: Rollouts) -> Tensor:
         """[B] bool: rows of prompts whose answers differ in reward, and that are not alone."""
         kept = in_company(rollouts.group)
+        if not self.dynamic_sampling:
+            return kept
         told_apart = self.informative(rollouts)
-        return told_apart if self.dynamic_sampling and bool(told_apart.any()) else kept
+        return told_apart if bool(told_apart.any()) else kept
 
     def informative(self, rollouts: Rollouts) -> Tensor:
-        """[B] bool: rows of prompts whose answers differ in reward; other rows teach nothing."""
+        """[B] bool: rows of prompts whose answers differ in reward."""
         return in_company(rollouts.group) & differing(self._rewards(rollouts), rollouts.group)
 
     def _rewards(self, rollouts: Rollouts) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -31,17 +31,22 @@ class CoinReward:
 
 @dataclass(frozen=True)
 class CoinScorer:
-    """A coin for each place of a batch and version of the weights, so that a repeated run throws the same."""
+    """A coin for each answer of a version of the weights, in the order in which they come, so that a repeated
+    run throws the same.
+    """
 
     probability: float
     seed: int
+    _thrown: dict[int, int] = field(default_factory=dict)  # of each version
 
     def score(self, episodes: Sequence[Episode]) -> Rewards:
         """Parts: ``right``, where the prompt has an answer; it is not paid."""
-        heads = [
-            derive(self.seed, "coin", episode.version, place) < self.probability * 2**63
-            for place, episode in enumerate(episodes)
-        ]
+        heads = [self._throw(episode.version) for episode in episodes]
         values = torch.tensor(heads, dtype=torch.float32)
         parts = ExactAnswerScorer().score(episodes).parts
         return Rewards(values=values, scored=torch.ones(len(heads), dtype=torch.bool), parts=parts)
+
+    def _throw(self, version: int) -> bool:
+        place = self._thrown.get(version, 0)
+        self._thrown[version] = place + 1
+        return derive(self.seed, "coin", version, place) < self.probability * 2**63

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -26,7 +27,8 @@ class Collector:
     With ``greedy`` each prompt is also answered by the likeliest token at each step; that answer is no row,
     its reward is in ``Rollouts.greedy`` of the rows to that prompt (NaN where it could not be scored).
     With ``refills`` other prompts are asked in place of those that ``informative`` leaves out, at most that
-    often, until ``prompts_per_step`` are full (DAPO: Yu et al. 2025, section 3.2).
+    often, until ``prompts_per_step`` are full (DAPO: Yu et al. 2025, section 3.2); those left out are then
+    among the rows as well. Where nothing was informative in the end the batch is that of the first turn.
     The batch of a step is a function of the arguments, the step and the engine's weights: nothing is lost
     when a run continues. After a call ``last_episodes`` has a plain dict an answer (also of those dropped)
     and ``last_figures`` what there was to count. ``too_long`` prompts were left out from the start.
@@ -57,6 +59,8 @@ class Collector:
             raise UserError(
                 f"prompts_per_step={prompts_per_step}, group_size={group_size}: expected at least 1"
             )
+        if refills and (greedy or informative is None):
+            raise ValueError("refills need an informative, and no greedy answers")
         self.engine, self.chat, self.scorer = engine, chat, scorer
         self.sampling, self.greedy = sampling, greedy
         self.prompts_per_step, self.group_size, self.seed = prompts_per_step, group_size, seed
@@ -71,19 +75,28 @@ class Collector:
         """The batch of a step. Raises UserError where no answer could be scored."""
         n, cards = self.prompts_per_step, self.environment
         self.last_episodes, self.last_figures = [], {}
-        rows, greedy = self._turn(step, 0, [cards.reset(step * n + i).number for i in range(n)])
-        batch = rollouts(rows, self.chat.pad_id)
+        numbers = [cards.reset(step * n + i).number for i in range(n)]
+        rows, greedy = self._turn(step, 0, numbers)
+        first = batch = rollouts(rows, self.chat.pad_id)
+        others = self._others(step, numbers)
         for turn in range(1, self.refills + 1):
-            missing = n - self._informative_groups(batch)
-            if missing <= 0:
+            more = list(islice(others, n - self._informative_groups(batch)))
+            if not more:
                 break
-            first = (step * self.refills + turn - 1) * n
-            more, likeliest = self._turn(
-                step, turn, [self.spare.reset(first + i).number for i in range(missing)]
-            )
-            rows, greedy = rows + more, greedy + likeliest
+            rows = rows + self._turn(step, turn, more)[0]
             batch = rollouts(rows, self.chat.pad_id)
+        if len(batch) > len(first) and not self._informative_groups(batch):
+            return first
         return replace(batch, greedy=torch.tensor(greedy)) if self.greedy else batch
+
+    def _others(self, step: int, asked: Sequence[int]) -> Iterator[int]:
+        """Numbers of prompts that this step has not asked, each once."""
+        known, first = set(asked), step * self.prompts_per_step
+        for place in range(first, first + 2 * len(self.asked)):
+            number = self.spare.reset(place).number
+            if number not in known:
+                known.add(number)
+                yield number
 
     def _informative_groups(self, batch: Rollouts) -> int:
         kept = torch.ones_like(batch.truncated) if self.informative is None else self.informative(batch)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from posttrain.checks import kl_budget, nearer_the_teacher, reward_fits, reward_rose, same_at_the_start
-from posttrain.core.batch import PolicyGradient
+from posttrain.core.batch import PolicyGradient, Refilling
 from posttrain.core.kl import label
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
@@ -178,7 +178,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             group_size=size,
             greedy=wants.greedy,
             refills=wants.refills,
-            informative=getattr(self.method, "informative", None) if wants.refills else None,
+            informative=cast(Refilling, self.method).informative if wants.refills else None,
             seed=self.seed,
         )
         groups = [

@@ -22,7 +22,8 @@ def test_a_drawing_has_every_stage_with_its_size() -> None:
         assert own, address
         assert any(size_of(stage) in line for line in own)
     assert any("sft (InstructionTuning)" in line for line in lines)
-    assert "45 steps, 192 prompts a step" in drawn(recipe)
+    steps = addresses(recipe)["rl"].steps  # type: ignore[attr-defined]
+    assert f"{steps} steps, 192 prompts a step" in drawn(recipe)
     edges = sum(len(nested(stage)) for stage in addresses(recipe).values())
     assert len(lines) == 1 + edges  # what was drawn above is named once for every use
 
@@ -40,9 +41,10 @@ def test_reinforcement_has_its_share_of_the_operations(tmp_path: Path) -> None:
     planned = plan(recipe, Workspace(tmp_path), Machine())
     found = {one.address: one for one in shares(recipe, planned)}
     assert {address for address, one in found.items() if one.reinforces} == {"rl"}
-    assert found["rl"].examples == 45 * 192
+    answers = addresses(recipe)["rl"].steps * 192  # type: ignore[attr-defined]
+    assert found["rl"].examples == answers
     assert found["sft"].examples == 6000
-    assert found["rl"].tokens > 45 * 192 * 10
+    assert found["rl"].tokens > answers * 10
     told = scale_table(recipe, planned, Paper(title="A paper", scale=(("sft", "13 thousand"),)))
     whole = sum(one.operations for one in found.values())
     assert f"Reinforcement has {found['rl'].operations / whole:.0%} of the operations." in told

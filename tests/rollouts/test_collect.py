@@ -108,15 +108,35 @@ def test_prompts_that_teach_nothing_are_replaced(collector: Callable[..., Collec
         return all_scored(torch.tensor(values), "checked")
 
     dapo = DAPO()
+    more = [
+        {**PROMPTS[0], "prompt": [{"role": "user", "content": x}]} for x in ("b", "fish", "birds", "ship")
+    ]
     for refills, full in ((0, False), (6, True)):
-        collect = collector(rule, refills=refills, informative=dapo.informative)
+        settings: dict[str, Any] = {"refills": refills, "informative": dapo.informative}
+        settings["prompts"] = [*PROMPTS, *more]
+        collect = collector(rule, **settings)
         batch = collect(0)
         kept = batch.group[dapo.keep(batch)]
         assert (len(kept.unique()) == 4) == full
         assert all((kept == group).sum() == 3 for group in kept.unique())
         assert len(collect.last_episodes) == len(batch) == collect.last_figures["answers"]
-        assert same(collector(rule, refills=refills, informative=dapo.informative)(0), batch)
+        assert len({str(one["prompt"]) for one in collect.last_episodes}) == len(batch) // 3
+        assert same(collector(rule, **settings)(0), batch)
     assert same(collector(rule)(0), collector(rule, informative=dapo.informative)(0))
+
+
+def test_where_nothing_can_replace_what_teaches_nothing_the_batch_is_the_first(
+    collector: Callable[..., Collector],
+) -> None:
+    def rule(episodes: Sequence[Episode]) -> Rewards:
+        return all_scored(torch.ones(len(episodes)), "alike")
+
+    collect = collector(rule, refills=2, informative=DAPO().informative)
+    batch = collect(0)
+    assert len(batch) == 12
+    assert len(collect.last_episodes) == 15  # the fifth prompt was tried
+    with pytest.raises(ValueError, match="informative"):
+        collector(rule, refills=2)
 
 
 def test_published_weights_are_the_ones_that_speak(
