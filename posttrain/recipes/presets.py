@@ -78,7 +78,8 @@ def smollm2(seed: int) -> Preset:
         shuffled_control=False,
         settings={
             "sft": {"learning_rate": 5e-4, "epochs": 2, "batch_size": 8},
-            "pairs": {"rows": 240, "heldout": 48, "answers": 3, "max_completion_length": 40},
+            "pairs": {"rows": 640, "heldout": 48, "answers": 3, "max_completion_length": 40},
+            "labels": {"per_pair": 4},
             "rm": {"learning_rate": 6e-4, "batch_size": 8, "epochs": 1, "weight_decay": 0.0},
             "rl": {
                 "method": PPO(kl=KLInReward(coef=0.05), gae_lambda=1.0, epochs=1, minibatches=2),
