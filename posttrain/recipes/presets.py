@@ -67,7 +67,7 @@ def field_guide(seed: int) -> Preset:
 def smollm2(seed: int) -> Preset:
     """SmolLM2-135M-Instruct with adapters, on prompts whose constraints a program can check.
 
-    Sized by measured costs of its parts, and judged by one whole run: docs/smollm2.md.
+    Sized by measured costs of its parts, and judged by whole runs: docs/smollm2.md.
     """
     return Preset(
         base=SmolLM2(),

@@ -7,7 +7,6 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from posttrain.core.batch import Rollouts
@@ -18,7 +17,7 @@ from posttrain.models.chat import Chat
 from posttrain.models.collate import Row, rollouts
 from posttrain.pipeline.finding import UserError
 from posttrain.rewards.protocol import Episode, Rewards, Scorer, checked
-from posttrain.rollouts.sample import Asked, ask, sample
+from posttrain.rollouts.sample import ask, sample
 
 
 class Collector:
@@ -49,7 +48,9 @@ class Collector:
         informative: Callable[[Rollouts], Tensor] | None = None,
         seed: int = 0,
     ) -> None:
-        """Raises UserError for a sampling that a loss over the full support would read wrongly."""
+        """Raises UserError for a sampling that a loss over the full support would read wrongly, ValueError
+        for refills beside greedy answers or without ``informative``.
+        """
         if not sampling.temperature > 0 or sampling.top_p < 1:
             raise UserError(
                 f"temperature={sampling.temperature}, top_p={sampling.top_p}: training needs samples of the "
@@ -76,18 +77,22 @@ class Collector:
         n, cards = self.prompts_per_step, self.environment
         self.last_episodes, self.last_figures = [], {}
         numbers = [cards.reset(step * n + i).number for i in range(n)]
-        rows, greedy = self._turn(step, 0, numbers)
-        first = batch = rollouts(rows, self.chat.pad_id)
-        others = self._others(step, numbers)
+        rows = self._turn(step, 0, numbers)
+        batch = rollouts(rows, self.chat.pad_id)
+        if self.greedy:
+            return replace(batch, greedy=self._greedy(numbers)[batch.group])
+        return self._refilled(step, numbers, rows, batch)
+
+    def _refilled(self, step: int, numbers: Sequence[int], rows: list[Row], first: Rollouts) -> Rollouts:
+        """The batch with answers to other prompts besides, as many as there are groups to stand in for."""
+        batch, others = first, self._others(step, numbers)
         for turn in range(1, self.refills + 1):
-            more = list(islice(others, n - self._informative_groups(batch)))
+            more = list(islice(others, self.prompts_per_step - self._informative_groups(batch)))
             if not more:
                 break
-            rows = rows + self._turn(step, turn, more)[0]
+            rows = rows + self._turn(step, turn, more)
             batch = rollouts(rows, self.chat.pad_id)
-        if len(batch) > len(first) and not self._informative_groups(batch):
-            return first
-        return replace(batch, greedy=torch.tensor(greedy)) if self.greedy else batch
+        return batch if len(batch) == len(first) or self._informative_groups(batch) else first
 
     def _others(self, step: int, asked: Sequence[int]) -> Iterator[int]:
         """Numbers of prompts that this step has not asked, each once."""
@@ -99,15 +104,14 @@ class Collector:
                 yield number
 
     def _informative_groups(self, batch: Rollouts) -> int:
-        kept = torch.ones_like(batch.truncated) if self.informative is None else self.informative(batch)
-        return len(batch.group[kept].unique())
+        assert self.informative is not None  # where there are refills
+        return len(batch.group[self.informative(batch)].unique())
 
-    def _turn(self, step: int, turn: int, numbers: Sequence[int]) -> tuple[list[Row], list[float]]:
-        """Answers to the prompts with these numbers, and the reward of the greedy answer to the prompt of
-        each; prompts asked in place of others come in a later ``turn``.
+    def _turn(self, step: int, turn: int, numbers: Sequence[int]) -> list[Row]:
+        """Answers to the prompts with these numbers; those asked in place of others come in a later
+        ``turn``.
         """
-        drawn, size = [self.asked[number] for number in numbers], self.group_size
-        asked = [one for one in drawn for _ in range(size)]
+        asked = [self.asked[number] for number in numbers for _ in range(self.group_size)]
         later = () if turn == 0 else (turn,)
         seeds = [derive(self.seed, "sample", step, row, *later) for row in range(len(asked))]
         episodes = sample(self.engine, self.chat, asked, self.sampling, seeds)
@@ -117,15 +121,11 @@ class Collector:
         kept = [i for i, scored in enumerate(rewards.scored.tolist()) if scored]
         if turn == 0 and not kept:
             raise UserError(_nothing_scored(step, episodes, rewards))
-        rows = [self._row(i, episodes[i], rewards, first) for i in kept]
-        if not self.greedy:
-            return rows, []
-        baseline = self._greedy(drawn).tolist()
-        return rows, [baseline[i // size] for i in kept]
+        return [self._row(i, episodes[i], rewards, first) for i in kept]
 
-    def _greedy(self, drawn: Sequence[Asked]) -> Tensor:
+    def _greedy(self, numbers: Sequence[int]) -> Tensor:
         """[prompts] float32: the reward of the greedy answer to each; NaN where it could not be scored."""
-        greedy = replace(self.sampling, temperature=0.0)
+        drawn, greedy = [self.asked[number] for number in numbers], replace(self.sampling, temperature=0.0)
         episodes = sample(self.engine, self.chat, drawn, greedy, [0] * len(drawn))
         rewards = checked(self.scorer.score(episodes), episodes)
         scored = rewards.scored

@@ -34,7 +34,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "value_clip_range": WIDTH,
     "epochs": COUNTED,
     "minibatches": COUNTED,
-    "refills": (-1,),
+    "refills": (-1, 0.5, math.nan),
     "center_coef": NOT_NEGATIVE,
     "beta": POSITIVE,
     "clip_range_high": WIDTH,
