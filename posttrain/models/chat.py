@@ -193,13 +193,16 @@ class Chat:
         return before + after, [False] * len(before) + [True] * len(after)
 
     def stops_at(self, end: str) -> tuple[int, ...]:
-        """What ends plain text: every token whose text holds ``end``, a BOS (a new page), ``stop_ids``."""
+        """What ends plain text: every token whose text holds ``end``, and every special token, since a page,
+        a turn or a chat begins there and none of them is text.
+        """
         if end not in self._stops_at:
             each = [[token] for token in range(len(self.tokenizer))]
             texts = self.tokenizer.batch_decode(each, clean_up_tokenization_spaces=False)
             found = [token for token, text in enumerate(texts) if end and end in text]
-            new_page = [] if self._bos is None else [self._bos]
-            self._stops_at[end] = tuple(dict.fromkeys([*self.stop_ids, *new_page, *found]))
+            special = [token for token, what in self.tokenizer.added_tokens_decoder.items() if what.special]
+            known = [*self.stop_ids, *self.tokenizer.all_special_ids, *special, *found]
+            self._stops_at[end] = tuple(dict.fromkeys(known))
         return self._stops_at[end]
 
     def decode(self, ids: Sequence[int]) -> str:

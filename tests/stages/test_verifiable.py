@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from posttrain.field_guide.operands import sum_heldout
 from posttrain.field_guide.problems import questions, sum_lines
@@ -25,7 +25,7 @@ from posttrain.rewards.exact_answer import ExactAnswer
 from posttrain.rewards.protocol import Episode
 from posttrain.rewards.readable_answer import ReadableAnswer
 from posttrain.settings import expression, parse
-from posttrain.stages.base import ExistingModel
+from posttrain.stages.base import EMBEDDED, ExistingModel
 from posttrain.stages.problems import ProblemRows
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.solve import Solving
@@ -97,7 +97,17 @@ def test_plain_text_is_gone_on_with_as_it_was_read(letters: PreTrainedTokenizerF
     assert letters.eos_token_id not in ids
     assert letters.decode([i for i, own in zip(ids, mask, strict=True) if own]) == " 3\n"
     newline = letters.convert_tokens_to_ids("\n")
-    assert {newline, letters.bos_token_id, letters.eos_token_id} == set(chat.stops_at("\n"))
+    assert {newline, *letters.all_special_ids} == set(chat.stops_at("\n"))
+
+
+def test_plain_text_ends_where_a_chat_would_begin() -> None:
+    """The embedded base says the chat's tokens, which pretraining never read, as often as the colon that they
+    began as.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
+    turn = tokenizer.convert_tokens_to_ids("<|user|>")
+    assert turn not in tokenizer.all_special_ids
+    assert turn in Chat(tokenizer).stops_at("\n")
 
 
 def test_held_out_operands_are_never_trained_on() -> None:
