@@ -200,9 +200,8 @@ class Chat:
             each = [[token] for token in range(len(self.tokenizer))]
             texts = self.tokenizer.batch_decode(each, clean_up_tokenization_spaces=False)
             found = [token for token, text in enumerate(texts) if end and end in text]
-            special = [token for token, what in self.tokenizer.added_tokens_decoder.items() if what.special]
-            known = [*self.stop_ids, *self.tokenizer.all_special_ids, *special, *found]
-            self._stops_at[end] = tuple(dict.fromkeys(known))
+            special = self.tokenizer.all_special_ids
+            self._stops_at[end] = tuple(dict.fromkeys([*self.stop_ids, *special, *found]))
         return self._stops_at[end]
 
     def decode(self, ids: Sequence[int]) -> str:
