@@ -20,6 +20,7 @@ from posttrain.rewards.exact_answer import ExactAnswer
 from posttrain.rewards.protocol import RewardSource
 from posttrain.rewards.readable_answer import ReadableAnswer
 from posttrain.rollouts.choosing import at_full_reward
+from posttrain.stages.before_chat import BeforeChat
 from posttrain.stages.problems import SumLines
 from posttrain.stages.rejection import RejectionSampling
 from posttrain.stages.rl import Reinforcement
@@ -89,9 +90,10 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
         **task.settings["rl"],
         "max_completion_length": task.longest,
     }
-    rl = Reinforcement(policy=chosen.base, reward=task.reward, prompts=task.prompts, **learning)
+    start = BeforeChat(base=chosen.base) if model == "field_guide" and not base else chosen.base
+    rl = Reinforcement(policy=start, reward=task.reward, prompts=task.prompts, **learning)
     return Solving(
-        base=chosen.base,
+        base=start,
         beside=_beside(rl, task, seed) if controls else (),
         final=rl,
         prompts=task.prompts,

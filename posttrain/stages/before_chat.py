@@ -1,0 +1,45 @@
+"""A base as pretraining left it, before its chat's tokens were given a beginning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.sizes import Size, opened
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeforeChat(Stage):
+    """The same model, which no longer says the tokens of a chat.
+
+    Tokens that pretraining never read end up far from everything it says; before instruction tuning the
+    embedded base's were therefore given the embeddings of a colon and of a line's end. A page of plain text
+    then has a turn where a colon belongs, and reinforcement that punishes the turns lowers the colon with
+    them. Here every special token but BOS gets the embedding of the padding token, which nothing was done to.
+    """
+
+    address = "before_chat"
+    base: Stage
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes the model. Raises UserError where the tokenizer has no padding token of its own."""
+        import torch
+
+        from posttrain.models.loading import load_causal_lm, save_causal_lm
+
+        model, tokenizer = load_causal_lm(inputs["base"].path, dtype="float32")
+        kept, untouched = tokenizer.bos_token_id, tokenizer.pad_token_id
+        if untouched is None or untouched in (kept, tokenizer.eos_token_id):
+            raise UserError("before_chat: the base has no padding token of its own to take an embedding from")
+        changed = [token for token in tokenizer.all_special_ids if token not in (kept, untouched)]
+        with torch.no_grad():
+            for matrix in (model.get_input_embeddings(), model.get_output_embeddings()):
+                matrix.weight[changed] = matrix.weight[untouched].clone()
+        save_causal_lm(output, model, tokenizer)
+        return Report(figures={"tokens_changed": len(changed)})
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        size = Size.of(inputs.get("base"))
+        return None if size is None else opened(size)
