@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from posttrain.evaluation.compare import Answers, Figures, against, falls, of_one
-from posttrain.evaluation.intervals import Estimate, bootstrap, with_interval
+from posttrain.evaluation.intervals import Estimate, bootstrap, wilson, with_interval
 
 
 def in_a_row(policies: Sequence[Answers], controls: Sequence[Answers], rewarded: bool) -> Figures:
@@ -27,6 +27,26 @@ def in_a_row(policies: Sequence[Answers], controls: Sequence[Answers], rewarded:
     for one in (*policies, *controls):
         figures |= of_one(one)
     return figures if rewarded else {n: v for n, v in figures.items() if not n.startswith("reward")}
+
+
+def solved_in_a_row(right: Mapping[str, Sequence[float]], row: int, families: Sequence[str]) -> Figures:
+    """Shares of problems solved, by family too where there are several; and their changes, paired: of each of
+    the first ``row`` of ``right`` against the one before it, of the last of them against the first and
+    against everybody else. ``right`` has a 1 or a 0 for each problem, ``families`` its family.
+    """
+    figures: Figures = {}
+    names = list(right)
+    policies, controls = names[:row], names[row:]
+    pairs = [*pairwise(policies), *((x, policies[-1]) for x in (policies[:1] if row > 2 else []) + controls)]
+    for name, found in right.items():
+        figures |= with_interval(f"solved/{name}", wilson(sum(found), len(found)))
+        for family in sorted(set(families)) if len(set(families)) > 1 else ():
+            of = [x for x, known in zip(found, families, strict=True) if known == family]
+            figures |= with_interval(f"solved/{name}/{family}", wilson(sum(of), len(of)))
+    for before, now in pairs:
+        gaps = [a - b for a, b in zip(right[now], right[before], strict=True)]
+        figures |= with_interval(f"solved_change/{now}_vs_{before}", bootstrap(gaps))
+    return figures
 
 
 def slope(policies: Sequence[Answers]) -> Estimate:

@@ -94,6 +94,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         from posttrain.evaluation.answering import answers, fitting, kl_per_answer
         from posttrain.evaluation.compare import Answers
         from posttrain.evaluation.intervals import bootstrap, with_interval
+        from posttrain.evaluation.several import solved_in_a_row
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm
 
@@ -102,7 +103,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         asked = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
         prompts = fitting(first, tokenizer, asked, sampling)
         figures: Figures = {}
-        said = {}
+        said, right = {}, {}
         for name, stage in self.named():
             model, tokenizer = load_causal_lm(inputs.of(stage).path, device=machine.device)
             said[name] = answers(model, tokenizer, prompts, sampling, derive(self.seed, f"contest/{name}"))
@@ -110,8 +111,12 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
                 pad_id = Chat(tokenizer).pad_id
                 nats = kl_per_answer(model, first, said[name], pad_id, machine.micro_batch_tokens)
                 figures |= with_interval(f"kl/{name}", bootstrap(nats))
-            figures |= self._solved(name, (model, tokenizer), sampling, inputs, machine)
+            if self.problems is not None:
+                right[name] = self._solved(name, (model, tokenizer), sampling, inputs, machine)
             figures |= self._forgotten(name, (model, tokenizer), inputs, machine)
+        if self.problems is not None:
+            posed = read_jsonl(inputs["problems"].path / "heldout.jsonl")[: self.rows]
+            figures |= solved_in_a_row(right, len(self.policies), [_family(problem) for problem in posed])
         rewards: dict[str, list[float]] = {name: [0.0] * len(given) for name, given in said.items()}
         if self.reward_model is not None:
             with LearnedReward(model=self.reward_model, normalise=False).open(inputs, machine) as scorer:
@@ -129,21 +134,18 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
 
     def _solved(
         self, name: str, model: tuple[Any, Any], sampling: Any, inputs: Inputs, machine: Machine
-    ) -> Figures:
-        """The share of held-out problems that one answer solves."""
-        if self.problems is None or self.verifier is None:
-            return {}
+    ) -> list[float]:
+        """One answer to each held-out problem: 1 for those that it solves."""
         from posttrain.core.seeds import derive
         from posttrain.data.jsonl import read_jsonl
         from posttrain.evaluation.answering import answers
-        from posttrain.evaluation.intervals import wilson, with_interval
         from posttrain.rewards.protocol import solved
 
+        assert self.verifier is not None  # problems have one
         problems = read_jsonl(inputs["problems"].path / "heldout.jsonl")[: self.rows]
         said = answers(*model, problems, sampling, derive(self.seed, f"solve/{name}"))
         with self.verifier.open(inputs, machine) as scorer:
-            right = sum(solved(scorer, said))
-        return with_interval(f"solved/{name}", wilson(right, len(said)))
+            return solved(scorer, said)
 
     def _forgotten(self, name: str, model: tuple[Any, Any], inputs: Inputs, machine: Machine) -> Figures:
         """Held-out pretraining loss, nats per token."""
@@ -165,6 +167,10 @@ def _rows(prompts: Sequence[Mapping[str, Any]], models: Sequence[Answers]) -> li
             judgement = model.gold[place]
             answer = {"text": model.texts[place], "ended": model.ended[place]}
             shown[model.name] = answer | ({} if judgement is None else {"gold": judgement.total})
-        family = (prompt.get("item") or {}).get("family", "")
-        rows.append({"id": prompt.get("id"), "prompt": prompt["prompt"], "family": family, "answers": shown})
+        told = {"id": prompt.get("id"), "prompt": prompt["prompt"], "family": _family(prompt)}
+        rows.append({**told, "answers": shown})
     return rows
+
+
+def _family(row: Mapping[str, Any]) -> str:
+    return str((row.get("item") or {}).get("family", ""))

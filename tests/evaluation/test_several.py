@@ -1,0 +1,36 @@
+"""Policies in a row."""
+
+from __future__ import annotations
+
+from posttrain.evaluation.several import solved_in_a_row
+
+RIGHT = {
+    "sft": [0.0, 0.0, 1.0, 0.0],
+    "dpo": [1.0, 0.0, 1.0, 0.0],
+    "rl": [1.0, 1.0, 1.0, 0.0],
+    "other": [1.0] * 4,
+}
+
+
+def test_each_is_compared_with_the_one_before_it_and_the_last_with_everybody() -> None:
+    figures = solved_in_a_row(RIGHT, 3, ["sum", "sum", "word", "word"])
+    changes = {name: value for name, value in figures.items() if name.startswith("solved_change")}
+    assert {name: value for name, value in changes.items() if not name.endswith(("_low", "_high", "_n"))} == {
+        "solved_change/dpo_vs_sft": 0.25,
+        "solved_change/rl_vs_dpo": 0.25,
+        "solved_change/rl_vs_sft": 0.5,
+        "solved_change/rl_vs_other": -0.25,
+    }
+    assert figures["solved/rl"] == 0.75
+    assert figures["solved/rl/sum"] == 1.0
+    assert figures["solved/rl/word"] == 0.5
+    assert figures["solved/rl/word_n"] == 2
+
+
+def test_two_policies_and_one_family_are_told_once() -> None:
+    figures = solved_in_a_row({"sft": [0.0, 1.0], "rl": [1.0, 1.0]}, 2, ["sum", "sum"])
+    assert [name for name in figures if not name.endswith(("_low", "_high", "_n"))] == [
+        "solved/sft",
+        "solved/rl",
+        "solved_change/rl_vs_sft",
+    ]
