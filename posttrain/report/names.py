@@ -17,7 +17,7 @@ class Quantity:
 
 # In the order they are drawn in; what is not here comes after, under its own name.
 CURVES: dict[str, Quantity] = {
-    "reward": Quantity("Reward (proxy)", "reward-model units, mean per completion", tone="proxy"),
+    "reward": Quantity("Reward (proxy)", "as it was paid, mean per completion", tone="proxy"),
     "return": Quantity("Return", "the environment's own reward, mean per play", tone="gold"),
     "gold": Quantity("Gold reward", "share of the attainable maximum", share=True, tone="gold"),
     "kl": Quantity("KL from the reference", "nats per completion", positive=True, tone="kl"),

@@ -1,4 +1,5 @@
-"""One picture of a run for a README: reward, gold and KL over the steps, and who wins against whom.
+"""One picture of a run for a README: reward, gold (or the length of answers) and KL over the steps, and who
+wins against whom, or who solves how much.
 
 ``python -m posttrain.report.picture RUN OUT.svg``: RUN is a directory under ``WORKSPACE/runs``. The SVG
 stands alone: its colours are inside, light or dark as the reader's machine has it.
@@ -33,30 +34,38 @@ def picture(run: Run) -> str:
     panels = [curve("reward", stage.curves["reward"], stage.curves)]
     if gold:
         panels.append(curve("gold", gold[1], gold[0].curves))
-    if "kl" in stage.curves:
-        panels.append(curve("kl", stage.curves["kl"], stage.curves))
-    wins = whiskers(_wins(run), share=True, level=(0.5, "even"))
+    shown = ["kl"] if gold else ["length", "kl"]
+    panels += [curve(name, stage.curves[name], stage.curves) for name in shown if name in stage.curves]
+    words, wins = _standing(run)
     width = 2 * _MARGIN + len(panels) * WIDTH + (len(panels) - 1) * _GAP
     parts = [svg.tag("rect", width=width, height="100%", class_="paper"), _title(run)]
     for place, drawn in enumerate(panels):
         parts.append(_at(drawn, _MARGIN + place * (WIDTH + _GAP), _HEAD + _MARGIN, WIDTH))
     bottom = _HEAD + _MARGIN + HEIGHT + 8
     if wins:
-        words = "Win rates in gold on held-out prompts, ties as half; lines are 95 % intervals"
         parts += [svg.text(_MARGIN, bottom + 14, words, class_="title"), _at(wins, _MARGIN, bottom + 26, 740)]
         bottom += 26 + _height(wins)
     whole = svg.drawing(width, bottom + 14, [svg.tag("style", _css()), *parts], "; ".join(story.verdict(run)))
     return whole + "\n"
 
 
-def _wins(run: Run) -> list[Dot]:
+def _standing(run: Run) -> tuple[str, str]:
+    """Win rates, or without any the shares of problems solved; what they are and their drawing."""
+    about = "on held-out {}; lines are 95 % intervals"
+    if wins := _dots(run, "win_rate"):
+        words = f"Win rates in gold, ties as half, {about.format('prompts')}"
+        return words, whiskers(wins, share=True, level=(0.5, "even"))
+    return f"Solved, {about.format('problems')}", whiskers(_dots(run, "solved"), share=True)
+
+
+def _dots(run: Run, what: str) -> list[Dot]:
     found: dict[str, Figure] = {}
     for stage in run.stages:
-        found |= {f.name: f for f in grouped(stage.figures) if f.name.startswith("win_rate") and f.interval}
+        found |= {f.name: f for f in grouped(stage.figures) if f.name.startswith(f"{what}/") and f.interval}
     dots = []
     for figure in found.values():
         low, high = figure.interval or (None, None)
-        label = names.readable(figure.name.rpartition("/")[2])
+        label = names.readable(figure.name.partition("/")[2])
         note = f"n = {number(figure.count)}" if figure.count else ""
         dots.append(Dot(label=label, value=figure.number, low=low, high=high, note=note))
     return dots

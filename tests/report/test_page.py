@@ -280,6 +280,29 @@ def test_the_picture_stands_alone(tmp_path: Path) -> None:
         assert words in drawn
 
 
+def test_without_gold_the_picture_shows_lengths_and_what_is_solved(tmp_path: Path) -> None:
+    steps = [{"step": step, "reward": step / 9, "length": 7.0 + step, "kl": step / 3} for step in range(10)]
+    shares = {
+        "solved/final": 0.97,
+        "solved/final_low": 0.95,
+        "solved/final_high": 0.98,
+        "solved/final_n": 800,
+    }
+    reports = {"rl": {}, "evaluate": {"figures": shares}}
+    directory = fabricated.run(tmp_path, reports, {"rl": {"metrics.jsonl": steps}})
+    assert picture.main([str(directory), str(tmp_path / "out.svg")]) == 0
+    drawn = (tmp_path / "out.svg").read_text(encoding="utf-8")
+    for words in (
+        "Reward (proxy)",
+        "Length",
+        "KL from the reference",
+        "Solved, on held-out problems",
+        "97.0",
+    ):
+        assert words in drawn
+    assert "Win rates" not in drawn
+
+
 def test_no_picture_without_a_reward_and_the_reason_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
