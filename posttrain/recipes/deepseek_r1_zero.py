@@ -112,13 +112,15 @@ def _beside(rl: Reinforcement, task: Task, seed: int) -> tuple[Stage, ...]:
     if task.form is not None:
         found.append(replace(rl, name="format_control", reward=task.form, as_control=True))
     prompts, size = rl.drawn
+    rows = max(rl.steps * prompts * size // 8, 1)
     verified = RejectionSampling(
         name="verified",
         policy=rl.policy,
         prompts=rl.prompts,
         reward=rl.reward,
         choose=at_full_reward,
-        rows=max(rl.steps * prompts * size // 8, 1),
+        rows=rows,
+        heldout=max(rows // 10, 1),
         answers=8,
         max_completion_length=rl.max_completion_length,
         seed=seed,

@@ -4,6 +4,7 @@ length-normalised DPO, then reinforcement with verifiable rewards.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 from posttrain.core.kl import KLInReward
@@ -20,6 +21,8 @@ from posttrain.rewards.protocol import RewardSource
 from posttrain.stages.alignment import Alignment
 from posttrain.stages.contest import Contest
 from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.labels import Annotation
+from posttrain.stages.pairs import ComparisonPairs
 from posttrain.stages.problems import Questions
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.rm import RewardModeling
@@ -35,10 +38,12 @@ PAPER = Paper(
 )
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "field_guide": {
+        "pairs": {"rows": 2000, "answers": 3},
         "alignment": {"method": DPO(beta=5.0, length_normalised=True), "learning_rate": 1.4e-4},
         "rl": {"steps": 40, "prompts_per_step": 24, "group_size": 8, "learning_rate": 2.5e-4},
     },
     "smollm2": {
+        "pairs": {"rows": 320},
         "alignment": {"method": DPO(beta=5.0, length_normalised=True), "learning_rate": 1e-4},
         "rl": {"steps": 16, "prompts_per_step": 8, "group_size": 4, "learning_rate": 2e-4, "warmup": 2},
     },
@@ -58,9 +63,10 @@ def tulu3(seed: int = 0, model: str = "field_guide", problems: str = "", verifie
     told = cast(Evaluation, instructgpt(seed, model))
     sft, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
     settings = SETTINGS[model]
+    pairs = replace(cast(ComparisonPairs, told.pairs), **settings["pairs"])
     aligned = Alignment(
         policy=sft,
-        comparisons=judge.comparisons,
+        comparisons=replace(cast(Annotation, told.labels), pairs=pairs),
         batch_size=judge.batch_size,
         max_length=judge.max_length,
         lora=sft.lora,
