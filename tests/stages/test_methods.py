@@ -19,6 +19,7 @@ from posttrain.pipeline.stage import Machine, Stage
 from posttrain.pipeline.store import Workspace
 from posttrain.policy_gradients.on_policy_distillation import OnPolicyDistillation
 from posttrain.policy_gradients.ppo import PPO
+from posttrain.rewards.length import Length
 from posttrain.settings import expression, parse
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.rl import Reinforcement
@@ -64,6 +65,16 @@ def test_a_method_runs_by_its_name(name: str, source: Path, workspace: Path) -> 
         4 if wants.group or wants.whole_groups else 16
     )
     assert (product.path / "critic").is_dir() == wants.values
+
+
+def test_dapo_asks_others_where_a_step_has_nothing_to_learn_from(source: Path, workspace: Path) -> None:
+    """No answer is as long as is paid for, so every group is as good as empty."""
+    asked, unpaid = [], Length(shortest=200, longest=256, margin=1)
+    for refills in (0, 1):
+        stage = reinforcement(source, "rl.method=dapo", f"rl.method.refills={refills}", "rl.steps=1")
+        product = make(replace(stage, reward=unpaid), workspace).products["rl"]
+        asked.append(len((product.path / "episodes.jsonl").read_text().splitlines()))
+    assert asked == [8, 16]
 
 
 def test_a_run_says_whose_gradient_its_kl_has(
