@@ -26,9 +26,9 @@ FILES = (
 )
 
 
-def heldout_prompts() -> list[dict[str, Any]]:
-    """The fixed held-out prompts on which policies are compared."""
-    return tasks.items("heldout", HELDOUT_PROMPTS, HELDOUT_SEED)
+def heldout_prompts(count: int = HELDOUT_PROMPTS) -> list[dict[str, Any]]:
+    """The fixed held-out prompts on which policies are compared; more begin with the same ones."""
+    return tasks.items("heldout", count, HELDOUT_SEED)
 
 
 def fingerprint() -> str:

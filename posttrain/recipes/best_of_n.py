@@ -9,6 +9,7 @@ from typing import cast
 
 from posttrain.pipeline.stage import Stage
 from posttrain.recipes.instructgpt import instructgpt
+from posttrain.recipes.presets import on_more_prompts
 from posttrain.rewards.learned import LearnedReward
 from posttrain.rollouts.choosing import best_overall, best_per_prompt, random_overall, random_per_prompt
 from posttrain.stages.contest import Contest
@@ -50,11 +51,13 @@ def best_of_n(  # size: the recipe's parameters, each a word on the command line
         sft, name="best_of_n", base=sft, demonstrations=kept, learning_rate=sft.learning_rate / SLOWER
     )
     control = replace(tuned, name="random_control", demonstrations=by_lot, as_control=True)
-    return Contest(
-        policies=(sft, tuned),
-        controls=(control,),
-        prompts=told.prompts,
-        reward_model=judge,
-        max_completion_length=told.max_completion_length,
-        seed=seed,
+    return on_more_prompts(
+        Contest(
+            policies=(sft, tuned),
+            controls=(control,),
+            prompts=told.prompts,
+            reward_model=judge,
+            max_completion_length=told.max_completion_length,
+            seed=seed,
+        )
     )

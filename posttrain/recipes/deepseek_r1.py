@@ -13,6 +13,7 @@ from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import instructgpt
+from posttrain.recipes.presets import on_more_prompts
 from posttrain.recipes.tulu3 import verifiable
 from posttrain.rewards.first_that_scores import FirstThatScores
 from posttrain.rewards.learned import LearnedReward
@@ -129,12 +130,14 @@ def deepseek_r1(  # size: one stage after another, each with what it is made fro
         **shared,
         **settings["rl"],
     )
-    return Contest(
-        controls=(general,),
-        policies=(cold, reasoning, tuned, final),
-        prompts=told.prompts,
-        problems=problems,
-        verifier=verifier,
-        max_completion_length=longest,
-        seed=seed,
+    return on_more_prompts(
+        Contest(
+            controls=(general,),
+            policies=(cold, reasoning, tuned, final),
+            prompts=told.prompts,
+            problems=problems,
+            verifier=verifier,
+            max_completion_length=longest,
+            seed=seed,
+        )
     )

@@ -14,7 +14,7 @@ from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.on_policy_distillation import OnPolicyDistillation
 from posttrain.policy_gradients.ppo import PPO
-from posttrain.recipes.presets import Preset, own, preset
+from posttrain.recipes.presets import Preset, on_more_prompts, own, preset
 from posttrain.rewards.learned import LearnedReward
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.contest import Contest
@@ -94,14 +94,16 @@ def _pretraining(given: str, model: str, seed: int) -> Stage:
 def _remembering(told: Evaluation, text: Stage, coef: float) -> Stage:
     """PPO with pretraining text mixed in, beside the same PPO without."""
     plain = replace(cast(Reinforcement, told.final), name="plain_control")
-    return Contest(
-        controls=(told.base, plain),
-        policies=(told.sft, replace(plain, name="", pretraining=text, pretraining_coef=coef)),
-        prompts=told.prompts,
-        reward_model=told.reward_model,
-        text=text,
-        max_completion_length=told.max_completion_length,
-        seed=told.seed,
+    return on_more_prompts(
+        Contest(
+            controls=(told.base, plain),
+            policies=(told.sft, replace(plain, name="", pretraining=text, pretraining_coef=coef)),
+            prompts=told.prompts,
+            reward_model=told.reward_model,
+            text=text,
+            max_completion_length=told.max_completion_length,
+            seed=told.seed,
+        )
     )
 
 

@@ -14,6 +14,7 @@ from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.recipes.instructgpt import instructgpt
+from posttrain.recipes.presets import on_more_prompts
 from posttrain.rewards.learned import LearnedReward
 from posttrain.stages.alignment import Alignment
 from posttrain.stages.contest import Contest
@@ -87,12 +88,14 @@ def rounds(
         start = Round(policy=policies[-1], labels=labels, told=told, sizes=sizes, seed=seed + number)
         policies.append(improved(start, start.judge if by != "dpo" else None))
     frozen = [_frozen(told, sizes, count, seed, by)] if ablation and count > 1 else []
-    return Contest(
-        controls=tuple(frozen),
-        policies=tuple(policies),
-        prompts=told.prompts,
-        max_completion_length=told.max_completion_length,
-        seed=seed,
+    return on_more_prompts(
+        Contest(
+            controls=tuple(frozen),
+            policies=tuple(policies),
+            prompts=told.prompts,
+            max_completion_length=told.max_completion_length,
+            seed=seed,
+        )
     )
 
 

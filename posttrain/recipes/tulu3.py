@@ -14,7 +14,7 @@ from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import instructgpt
-from posttrain.recipes.presets import known_problems, verified_by
+from posttrain.recipes.presets import known_problems, on_more_prompts, verified_by
 from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.exact_answer import ExactAnswer
 from posttrain.rewards.protocol import RewardSource
@@ -22,8 +22,9 @@ from posttrain.stages.alignment import Alignment
 from posttrain.stages.contest import Contest
 from posttrain.stages.evaluate import Evaluation
 from posttrain.stages.labels import Annotation
+from posttrain.stages.mixture import Mixture, Source
 from posttrain.stages.pairs import ComparisonPairs
-from posttrain.stages.problems import Questions
+from posttrain.stages.problems import Questions, WorkedAnswers
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
@@ -38,6 +39,7 @@ PAPER = Paper(
 )
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "field_guide": {
+        "worked": {"rows": 2000},
         "pairs": {"rows": 2000, "answers": 3},
         "alignment": {"method": DPO(beta=5.0, length_normalised=True), "learning_rate": 1.4e-4},
         "rl": {"steps": 40, "prompts_per_step": 24, "group_size": 8, "learning_rate": 2.5e-4},
@@ -61,9 +63,9 @@ def tulu3(seed: int = 0, model: str = "field_guide", problems: str = "", verifie
     if model not in SETTINGS:
         raise UserError(f"model={model}: expected one of {', '.join(SETTINGS)}")
     told = cast(Evaluation, instructgpt(seed, model))
-    sft, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
-    settings = SETTINGS[model]
-    pairs = replace(cast(ComparisonPairs, told.pairs), **settings["pairs"])
+    judge, settings = cast(RewardModeling, told.reward_model), SETTINGS[model]
+    sft = _skilled(cast(InstructionTuning, told.sft), settings.get("worked", {}), seed)
+    pairs = replace(cast(ComparisonPairs, told.pairs), policy=sft, **settings["pairs"])
     aligned = Alignment(
         policy=sft,
         comparisons=replace(cast(Annotation, told.labels), pairs=pairs),
@@ -84,18 +86,31 @@ def tulu3(seed: int = 0, model: str = "field_guide", problems: str = "", verifie
         seed=seed,
         **{"method": GRPO(kl=KLInReward(coef=0.05)), **settings["rl"]},
     )
-    return Contest(
-        policies=(sft, aligned, rl),
-        prompts=told.prompts,
-        problems=asked,
-        verifier=pays,
-        max_completion_length=told.max_completion_length,
-        seed=seed,
+    return on_more_prompts(
+        Contest(
+            policies=(sft, aligned, rl),
+            prompts=told.prompts,
+            problems=asked,
+            verifier=pays,
+            max_completion_length=told.max_completion_length,
+            seed=seed,
+        )
     )
+
+
+def _skilled(sft: InstructionTuning, worked: dict[str, Any], seed: int) -> InstructionTuning:
+    """Instruction tuning on demonstrations of the skills to be reinforced beside those of everything else."""
+    if not worked:
+        return sft
+    sources = (
+        Source(name="general", rows=sft.demonstrations, weight=3.0),
+        Source(name="worked", rows=WorkedAnswers(seed=seed, **worked)),
+    )
+    return replace(sft, demonstrations=Mixture(sources=sources, seed=seed))
 
 
 def verifiable(model: str, seed: int, prompts: Stage) -> tuple[Stage, RewardSource]:
     """Problems of a model's world, and who verifies their answers."""
     if model == "smollm2":
         return prompts, Constraints()
-    return Questions(seed=seed), ExactAnswer()
+    return Questions(heldout=800, seed=seed), ExactAnswer()

@@ -38,7 +38,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     problems: Stage | None = None
     verifier: RewardSource | None = None
     text: Stage | None = None
-    rows: int = 800
+    rows: int = 900
     temperature: float = 1.0
     max_completion_length: int = 48
     samples: int = 24

@@ -13,7 +13,7 @@ from posttrain.data.read import read_prompts
 from posttrain.data.rows import Row
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import Rows, loaded, tokens_of
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +21,10 @@ class FieldGuidePrompts(Stage):
     """Prompts of the embedded world; the held-out ones are fixed and frozen together with the gold reward."""
 
     address = "prompts"
-    positive = ("rows",)
+    positive = ("rows", "heldout")
     rows: int = 4000
     seed: int = 0
+    heldout: int = later(600)
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": messages, "item"}."""
@@ -33,7 +34,7 @@ class FieldGuidePrompts(Stage):
 
         # another seed than the demonstrations', so that prompts are new where the world has enough of them
         train = write_jsonl(output / "train.jsonl", items("train", self.rows, self.seed + 1_000_000))
-        held = write_jsonl(output / "heldout.jsonl", heldout_prompts())
+        held = write_jsonl(output / "heldout.jsonl", heldout_prompts(self.heldout))
         return Report(figures={"rows": train, "heldout_rows": held})
 
     def rehearsal(self) -> FieldGuidePrompts:
@@ -42,7 +43,7 @@ class FieldGuidePrompts(Stage):
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
         from posttrain.field_guide.freeze import heldout_prompts
 
-        held = heldout_prompts()
+        held = heldout_prompts(self.heldout)
         return loaded(self.rows, len(held), tokens_of(held))
 
 
