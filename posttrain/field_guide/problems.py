@@ -42,10 +42,12 @@ def sum_lines(split: Split, n: int, seed: int) -> list[Row]:
     return rows
 
 
-def questions(split: Split, n: int, seed: int) -> list[Row]:
+def questions(split: Split, n: int, seed: int, wordings: Split | None = None) -> list[Row]:
     """``n`` prompts of a chat: two sums to one word to be reversed or counted; rows as prompts have them,
-    {"id", "prompt": messages, "answer", "item"}.
+    {"id", "prompt": messages, "answer", "item"}. Operands and words are those of ``split``, and so are the
+    wordings unless ``wordings`` says otherwise.
     """
+    asked = wordings or split
     rng = random.Random(f"questions:{split}:{seed}")
     held = split == "heldout"
     operands, words = sums(held), [word for word in SPELL_WORDS if spell_heldout(word) == held]
@@ -53,11 +55,11 @@ def questions(split: Split, n: int, seed: int) -> list[Row]:
     for number in range(n):
         if number % 3 < 2:
             a, b = rng.choice(operands)
-            text, answer = _worded("sum", split, rng, a=a, b=b), str(a + b)
+            text, answer = _worded("sum", asked, rng, a=a, b=b), str(a + b)
             item: dict[str, Any] = {"family": "sum", "a": a, "b": b}
         else:
             word, task = rng.choice(words), rng.choice(("spell", "spell", "count"))
-            text = _worded(task, split, rng, w=word)
+            text = _worded(task, asked, rng, w=word)
             answer = word[::-1] if task == "spell" else str(len(word))
             item = {"family": "spell", "word": word, "task": task}
         rows.append(

@@ -41,7 +41,7 @@ PAPER = Paper(
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "field_guide": {
         "cold_start": {"learning_rate": 5e-4, "epochs": 2},
-        "reasoning_rl": {"steps": 40, "prompts_per_step": 24, "group_size": 8, "learning_rate": 4e-4},
+        "reasoning_rl": {"steps": 40, "prompts_per_step": 32, "group_size": 8, "learning_rate": 3e-4},
         "reasoning": {"rows": 3000, "heldout": 200, "answers": 8, "keep": 12000},
         "rl": {"steps": 40, "prompts_per_step": 32, "group_size": 6, "learning_rate": 2.5e-4},
     },
@@ -69,7 +69,7 @@ def deepseek_r1(  # size: one stage after another, each with what it is made fro
     problems, verifier = verifiable(model, seed, told.prompts)
     settings, longest = SETTINGS[model], told.max_completion_length
     shared: dict[str, Any] = {"lora": general.lora, "seed": seed}
-    worked: Stage = WorkedAnswers(seed=seed)
+    worked: Stage = WorkedAnswers(rows=2000, seed=seed)
     if model == "smollm2":
         worked = ConstraintDemonstrations(name="worked", rows=64, heldout=16, obeying=1.0, seed=seed)
     cold = InstructionTuning(

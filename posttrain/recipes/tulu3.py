@@ -113,4 +113,4 @@ def verifiable(model: str, seed: int, prompts: Stage) -> tuple[Stage, RewardSour
     """Problems of a model's world, and who verifies their answers."""
     if model == "smollm2":
         return prompts, Constraints()
-    return Questions(heldout=800, seed=seed), ExactAnswer()
+    return Questions(heldout=800, known_wordings=True, seed=seed), ExactAnswer()

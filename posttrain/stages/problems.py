@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from posttrain.data.own import OwnRows
 from posttrain.data.read import read_problems
@@ -12,7 +12,10 @@ from posttrain.data.rows import Row
 from posttrain.data.split import split
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import loaded, tokens_of
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
+
+if TYPE_CHECKING:
+    from posttrain.field_guide.tasks import Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +52,8 @@ class SumLines(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class Questions(Stage):
-    """Sums to work out and words to reverse or to count, asked in a chat; operands, words and wordings of the
-    held-out ones occur nowhere that trains.
+    """Sums to work out and words to reverse or to count, asked in a chat; operands and words of the held-out
+    ones occur nowhere that trains, and their wordings neither unless ``known_wordings``.
     """
 
     address = "problems"
@@ -58,6 +61,7 @@ class Questions(Stage):
     rows: int = 3000
     heldout: int = 400
     seed: int = 0
+    known_wordings: bool = later(False)
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": messages, "answer", "item"}."""
@@ -65,7 +69,8 @@ class Questions(Stage):
         from posttrain.field_guide.problems import questions
 
         train = write_jsonl(output / "train.jsonl", questions("train", self.rows, self.seed))
-        held = write_jsonl(output / "heldout.jsonl", questions("heldout", self.heldout, 0))
+        known: Split | None = "train" if self.known_wordings else None
+        held = write_jsonl(output / "heldout.jsonl", questions("heldout", self.heldout, 0, known))
         return Report(figures={"rows": train, "heldout_rows": held})
 
     def rehearsal(self) -> Questions:
