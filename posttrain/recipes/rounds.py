@@ -20,6 +20,7 @@ from posttrain.stages.alignment import Alignment
 from posttrain.stages.contest import Contest
 from posttrain.stages.evaluate import Evaluation
 from posttrain.stages.labels import Annotation
+from posttrain.stages.mixture import Mixture, Source
 from posttrain.stages.pairs import ComparisonPairs
 from posttrain.stages.preferred import ScoredPreferences
 from posttrain.stages.rejection import RejectionSampling
@@ -53,7 +54,7 @@ class Round:
     """What a round begins with. ``named`` is what an ablation's stages are called."""
 
     policy: Stage
-    labels: Annotation
+    labels: Stage  # of all rounds so far
     told: Evaluation  # instructgpt's stages: their settings are those of every round
     sizes: dict[str, dict[str, Any]]
     seed: int
@@ -61,7 +62,7 @@ class Round:
 
     @property
     def judge(self) -> RewardModeling:
-        """A reward model made afresh from this round's labels."""
+        """A reward model made afresh from the labels of all rounds so far."""
         judge = cast(RewardModeling, self.told.reward_model)
         return replace(judge, name=_rm(self.named), comparisons=self.labels, seed=self.seed)
 
@@ -83,9 +84,11 @@ def rounds(
     told = cast(Evaluation, instructgpt(seed, model))
     sizes, improved = SIZES[model], IMPROVED[by]
     policies: list[Stage] = [told.sft]
+    labels: list[Annotation] = []
     for number in range(count):
-        labels = _labels(told, policies[-1], sizes, seed + number)
-        start = Round(policy=policies[-1], labels=labels, told=told, sizes=sizes, seed=seed + number)
+        labels.append(_labels(told, policies[-1], sizes, seed + number))
+        known = labels[-1] if by == "dpo" else _together(labels, seed + number)
+        start = Round(policy=policies[-1], labels=known, told=told, sizes=sizes, seed=seed + number)
         policies.append(improved(start, start.judge if by != "dpo" else None))
     frozen = [_frozen(told, sizes, count, seed, by)] if ablation and count > 1 else []
     return on_more_prompts(
@@ -97,6 +100,14 @@ def rounds(
             seed=seed,
         )
     )
+
+
+def _together(labels: list[Annotation], seed: int) -> Stage:
+    """What annotators said in all rounds so far."""
+    if len(labels) == 1:
+        return labels[0]
+    sources = tuple(Source(name=f"round_{n}", rows=said) for n, said in enumerate(labels, start=1))
+    return Mixture(name="all_labels", sources=sources, seed=seed)
 
 
 def _frozen(told: Evaluation, sizes: dict[str, dict[str, Any]], count: int, seed: int, by: str) -> Stage:
