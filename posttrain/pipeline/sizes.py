@@ -25,6 +25,7 @@ ACTIVATIONS = (
 )
 LOADED = 200_000_000  # bytes a second through loading, checking, writing and hashing
 WRITTEN = 1e-4  # seconds a row takes to be made or read, checked and written
+_ANSWERS = ("chosen", "rejected")
 SAMPLED = 2000  # rows looked at of a longer file
 
 
@@ -107,11 +108,14 @@ def _count(path: Path) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """How many rows there are to learn from and to measure with, and the tokens of one."""
+    """How many rows there are to learn from and to measure with, and the tokens of one. ``fresh`` is the
+    share of their answers that are in no other row: of three answers compared in pairs a half.
+    """
 
     rows: int
     heldout_rows: int
     row_tokens: float
+    fresh: float = 1.0
 
     @classmethod
     def of(cls, product: Product | None) -> Rows | None:
@@ -120,15 +124,16 @@ class Rows:
             return None
         files = [product.path / f"{side}.jsonl" for side in ("train", "heldout")]
         if files[0].is_file():
-            rows, tokens = _look(files[0])
-            held, _ = _look(files[1]) if files[1].is_file() else (0, 0.0)
-            return cls(rows=rows, heldout_rows=held, row_tokens=tokens)
+            rows, tokens, fresh = _look(files[0])
+            held, _, _ = _look(files[1]) if files[1].is_file() else (0, 0.0, 1.0)
+            return cls(rows=rows, heldout_rows=held, row_tokens=tokens, fresh=fresh)
         names = tuple(cls.__dataclass_fields__)
         if not all(name in product.figures for name in names):
             return None
         known = product.figures
         held = int(known["heldout_rows"])
-        return cls(rows=int(known["rows"]), heldout_rows=held, row_tokens=float(known["row_tokens"]))
+        tokens, fresh = float(known["row_tokens"]), float(known["fresh"])
+        return cls(rows=int(known["rows"]), heldout_rows=held, row_tokens=tokens, fresh=fresh)
 
     def figures(self) -> dict[str, Figure]:
         return dict(asdict(self))
@@ -143,9 +148,9 @@ def opened(size: Size) -> Estimate:
     )
 
 
-def loaded(rows: int, heldout_rows: int, row_tokens: float) -> Estimate:
+def loaded(rows: int, heldout_rows: int, row_tokens: float, fresh: float = 1.0) -> Estimate:
     """Of writing rows that come from a file or a program."""
-    known = Rows(rows=rows, heldout_rows=heldout_rows, row_tokens=row_tokens)
+    known = Rows(rows=rows, heldout_rows=heldout_rows, row_tokens=row_tokens, fresh=fresh)
     return Estimate(
         seconds=WRITTEN * (rows + heldout_rows),
         bytes=PROCESS + 2000 * (rows + heldout_rows),
@@ -153,12 +158,15 @@ def loaded(rows: int, heldout_rows: int, row_tokens: float) -> Estimate:
     )
 
 
-def _look(path: Path) -> tuple[int, float]:
+def _look(path: Path) -> tuple[int, float, float]:
     with path.open("rb") as stream:
         some = [json.loads(line) for line in islice(stream, SAMPLED)]
         lines = len(some) + sum(1 for _ in stream)
     different = len({row.get("id", place) for place, row in enumerate(some)}) / max(len(some), 1)
-    return round(lines * different), tokens_of(some)
+    pairs = {row.get("id", place): row for place, row in enumerate(some) if "chosen" in row}
+    asked = [(json.dumps(row["prompt"]), json.dumps(row[a])) for row in pairs.values() for a in _ANSWERS]
+    fresh = len(set(asked)) / len(asked) if asked else 1.0
+    return round(lines * different), tokens_of(some), fresh
 
 
 def tokens_of(rows: Sequence[Mapping[str, Any]]) -> float:

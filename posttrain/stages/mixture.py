@@ -104,7 +104,8 @@ class Mixture(Stage):
         held = sum(self.counts([rows.heldout_rows for rows in found], 0))
         weights = [source.weight for source in self.sources]
         tokens = sum(w * rows.row_tokens for w, rows in zip(weights, found, strict=True)) / sum(weights)
-        return loaded(train, held, tokens)
+        fresh = sum(w * rows.fresh for w, rows in zip(weights, found, strict=True)) / sum(weights)
+        return loaded(train, held, tokens, fresh)
 
 
 def _named(row: dict[str, Any], source: str, place: int) -> dict[str, Any]:

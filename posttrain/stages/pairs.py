@@ -70,7 +70,12 @@ class ComparisonPairs(Stage):
         answers = (train + held) * self.answers
         tokens = answers * (prompts.row_tokens + answer)
         each = self.answers * (self.answers - 1) // 2
-        pairs = Rows(rows=train * each, heldout_rows=held * each, row_tokens=prompts.row_tokens + 2 * answer)
+        pairs = Rows(
+            rows=train * each,
+            heldout_rows=held * each,
+            row_tokens=prompts.row_tokens + 2 * answer,
+            fresh=1 / (self.answers - 1),
+        )
         return Estimate(
             tokens=int(tokens),
             operations=size.reading(tokens),

@@ -130,6 +130,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         if size is None or rows is None:
             return None
         pair = min(1.3 * rows.row_tokens, 2 * self.max_length)  # the prompt is read with both answers
+        pair *= rows.fresh  # an answer is read once for all its comparisons
         used = min(rows.rows, self.rows or rows.rows)
         learned, scored = used * self.epochs * pair, (used + rows.heldout_rows) * pair
         at_once = min(machine.micro_batch_tokens, self.batch_size * pair)

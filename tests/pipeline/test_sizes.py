@@ -50,6 +50,21 @@ def test_rows_that_share_an_id_are_one(tmp_path: Path) -> None:
     assert tokens_of(rows) == 30 / 3 + 4
 
 
+def test_answers_that_are_compared_with_several_others_are_counted_once(tmp_path: Path) -> None:
+    asked = [{"role": "user", "content": "why"}]
+    said = [[{"role": "assistant", "content": word}] for word in ("a", "b", "c")]
+    compared = [(0, 1), (0, 2), (1, 2)]
+    rows = [
+        {"id": f"{a}-{b}", "prompt": asked, "chosen": said[a], "rejected": said[b], "annotator": voter}
+        for a, b in compared
+        for voter in ("one", "two")
+    ]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = Rows.of(Product(tmp_path))
+    assert found is not None
+    assert (found.rows, found.fresh) == (3, 0.5)
+
+
 def test_every_stage_of_a_fresh_recipe_is_estimated(tmp_path: Path) -> None:
     rows = plan(instructgpt(), Workspace(tmp_path / "work"), Machine(), lambda: 1e11)
     assert [row.address for row in rows if not (row.estimate.seconds and row.estimate.bytes)] == []
