@@ -4,6 +4,7 @@ people compare, a reward model is made afresh, and the policy is improved.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -33,9 +34,9 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     "field_guide": {
         "pairs": {"rows": 800, "heldout": 100},
         "rl": {
-            "method": PPO(kl=KLInReward(coef=0.2), epochs=1, minibatches=4),
-            "control": AdaptiveKL(target=0.8, horizon=640),
-            "steps": 15,
+            "method": PPO(kl=KLInReward(coef=0.1), epochs=1, minibatches=4),
+            "control": AdaptiveKL(target=1.6, horizon=640),
+            "steps": 18,
         },
         "rejection": {"rows": 1500, "heldout": 100},
         "preferences": {"rows": 1500, "heldout": 100},
@@ -51,20 +52,24 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What a round begins with. ``named`` is what an ablation's stages are called."""
+    """What a round begins with. ``read`` is how often its reward model reads the labels, ``named`` what an
+    ablation's stages are called.
+    """
 
     policy: Stage
     labels: Stage  # of all rounds so far
     told: Evaluation  # instructgpt's stages: their settings are those of every round
     sizes: dict[str, dict[str, Any]]
     seed: int
+    read: int
     named: str = ""
 
     @property
     def judge(self) -> RewardModeling:
         """A reward model made afresh from the labels of all rounds so far."""
         judge = cast(RewardModeling, self.told.reward_model)
-        return replace(judge, name=_rm(self.named), comparisons=self.labels, seed=self.seed)
+        own: dict[str, Any] = {"comparisons": self.labels, "epochs": self.read, "seed": self.seed}
+        return replace(judge, name=_rm(self.named), **own)
 
 
 def rounds(
@@ -72,10 +77,11 @@ def rounds(
 ) -> Stage:
     """Base model, instruction tuning, then ``count`` rounds of pairs, labels, reward model and improvement.
 
-    by: ppo; dpo (on the labels, without a reward model); scored_dpo (on pairs that the reward model makes of
-    the policy's answers); or rejection. ablation: as many rounds of the same size that
-    all use labels of the first policy's answers, as many labels in all; with a reward model, the first one,
-    frozen. Prompts are the same in every round.
+    A reward model learns from the labels of all rounds so far. by: ppo; dpo (on the round's labels, without a
+    reward model); scored_dpo (on pairs that the reward model makes of the policy's answers); or rejection.
+    ablation: as many rounds of the same size that all use labels of the first policy's answers, as many
+    labels in all; with a reward model, one, frozen, which reads them as often as the rounds' read theirs.
+    Prompts are the same in every round.
     """
     if by not in IMPROVED:
         raise UserError(f"by={by}: expected one of {', '.join(IMPROVED)}")
@@ -85,10 +91,12 @@ def rounds(
     sizes, improved = SIZES[model], IMPROVED[by]
     policies: list[Stage] = [told.sft]
     labels: list[Annotation] = []
+    shared: dict[str, Any] = {"told": told, "sizes": sizes}
     for number in range(count):
         labels.append(_labels(told, policies[-1], sizes, seed + number))
         known = labels[-1] if by == "dpo" else _together(labels, seed + number)
-        start = Round(policy=policies[-1], labels=known, told=told, sizes=sizes, seed=seed + number)
+        read = _epochs(told, number)
+        start = Round(policy=policies[-1], labels=known, seed=seed + number, read=read, **shared)
         policies.append(improved(start, start.judge if by != "dpo" else None))
     frozen = [_frozen(told, sizes, count, seed, by)] if ablation and count > 1 else []
     return on_more_prompts(
@@ -102,6 +110,12 @@ def rounds(
     )
 
 
+def _epochs(told: Evaluation, number: int) -> int:
+    """How often the reward model of a round reads its labels: less often where there are those of others."""
+    own = cast(RewardModeling, told.reward_model).epochs
+    return own if number == 0 else max(1, own // 2)
+
+
 def _together(labels: list[Annotation], seed: int) -> Stage:
     """What annotators said in all rounds so far."""
     if len(labels) == 1:
@@ -113,8 +127,10 @@ def _together(labels: list[Annotation], seed: int) -> Stage:
 def _frozen(told: Evaluation, sizes: dict[str, dict[str, Any]], count: int, seed: int, by: str) -> Stage:
     """As many rounds and labels, all labels of the first policy's answers."""
     pairs = {**sizes["pairs"], "rows": count * sizes["pairs"]["rows"]}
-    labels = _labels(told, told.sft, {**sizes, "pairs": pairs}, seed, "frozen_control")
-    start = Round(policy=told.sft, labels=labels, told=told, sizes=sizes, seed=seed, named="frozen_control")
+    named = "frozen_control"
+    labels = _labels(told, told.sft, {**sizes, "pairs": pairs}, seed, named)
+    read = math.ceil(sum(_epochs(told, number) * (number + 1) for number in range(count)) / count)
+    start = Round(policy=told.sft, labels=labels, told=told, sizes=sizes, seed=seed, read=read, named=named)
     judge = start.judge if by != "dpo" else None
     for number in range(count):
         start = replace(start, policy=IMPROVED[by](start, judge), seed=seed + number + 1)
