@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from posttrain.models.short_attention import attention
 from posttrain.models.tree import Block, Tree, alike, grow
 
 NAME = "posttrain"
@@ -81,10 +81,7 @@ def _of_block(
         keys, values = fetched(k, block.own), fetched(v, block.own)
     else:
         keys, values = (fetched(x, block.keys) for x in line)
-    mask = block.mask(q.dtype)
-    out = F.scaled_dot_product_attention(
-        fetched(q, block.own), keys, values, attn_mask=mask, is_causal=mask is None, scale=scaling
-    )
+    out = attention(fetched(q, block.own), keys, values, block.mask(q.dtype), scaling)
     flat = out.transpose(1, 2).flatten(0, 1)
     return flat if block.real is None else flat.index_select(0, block.real)
 
