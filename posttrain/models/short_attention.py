@@ -43,7 +43,7 @@ class _WideBackward(torch.autograd.Function):
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
-    """softmax(scale q k' + mask) v for q [b, H, Q, E], k and v [b, H, K, E]; mask [b, 1, Q, K], None: causal."""
+    """softmax(scale q k' + mask) v of q [b, H, Q, E], k, v [b, H, K, E]; mask [b, 1, Q, K], None: causal."""
     causal = mask is None
     learns = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
     known = hasattr(torch.ops.aten, _FORWARD) and hasattr(torch.ops.aten, _BACKWARD)
