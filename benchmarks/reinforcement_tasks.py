@@ -1,7 +1,7 @@
 """Whole steps of reinforcement, posttrain's and TRL's: answers are sampled, scored and learned from.
 
-Every prompt has as many tokens as the others in PPO, and every answer the most it may have, so that both sides
-make the same tokens. The score is a count of different tokens, in PPO a reward model that both sides open.
+In PPO every prompt has as many tokens as the others. Every answer has the most it may have, so that both
+sides make the same tokens. The score counts different tokens; in PPO it is that of a reward model.
 """
 
 from __future__ import annotations
