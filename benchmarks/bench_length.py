@@ -1,0 +1,106 @@
+"""Memory against length, and against the number of rows on disk.
+
+    python benchmarks/bench_length.py [--model DIR|smollm2]
+
+``length``: the most memory that two updates on four answers need, of 64 tokens and doubled from there, each
+in a process of its own, less what is resident before the model is made; beside it what the logits of all answers
+alone would take. ``rows``: the same for two steps of instruction tuning from a file of 2,000 rows and of ten
+times as many. Writes benchmarks/results/length-MODEL.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from training_work import RATE
+from transformers import AutoConfig
+from turns import BASE, keep, model_directory, peak_bytes, resident_bytes
+
+from posttrain.core.preferences import wanted
+from posttrain.data.jsonl import read_jsonl
+from posttrain.direct_alignment.sft import SFT
+from posttrain.models.chat import Chat
+from posttrain.models.collate import Row, rollouts
+from posttrain.models.roles import open_policy
+from posttrain.stages.sft import examples
+from posttrain.training.fit import FitState, fit
+from posttrain.training.optimizer import Group, Optimizer
+
+ROWS, PROMPT, STEPS = 4, 16, 2
+LENGTHS = (64, 128, 256, 512)
+RECORDS = (2000, 20000)
+
+
+def _updates(model: str, rows_of: Callable[[Chat], list[Row]]) -> int:
+    """Bytes that ``STEPS`` updates on ``ROWS`` rows need, with the reading of the rows."""
+    before = resident_bytes()
+    roles = open_policy(model)
+    chat, policy, method = Chat(roles.tokenizer), roles.policy, SFT()
+    rows = rows_of(chat)
+    group = Group(name="policy", parameters=policy.parameters_of("policy"), learning_rate=RATE)
+    for _ in fit(
+        FitState(),
+        lambda past: policy.evaluate(past.rollouts, method.wants),
+        method,
+        lambda step: wanted(rollouts(rows[step * ROWS : (step + 1) * ROWS], chat.pad_id)),
+        Optimizer([group]),
+        steps=STEPS,
+    ):
+        pass
+    return peak_bytes() - before
+
+
+def of_length(model: str, length: int) -> int:
+    g = torch.Generator().manual_seed(0)
+    words = torch.randint(20, 1000, (ROWS * STEPS, PROMPT + length), generator=g).tolist()
+    mask = [False] * PROMPT + [True] * length
+    return _updates(model, lambda chat: [Row(ids=ids, mask=mask) for ids in words])
+
+
+def of_records(model: str, count: int) -> int:
+    with tempfile.TemporaryDirectory() as where:
+        path = Path(where) / "rows.jsonl"
+        with path.open("w") as sink:
+            for i in range(count):
+                talk = [
+                    ("user", f"What is {i} and {i * 7}?"),
+                    ("assistant", f"It is {i} and then {i * 7}. " * 4),
+                ]
+                row = {"messages": [{"role": role, "content": text} for role, text in talk]}
+                sink.write(json.dumps(row) + "\n")
+        return _updates(model, lambda chat: examples(chat, read_jsonl(path), 256)[0])
+
+
+def measured(model: str, what: str, size: int) -> int:
+    command = [sys.executable, __file__, "--model", model, "--alone", what, str(size)]
+    return int(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default=str(BASE))
+    parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)
+    ask = parser.parse_args()
+    torch.set_num_threads(1)
+    if ask.alone:
+        what, size = ask.alone
+        print({"length": of_length, "rows": of_records}[what](ask.model, int(size)))
+        return
+    model = model_directory(ask.model)
+    vocabulary = AutoConfig.from_pretrained(model).vocab_size
+    for what, sizes in (("length", LENGTHS), ("rows", RECORDS)):
+        found = [measured(model, what, size) for size in sizes]
+        logits = [ROWS * size * vocabulary * 4 for size in sizes] if what == "length" else None
+        keep(f"length-{Path(model).name}.json", what, {"sizes": sizes, "bytes": found, "logits": logits})
+        print(what, {size: f"{x / 2**20:.0f} MiB" for size, x in zip(sizes, found, strict=True)}, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The start: how soon the command line answers, and how soon a run makes its first training step.
+
+    python benchmarks/bench_start.py [--model DIR|smollm2] [--threads 2]
+
+``posttrain --help`` is asked five times. Then the recipe ``instructgpt`` runs on the model in an empty
+workspace until the first line of its metrics is on disk, and is interrupted. Seconds on the wall and of the
+processor: a busy machine lengthens the first alone. Writes benchmarks/results/start-MODEL.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from turns import BASE, ROOT, keep, model_directory
+
+COMMAND = [sys.executable, "-m", "posttrain"]
+PATIENCE = 600.0  # seconds
+
+
+def _used() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def helped() -> dict[str, float]:
+    """Seconds until ``--help`` has been answered: medians."""
+    wall, processor = [], []
+    for _ in range(5):
+        started, before = time.perf_counter(), _used()
+        subprocess.run([*COMMAND, "--help"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+        wall.append(time.perf_counter() - started)
+        processor.append(_used() - before)
+    return {"wall": statistics.median(wall), "processor": statistics.median(processor)}
+
+
+def first_step(model: str, threads: int) -> dict[str, float]:
+    """Seconds until the first training step of a recipe is recorded."""
+    with tempfile.TemporaryDirectory() as where:
+        command = [*COMMAND, "run", "instructgpt", f"base={model}", "--workspace", where]
+        log = Path(where) / "log"
+        started = time.perf_counter()
+        with log.open("w") as sink:
+            run = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=sink,
+                stderr=sink,
+                env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            )
+        try:
+            while not any(path.stat().st_size for path in Path(where).rglob("metrics.jsonl")):
+                if run.poll() is not None or time.perf_counter() - started > PATIENCE:
+                    raise SystemExit(f"no training step was made; the run said:\n{log.read_text()[-2000:]}")
+                time.sleep(0.02)
+            found = {"wall": time.perf_counter() - started, "processor": _of(run.pid)}
+        finally:
+            run.send_signal(signal.SIGINT)
+            run.wait()
+    return found
+
+
+def _of(process: int) -> float:
+    """Processor seconds of a running process, with its children that have ended."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default=str(BASE))
+    parser.add_argument("--threads", type=int, default=2)
+    ask = parser.parse_args()
+    model = model_directory(ask.model)
+    found = {"help": helped(), "first_step": first_step(model, ask.threads), "threads": ask.threads}
+    for name, value in found.items():
+        keep(f"start-{Path(model).name}.json", name, value)
+        if isinstance(value, dict):
+            print(
+                f"{name:10s} {value['wall']:6.2f} s, {value['processor']:6.2f} s of the processor", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()
