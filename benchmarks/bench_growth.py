@@ -21,6 +21,7 @@ from reinforcement_tasks import grpo
 from turns import keep
 
 START = {"rows": 4, "answer": 32, "group": 4}
+PROMPT = 16
 DOUBLINGS = 2
 
 
@@ -29,6 +30,7 @@ def main() -> None:
     options(parser, "", 3)
     parser.set_defaults(threads=1)
     ask = parser.parse_args()
+    ask.prompt = PROMPT
     work = work_of(ask)
     for name in START:
         sizes = [START[name] * 2**times for times in range(DOUBLINGS + 1)]

@@ -3,7 +3,8 @@
     python benchmarks/bench_roles.py [--model DIR|smollm2]
 
 Bytes of weights, each storage once, and of the two moments of AdamW for what learns; all roles are adapters
-of rank 16 on one trunk. Beside it four models, two of which learn. Writes benchmarks/results/roles-MODEL.json.
+of rank 16 on one trunk. Beside it four models, two of which learn. Writes
+benchmarks/results/roles-MODEL.json.
 """
 
 from __future__ import annotations
