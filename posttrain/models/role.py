@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from posttrain.models.lora import Adapter, wearing
-from posttrain.models.packed_attention import lined_up
+from posttrain.models.packed_attention import lined_up, packs
 from posttrain.models.sub_batches import SubBatch
 from posttrain.models.tree import Tree
 
@@ -82,3 +83,18 @@ def role_of(model: Any, compute: torch.dtype | None = None) -> Role:
         return model
     head = model.score if hasattr(model, "score") else model.get_output_embeddings()
     return Role(model.base_model, head, compute=compute)
+
+
+def still_role_of(model: Any, compute: torch.dtype | None = None) -> Role:
+    """The role of a model that never learns.
+
+    Under ``compute`` its trunk holds its matrices in that type. They would be read in it anyway, so nothing
+    that it says changes, to the bit; it takes little more than half the memory and no time to convert.
+    """
+    role = role_of(model.requires_grad_(False), compute)
+    if compute is not None:
+        packs(role.trunk)  # finds it out by reading in the type of the weights, so before they differ
+        for module in role.trunk.modules():
+            if isinstance(module, nn.Linear | Conv1D):
+                module.to(compute)
+    return role

@@ -30,7 +30,7 @@ from posttrain.models.loading import (
     scalar_model,
 )
 from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged
-from posttrain.models.role import Role, role_of
+from posttrain.models.role import Role, role_of, still_role_of
 from posttrain.pipeline.finding import UserError
 
 Source = str | Path
@@ -134,7 +134,7 @@ def open_policy(
     else:
         policy = role_of(model, place.product)
         if reference:
-            still = LanguagePolicy(role_of(copy.deepcopy(model).requires_grad_(False), place.product))
+            still = LanguagePolicy(still_role_of(copy.deepcopy(model), place.product))
     if place.recompute:
         checkpoint_activations(model)
     around = None
@@ -163,7 +163,7 @@ def open_teacher(
             f"{source}: its vocabulary ({len(own)} tokens) is not the student's ({len(tokenizer)} tokens), "
             "so it cannot judge the student's tokens; take a teacher of the same family"
         )
-    return LanguagePolicy(role_of(model.requires_grad_(False), place.product))
+    return LanguagePolicy(still_role_of(model, place.product))
 
 
 def open_reward(

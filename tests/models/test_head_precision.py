@@ -1,13 +1,16 @@
-"""Scores in bf16 tie too often; a head is at least float32 whatever its trunk is."""
+"""What is held in a short type and what is not: heads are float32, and only what stands still is short."""
 
 from pathlib import Path
 
+import pytest
 import torch
 
+from posttrain.core.batch import Wants
 from posttrain.models.collate import Row, rollouts
 from posttrain.models.language_policy import LanguageReward
 from posttrain.models.loading import load_reward_model, new_reward_model, save_causal_lm, save_reward_model
-from tests.models.small import causal, llama, tokenizer
+from posttrain.models.roles import Place, open_policy
+from tests.models.small import CONFIGS, causal, llama, tokenizer
 
 ROWS = [Row(ids=[3, 4, 5, 6], mask=[False, True, True, True]), Row(ids=[3, 7], mask=[False, True])]
 
@@ -23,3 +26,18 @@ def test_a_head_on_a_short_trunk_scores_in_float32(tmp_path: Path) -> None:
         scores = LanguageReward(model).score(rollouts(ROWS, 0))
         assert scores.dtype == torch.float32
         assert not torch.equal(scores, scores.bfloat16().float())  # it has digits that bf16 has not
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_reference_that_holds_short_matrices_says_what_the_policy_says(family: str, tmp_path: Path) -> None:
+    save_causal_lm(tmp_path, causal(CONFIGS[family](), dtype=torch.float32), tokenizer())
+    roles = open_policy(tmp_path, reference=True, place=Place(compute="bfloat16"))
+    assert roles.reference is not None
+    held = {p.dtype for p in roles.reference.policy.trunk.parameters() if p.dim() == 2}
+    assert held == {torch.bfloat16, torch.float32}  # embeddings are no products
+    assert {p.dtype for p in roles.policy.policy.trunk.parameters()} == {torch.float32}
+    said = [
+        policy.evaluate(rollouts(ROWS, 0), Wants(entropy=False)).logprobs
+        for policy in (roles.policy, roles.reference)
+    ]
+    assert torch.equal(*said)
