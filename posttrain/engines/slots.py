@@ -14,7 +14,12 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from posttrain.engines.llama import LlamaDecoder
 
+_EVEN = 16  # columns read are a multiple: else the last bits of a row would say how long the others are
 _LEAST_ROWS = 4  # fewer take longer: oneDNN's kernel for 1 and 2 rows is slower than that for 4
+
+
+def _even(columns: int) -> int:
+    return -(-columns // _EVEN) * _EVEN
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Slots:
 
     def __init__(self, decoder: LlamaDecoder, prompts: Sequence[Sequence[int]], slots: int, columns: int):
         d = self.decoder = decoder
-        shape = (len(d.layers), slots, d.key_heads, columns, d.width)
+        shape = (len(d.layers), slots, d.key_heads, _even(columns), d.width)
         # Zeros, because PyTorch's attention multiplies what is masked by 0, and garbage may be infinite.
         self.keys = torch.zeros(shape, dtype=d.dtype, device=d.device)
         self.values = torch.zeros_like(self.keys)
@@ -138,10 +143,10 @@ class Slots:
 
     def _attention(self, rows: int) -> Callable[[int, Tensor], Tensor]:
         """From a layer's number and [R, (H + 2 K) E] to [R, H E]. Every row is read as far as the longest,
-        and what it does not have is masked.
+        in whole vectors of the processor, and what it does not have is masked.
         """
         d, past = self.decoder, self.past[:rows]
-        columns = max(self.lengths) + 1
+        columns = _even(max(self.lengths) + 1)
         cos, sin = self.cos[past][:, None], self.sin[past][:, None]
         which = torch.arange(rows, device=d.device)
         beyond = torch.arange(columns, device=d.device) > past[:, None]
