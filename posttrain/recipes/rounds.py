@@ -34,9 +34,9 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     "field_guide": {
         "pairs": {"rows": 800, "heldout": 100},
         "rl": {
-            "method": PPO(kl=KLInReward(coef=0.1), epochs=1, minibatches=4),
-            "control": AdaptiveKL(target=1.6, horizon=640),
-            "steps": 18,
+            "method": PPO(kl=KLInReward(coef=0.2), epochs=1, minibatches=4),
+            "control": AdaptiveKL(target=0.8, horizon=640),
+            "steps": 15,
         },
         "rejection": {"rows": 1500, "heldout": 100},
         "preferences": {"rows": 1500, "heldout": 100},
@@ -52,8 +52,8 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What a round begins with. ``read`` is how often its reward model reads the labels, ``named`` what an
-    ablation's stages are called.
+    """What a round begins with. ``again`` is how many times as often as elsewhere its reward model reads the
+    labels, ``named`` what an ablation's stages are called.
     """
 
     policy: Stage
@@ -61,14 +61,15 @@ class Round:
     told: Evaluation  # instructgpt's stages: their settings are those of every round
     sizes: dict[str, dict[str, Any]]
     seed: int
-    read: int
+    again: float = 1.0
     named: str = ""
 
     @property
     def judge(self) -> RewardModeling:
         """A reward model made afresh from the labels of all rounds so far."""
         judge = cast(RewardModeling, self.told.reward_model)
-        own: dict[str, Any] = {"comparisons": self.labels, "epochs": self.read, "seed": self.seed}
+        epochs = math.ceil(judge.epochs * self.again)
+        own: dict[str, Any] = {"comparisons": self.labels, "epochs": epochs, "seed": self.seed}
         return replace(judge, name=_rm(self.named), **own)
 
 
@@ -95,8 +96,7 @@ def rounds(
     for number in range(count):
         labels.append(_labels(told, policies[-1], sizes, seed + number))
         known = labels[-1] if by == "dpo" else _together(labels, seed + number)
-        read = _epochs(told, number)
-        start = Round(policy=policies[-1], labels=known, seed=seed + number, read=read, **shared)
+        start = Round(policy=policies[-1], labels=known, seed=seed + number, **shared)
         policies.append(improved(start, start.judge if by != "dpo" else None))
     frozen = [_frozen(told, sizes, count, seed, by)] if ablation and count > 1 else []
     return on_more_prompts(
@@ -108,12 +108,6 @@ def rounds(
             seed=seed,
         )
     )
-
-
-def _epochs(told: Evaluation, number: int) -> int:
-    """How often the reward model of a round reads its labels: less often where there are those of others."""
-    own = cast(RewardModeling, told.reward_model).epochs
-    return own if number == 0 else max(1, own // 2)
 
 
 def _together(labels: list[Annotation], seed: int) -> Stage:
@@ -129,8 +123,8 @@ def _frozen(told: Evaluation, sizes: dict[str, dict[str, Any]], count: int, seed
     pairs = {**sizes["pairs"], "rows": count * sizes["pairs"]["rows"]}
     named = "frozen_control"
     labels = _labels(told, told.sft, {**sizes, "pairs": pairs}, seed, named)
-    read = math.ceil(sum(_epochs(told, number) * (number + 1) for number in range(count)) / count)
-    start = Round(policy=told.sft, labels=labels, told=told, sizes=sizes, seed=seed, read=read, named=named)
+    again = (count + 1) / 2  # reward models of rounds read 1, 2, ... rounds' labels, this one count
+    start = Round(policy=told.sft, labels=labels, told=told, sizes=sizes, seed=seed, again=again, named=named)
     judge = start.judge if by != "dpo" else None
     for number in range(count):
         start = replace(start, policy=IMPROVED[by](start, judge), seed=seed + number + 1)

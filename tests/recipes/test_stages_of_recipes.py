@@ -126,7 +126,7 @@ def test_the_ablation_has_as_many_labels_in_one_go() -> None:
     assert len({stages[f"rl[{n}]"].steps for n in range(1, 5)}) == 1  # type: ignore[attr-defined]
     assert "frozen_control[4]" in stages
     read = [stages[f"rm[{n}]"].epochs * n for n in range(1, 5)]  # type: ignore[attr-defined]  # of a round's labels
-    assert read == [2, 2, 3, 4]
+    assert read == [2, 4, 6, 8]
     assert stages["frozen_control_rm"].epochs * 4 >= sum(read)  # type: ignore[attr-defined]
     assert "frozen_control_rm[2]" not in stages
 
