@@ -75,7 +75,6 @@ class InstructionTuning(Stage):
             parameters=roles.policy.parameters_of("policy"),
             learning_rate=self.learning_rate,
         )
-        before = nll(roles.policy, chat, held, machine)
         history = plan.run(
             group,
             lambda past: roles.policy.evaluate(past.rollouts, self.method.wants),
@@ -87,6 +86,10 @@ class InstructionTuning(Stage):
         tokens = sum(figures["tokens"] for figures in history)
         after = nll(roles.policy, chat, held, machine)
         roles.save(output)
+        start = open_policy(
+            inputs["base"].path, place=Place(device=machine.device)
+        )  # last: learning comes first
+        before = nll(start.policy, chat, held, machine)
         found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}
         if not held:
             found = {"nll_heldout": "unknown", "nll_heldout_before": "unknown"}
