@@ -57,7 +57,7 @@ def first_step(model: str, threads: int) -> dict[str, float]:
                 env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             )
         try:
-            while not any(path.stat().st_size for path in Path(where).rglob("metrics.jsonl")):
+            while not _recorded(Path(where) / "products"):
                 if run.poll() is not None or time.perf_counter() - started > PATIENCE:
                     raise SystemExit(f"no training step was made; the run said:\n{log.read_text()[-2000:]}")
                 time.sleep(0.02)
@@ -66,6 +66,14 @@ def first_step(model: str, threads: int) -> dict[str, float]:
             run.send_signal(signal.SIGINT)
             run.wait()
     return found
+
+
+def _recorded(products: Path) -> bool:
+    """Whether a stage, made or in the making, has told a step; ``glob`` fails where one is renamed."""
+    try:
+        return any(path.stat().st_size for path in products.glob("*/metrics.jsonl"))
+    except FileNotFoundError:
+        return False
 
 
 def _of(process: int) -> float:
