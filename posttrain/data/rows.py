@@ -8,7 +8,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -208,3 +208,8 @@ def _from_hub(source: str, revision: str | None) -> list[Row]:
     except (OSError, ValueError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise UserError(f"{source}: no such file, and not readable from the hub ({first})") from None
+
+
+def family(prompt: Mapping[str, Any]) -> str:
+    """The kind of task that a prompt of the embedded world is; empty for another."""
+    return str((prompt.get("item") or {}).get("family", ""))

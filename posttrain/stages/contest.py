@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import reward_fits
+from posttrain.data.rows import family
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name
 from posttrain.rewards.learned import LearnedReward
@@ -104,6 +105,9 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         prompts = fitting(first, tokenizer, asked, sampling)
         figures: Figures = {}
         said, right = {}, {}
+        posed = []
+        if self.problems is not None:
+            posed = read_jsonl(inputs["problems"].path / "heldout.jsonl")[: self.rows]
         for name, stage in self.named():
             model, tokenizer = load_causal_lm(inputs.of(stage).path, device=machine.device)
             said[name] = answers(model, tokenizer, prompts, sampling, derive(self.seed, f"contest/{name}"))
@@ -112,11 +116,10 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
                 nats = kl_per_answer(model, first, said[name], pad_id, machine.micro_batch_tokens)
                 figures |= with_interval(f"kl/{name}", bootstrap(nats))
             if self.problems is not None:
-                right[name] = self._solved(name, (model, tokenizer), sampling, inputs, machine)
+                right[name] = self._solved(name, (model, tokenizer), sampling, posed, inputs, machine)
             figures |= self._forgotten(name, (model, tokenizer), inputs, machine)
         if self.problems is not None:
-            posed = read_jsonl(inputs["problems"].path / "heldout.jsonl")[: self.rows]
-            figures |= solved_in_a_row(right, len(self.policies), [_family(problem) for problem in posed])
+            figures |= solved_in_a_row(right, len(self.policies), [family(problem) for problem in posed])
         rewards: dict[str, list[float]] = {name: [0.0] * len(given) for name, given in said.items()}
         if self.reward_model is not None:
             with LearnedReward(model=self.reward_model, normalise=False).open(inputs, machine) as scorer:
@@ -133,16 +136,20 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         ]
 
     def _solved(
-        self, name: str, model: tuple[Any, Any], sampling: Any, inputs: Inputs, machine: Machine
+        self,
+        name: str,
+        model: tuple[Any, Any],
+        sampling: Any,
+        problems: Sequence[Mapping[str, Any]],
+        inputs: Inputs,
+        machine: Machine,
     ) -> list[float]:
         """One answer to each held-out problem: 1 for those that it solves."""
         from posttrain.core.seeds import derive
-        from posttrain.data.jsonl import read_jsonl
         from posttrain.evaluation.answering import answers
         from posttrain.rewards.protocol import solved
 
         assert self.verifier is not None  # problems have one
-        problems = read_jsonl(inputs["problems"].path / "heldout.jsonl")[: self.rows]
         said = answers(*model, problems, sampling, derive(self.seed, f"solve/{name}"))
         with self.verifier.open(inputs, machine) as scorer:
             return solved(scorer, said)
@@ -167,10 +174,6 @@ def _rows(prompts: Sequence[Mapping[str, Any]], models: Sequence[Answers]) -> li
             judgement = model.gold[place]
             answer = {"text": model.texts[place], "ended": model.ended[place]}
             shown[model.name] = answer | ({} if judgement is None else {"gold": judgement.total})
-        told = {"id": prompt.get("id"), "prompt": prompt["prompt"], "family": _family(prompt)}
+        told = {"id": prompt.get("id"), "prompt": prompt["prompt"], "family": family(prompt)}
         rows.append({**told, "answers": shown})
     return rows
-
-
-def _family(row: Mapping[str, Any]) -> str:
-    return str((row.get("item") or {}).get("family", ""))

@@ -86,9 +86,8 @@ class InstructionTuning(Stage):
         tokens = sum(figures["tokens"] for figures in history)
         after = nll(roles.policy, chat, held, machine)
         roles.save(output)
-        start = open_policy(
-            inputs["base"].path, place=Place(device=machine.device)
-        )  # last: learning comes first
+        # the base is measured last, so that learning begins at once
+        start = open_policy(inputs["base"].path, place=Place(device=machine.device))
         before = nll(start.policy, chat, held, machine)
         found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}
         if not held:

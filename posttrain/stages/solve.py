@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import reward_fits, solves_more
+from posttrain.data.rows import family
 from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name
 
@@ -48,7 +49,7 @@ class Solving(Stage):  # size: who is compared, on what, how often
         prompts = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
         solved: dict[str, list[float]] = {}
         rows: list[dict[str, Any]] = [
-            {"id": p.get("id"), "prompt": p["prompt"], "family": _family(p), "answers": {}} for p in prompts
+            {"id": p.get("id"), "prompt": p["prompt"], "family": family(p), "answers": {}} for p in prompts
         ]
         figures: Figures = {}
         with self.reward.open(inputs, machine) as scorer:
@@ -151,7 +152,3 @@ def _of_one(name: str, drawn: Sequence[Episode], found: Sequence[float], greedy:
     figures |= with_interval(f"solved_greedy/{name}", wilson(sum(greedy), len(greedy)))
     figures |= with_interval(f"ends/{name}", wilson(sum(e.ended for e in drawn), len(drawn)))
     return figures | with_interval(f"length/{name}", bootstrap([len(e.logprobs) for e in drawn]))
-
-
-def _family(prompt: Mapping[str, Any]) -> str:
-    return str((prompt.get("item") or {}).get("family", ""))
