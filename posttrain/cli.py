@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from posttrain import __version__, settings
 from posttrain.pipeline.finding import UserError
@@ -30,7 +30,7 @@ from posttrain.pipeline.progress import duration, table
 from posttrain.pipeline.runner import Run, StageFailed, latest_run, run, run_number
 from posttrain.pipeline.scale import Paper, drawn, scale_table
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Machine, Stage, addresses
+from posttrain.pipeline.stage import Compute, Machine, Stage, addresses
 from posttrain.pipeline.store import Product, Workspace, read_json
 from posttrain.pipeline.values import Override, nearest
 
@@ -238,6 +238,12 @@ def _settings_of_a_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave faulty rows of your files out, counted and named"
     )
+    parser.add_argument(
+        "--compute",
+        choices=get_args(Compute),
+        help="what matrix products and samplers work in; weights, heads and what is measured stay in float32 "
+        "(default: what the recipe says)",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument(
@@ -313,6 +319,10 @@ def _asked(options: Any) -> tuple[Callable[..., Stage], list[Override], Stage]:
                 "--skip-bad: no rows of your own are read here; give demonstrations=FILE or others"
             )
         wishes += [Override(f"{address}.skip_bad", "true") for address in own]
+    if options.compute:
+        able = [address for address, stage in addresses(expression).items() if hasattr(stage, "compute")]
+        wishes = [*(Override(f"{address}.compute", options.compute) for address in able), *wishes]
+    if options.skip_bad or options.compute:
         expression = settings.expression(recipe, wishes)
     return recipe, wishes, expression
 

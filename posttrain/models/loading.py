@@ -50,6 +50,18 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     return found
 
 
+def short(compute: str | None) -> torch.dtype | None:
+    """The type of matrix products that are made in less than float32; None where they are made in full.
+
+    Raises UserError for any other type.
+    """
+    if compute in (None, "float32"):
+        return None
+    if compute not in ("bfloat16", "float16"):
+        raise UserError(f"compute={compute!r}: expected float32, bfloat16 or float16")
+    return _dtype(compute)
+
+
 def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer beside a model. Raises UserError where there is none."""
     name = _source(source)

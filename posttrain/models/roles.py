@@ -28,6 +28,7 @@ from posttrain.models.loading import (
     save_causal_lm,
     save_reward_model,
     scalar_model,
+    short,
 )
 from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged
 from posttrain.models.role import Role, role_of, still_role_of
@@ -50,10 +51,8 @@ class Place:
 
     @property
     def product(self) -> torch.dtype | None:
-        """``compute`` as torch names it. Raises UserError for a type that is not short."""
-        if self.compute not in (None, "bfloat16", "float16"):
-            raise UserError(f"compute={self.compute!r}: expected bfloat16 or float16, or none")
-        return getattr(torch, self.compute) if self.compute else None
+        """``compute`` as torch names it where it is short. Raises UserError for another type."""
+        return short(self.compute)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -8,12 +8,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.store import Product, Report
 
 __all__ = [
+    "Compute",
     "Estimate",
     "Inputs",
     "Machine",
@@ -96,6 +97,9 @@ class Inputs(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._by_path)
+
+
+Compute = Literal["float32", "bfloat16"]
 
 
 def later(default: Any) -> Any:

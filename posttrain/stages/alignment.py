@@ -13,7 +13,7 @@ from posttrain.core.reduction import chosen_mean
 from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.stages.fitting import Fitting, mismatched, pairs, ratings
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
     seed: int = 0
     sft_coef: float = later(0.0)
     decay_to_start: float = later(0.0)  # weight decay towards the reference
+    compute: Compute = later("float32")  # of matrix products; weights and heads stay in float32
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,9 +71,8 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         from posttrain.training.optimizer import Group
 
         source = inputs["comparisons"].path
-        roles = open_policy(
-            inputs["policy"].path, lora=self.lora, seed=self.seed, place=Place(device=machine.device)
-        )
+        place = Place(device=machine.device, compute=self.compute)
+        roles = open_policy(inputs["policy"].path, lora=self.lora, seed=self.seed, place=place)
         chat, policy = Chat(roles.tokenizer), roles.policy
         train, counts = self._read(chat, read_jsonl(source / "train.jsonl"))
         held, _ = self._read(chat, read_jsonl(source / "heldout.jsonl"))

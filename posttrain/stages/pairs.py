@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class ComparisonPairs(Stage):
     temperature: float = 1.0
     max_completion_length: int = 48
     seed: int = 0
+    compute: Compute = later("float32")  # what answers are sampled in
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt", "item", "a", "b", "ended_a",
@@ -36,11 +37,11 @@ class ComparisonPairs(Stage):
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.engines.protocol import Sampling
         from posttrain.models.chat import Chat
-        from posttrain.models.loading import load_causal_lm
+        from posttrain.models.loading import load_causal_lm, short
         from posttrain.rollouts.sample import ask, sample
 
         model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
-        chat, engine = Chat(tokenizer), BuiltinEngine(model)
+        chat, engine = Chat(tokenizer), BuiltinEngine(model, dtype=short(self.compute))
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
         figures: dict[str, float | int | str] = {}
         for side, count in (("train", self.rows), ("heldout", self.heldout)):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import reward_fits
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.rollouts.pairing import best_and_worst
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class ScoredPreferences(Stage):
     temperature: float = 1.0
     max_completion_length: int = 48
     seed: int = 0
+    compute: Compute = later("float32")  # what answers are sampled in
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt", "chosen", "rejected", "margin",
@@ -46,11 +47,11 @@ class ScoredPreferences(Stage):
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.engines.protocol import Sampling
         from posttrain.models.chat import Chat
-        from posttrain.models.loading import load_causal_lm
+        from posttrain.models.loading import load_causal_lm, short
         from posttrain.rollouts.sample import scored_groups
 
         model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
-        chat, engine = Chat(tokenizer), BuiltinEngine(model)
+        chat, engine = Chat(tokenizer), BuiltinEngine(model, dtype=short(self.compute))
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
         figures: dict[str, float | int | str] = {}
         with self.reward.open(inputs, machine) as scorer:

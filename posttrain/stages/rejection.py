@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import reward_fits
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.rollouts.choosing import best_per_prompt
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
     temperature: float = 1.0
     max_completion_length: int = 48
     seed: int = 0
+    compute: Compute = later("float32")  # what answers are sampled in
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "messages", "reward"}, or {"id",
@@ -47,11 +48,11 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
         from posttrain.data.jsonl import read_jsonl, write_jsonl
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.models.chat import Chat
-        from posttrain.models.loading import load_causal_lm
+        from posttrain.models.loading import load_causal_lm, short
         from posttrain.rollouts.sample import scored_groups
 
         model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
-        chat, engine = Chat(tokenizer), BuiltinEngine(model)
+        chat, engine = Chat(tokenizer), BuiltinEngine(model, dtype=short(self.compute))
         figures: dict[str, float | int | str] = {}
         with self.reward.open(inputs, machine) as scorer:
             for side, count in (("train", self.rows), ("heldout", self.heldout)):

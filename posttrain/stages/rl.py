@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from posttrain.checks import kl_budget, nearer_the_teacher, reward_fits, reward_rose, same_at_the_start
 from posttrain.core.batch import PolicyGradient, Refilling
+from posttrain.core.importance import Truncated
 from posttrain.core.kl import label
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.training.kl_control import FixedKL, KLControl
 
@@ -64,11 +65,12 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     lora: Lora | None = None
     seed: int = 0
     as_control: bool = later(False)  # made to compare with: its reward need not rise
-    pretraining: Stage | None = later(None)  # noqa: RUF009  (it is a dataclasses.field)
+    pretraining: Stage | None = later(None)
     pretraining_coef: float = later(1.0)
     pretraining_rows: int = later(16)  # texts in each update
     decay_to_start: float = later(0.0)  # weight decay towards the reference
     average: float = later(0.0)
+    compute: Compute = later("float32")  # of matrix products and of the sampler; see ``corrected``
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,10 +101,22 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         size = GROUP if self._compares else 1
         return max(self.prompts_per_step // size, 1), size
 
+    @property
+    def corrected(self) -> PolicyGradient:
+        """The method; where sampler and trainer both round, what it makes of the trainer's word is weighted
+        by the truncated ratio of trainer to sampler (Yao et al. 2025).
+        """
+        method: Any = self.method
+        uncorrected = method.wants.before and getattr(method, "correction", "none to give") is None
+        if self.compute != "float32" and uncorrected:
+            method = replace(method, correction=Truncated())
+        return cast(PolicyGradient, method)
+
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy, its critic in ``critic/``, ``metrics.jsonl`` and ``episodes.jsonl``."""
         from posttrain.data.jsonl import Lines
         from posttrain.training.average import Average
+        from posttrain.training.figures import by_step, of_run
         from posttrain.training.progress import progress
 
         told = [line for line in [label(self.method)] if line]
@@ -132,13 +146,13 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
                 average.take_over()
             roles.save(output)
         notes = told + (["The KL of this run is that from the teacher."] if self.teacher is not None else [])
-        if failed := sum(row.get("answers/verifier_failed", 0) for row in _by_step(history)):
+        if failed := sum(row.get("answers/verifier_failed", 0) for row in by_step(history)):
             notes.append(
                 f"{int(failed)} answers were neither paid nor counted as wrong: their verifier failed."
             )
         if collector.too_long:
             notes.append(f"{collector.too_long} prompts were too long beside an answer and were left out.")
-        return Report(figures=_figures(history), notes=notes)
+        return Report(figures=of_run(history), notes=notes)
 
     def _loop(  # size: everything a run of reinforcement is made from
         self, inputs: Inputs, machine: Machine, scorer: Any
@@ -154,7 +168,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
         wants = self.method.wants
         grown_from = inputs["critic"].path if self.critic is not None else inputs["policy"].path
-        place = Place(device=machine.device)
+        place = Place(device=machine.device, compute=self.compute)
         roles = open_policy(
             inputs["policy"].path,
             lora=self.lora,
@@ -167,7 +181,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         if self.teacher is not None:
             reference = open_teacher(inputs["teacher"].path, roles.tokenizer, place)
         prompts, size = self.drawn
-        engine = BuiltinEngine(roles.model)
+        engine = BuiltinEngine(roles.model, dtype=place.product)
         collector = Collector(
             engine,
             Chat(roles.tokenizer),
@@ -203,7 +217,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         loop = reinforce(
             ReinforceState(),
             roles.policy,
-            self.method,
+            self.corrected,
             collector,
             Optimizer(groups, schedule=linear(updates, min(self.warmup, updates // 4), floor=0.1)),
             lambda version: engine.load(roles.weights(), version),
@@ -223,9 +237,9 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         if self.teacher is not None:
             return [nearer_the_teacher.check(report.figures)]
         if self.as_control:
-            return [same_at_the_start.check(report.figures)]
+            return [same_at_the_start.check(report.figures, self.compute)]
         return [
-            same_at_the_start.check(report.figures),
+            same_at_the_start.check(report.figures, self.compute),
             reward_rose.check(report.figures),
             kl_budget.check(report.figures),
         ]
@@ -259,40 +273,6 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 def _of(roles: Any, role: str) -> list[Any]:
     parameters: list[Any] = roles.policy.parameters_of(role)
     return parameters
-
-
-def _figures(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
-    """The first batch of rollouts, and the mean of the last tenth of them."""
-    rows = _by_step(history)
-    last = rows[-max(1, len(rows) // 10) :]
-    found: dict[str, float | int | str] = {}
-    for name in (
-        "reward",
-        "kl",
-        "length",
-        "truncated",
-        "entropy_before",
-        "explained_variance",
-        "clip_fraction",
-        "pretraining_nll",
-    ):
-        values = [row[name] for row in last if name in row]
-        if values:
-            found[f"{name}_final"] = sum(values) / len(values)
-            found[f"{name}_start"] = rows[0][name]
-    if "ratio_max" in rows[0]:
-        found["ratio_start"] = rows[0]["ratio_max"]
-    found["sampler_delta_max"] = max(row.get("sampler_delta_max", 0.0) for row in rows)
-    found["steps"] = len(rows)
-    found["answers"] = int(sum(row["rows"] for row in rows))
-    found["updates"] = len(history)
-    return found
-
-
-def _by_step(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first update of each step."""
-    by_step = {row["step"]: row for row in reversed(history)}
-    return [by_step[step] for step in sorted(by_step)]
 
 
 def _json(value: Any) -> Any:

@@ -12,7 +12,7 @@ from posttrain.checks import ranks_better_than_chance
 from posttrain.core.batch import Judged, RewardLoss, Term, Wants
 from posttrain.core.reduction import chosen_mean
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.stages.fitting import Fitting, Pair, judged, mismatched, pairs, same_prompt
 
@@ -52,6 +52,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     shuffled_labels: bool = False
     seed: int = 0
     mismatched: float = later(0.0)
+    compute: Compute = later("float32")  # of matrix products; weights and heads stay in float32
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the model with one label, ``scale.json`` and ``metrics.jsonl``."""
@@ -62,9 +63,8 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         from posttrain.training.optimizer import Group
 
         source = inputs["comparisons"].path
-        role = open_reward(
-            inputs["base"].path, lora=self.lora, seed=self.seed, place=Place(device=machine.device)
-        )
+        place = Place(device=machine.device, compute=self.compute)
+        role = open_reward(inputs["base"].path, lora=self.lora, seed=self.seed, place=place)
         chat = Chat(role.tokenizer)
         train, counts = pairs(chat, read_jsonl(source / "train.jsonl"), self.max_length, self.rows)
         held, left_out = pairs(chat, read_jsonl(source / "heldout.jsonl"), self.max_length)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from posttrain.checks import learned_demonstrations
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.stages.fitting import Fitting
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class InstructionTuning(Stage):
     lora: Lora | None = None
     seed: int = 0
     as_control: bool = later(False)  # made to compare with: it need not learn
+    compute: Compute = later("float32")  # of matrix products; weights and heads stay in float32
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the model and ``metrics.jsonl``. Raises UserError where no demonstration can be learned
@@ -50,9 +51,8 @@ class InstructionTuning(Stage):
         from posttrain.training.optimizer import Group
 
         source = inputs["demonstrations"].path
-        roles = open_policy(
-            inputs["base"].path, lora=self.lora, seed=self.seed, place=Place(device=machine.device)
-        )
+        place = Place(device=machine.device, compute=self.compute)
+        roles = open_policy(inputs["base"].path, lora=self.lora, seed=self.seed, place=place)
         chat = Chat(roles.tokenizer)
         train, dropped = examples(chat, read_jsonl(source / "train.jsonl"), self.max_length)
         held, held_dropped = examples(chat, read_jsonl(source / "heldout.jsonl"), self.max_length)
@@ -87,7 +87,7 @@ class InstructionTuning(Stage):
         after = nll(roles.policy, chat, held, machine)
         roles.save(output)
         # the base is measured last, so that learning begins at once
-        start = open_policy(inputs["base"].path, place=Place(device=machine.device))
+        start = open_policy(inputs["base"].path, place=place)
         before = nll(start.policy, chat, held, machine)
         found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}
         if not held:

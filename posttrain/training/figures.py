@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -67,3 +69,39 @@ def of_credit(past: Experience | Judged) -> dict[str, float]:
             "values": masked_mean(past.before.values, mask),
         }
     return _floats(figures)
+
+
+def of_run(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
+    """A run's figures of the first batch of rollouts, and the mean of those of the last tenth."""
+    rows = by_step(history)
+    last = rows[-max(1, len(rows) // 10) :]
+    found: dict[str, float | int | str] = {}
+    for name in (
+        "reward",
+        "kl",
+        "length",
+        "truncated",
+        "entropy_before",
+        "explained_variance",
+        "clip_fraction",
+        "pretraining_nll",
+    ):
+        values = [row[name] for row in last if name in row]
+        if values:
+            found[f"{name}_final"] = sum(values) / len(values)
+            found[f"{name}_start"] = rows[0][name]
+    if "ratio_max" in rows[0]:
+        found["ratio_start"] = rows[0]["ratio_max"]
+    found["sampler_delta_max"] = max(row.get("sampler_delta_max", 0.0) for row in rows)
+    if means := [row["sampler_delta_mean"] for row in rows if "sampler_delta_mean" in row]:
+        found["sampler_delta_mean"] = max(means)
+    found["steps"] = len(rows)
+    found["answers"] = int(sum(row["rows"] for row in rows))
+    found["updates"] = len(history)
+    return found
+
+
+def by_step(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first update of each step."""
+    by_step = {row["step"]: row for row in reversed(history)}
+    return [by_step[step] for step in sorted(by_step)]

@@ -53,6 +53,13 @@ def test_a_check_tells_good_from_bad(name: str) -> None:
     assert failed.advice
 
 
+def test_what_rounds_on_both_sides_is_judged_by_its_mean_difference() -> None:
+    figures = {"ratio_start": 1.0, "kl_start": 0.0, "sampler_delta_max": 0.3, "sampler_delta_mean": 0.02}
+    assert same_at_the_start.check(figures, "bfloat16").passed
+    assert not same_at_the_start.check(figures).passed
+    assert not same_at_the_start.check({**figures, "sampler_delta_mean": 0.3}, "bfloat16").passed
+
+
 @pytest.mark.parametrize(
     "figures", [{"facts_heldout": 0.85, "continues": 0.95}, {"facts_heldout": 0.95, "continues": 0.3}]
 )
