@@ -149,8 +149,14 @@ def _smollm2(seed: int, prompts: Stage) -> Task:
         reward=Constraints(),
         longest=40,
         settings={
-            "rl": {"steps": 24, "prompts_per_step": 8, "group_size": 4, "learning_rate": 3e-4, "warmup": 3},
-            "sft": {"learning_rate": 5e-4, "batch_size": 8},
+            "rl": {
+                "steps": 48,
+                "prompts_per_step": 8,
+                "group_size": 4,
+                "learning_rate": 4e-4,
+                "compute": "bfloat16",
+            },
+            "sft": {"learning_rate": 5e-4, "batch_size": 8, "compute": "bfloat16"},
             "evaluate": {"rows": 300, "often": 8, "often_rows": 30},
         },
     )

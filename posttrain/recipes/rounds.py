@@ -34,8 +34,8 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     "field_guide": {
         "pairs": {"rows": 800, "heldout": 100},
         "rl": {
-            "method": PPO(kl=KLInReward(coef=0.2), epochs=1, minibatches=4),
-            "control": AdaptiveKL(target=0.8, horizon=640),
+            "method": PPO(kl=KLInReward(coef=0.1), epochs=1, minibatches=4),
+            "control": AdaptiveKL(target=3.0, horizon=640),
             "steps": 15,
         },
         "rejection": {"rows": 1500, "heldout": 100},
@@ -150,7 +150,8 @@ def _reinforced(start: Round, judge: RewardModeling | None) -> Stage:
     rl = cast(Reinforcement, start.told.final)
     assert judge is not None
     reward = replace(cast(LearnedReward, rl.reward), model=judge)
-    own = {"policy": start.policy, "reward": reward, "critic": judge, "seed": start.seed}
+    own: dict[str, Any] = {"policy": start.policy, "reward": reward, "critic": judge, "seed": start.seed}
+    own["as_control"] = bool(start.named)  # an ablation that does badly is a result
     return replace(rl, name=start.named, **{**start.sizes["rl"], **own})
 
 

@@ -45,9 +45,19 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         "rl": {"steps": 40, "prompts_per_step": 24, "group_size": 8, "learning_rate": 2.5e-4},
     },
     "smollm2": {
-        "pairs": {"rows": 320},
-        "alignment": {"method": DPO(beta=5.0, length_normalised=True), "learning_rate": 1e-4},
-        "rl": {"steps": 16, "prompts_per_step": 8, "group_size": 4, "learning_rate": 2e-4, "warmup": 2},
+        "pairs": {"rows": 480, "heldout": 120},
+        "alignment": {
+            "method": DPO(beta=5.0, length_normalised=True),
+            "learning_rate": 5e-4,
+            "compute": "bfloat16",
+        },
+        "rl": {
+            "steps": 48,
+            "prompts_per_step": 8,
+            "group_size": 4,
+            "learning_rate": 4e-4,
+            "compute": "bfloat16",
+        },
     },
 }
 
