@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from posttrain.engines.native import kernels
 from posttrain.engines.packed import Linear
 from posttrain.engines.slots import Slots
 
@@ -65,6 +66,8 @@ class LlamaDecoder:
         self.norm_offset = 1.0 if gemma else 0.0  # Gemma keeps scale - 1
         self.embed_scale = config.hidden_size**0.5 if gemma else 1.0
         self.device, self.dtype = weight.device, dtype or weight.dtype
+        found = kernels()
+        self.kernels = found if found and found.fit(self.device, self.dtype, self.width) else None
         self.rotary = copy.deepcopy(model.model.rotary_emb)
         self.names = frozenset(model.state_dict())
         self.layers: list[_Layer] = [None] * config.num_hidden_layers  # type: ignore[list-item]
@@ -136,6 +139,8 @@ class LlamaDecoder:
         return x if self.embed_scale == 1.0 else x * torch.tensor(self.embed_scale, dtype=x.dtype)
 
     def normed(self, x: Tensor) -> Tensor:
+        if self.kernels is not None:
+            return self.kernels.norm(x, self.eps)
         return F.rms_norm(x, (x.shape[-1],), None, self.eps)
 
     def qkv(self, layer: _Layer, x: Tensor) -> Tensor:

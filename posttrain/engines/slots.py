@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from posttrain.engines.llama import LlamaDecoder
+    from posttrain.engines.native import Kernels
 
 _EVEN = 16  # columns read are a multiple: else the last bits of a row would say how long the others are
 _LEAST_ROWS = 4  # fewer take longer: oneDNN's kernel for 1 and 2 rows is slower than that for 4
@@ -146,6 +147,8 @@ class Slots:
         in whole vectors of the processor, and what it does not have is masked.
         """
         d, past = self.decoder, self.past[:rows]
+        if d.kernels is not None:
+            return self._by_kernel(d.kernels, past)
         columns = _even(max(self.lengths) + 1)
         cos, sin = self.cos[past][:, None], self.sin[past][:, None]
         which = torch.arange(rows, device=d.device)
@@ -165,5 +168,14 @@ class Slots:
                 attn_mask=mask[:, None, None],
             )
             return y.reshape(rows, -1)
+
+        return attend
+
+    def _by_kernel(self, kernels: Kernels, past: Tensor) -> Callable[[int, Tensor], Tensor]:
+        """The same, each row as far as it goes."""
+        turns, heads = (self.cos, self.sin), self.decoder.heads
+
+        def attend(index: int, fused: Tensor) -> Tensor:
+            return kernels.attend(fused, self.keys[index], self.values[index], turns, past, heads)
 
         return attend

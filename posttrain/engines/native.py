@@ -1,0 +1,125 @@
+"""What decode.c does, where a compiler was there when posttrain was installed.
+
+``kernels()`` is None otherwise, on a GPU's tensors nothing here is used, and ``POSTTRAIN_KERNELS=off`` does
+without. PyTorch then makes the same in more steps, equal up to rounding. A run's record says which it was.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+VERSION = 1  # as in decode.c
+WIDEST = 256  # of an attention head
+_POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
+_HALF = {torch.float32: 0, torch.bfloat16: 1}
+
+
+class Kernels:
+    """The functions of the library; tensors are contiguous, on the CPU, float32 or bfloat16."""
+
+    def __init__(self, library: Any) -> None:
+        self._attend, self._norm, self._choose = (
+            library.posttrain_attend,
+            library.posttrain_norm,
+            library.posttrain_choose,
+        )
+        self._attend.argtypes = [*[_POINTER] * 7, *[_LONG] * 5, _INT]
+        self._norm.argtypes = [_POINTER, _POINTER, _LONG, _LONG, _FLOAT, _INT]
+        self._norm.restype = None
+        self._choose.argtypes = [*[_POINTER] * 5, _LONG, _LONG, _INT]
+
+    @staticmethod
+    def fit(device: torch.device, dtype: torch.dtype, width: int) -> bool:
+        """Whether they compute what such a model needs."""
+        return device.type == "cpu" and dtype in _HALF and width % 2 == 0 and width <= WIDEST
+
+    def attend(
+        self,
+        fused: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        turns: tuple[Tensor, Tensor],
+        past: Tensor,
+        heads: int,
+    ) -> Tensor:
+        """[R, H E] from fused [R, (H + 2 K) E], of which queries and keys have not turned yet.
+
+        Each row's key and value join its slot of the cache, keys and values [slots, K, C, E], at column
+        ``past`` [R], and it attends to all its columns. ``turns`` are cos and sin [C, E] float32, as
+        ``LlamaDecoder.positions`` gives them. Raises MemoryError.
+        """
+        rows, (_, key_heads, columns, width) = len(fused), keys.shape
+        cos, sin = turns
+        out = fused.new_empty(rows, heads * width)
+        failed = self._attend(
+            fused.data_ptr(),
+            keys.data_ptr(),
+            values.data_ptr(),
+            cos.data_ptr(),
+            sin.data_ptr(),
+            past.data_ptr(),
+            out.data_ptr(),
+            rows,
+            heads,
+            key_heads,
+            width,
+            columns,
+            _HALF[fused.dtype],
+        )
+        if failed:
+            raise MemoryError("no memory for attention")
+        return out
+
+    def norm(self, x: Tensor, eps: float) -> Tensor:
+        """x / sqrt(mean(x^2) + eps) of each row of x [R, D]."""
+        out = torch.empty_like(x)
+        self._norm(x.data_ptr(), out.data_ptr(), len(x), x.shape[1], eps, _HALF[x.dtype])
+        return out
+
+    def choose(self, logits: Tensor, temperature: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``choose.choose``, from logits [R, V], temperature [R] float32, uniform [R] float64."""
+        rows, count = logits.shape
+        tokens = torch.empty(rows, dtype=torch.long)
+        logprobs = torch.empty(rows, dtype=torch.float32)
+        failed = self._choose(
+            logits.data_ptr(),
+            temperature.data_ptr(),
+            uniform.data_ptr(),
+            tokens.data_ptr(),
+            logprobs.data_ptr(),
+            rows,
+            count,
+            _HALF[logits.dtype],
+        )
+        if failed:
+            raise MemoryError("no memory for choosing tokens")
+        return tokens, logprobs
+
+
+def library() -> Path | None:
+    """Where the compiled file is, if there is one."""
+    if os.environ.get("POSTTRAIN_KERNELS", "").lower() == "off":
+        return None
+    spec = importlib.util.find_spec("posttrain.engines._decode")
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
+@cache
+def kernels() -> Kernels | None:
+    """The library's functions; None where it is absent, cannot be loaded, or is of another version."""
+    file = library()
+    if file is None:
+        return None
+    try:
+        found = ctypes.CDLL(str(file))  # after torch, whose threads it shares
+        return Kernels(found) if found.posttrain_version() == VERSION else None
+    except (OSError, AttributeError):
+        return None

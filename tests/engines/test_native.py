@@ -1,0 +1,146 @@
+"""The compiled kernels give what PyTorch gives, and a row's bits depend on nothing but the row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from posttrain.engines import native
+from posttrain.engines.choose import choose
+
+SHAPES = [(4, 2, 16), (3, 3, 32), (9, 3, 64), (8, 1, 128), (6, 2, 40)]  # heads, key heads, width
+TYPES = {torch.float32: 3e-6, torch.bfloat16: 2e-2}
+ROWS, COLUMNS = 7, 48
+
+
+@pytest.fixture
+def kernels(request: pytest.FixtureRequest) -> native.Kernels:
+    found = native.kernels()
+    if found is None:
+        pytest.skip("without them there is nothing to compare")
+    return found
+
+
+def drawn(heads: int, key_heads: int, width: int, kind: torch.dtype) -> dict[str, Tensor]:
+    g = torch.Generator().manual_seed(heads)
+    angle = torch.randn(COLUMNS, width // 2, generator=g)
+    cos, sin = angle.cos(), angle.sin()
+    cache = torch.randn(2, ROWS, key_heads, COLUMNS, width, generator=g).to(kind)
+    return {
+        "fused": torch.randn(ROWS, (heads + 2 * key_heads) * width, generator=g).to(kind),
+        "keys": cache[0].clone(),
+        "values": cache[1].clone(),
+        "cos": torch.cat((cos, cos), -1),
+        "sin": torch.cat((-sin, sin), -1),
+        "past": torch.tensor([0, 1, 2, 3, 17, 30, COLUMNS - 1]),
+    }
+
+
+def called(kernels: native.Kernels, x: dict[str, Tensor], heads: int) -> Tensor:
+    return kernels.attend(x["fused"], x["keys"], x["values"], (x["cos"], x["sin"]), x["past"], heads)
+
+
+def by_torch(x: dict[str, Tensor], heads: int, key_heads: int, width: int) -> Tensor:
+    kind, out = x["fused"].dtype, []
+    for row, n in enumerate(x["past"].tolist()):
+        parts = x["fused"][row].view(-1, width)
+        both = parts[: heads + key_heads].float()
+        both = (both * x["cos"][n] + both.roll(width // 2, -1) * x["sin"][n]).to(kind)
+        x["keys"][row, :, n], x["values"][row, :, n] = both[heads:], parts[heads + key_heads :]
+        keys, values = (
+            x[name][row, :, : n + 1].double().repeat_interleave(heads // key_heads, 0)
+            for name in ("keys", "values")
+        )
+        scores = (both[:heads, None].double() * keys).sum(-1) / width**0.5
+        out.append((scores.softmax(-1)[..., None] * values).sum(1).flatten())
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_attention_is_that_of_float64(kernels: native.Kernels, shape: Any, kind: torch.dtype) -> None:
+    heads, key_heads, width = shape
+    ours, theirs = drawn(*shape, kind), drawn(*shape, kind)
+    found, expected = called(kernels, ours, heads), by_torch(theirs, heads, key_heads, width)
+    torch.testing.assert_close(found.double(), expected, rtol=TYPES[kind], atol=TYPES[kind])
+    for name in ("keys", "values"):  # what joined the cache, and what it left alone
+        torch.testing.assert_close(
+            ours[name], theirs[name], rtol=1e-6 if kind == torch.float32 else 1e-2, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_row_does_not_see_the_others_nor_the_threads(kernels: native.Kernels, kind: torch.dtype) -> None:
+    whole = called(kernels, drawn(9, 3, 64, kind), 9)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for row in range(ROWS):
+            alone = drawn(9, 3, 64, kind)
+            for name in ("fused", "keys", "values", "past"):
+                alone[name] = alone[name][row : row + 1].clone()
+            assert torch.equal(called(kernels, alone, 9)[0], whole[row])
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("width", [1, 30, 576])
+def test_norm_is_that_of_torch(kernels: native.Kernels, width: int, kind: torch.dtype) -> None:
+    x = torch.randn(5, width).to(kind) * 10
+    torch.testing.assert_close(
+        kernels.norm(x, 1e-5), F.rms_norm(x, (width,), None, 1e-5), rtol=TYPES[kind], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 5000])
+def test_the_same_tokens_as_without(
+    kernels: native.Kernels, monkeypatch: pytest.MonkeyPatch, count: int, kind: torch.dtype
+) -> None:
+    rows = 400
+    logits = (torch.randn(rows, count) * 3).to(kind)
+    uniform = torch.rand(rows, dtype=torch.float64)
+    temperature = torch.tensor([0.0, 0.5, 1.0, 2.0]).repeat(rows // 4)
+    tokens, logprobs = kernels.choose(logits, temperature, uniform)
+    monkeypatch.setattr("posttrain.engines.choose.kernels", lambda: None)
+    expected, of_them = choose(logits, temperature, None, uniform)
+    same = tokens == expected
+    assert same.float().mean() >= 0.99  # sums in another order move a boundary by about 1e-7
+    torch.testing.assert_close(logprobs[same], of_them[same], rtol=0, atol=3e-6)
+
+
+def test_what_has_no_probability_is_never_chosen(kernels: native.Kernels) -> None:
+    logits = torch.full((4, 700), float("-inf"))
+    logits[:, [3, 300, 600]] = torch.tensor([0.0, -1.0, 0.5])
+    uniform = torch.tensor([1e-15, 0.5, 1 - 2.0**-49, 0.999999], dtype=torch.float64)
+    tokens, logprobs = kernels.choose(logits, torch.ones(4), uniform)
+    assert set(tokens.tolist()) <= {3, 300, 600}
+    assert tokens[0] == 3
+    assert tokens[2] == 600
+    expected = logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+    torch.testing.assert_close(logprobs, expected)
+
+
+def test_many_draws_follow_the_distribution(kernels: native.Kernels) -> None:
+    logits = torch.randn(600) * 2
+    draws = 200_000
+    uniform = (torch.arange(draws, dtype=torch.float64) + 0.5) / draws
+    tokens = torch.cat(
+        [
+            kernels.choose(logits.expand(len(u), -1).contiguous(), torch.ones(len(u)), u)[0]
+            for u in uniform.split(5000)
+        ]
+    )
+    share = tokens.bincount(minlength=600) / draws
+    torch.testing.assert_close(share, logits.softmax(-1), rtol=0, atol=2.0 / draws)
+
+
+def test_a_file_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "VERSION", -1)
+    native.kernels.cache_clear()
+    assert native.kernels() is None
