@@ -15,7 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -24,11 +24,12 @@ from transformers import AutoConfig
 from turns import BASE, keep, model_directory, peak_bytes, resident_bytes
 
 from posttrain.core.preferences import wanted
-from posttrain.data.jsonl import read_jsonl
+from posttrain.data.jsonl import stream_jsonl
 from posttrain.direct_alignment.sft import SFT
 from posttrain.models.chat import Chat
 from posttrain.models.collate import Row, rollouts
 from posttrain.models.roles import open_policy
+from posttrain.models.rows_on_disk import RowsOnDisk
 from posttrain.stages.sft import examples
 from posttrain.training.fit import FitState, fit
 from posttrain.training.optimizer import Group, Optimizer
@@ -38,7 +39,7 @@ LENGTHS = (30, 60, 120, 240)
 RECORDS = (2000, 20000)
 
 
-def _updates(model: str, rows_of: Callable[[Chat], list[Row]]) -> int:
+def _updates(model: str, rows_of: Callable[[Chat], Sequence[Row]]) -> int:
     """Bytes that ``STEPS`` updates on ``ROWS`` rows need, with the reading of the rows."""
     before = resident_bytes()
     roles = open_policy(model)
@@ -75,7 +76,13 @@ def of_records(model: str, count: int) -> int:
                 ]
                 row = {"messages": [{"role": role, "content": text} for role, text in talk]}
                 sink.write(json.dumps(row) + "\n")
-        return _updates(model, lambda chat: examples(chat, read_jsonl(path), 256)[0])
+
+        def read(chat: Chat) -> RowsOnDisk:
+            rows = RowsOnDisk(path.parent)
+            examples(chat, stream_jsonl(path), 256, rows)
+            return rows
+
+        return _updates(model, read)
 
 
 def measured(model: str, what: str, size: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,9 +23,14 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The rows of a file that ``write_jsonl`` wrote; none where there is no such file."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
+    return list(stream_jsonl(path))
+
+
+def stream_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """The same, one after another: only one row is in memory at a time."""
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            yield from (json.loads(line) for line in lines if line != "\n")
 
 
 class Lines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from posttrain.stages.fitting import Fitting
 if TYPE_CHECKING:
     from posttrain.models.collate import Row
     from posttrain.models.lora import Lora
+    from posttrain.models.rows_on_disk import RowsOnDisk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +45,20 @@ class InstructionTuning(Stage):
         from.
         """
         from posttrain.core.preferences import wanted
-        from posttrain.data.jsonl import read_jsonl
+        from posttrain.data.jsonl import stream_jsonl
         from posttrain.models.chat import Chat
         from posttrain.models.collate import rollouts
         from posttrain.models.roles import Place, open_policy
+        from posttrain.models.rows_on_disk import RowsOnDisk
         from posttrain.training.optimizer import Group
 
         source = inputs["demonstrations"].path
         place = Place(device=machine.device, compute=self.compute)
         roles = open_policy(inputs["base"].path, lora=self.lora, seed=self.seed, place=place)
         chat = Chat(roles.tokenizer)
-        train, dropped = examples(chat, read_jsonl(source / "train.jsonl"), self.max_length)
-        held, held_dropped = examples(chat, read_jsonl(source / "heldout.jsonl"), self.max_length)
+        train, held = RowsOnDisk(output), RowsOnDisk(output)
+        dropped = examples(chat, stream_jsonl(source / "train.jsonl"), self.max_length, train)
+        held_dropped = examples(chat, stream_jsonl(source / "heldout.jsonl"), self.max_length, held)
         if not train:
             raise UserError(
                 f"none of {dropped} demonstrations fits into max_length={self.max_length} tokens; raise "
@@ -119,16 +122,21 @@ class InstructionTuning(Stage):
         )
 
 
-def examples(chat: Any, rows: Sequence[dict[str, Any]], max_length: int) -> tuple[list[Row], int]:
-    """Conversations as tokens, supervised where the assistant speaks, or plain text supervised where it goes
-    on, and how many were dropped as too long.
+def examples(chat: Any, rows: Iterable[dict[str, Any]], max_length: int, kept: RowsOnDisk) -> int:
+    """Adds conversations as tokens, supervised where the assistant speaks, or plain text supervised where it
+    goes on, to those ``kept``; how many were dropped as too long.
     """
     from posttrain.models.collate import Row
     from posttrain.rollouts.reread import example
 
-    made = [example(chat, row) for row in rows]
-    kept = [Row(ids=ids, mask=mask) for ids, mask in made if len(ids) <= max_length]
-    return kept, len(made) - len(kept)
+    dropped = 0
+    for row in rows:
+        ids, mask = example(chat, row)
+        if len(ids) <= max_length:
+            kept.append(Row(ids=ids, mask=mask))
+        else:
+            dropped += 1
+    return dropped
 
 
 def nll(policy: Any, chat: Any, rows: Sequence[Row], machine: Machine) -> float:

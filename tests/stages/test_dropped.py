@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from transformers import PreTrainedTokenizerFast
 
 from posttrain.models.chat import Chat
+from posttrain.models.rows_on_disk import RowsOnDisk
 from posttrain.stages.rm import pairs
 from posttrain.stages.sft import examples
 
@@ -17,10 +20,10 @@ def said(prompt: str, answer: str) -> dict[str, object]:
 
 
 def test_a_demonstration_that_does_not_fit_is_dropped_and_counted_never_cut(
-    letters: PreTrainedTokenizerFast,
+    letters: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    chat = Chat(letters)
-    kept, dropped = examples(chat, [said("x" * 40, "y"), said("x", "y"), said("x", "y" * 40)], max_length=20)
+    kept, rows = RowsOnDisk(tmp_path), [said("x" * 40, "y"), said("x", "y"), said("x", "y" * 40)]
+    dropped = examples(Chat(letters), rows, 20, kept)
     assert (len(kept), dropped) == (1, 2)
     assert all(any(row.mask) for row in kept)
 
