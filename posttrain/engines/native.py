@@ -7,14 +7,13 @@ without. PyTorch then makes the same in more steps, equal up to rounding. A run'
 from __future__ import annotations
 
 import ctypes
-import importlib.util
-import os
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from posttrain.pipeline.circumstances import compiled_kernels
 
 VERSION = 1  # as in decode.c
 WIDEST = 256  # of an attention head
@@ -104,18 +103,10 @@ class Kernels:
         return tokens, logprobs
 
 
-def library() -> Path | None:
-    """Where the compiled file is, if there is one."""
-    if os.environ.get("POSTTRAIN_KERNELS", "").lower() == "off":
-        return None
-    spec = importlib.util.find_spec("posttrain.engines._decode")
-    return Path(spec.origin) if spec is not None and spec.origin else None
-
-
 @cache
 def kernels() -> Kernels | None:
     """The library's functions; None where it is absent, cannot be loaded, or is of another version."""
-    file = library()
+    file = compiled_kernels()
     if file is None:
         return None
     try:

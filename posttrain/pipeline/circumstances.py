@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import platform
 import resource
 import sys
@@ -26,7 +28,16 @@ def versions() -> dict[str, str]:
     for name in REPORTED_VERSIONS:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
+    found["kernels"] = "compiled" if compiled_kernels() else "PyTorch"
     return found
+
+
+def compiled_kernels() -> Path | None:
+    """The file of ``posttrain/engines/decode.c``, where it was compiled and POSTTRAIN_KERNELS is not off."""
+    if os.environ.get("POSTTRAIN_KERNELS", "").lower() == "off":
+        return None
+    spec = importlib.util.find_spec("posttrain.engines._decode")
+    return Path(spec.origin) if spec is not None and spec.origin else None
 
 
 def reset_peak() -> None:

@@ -157,6 +157,6 @@ def _smollm2(seed: int, prompts: Stage) -> Task:
                 "compute": "bfloat16",
             },
             "sft": {"learning_rate": 5e-4, "batch_size": 8, "compute": "bfloat16"},
-            "evaluate": {"rows": 300, "often": 8, "often_rows": 30},
+            "evaluate": {"rows": 200, "often": 8, "often_rows": 25},
         },
     )

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from posttrain.engines import native
+from posttrain.pipeline.circumstances import compiled_kernels
 
 BOTH = ["compiled", pytest.param("torch", marks=pytest.mark.slow)]
 
 
-@pytest.fixture(autouse=True, params=BOTH if native.library() else ["torch"])
+@pytest.fixture(autouse=True, params=BOTH if compiled_kernels() else ["torch"])
 def _with_kernels_or_without(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
