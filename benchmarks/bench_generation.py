@@ -33,7 +33,7 @@ from posttrain.models.loading import load_causal_lm
 
 TAIL = {"prompts": 8, "samples": 8, "tokens": 46}  # 64 requests
 PROMPT = 16  # tokens of each
-SPREAD, LONGEST = 0.8, 5  # of the log-normal lengths: deviation of the logarithm, most in means
+LONGEST = 221  # of the log-normal lengths
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,18 @@ def work(case: str, vocabulary: int, sizes: dict[str, int]) -> Work:
     mean, count = sizes["tokens"], len(prompts)
     if case == "fixed":
         return Work(prompts, [mean] * count, count)
-    drawn = mean * (SPREAD * torch.randn(count, generator=generator) - SPREAD**2 / 2).exp()
-    return Work(prompts, drawn.clamp(1, LONGEST * mean).long().tolist(), max(1, count // 2))
+    return Work(prompts, log_normal(torch.randn(count, generator=generator), mean), max(1, count // 2))
+
+
+def log_normal(drawn: torch.Tensor, mean: int) -> list[int]:
+    """Lengths of this mean whose longest is LONGEST / TAIL["tokens"] times as long, from standard normals."""
+    low, high = 0.0, 4.0
+    for _ in range(50):  # the deviation of the logarithm
+        spread = (low + high) / 2
+        lengths = (spread * drawn).exp()
+        lengths *= mean / lengths.mean()
+        low, high = (spread, high) if lengths.max() < mean * LONGEST / TAIL["tokens"] else (low, spread)
+    return lengths.round().clamp_min(1).long().tolist()
 
 
 def ours(engine: BuiltinEngine, asked: Work) -> int:
