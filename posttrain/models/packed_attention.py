@@ -136,9 +136,10 @@ def _equal_in_a_line(trunk: Any) -> bool:
         line = trunk(
             input_ids=tree.tokens[None], position_ids=tree.positions[None], use_cache=False
         ).last_hidden_state[0]
-    near = torch.finfo(line.dtype).eps ** 0.5
-    for row, path in zip(rows, tree.paths, strict=True):
-        alone = trunk(input_ids=torch.tensor([row], device=weight.device), use_cache=False)
-        if not torch.allclose(line[path], alone.last_hidden_state[0], rtol=near, atol=near):
-            return False
-    return True
+    near, longest = torch.finfo(line.dtype).eps ** 0.5, max(map(len, rows))
+    padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=weight.device)
+    alone = trunk(input_ids=padded, use_cache=False).last_hidden_state  # what is read does not look right
+    return all(
+        torch.allclose(line[path], own[: len(row)], rtol=near, atol=near)
+        for row, own, path in zip(rows, alone, tree.paths, strict=True)
+    )
