@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,18 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from posttrain.cli import main
+from posttrain.pipeline.runner import run
+from posttrain.pipeline.stage import Machine, Stage, rewrite
+from posttrain.pipeline.store import Workspace
+from posttrain.recipes.best_of_n import best_of_n
+from posttrain.recipes.deepseek_r1 import deepseek_r1
+from posttrain.recipes.deepseek_r1_zero import deepseek_r1_zero
+from posttrain.recipes.dpo import dpo
+from posttrain.recipes.iterated_dpo import iterated_dpo
+from posttrain.recipes.rounds import rounds
+from posttrain.recipes.tulu3 import tulu3
+from posttrain.rollouts.choosing import best_per_prompt
+from posttrain.stages.rejection import RejectionSampling
 
 SMALL = (
     "demonstrations.rows=16",
@@ -25,12 +41,28 @@ SMALL = (
     "evaluate.rows=8",
     "evaluate.max_completion_length=12",
 )
+LEAST = {
+    "rows": 16,
+    "heldout": 8,
+    "answers": 3,
+    "steps": 2,
+    "prompts_per_step": 4,
+    "epochs": 1,
+    "max_completion_length": 12,
+    "often": 2,
+    "often_rows": 4,
+    "best_of": 2,
+}
 GATES = ("sft_learned", "rm_above_chance", "rl_reward_rose")  # random weights learn nothing in two steps
 
 
 @pytest.fixture
 def stand_in(tmp_path: Path, letters: PreTrainedTokenizerFast) -> Path:
-    """A Llama shaped as SmolLM2 is (grouped heads, tied embeddings), of a few thousand weights."""
+    """A Llama shaped as SmolLM2 is (grouped heads, tied embeddings), of a few thousand weights; SmolLM2
+    itself where POSTTRAIN_SMOLLM2 says in what directory it is.
+    """
+    if real := os.environ.get("POSTTRAIN_SMOLLM2"):
+        return Path(real)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(letters),
@@ -77,3 +109,47 @@ def test_the_recipe_runs_with_adapters_on_what_the_fetched_model_is_asked(
     rows = [json.loads(line) for line in (made["labels"] / "train.jsonl").read_text("utf-8").splitlines()]
     assert rows
     assert all(row["simulated"] for row in rows)
+
+
+OTHERS = {
+    "best_of_n": best_of_n,
+    "dpo": dpo,
+    "tulu3": tulu3,
+    "deepseek_r1_zero": deepseek_r1_zero,
+    "deepseek_r1": deepseek_r1,
+    "rounds": partial(rounds, count=2),
+    "rounds_by_rejection": partial(rounds, count=2, by="rejection"),
+    "rounds_by_scored_dpo": partial(rounds, count=2, by="scored_dpo"),
+    "iterated_dpo": partial(iterated_dpo, count=2),
+}
+
+
+def least(_: Stage, now: Stage) -> Stage:
+    """The stage with each size as small as it may be."""
+    has = {item.name: getattr(now, item.name) for item in fields(now)}
+    return replace(now, **{name: min(most, has[name]) for name, most in LEAST.items() if has.get(name)})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_recipe_takes_a_few_steps_on_it(
+    name: str, stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("posttrain.models.smollm2.fetch_smollm2", lambda cache: stand_in)
+    recipe: Callable[..., Stage] = OTHERS[name]
+    expression = rewrite(recipe(model="smollm2"), least)
+    # nobody is right within a few words, so nothing is kept by that rule
+    expression = rewrite(expression, _kept_whatever_it_is)
+    done = run(
+        expression, Workspace(tmp_path), Machine(quiet=True), accept=None, say=lambda text: None, recipe=name
+    )
+    assert done.products["evaluate"].figures
+    learned = [a for a in done.products if a.split("[")[0] in ("sft", "alignment", "rl", "imitation")]
+    assert learned
+    for address in learned:
+        AutoModelForCausalLM.from_pretrained(done.products[address].path)
+        assert (done.products[address].path / "adapter" / "adapter_model.safetensors").is_file(), address
+
+
+def _kept_whatever_it_is(_: Stage, now: Stage) -> Stage:
+    return replace(now, choose=best_per_prompt) if isinstance(now, RejectionSampling) else now
