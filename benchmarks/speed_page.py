@@ -50,6 +50,19 @@ its roles as adapters on one trunk. The goal is at most 0.6.
 ## Roles, growth, start
 
 {others}
+## Two settings
+
+`--compute bfloat16` (or `rl.compute=bfloat16`, a stage alone) makes the matrix products of trunks in bfloat16 and
+samples in it; weights, heads, the optimizer and everything that is measured afterwards stay in float32. The sampler's
+rounding is corrected for: where the trainer's log-probabilities are what an update begins with, each step is
+weighted by the ratio of trainer to sampler, at most 2 (Yao et al. 2025), else the update's own ratio is to the sampler's
+word. `sampler_delta_mean` says how far apart the two were.
+
+`posttrain/engines/decode.c` is compiled when posttrain is installed, where there is a C compiler: attention over each
+row's own columns, the norm and the choice of a token, without PyTorch's calls between them. Without it, or with
+`POSTTRAIN_KERNELS=off`, PyTorch does the same up to rounding. `posttrain doctor` says which it is, and so does every
+product's `made.json`.
+
 ## What stands between these figures and their goals
 
 **Generation** at 32 rows is bound by the products of the weights: packed once, they reach 85 to 95 % of the

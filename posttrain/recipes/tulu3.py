@@ -48,7 +48,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         "pairs": {"rows": 480, "heldout": 120},
         "alignment": {
             "method": DPO(beta=5.0, length_normalised=True),
-            "learning_rate": 5e-4,
+            "learning_rate": 2e-4,
             "compute": "bfloat16",
         },
         "rl": {
