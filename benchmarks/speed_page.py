@@ -52,16 +52,16 @@ its roles as adapters on one trunk. The goal is at most 0.6.
 {others}
 ## Two settings
 
-`--compute bfloat16` (or `rl.compute=bfloat16`, a stage alone) makes the matrix products of trunks in bfloat16 and
-samples in it; weights, heads, the optimizer and everything that is measured afterwards stay in float32. The sampler's
-rounding is corrected for: where the trainer's log-probabilities are what an update begins with, each step is
-weighted by the ratio of trainer to sampler, at most 2 (Yao et al. 2025), else the update's own ratio is to the sampler's
-word. `sampler_delta_mean` says how far apart the two were.
+`--compute bfloat16` (or `rl.compute=bfloat16`, a stage alone) makes the matrix products of trunks in bfloat16
+and samples in it; weights, heads, the optimizer and everything that is measured afterwards stay in float32.
+The sampler's rounding is corrected for: where the trainer's log-probabilities are what an update begins with,
+each step is weighted by the ratio of trainer to sampler, at most 2 (Yao et al. 2025), else the update's own
+ratio is to the sampler's word. `sampler_delta_mean` says how far apart the two were.
 
-`posttrain/engines/decode.c` is compiled when posttrain is installed, where there is a C compiler: attention over each
-row's own columns, the norm and the choice of a token, without PyTorch's calls between them. Without it, or with
-`POSTTRAIN_KERNELS=off`, PyTorch does the same up to rounding. `posttrain doctor` says which it is, and so does every
-product's `made.json`.
+`posttrain/engines/decode.c` is compiled when posttrain is installed, where there is a C compiler: attention
+over each row's own columns, the norm and the choice of a token, without PyTorch's calls between them. Without
+it, or with `POSTTRAIN_KERNELS=off`, PyTorch does the same up to rounding. `posttrain doctor` says which it
+is, and so does every product's `made.json`.
 
 ## What stands between these figures and their goals
 
@@ -182,6 +182,7 @@ def others() -> str:
         if found := read(f"roles-{model}.json").get("bytes"):
             out += f"- PPO's four roles on the trunk of `{model}`: {found['ratio']:.2f} × the policy alone "
             out += "(at most 1.35; weights and optimizer state, rank 16).\n"
+        out += _limits(model)
         for name, found in read(f"growth-{model}.json").items():
             ratios = ", ".join(f"{ratio:.2f}" for ratio in found["ratios"])
             out += f"- Doubling {name} of a GRPO step on `{model}`, {found['sizes']}: time × {ratios}.\n"
@@ -197,6 +198,20 @@ def others() -> str:
                 out += (
                     f"- `{model}`, {name.replace('_', ' ')}: {found['processor']:.2f} s of the processor.\n"
                 )
+    return out
+
+
+def _limits(model: str) -> str:
+    """What share of the machine is used."""
+    out = ""
+    for kind in ("float32", "bfloat16"):
+        if found := read(f"generation-{model}-{kind}-{kind}.json").get("fixed"):
+            share, rows = found["share_of_limit"], found["work"]["slots"]
+            out += f"- Decoding {rows} rows of `{model}` in {kind}: {share:.0%} of what its products allow "
+            out += "(goal: 35 %).\n"
+    if found := read(f"products-{model}.json").get("training"):
+        out += f"- Forward and backward over {found['tokens']} tokens of `{model}` in bfloat16: "
+        out += f"{found['share']:.0%} of the speed of a large product (goal: 50 %).\n"
     return out
 
 
