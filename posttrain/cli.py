@@ -30,7 +30,7 @@ from posttrain.pipeline.progress import duration, table
 from posttrain.pipeline.runner import Run, StageFailed, latest_run, run, run_number
 from posttrain.pipeline.scale import Paper, drawn, scale_table
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Compute, Machine, Stage, addresses
+from posttrain.pipeline.stage import Compute, Machine, Stage, addresses, base_name
 from posttrain.pipeline.store import Product, Workspace, read_json
 from posttrain.pipeline.values import Override, nearest
 
@@ -241,8 +241,8 @@ def _settings_of_a_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compute",
         choices=get_args(Compute),
-        help="what matrix products and samplers work in; weights, heads and what is measured stay in float32 "
-        "(default: what the recipe says)",
+        help="what matrix products of training and samplers work in; weights, heads and evaluation stay in "
+        "float32 (default: what the recipe says)",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
@@ -313,18 +313,24 @@ def _asked(options: Any) -> tuple[Callable[..., Stage], list[Override], Stage]:
     wishes += settings.parse(options.overrides)
     expression = settings.expression(recipe, wishes)
     if options.skip_bad:
-        own = [address for address, stage in addresses(expression).items() if hasattr(stage, "skip_bad")]
+        own = _named(expression, "skip_bad")
         if not own:
             raise UserError(
                 "--skip-bad: no rows of your own are read here; give demonstrations=FILE or others"
             )
-        wishes += [Override(f"{address}.skip_bad", "true") for address in own]
+        wishes += [Override(f"{name}.skip_bad", "true") for name in own]
     if options.compute:
-        able = [address for address, stage in addresses(expression).items() if hasattr(stage, "compute")]
-        wishes = [*(Override(f"{address}.compute", options.compute) for address in able), *wishes]
+        able = _named(expression, "compute")
+        wishes = [*(Override(f"{name}.compute", options.compute) for name in able), *wishes]
     if options.skip_bad or options.compute:
         expression = settings.expression(recipe, wishes)
     return recipe, wishes, expression
+
+
+def _named(expression: Stage, setting: str) -> list[str]:
+    """The names of the stages that have a setting; one name for all rounds of a stage."""
+    able = [stage for stage in addresses(expression).values() if hasattr(stage, setting)]
+    return list(dict.fromkeys(base_name(stage) for stage in able))
 
 
 def _machine(options: Any, workspace: Workspace, quiet: bool) -> Machine:

@@ -41,7 +41,7 @@ def computes(device: str) -> Finding:
         there += "; --device cuda uses it" if device == "cpu" else ""
     else:
         there += f", {torch.get_num_threads()} threads, no CUDA GPU"
-        there += "" if compiled_kernels() else ", no compiled kernels (there was no C compiler)"
+        there += "" if compiled_kernels() else ", no compiled kernels"
     try:
         works = float(torch.ones(2, device=device).sum()) == 2.0
     except RuntimeError as error:

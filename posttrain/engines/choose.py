@@ -45,9 +45,7 @@ def choose(
     """
     found = kernels()
     if found is not None and top_p is None and found.fit(logits.device, logits.dtype, 0):
-        return found.choose(
-            logits.contiguous(), torch.ones(len(logits)) if temperature is None else temperature, uniform
-        )
+        return found.choose(logits, temperature, uniform)
     z = logits.float()
     greedy = None if temperature is None else temperature == 0
     if temperature is not None and greedy is not None:

@@ -5,15 +5,16 @@
  * half of a float32); sums are float32, over many blocks float64.
  */
 #include <math.h>
+#include <omp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION 1 /* as in native.py: raised with every change of a signature */
+#define VERSION 2 /* as in native.py: raised with every change of a signature */
 #define BLOCK 256 /* tokens whose probabilities are summed first, as in choose.py */
 #define WIDEST 256 /* of a head */
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
 #define FITTED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define FITTED
@@ -256,30 +257,25 @@ int posttrain_attend(const void *fused, void *keys, void *values, const float *c
                      long columns, int half) {
     const long all = (heads + 2 * key_heads) * width, size = heads / key_heads * width;
     long most = 0;
-    int failed = 0;
     for (long r = 0; r < rows; r++) most = past[r] + 1 > most ? past[r] + 1 : most;
     const size_t bytes = (size_t)(2 * size + most + (half ? 2 * most * width : 0)) * 4;
-#pragma omp parallel reduction(| : failed) if (rows * key_heads * most * size > 65536)
-    {
-        float *room = malloc(bytes);
-        failed = room == NULL;
-        if (!failed) {
-#pragma omp for schedule(static)
-            for (long i = 0; i < rows * key_heads; i++) {
-                const long r = i / key_heads, k = i % key_heads, at = (r * key_heads + k) * columns * width;
-                const float *c = cos + past[r] * width, *s = sin + past[r] * width;
-                if (half)
-                    attend_bf16((const uint16_t *)fused + r * all, (uint16_t *)keys + at,
-                                (uint16_t *)values + at, c, s, (uint16_t *)out + r * heads * width, room,
-                                past[r], k, heads, key_heads, width, columns);
-                else
-                    attend_f32((const float *)fused + r * all, (float *)keys + at, (float *)values + at, c, s,
-                               (float *)out + r * heads * width, room, past[r], k, heads, key_heads, width, columns);
-            }
-        }
-        free(room);
+    const long threads = omp_get_max_threads(), each = (long)((bytes + 63) / 64 * 64);
+    char *const room = malloc((size_t)(threads * each));
+    if (room == NULL) return 1;
+#pragma omp parallel for schedule(static) if (rows * key_heads * most * size > 65536)
+    for (long i = 0; i < rows * key_heads; i++) {
+        const long r = i / key_heads, k = i % key_heads, at = (r * key_heads + k) * columns * width;
+        const float *c = cos + past[r] * width, *s = sin + past[r] * width;
+        float *own = (float *)(room + omp_get_thread_num() * each);
+        if (half)
+            attend_bf16((const uint16_t *)fused + r * all, (uint16_t *)keys + at, (uint16_t *)values + at, c, s,
+                        (uint16_t *)out + r * heads * width, own, past[r], k, heads, key_heads, width, columns);
+        else
+            attend_f32((const float *)fused + r * all, (float *)keys + at, (float *)values + at, c, s,
+                       (float *)out + r * heads * width, own, past[r], k, heads, key_heads, width, columns);
     }
-    return failed;
+    free(room);
+    return 0;
 }
 
 FITTED static void norm_f32(const float *x, float *out, long width, float eps) {
@@ -376,30 +372,27 @@ static void choose_row(const float *z, double *sums, long count, float top, doub
 }
 
 /* Tokens [R] and their log-probabilities float32 [R] from logits [R, V], temperature float32 [R] (0 takes the
- * likeliest token and its probability at 1) and uniform float64 [R] in (0, 1). Returns 0, or 1 where there was
- * no room.
+ * likeliest token and its probability at 1) and uniform float64 [R] in (0, 1). Returns 0, 1 where there was no
+ * room, or 2 where a row's probabilities do not add up to a number.
  */
 int posttrain_choose(const void *logits, const float *temperature, const double *uniform, int64_t *tokens,
                      float *logprobs, long rows, long count, int half) {
     const long blocks = (count + BLOCK - 1) / BLOCK;
-    int failed = 0;
-#pragma omp parallel reduction(| : failed) if (rows * count > 65536)
-    {
-        float *z = malloc((size_t)count * sizeof(float));
-        double *sums = malloc((size_t)blocks * sizeof(double));
-        failed = z == NULL || sums == NULL;
-        if (!failed) {
-#pragma omp for schedule(static)
-            for (long r = 0; r < rows; r++) {
-                const int greedy = temperature[r] == 0.0f;
-                const float scale = greedy ? 1.0f : 1.0f / temperature[r];
-                const float top = half ? read_bf16((const uint16_t *)logits + r * count, z, count, scale)
-                                       : read_f32((const float *)logits + r * count, z, count, scale);
-                choose_row(z, sums, count, top, uniform[r], greedy, tokens + r, logprobs + r);
-            }
-        }
-        free(z);
-        free(sums);
+    const long each = ((long)sizeof(double) * blocks + (long)sizeof(float) * count + 63) / 64 * 64;
+    char *const room = malloc((size_t)(omp_get_max_threads() * each));
+    int broken = 0;
+    if (room == NULL) return 1;
+#pragma omp parallel for schedule(static) reduction(| : broken) if (rows * count > 65536)
+    for (long r = 0; r < rows; r++) {
+        double *sums = (double *)(room + omp_get_thread_num() * each);
+        float *z = (float *)(sums + blocks);
+        const int greedy = temperature[r] == 0.0f;
+        const float scale = greedy ? 1.0f : 1.0f / temperature[r];
+        const float top = half ? read_bf16((const uint16_t *)logits + r * count, z, count, scale)
+                               : read_f32((const float *)logits + r * count, z, count, scale);
+        choose_row(z, sums, count, top, uniform[r], greedy, tokens + r, logprobs + r);
+        broken |= !(sums[blocks - 1] > 0.0 && sums[blocks - 1] < INFINITY && top < INFINITY);
     }
-    return failed;
+    free(room);
+    return broken ? 2 : 0;
 }

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from posttrain.pipeline.circumstances import compiled_kernels
 
-VERSION = 1  # as in decode.c
+VERSION = 2  # as in decode.c
 WIDEST = 256  # of an attention head
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
 _HALF = {torch.float32: 0, torch.bfloat16: 1}
@@ -55,8 +55,11 @@ class Kernels:
         ``past`` [R], and it attends to all its columns. ``turns`` are cos and sin [C, E] float32, as
         ``LlamaDecoder.positions`` gives them. Raises MemoryError.
         """
-        rows, (_, key_heads, columns, width) = len(fused), keys.shape
+        rows, (slots, key_heads, columns, width) = len(fused), keys.shape
         cos, sin = turns
+        plain = all(x.is_contiguous() for x in (fused, keys, values, cos, sin, past))
+        if not plain or rows > slots or cos.shape[1] != width or past.dtype != torch.long:
+            raise ValueError("attention's tensors are not laid out as they must be")
         out = fused.new_empty(rows, heads * width)
         failed = self._attend(
             fused.data_ptr(),
@@ -79,15 +82,25 @@ class Kernels:
 
     def norm(self, x: Tensor, eps: float) -> Tensor:
         """x / sqrt(mean(x^2) + eps) of each row of x [R, D]."""
+        x = x.contiguous()
         out = torch.empty_like(x)
         self._norm(x.data_ptr(), out.data_ptr(), len(x), x.shape[1], eps, _HALF[x.dtype])
         return out
 
-    def choose(self, logits: Tensor, temperature: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``choose.choose``, from logits [R, V], temperature [R] float32, uniform [R] float64."""
+    def choose(self, logits: Tensor, temperature: Tensor | None, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``choose.choose``, from logits [R, V], temperature [R] or None, uniform [R].
+
+        Raises ValueError where a row's logits are no distribution: NaN, or none above minus infinity.
+        """
         rows, count = logits.shape
-        tokens = torch.empty(rows, dtype=torch.long)
-        logprobs = torch.empty(rows, dtype=torch.float32)
+        like: dict[str, Any] = {"dtype": torch.float32, "device": logits.device}
+        logits = logits.contiguous()
+        temperature = (
+            torch.ones(rows, **like) if temperature is None else temperature.to(**like)
+        ).contiguous()
+        uniform = uniform.to(torch.float64).contiguous()
+        tokens = torch.empty(rows, dtype=torch.long, device=logits.device)
+        logprobs = torch.empty(rows, **like)
         failed = self._choose(
             logits.data_ptr(),
             temperature.data_ptr(),
@@ -98,6 +111,8 @@ class Kernels:
             count,
             _HALF[logits.dtype],
         )
+        if failed == 2:
+            raise ValueError("logits that are not finite: the weights or the model's numbers are broken")
         if failed:
             raise MemoryError("no memory for choosing tokens")
         return tokens, logprobs

@@ -45,7 +45,7 @@ class Rows:
         return cls(
             requests=list(requests),
             uniform=uniforms(seeds[:, None], torch.arange(tokens)).to(device),
-            temperature=torch.tensor([s.temperature for s in asked], device=device),
+            temperature=torch.tensor([s.temperature for s in asked], dtype=torch.float32, device=device),
             top_p=torch.tensor([s.top_p for s in asked], device=device),
             stops=torch.tensor(ends, dtype=torch.long, device=device).view(len(asked), stops),
             limit=torch.tensor([s.max_tokens for s in asked], dtype=torch.long, device=device),

@@ -147,6 +147,8 @@ class Slots:
         in whole vectors of the processor, and what it does not have is masked.
         """
         d, past = self.decoder, self.past[:rows]
+        if max(self.lengths) >= self.keys.shape[3]:
+            raise ValueError(f"a row of {max(self.lengths)} columns has no room for another")
         if d.kernels is not None:
             return self._by_kernel(d.kernels, past)
         columns = _even(max(self.lengths) + 1)

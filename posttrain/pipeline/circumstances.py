@@ -33,11 +33,17 @@ def versions() -> dict[str, str]:
 
 
 def compiled_kernels() -> Path | None:
-    """The file of ``posttrain/engines/decode.c``, where it was compiled and POSTTRAIN_KERNELS is not off."""
+    """The file made of ``posttrain/engines/decode.c``; None where it was not compiled, the source has changed
+    since, or POSTTRAIN_KERNELS is off.
+    """
     if os.environ.get("POSTTRAIN_KERNELS", "").lower() == "off":
         return None
     spec = importlib.util.find_spec("posttrain.engines._decode")
-    return Path(spec.origin) if spec is not None and spec.origin else None
+    if spec is None or not spec.origin:
+        return None
+    file, source = Path(spec.origin), Path(spec.origin).with_name("decode.c")
+    stale = source.exists() and source.stat().st_mtime > file.stat().st_mtime
+    return None if stale else file
 
 
 def reset_peak() -> None:

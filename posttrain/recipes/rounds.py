@@ -202,10 +202,8 @@ def _imitated(start: Round, judge: RewardModeling | None) -> Stage:
     )
     sft = cast(InstructionTuning, start.told.sft)
     name = start.named or "imitation"
-    rate = sft.learning_rate / 2
-    return replace(
-        sft, name=name, base=start.policy, demonstrations=kept, learning_rate=rate, seed=start.seed
-    )
+    own: dict[str, Any] = {"learning_rate": sft.learning_rate / 2, "as_control": bool(start.named)}
+    return replace(sft, name=name, base=start.policy, demonstrations=kept, seed=start.seed, **own)
 
 
 IMPROVED: dict[str, Callable[[Round, RewardModeling | None], Stage]] = {

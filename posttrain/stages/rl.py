@@ -103,12 +103,11 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
     @property
     def corrected(self) -> PolicyGradient:
-        """The method; where sampler and trainer both round, what it makes of the trainer's word is weighted
-        by the truncated ratio of trainer to sampler (Yao et al. 2025).
+        """The method; where sampler and trainer both round, each step is weighted by the truncated ratio of
+        trainer to sampler (Yao et al. 2025), for which the trainer reads every batch before it learns.
         """
         method: Any = self.method
-        uncorrected = method.wants.before and getattr(method, "correction", "none to give") is None
-        if self.compute != "float32" and uncorrected:
+        if self.compute != "float32" and getattr(method, "correction", "none to give") is None:
             method = replace(method, correction=Truncated())
         return cast(PolicyGradient, method)
 

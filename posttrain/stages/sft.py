@@ -56,7 +56,7 @@ class InstructionTuning(Stage):
         place = Place(device=machine.device, compute=self.compute)
         roles = open_policy(inputs["base"].path, lora=self.lora, seed=self.seed, place=place)
         chat = Chat(roles.tokenizer)
-        train, held = RowsOnDisk(output), RowsOnDisk(output)
+        train, held = RowsOnDisk(output.parent), RowsOnDisk(output.parent)
         dropped = examples(chat, stream_jsonl(source / "train.jsonl"), self.max_length, train)
         held_dropped = examples(chat, stream_jsonl(source / "heldout.jsonl"), self.max_length, held)
         if not train:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from torch.nn import functional as F
 
 from posttrain.engines import native
 from posttrain.engines.choose import choose
+from posttrain.pipeline.circumstances import compiled_kernels
 
 SHAPES = [(4, 2, 16), (3, 3, 32), (9, 3, 64), (8, 1, 128), (6, 2, 40)]  # heads, key heads, width
 TYPES = {torch.float32: 3e-6, torch.bfloat16: 2e-2}
@@ -140,7 +144,50 @@ def test_many_draws_follow_the_distribution(kernels: native.Kernels) -> None:
     torch.testing.assert_close(share, logits.softmax(-1), rtol=0, atol=2.0 / draws)
 
 
-def test_a_file_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_that_are_no_distribution_stop_the_run(kernels: native.Kernels) -> None:
+    for broken in (float("nan"), float("inf")):
+        logits = torch.randn(3, 300)
+        logits[1, 7] = broken
+        with pytest.raises(ValueError, match="not finite"):
+            kernels.choose(logits, None, torch.full((3,), 0.5))
+    with pytest.raises(ValueError, match="not finite"):
+        kernels.choose(torch.full((1, 300), float("-inf")), None, torch.full((1,), 0.5))
+
+
+def test_a_temperature_may_be_a_whole_number(kernels: native.Kernels) -> None:
+    logits, uniform = torch.randn(4, 300), torch.rand(4)
+    whole = kernels.choose(logits, torch.tensor([2, 0, 2, 0]), uniform)
+    same = kernels.choose(logits, torch.tensor([2.0, 0.0, 2.0, 0.0]), uniform)
+    assert torch.equal(whole[0], same[0])
+    assert torch.equal(whole[1], same[1])
+
+
+def test_what_is_not_laid_out_as_it_must_be_is_refused(kernels: native.Kernels) -> None:
+    x = drawn(4, 2, 16, torch.float32)
+    with pytest.raises(ValueError, match="laid out"):
+        called(kernels, {**x, "keys": x["keys"].transpose(1, 2)}, 4)
+    with pytest.raises(ValueError, match="laid out"):
+        called(kernels, {**x, "past": x["past"].int()}, 4)
+
+
+def test_a_file_older_than_its_source_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POSTTRAIN_KERNELS", raising=False)
+    file, source = tmp_path / "_decode.so", tmp_path / "decode.c"
+    for path in (file, source):
+        path.touch()
+    found = SimpleNamespace(origin=str(file))
+    monkeypatch.setattr("posttrain.pipeline.circumstances.importlib.util.find_spec", lambda name: found)
+    os.utime(source, (1e9, 1e9))
+    assert compiled_kernels() == file
+    os.utime(source, (4e9, 4e9))
+    assert compiled_kernels() is None
+    source.unlink()  # as in a wheel
+    assert compiled_kernels() == file
+
+
+def test_a_file_of_another_version_is_not_used(
+    kernels: native.Kernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(native, "VERSION", -1)
     native.kernels.cache_clear()
     assert native.kernels() is None

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    OPTConfig,
+    OPTForCausalLM,
+)
 
 from posttrain.models import smollm2
 from posttrain.models.collate import Row, rollouts
@@ -70,6 +76,20 @@ def test_a_reward_model_reads_the_same_token_in_plain_transformers(tmp_path: Pat
     found = LanguageReward(reward).score(rollouts(rows, 4)).sum(1)
     torch.testing.assert_close(found, wanted)
     assert len(set(found.tolist())) == 2
+
+
+def test_a_model_that_calls_a_part_of_its_base_is_loaded(tmp_path: Path) -> None:
+    config = OPTConfig(
+        vocab_size=len(tokenizer()),
+        hidden_size=16,
+        ffn_dim=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        word_embed_proj_dim=16,
+    )
+    OPTForCausalLM(config).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    assert load_causal_lm(tmp_path)[0].config.model_type == "opt"
 
 
 def test_a_policy_is_not_taken_for_a_reward_model(saved: Path) -> None:

@@ -20,6 +20,7 @@ from posttrain.pipeline.stage import Stage, addresses, rewrite
 from posttrain.pipeline.store import Workspace
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.policy_gradients.ppo import PPO
+from posttrain.policy_gradients.rloo import RLOO
 from posttrain.stages.rl import Reinforcement
 from tests.stages.test_instructgpt import make, recipe, save_llama
 
@@ -80,8 +81,8 @@ def test_it_is_part_of_a_fingerprint_where_it_is_not_the_default(source: Path, t
     [
         (PPO(), Truncated()),
         (PPO(correction=Masked()), Masked()),
-        (GRPO(), None),  # one update a batch: the ratio to the sampler's own word is the correction
-        (GRPO(epochs=2), Truncated()),
+        (GRPO(), Truncated()),
+        (RLOO(), Truncated()),
     ],
 )
 def test_a_rounding_sampler_is_corrected_for(source: Path, method: Any, expected: Any) -> None:
@@ -89,6 +90,7 @@ def test_a_rounding_sampler_is_corrected_for(source: Path, method: Any, expected
     assert isinstance(final, Reinforcement)
     stage = replace(final, method=method, compute="bfloat16")
     assert stage.corrected.correction == expected  # type: ignore[attr-defined]
+    assert stage.corrected.wants.before  # without the trainer's word there is nothing to correct by
     assert replace(stage, compute="float32").corrected is stage.method
 
 
@@ -110,6 +112,23 @@ def test_one_option_reaches_every_stage_and_a_setting_of_one_goes_before_it(
     assert found.pop("rm") == "float32"
     assert set(found.values()) == {"bfloat16"}
     assert {"sft", "pairs", "rl"} <= set(found)
+
+
+def test_one_option_reaches_all_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[Stage] = []
+
+    def plan(expression: Stage, *rest: Any) -> Any:
+        seen.append(expression)
+        raise SystemExit(0)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("posttrain.cli.plan", plan)
+    with pytest.raises(SystemExit):
+        main(["run", "rounds", "count=3", "rl.compute=float32", "--compute", "bfloat16", "--dry-run"])
+    found = {a: s.compute for a, s in addresses(seen[0]).items() if hasattr(s, "compute")}
+    assert {found.pop(f"rl[{n}]") for n in (1, 2, 3)} == {"float32"}
+    assert len(found) > 9
+    assert set(found.values()) == {"bfloat16"}
 
 
 def test_another_type_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
