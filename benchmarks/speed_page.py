@@ -33,7 +33,8 @@ not seconds on the wall, and most rows are one measured step after one that warm
 cache and memory bandwidth too, so expect the second digit to move. The batches were small (8 or 4 rows for
 SFT, 2 pairs, 4 prompts × 4 × 48 for GRPO), so the optimizer's fixed cost weighs more than in a real batch.
 Long-tailed lengths were answered once by each; they and GRPO on `{smol}` were measured before the
-compiled kernels were there. `benchmarks/bench_generation.py`, `bench_training.py`, `bench_memory.py`, `bench_growth.py`, `bench_length.py`, `bench_roles.py`, `bench_start.py` make them again.
+compiled kernels were there. `benchmarks/bench_generation.py`, `bench_training.py`, `bench_memory.py`,
+`bench_growth.py`, `bench_length.py`, `bench_roles.py`, `bench_products.py`, `bench_start.py` make them again.
 
 ![Times faster than the peer, and what is required](speed.svg)
 
