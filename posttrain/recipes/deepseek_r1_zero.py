@@ -150,7 +150,7 @@ def _smollm2(seed: int, prompts: Stage) -> Task:
         longest=40,
         settings={
             "rl": {
-                "steps": 24,
+                "steps": 48,
                 "prompts_per_step": 8,
                 "group_size": 4,
                 "learning_rate": 4e-4,
