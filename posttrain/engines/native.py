@@ -53,7 +53,8 @@ class Kernels:
 
         Each row's key and value join its slot of the cache, keys and values [slots, K, C, E], at column
         ``past`` [R], and it attends to all its columns. ``turns`` are cos and sin [C, E] float32, as
-        ``LlamaDecoder.positions`` gives them. Raises MemoryError.
+        ``LlamaDecoder.positions`` gives them. Raises ValueError for tensors that are laid out otherwise, and
+        MemoryError.
         """
         rows, (slots, key_heads, columns, width) = len(fused), keys.shape
         cos, sin = turns
