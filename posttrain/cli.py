@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any, NoReturn, get_args
 
 from posttrain import __version__, settings
+from posttrain.pipeline.collector import uncollected
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.lineage import lineage
 from posttrain.pipeline.plan import plan, plan_table
@@ -308,7 +309,8 @@ def _asked(options: Any) -> tuple[Callable[..., Stage], list[Override], Stage]:
         raise UserError(f"--micro-batch-tokens {options.micro_batch_tokens}: expected at least 1")
     if options.threads:  # before anything imports torch
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(options.threads)
-    recipe = find_recipe(options.recipe)
+    with uncollected():
+        recipe = find_recipe(options.recipe)
     wishes = settings.from_yaml(options.config) if options.config else []
     wishes += settings.parse(options.overrides)
     expression = settings.expression(recipe, wishes)

@@ -186,12 +186,9 @@ class _Run:
             done, ended = [rows.completion(row, self.version) for row in over], set(over)
         kept = [row for row in range(len(rows.requests)) if row not in ended]
         room = self.slots - len(kept)
-        if self.queue and room >= max(1, self.cache.patience * self.slots):
-            fresh, reads, first = self._begin(room, done)
-        else:
-            none: list[Any] = []
-            fresh, reads, first = Rows.of([], self.most, self.device), none, self.last[:0]
-        if reads or ended:
+        begin = bool(self.queue) and room >= max(1, self.cache.patience * self.slots)
+        if begin or ended:  # most steps change nothing but the newest tokens
+            fresh, reads, first = self._begin(room if begin else 0, done)
             self.rows, self.last = rows.joined(fresh), torch.cat((self.last, first))
             self._arrange(kept, reads, len(rows.requests))
         return done

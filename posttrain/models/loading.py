@@ -16,18 +16,21 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils import logging as transformers_logging
 
 from posttrain.models.directory import check_directory
+from posttrain.pipeline.collector import uncollected
 from posttrain.pipeline.finding import UserError
+
+with uncollected():
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
+    from transformers.utils import logging as transformers_logging
 
 
 def _source(source: str | Path) -> str:
