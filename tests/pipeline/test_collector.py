@@ -9,14 +9,18 @@ import pytest
 from posttrain.pipeline.collector import uncollected
 
 
+def fail() -> None:
+    assert not gc.isenabled()
+    raise ImportError
+
+
 @pytest.mark.parametrize("on", [True, False])
 def test_the_collector_goes_on_as_before_also_after_an_error(on: bool) -> None:
     was = gc.isenabled()
     try:
         (gc.enable if on else gc.disable)()
         with pytest.raises(ImportError), uncollected():
-            assert not gc.isenabled()
-            raise ImportError
+            fail()
         assert gc.isenabled() is on
     finally:
         (gc.enable if was else gc.disable)()
