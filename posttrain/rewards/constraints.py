@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from posttrain.data.constraints import judge
-from posttrain.pipeline.stage import Inputs, Machine
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.stage import Inputs, Machine, later
 from posttrain.rewards.protocol import Episode, Rewards
 
 
@@ -18,9 +19,18 @@ from posttrain.rewards.protocol import Episode, Rewards
 class Constraints:
     """The share of a prompt's checks that an answer obeys, from 0 to 1; 0 for an answer that a limit cut.
 
+    ``whole`` of the reward, from 0 to 1, is paid only where every check is obeyed: with the share alone the
+    checks that are easy are paid as well as the one that is missing.
+
     Checks are those of the prompt's ``item`` (posttrain/data/constraints.py); prompts without any are not
     scored.
     """
+
+    whole: float = later(0.0)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.whole <= 1.0:
+            raise UserError(f"whole={self.whole}: expected a share of the reward, from 0 to 1")
 
     def lacks(self, prompt: Mapping[str, Any]) -> str:
         """What a prompt's row is without, where that keeps it from being scored."""
@@ -29,12 +39,14 @@ class Constraints:
     @contextmanager
     def open(self, inputs: Inputs, machine: Machine) -> Iterator[ConstraintScorer]:
         """Needs nothing."""
-        yield ConstraintScorer()
+        yield ConstraintScorer(self.whole)
 
 
 @dataclass(frozen=True)
 class ConstraintScorer:
-    """Judges text alone."""
+    """Judges text alone; ``whole`` of the reward is paid for all checks together."""
+
+    whole: float = 0.0
 
     def score(self, episodes: Sequence[Episode]) -> Rewards:
         """Parts: ``constraints``, the share, and ``constraints/all``, 1 where every check is obeyed.
@@ -47,6 +59,8 @@ class ConstraintScorer:
             scored.append(bool(item.get("checks")))
             found = judge(item, episode.response) if scored[-1] and episode.ended else {"cut": False}
             shares.append(sum(found.values()) / len(found))
-        values = torch.tensor(shares)
-        parts = {"constraints": values, "constraints/all": (values == 1).float()}
+        share = torch.tensor(shares)
+        every = (share == 1).float()
+        values = (1 - self.whole) * share + self.whole * every
+        parts = {"constraints": share, "constraints/all": every}
         return Rewards(values=values, scored=torch.tensor(scored, dtype=torch.bool), parts=parts)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from posttrain.data.constraint_prompts import prompts, reference_answer
+from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.protocol import Episode, Rewards
@@ -24,8 +25,8 @@ def episode(prompt: dict[str, Any], response: str, ended: bool = True) -> Episod
     )
 
 
-def score(*episodes: Episode) -> Rewards:
-    with Constraints().open(Inputs({}), Machine()) as scorer:
+def score(*episodes: Episode, whole: float = 0.0) -> Rewards:
+    with Constraints(whole=whole).open(Inputs({}), Machine()) as scorer:
         return scorer.score(episodes)
 
 
@@ -45,6 +46,16 @@ def test_the_share_of_checks_obeyed_is_paid() -> None:
     )
     assert rewards.values.tolist() == pytest.approx([1, 1 / 3, 0])
     assert rewards.parts["constraints/all"].tolist() == [1, 0, 0]
+
+
+def test_a_part_may_be_paid_for_all_checks_together() -> None:
+    row = {"item": {"checks": [{"check": "lowercase"}, {"check": "bullets", "count": 2}]}}
+    said = [episode(row, "- an otter\n- a beaver"), episode(row, "an otter"), episode(row, "An otter")]
+    assert score(*said, whole=0.5).values.tolist() == [1, 0.25, 0]
+    assert score(*said, whole=1.0).values.tolist() == [1, 0, 0]
+    assert score(*said, whole=0.5).parts["constraints"].tolist() == [1, 0.5, 0]
+    with pytest.raises(UserError, match="share of the reward"):
+        Constraints(whole=1.5)
 
 
 def test_an_answer_that_was_cut_earns_nothing() -> None:
