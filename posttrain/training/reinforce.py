@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from posttrain.training.evaluate import in_slices
 from posttrain.training.figures import of_credit, of_rollouts
 from posttrain.training.kl_control import FixedKL, KLControl
 from posttrain.training.optimizer import Optimizer
-from posttrain.training.update import Part, Past, cut, update
+from posttrain.training.update import Part, Past, cut, in_one_order, update
 
 COMPARED_EVERY = 16  # batches; then the sampler is compared with the trainer, wherever its word is taken
 
@@ -90,27 +90,29 @@ def reinforce(  # size: the loop's six ingredients, and what a stage may set
     if state.past is None:
         publish(state.step)
 
-    def now(past: Any) -> Evaluation:
-        return policy.evaluate(past.rollouts, wants, reference if wants.exact_kl else None)
+    def read(rollouts: Rollouts) -> Evaluation:
+        return policy.evaluate(rollouts, wants, reference if wants.exact_kl else None)
 
     while state.step < steps:
         started = time.perf_counter()
         current = _priced(method, state.kl_coef)
+        first: Evaluation | None = None  # of the whole batch, with its graph
         if state.past is None:
-            _collect(state, policy, current, collect, reference, micro_batch_tokens, seed)
+            first = _collect(state, read, current, collect, reference, micro_batch_tokens, seed)
         past = state.past
         assert past is not None
         epoch, place = divmod(state.place, _count(past, method))
         rows = minibatches(past.rollouts, method, seed, state.step, epoch)[place]
         part = Part(
             past if len(rows) == len(past.rollouts) else take(past, rows.to(past.rollouts.actions.device)),
-            now,
+            lambda part, known=first: read(part.rollouts) if known is None else known,  # type: ignore[misc]
             current.loss,
             whole_groups=wants.whole_groups,
         )
         parts = [part] if mix is None else [part, mix(optimizer.steps)]
         updating = time.perf_counter()
         figures = {**state.figures, **update(optimizer, parts, micro_batch_tokens)}
+        del first, part, parts
         figures |= {
             "step": state.step + 1,
             "update": optimizer.steps,
@@ -151,14 +153,18 @@ def _finish(state: ReinforceState, method: Any, control: KLControl) -> None:
 
 def _collect(  # size: everything a batch of experience is made from
     state: ReinforceState,
-    policy: Policy,
+    read: Callable[[Rollouts], Evaluation],
     method: Any,
     collect: Callable[[int], Rollouts],
     reference: Policy | None,
     micro_batch_tokens: int,
     seed: int,
-) -> None:
-    """Put the next batch into the state: rollouts, what policy and reference think of them, their credit."""
+) -> Evaluation | None:
+    """Put the next batch into the state: rollouts, what policy and reference think of them, their credit.
+
+    Where the first update reads the whole batch at once, what the policy thinks is computed once for both: it
+    is returned with its graph.
+    """
     started = time.perf_counter()
     rollouts = collect(state.step)
     other = rollouts.version[(rollouts.version != state.step) & (rollouts.version != -1)]
@@ -175,16 +181,19 @@ def _collect(  # size: everything a batch of experience is made from
         raise ValueError(f"step {state.step}: none of {dropped + len(rollouts)} rollouts can be learned from")
     collected = time.perf_counter()
     wants, slices = method.wants, _slices(rollouts, method, micro_batch_tokens, seed, state.step)
-    quiet = replace(wants, entropy_gradient=False)
-    against = reference if wants.exact_kl else None
-    before = Evaluation(logprobs=rollouts.logprobs)
-    unknown = not bool(rollouts.logprobs[rollouts.action_mask].isfinite().all())
-    if wants.before or wants.values or unknown or state.step % COMPARED_EVERY == 0:
-        before = in_slices(lambda r: policy.evaluate(r, quiet, against), rollouts, slices)
-    anchor = None
+    anchor = first = None
     if reference is not None and wants.reference:
         plain, model = Wants(before=False, entropy=False), reference
         anchor = in_slices(lambda r: model.evaluate(r, plain), rollouts, slices)
+    before = Evaluation(logprobs=rollouts.logprobs)
+    unknown = not bool(rollouts.logprobs[rollouts.action_mask].isfinite().all())
+    if wants.before or wants.values or unknown or state.step % COMPARED_EVERY == 0:
+        if len(slices) == 1:
+            with in_one_order(rollouts.action_mask.device):
+                first = read(rollouts)
+            before = _still(first)
+        else:
+            before = in_slices(read, rollouts, slices)
     past = method.credit(rollouts, before, anchor)
     figures = of_rollouts(rollouts, before, anchor) | of_credit(past)
     kl = getattr(method, "kl", None)
@@ -193,6 +202,13 @@ def _collect(  # size: everything a batch of experience is made from
     figures |= {"dropped": dropped, "seconds/collect": collected - started}
     figures["seconds/evaluate"] = time.perf_counter() - collected
     state.past, state.place, state.figures = past, 0, figures
+    return first if past.rollouts is rollouts else None
+
+
+def _still(read: Evaluation) -> Evaluation:
+    """The same numbers without their graph."""
+    known = {f.name: getattr(read, f.name) for f in fields(read)}
+    return replace(read, **{name: x.detach() for name, x in known.items() if x is not None})
 
 
 def _slices(

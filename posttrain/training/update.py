@@ -78,7 +78,7 @@ def update(optimizer: Optimizer, parts: list[Part], micro_batch_tokens: int) -> 
     figures: dict[str, Tensor] = {}
     optimizer.zero()
     for part in parts:
-        with _in_one_order(part.past.rollouts.action_mask.device):
+        with in_one_order(part.past.rollouts.action_mask.device):
             _accumulate(part, micro_batch_tokens, figures)
     names = list(figures)
     values = torch.stack([figures[name] for name in names]).tolist()
@@ -87,7 +87,7 @@ def update(optimizer: Optimizer, parts: list[Part], micro_batch_tokens: int) -> 
 
 
 @contextmanager
-def _in_one_order(device: torch.device) -> Iterator[None]:
+def in_one_order(device: torch.device) -> Iterator[None]:
     """Sums on a CPU in the same order every time: without this, threads add to a row that was read several
     times in the order in which they come.
     """

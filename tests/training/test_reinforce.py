@@ -3,11 +3,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
-from posttrain.core.batch import PolicyGradient, Rollouts
+from posttrain.core.batch import Evaluation, Experience, PolicyGradient, Rollouts
 from posttrain.core.kl import KLExact, KLInReward
 from posttrain.core.seeds import derive
 from posttrain.policy_gradients.a2c import A2C
@@ -299,3 +300,33 @@ def test_every_method_learns(method: PolicyGradient) -> None:
     late = [row["reward"] for row in figures if row["step"] > 20]
     assert sum(late) / len(late) > 1.3 * figures[0]["reward"]
     assert figures[0].get("ratio_max", 1.0) == 1.0
+
+
+class Apart(PPO):
+    """Its experience holds other rollouts of the same numbers, so that the first update reads for itself."""
+
+    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
+        past = super().credit(rollouts, before, reference)
+        return replace(past, rollouts=replace(past.rollouts))
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_the_policy_of_the_first_update_is_computed_once_and_to_the_same_bits(epochs: int) -> None:
+    weights, read = [], []
+    for kind in (PPO, Apart):
+        run = Run(kind(epochs=epochs, minibatches=1))
+        count, evaluate = [0], run.policy.evaluate
+
+        def counted(*given: object, count: list[int] = count, evaluate: Any = evaluate) -> Evaluation:
+            count[0] += 1
+            return evaluate(*given)  # type: ignore[no-any-return]
+
+        run.policy.evaluate = counted  # type: ignore[method-assign]
+        for figures in run.go(3):
+            if (figures["update"] - 1) % epochs == 0:
+                assert figures["ratio_max"] == 1
+        weights.append(run.policy.state_dict())
+        read.append(count[0])
+    assert read == [3 * epochs, 3 * (epochs + 1)]
+    for name, found in weights[0].items():
+        assert torch.equal(found, weights[1][name])
