@@ -146,17 +146,18 @@ def _sums(seed: int) -> Task:
 def _smollm2(seed: int, prompts: Stage) -> Task:
     return Task(
         prompts=prompts,
-        reward=Constraints(),
+        reward=Constraints(whole=0.5),
         longest=40,
         settings={
             "rl": {
-                "steps": 48,
+                "method": GRPO(kl=KLInReward(coef=0.003)),
+                "steps": 96,
                 "prompts_per_step": 8,
                 "group_size": 4,
                 "learning_rate": 4e-4,
                 "compute": "bfloat16",
             },
             "sft": {"learning_rate": 5e-4, "batch_size": 8, "compute": "bfloat16"},
-            "evaluate": {"rows": 200, "often": 8, "often_rows": 25},
+            "evaluate": {"rows": 300, "often": 8, "often_rows": 25, "temperature": 0.6},
         },
     )
