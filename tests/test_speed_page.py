@@ -29,6 +29,6 @@ def test_rows_are_met_short_or_not_measured(page: ModuleType, tmp_path: Path) ->
     assert verdicts["GRPO, whole step, fp32"] == "short"
     assert verdicts["SFT, across"] == "not measured"
     text = page.page()
-    assert "| SFT, fp32 | 1.8 × | 2.00 × | met |" in text
-    assert "| SFT, across | 2.6 × |  | not measured |" in text
+    assert "| SFT, fp32 | 1.8 × | 2.00 × | met |  |" in text
+    assert "| SFT, across | 2.6 × |  | not measured |  |" in text
     assert page.picture().count("<circle") == 2
