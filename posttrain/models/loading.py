@@ -228,9 +228,7 @@ def scalar_model(model: Any, tokenizer: PreTrainedTokenizerBase, *, seed: int) -
 
 
 def new_head(model: Any, *, seed: int) -> nn.Linear:
-    """A head of one label, [1, D], for the trunk of ``model``, in at least float32; see
-    ``new_reward_model``.
-    """
+    """A head of one label, [1, D], for the trunk of ``model``, in float32 or more (``new_reward_model``)."""
     width = model.get_input_embeddings().weight.shape[1]
     drawn = torch.randn(1, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     dtype = torch.promote_types(model.dtype, torch.float32)
@@ -276,9 +274,7 @@ def save_causal_lm(
     *,
     weights: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Writes what ``AutoModelForCausalLM`` and ``AutoTokenizer`` read; ``weights`` in the place of the
-    model's own.
-    """
+    """Writes what ``AutoModelForCausalLM`` and ``AutoTokenizer`` read; ``weights`` in place of its own."""
     with without_bars():
         model.save_pretrained(directory, state_dict=None if weights is None else dict(weights))
     tokenizer.save_pretrained(directory)
