@@ -58,6 +58,7 @@ class InstructionTuning(Stage):
         chat = Chat(roles.tokenizer)
         train, held = RowsOnDisk(output.parent), RowsOnDisk(output.parent)
         dropped = examples(chat, stream_jsonl(source / "train.jsonl"), self.max_length, train)
+        held_dropped = examples(chat, stream_jsonl(source / "heldout.jsonl"), self.max_length, held)
         if not train:
             raise UserError(
                 f"none of {dropped} demonstrations fits into max_length={self.max_length} tokens; raise "
@@ -86,10 +87,9 @@ class InstructionTuning(Stage):
             machine,
         )
         tokens = sum(figures["tokens"] for figures in history)
-        # what is measured is read and measured last, so that learning begins at once
-        held_dropped = examples(chat, stream_jsonl(source / "heldout.jsonl"), self.max_length, held)
         after = nll(roles.policy, chat, held, machine)
         roles.save(output)
+        # the base is measured last, so that learning begins at once
         start = open_policy(inputs["base"].path, place=place)
         before = nll(start.policy, chat, held, machine)
         found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}
