@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from posttrain.core.products import times
+
 CPU_ELEMENTS = 1 << 20  # logits alive at a time: 4 MB in float32, which stays in a CPU's caches
 DEVICE_ELEMENTS = 1 << 25  # 128 MB: enough for a GPU to be busy
 ROWS = 512  # of a tile where V is large: the head's weights are fetched once for so many
@@ -78,7 +80,7 @@ def _here(chosen: Tensor, words: slice) -> tuple[Tensor, Tensor]:
 
 def _tile(head: Head, s: slice, words: slice, heat: Tensor | None) -> Tensor:
     hidden, weight, bias = head
-    out = hidden[s] @ weight[words].T
+    out = times(hidden[s], weight[words])
     if bias is not None:
         out += bias[words]
     return out if heat is None else out.div_(heat[s, None])
@@ -152,7 +154,7 @@ class _Tiled(torch.autograd.Function):
                 if heat is not None:
                     d_logits.div_(heat[s, None])
                 if d_hidden is not None:
-                    d_hidden[s].addmm_(d_logits, weight[words])
+                    d_hidden[s] += times(d_logits, weight[words].T)
                 if d_weight is not None:
                     d_weight[words].addmm_(d_logits.T, hidden[s])
                 if d_bias is not None:

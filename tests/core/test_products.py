@@ -1,0 +1,67 @@
+"""Products are those of PyTorch's linear, with its gradients, whichever library makes them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from posttrain.core import products
+
+
+@pytest.fixture(params=["quick", "plain"])
+def shape(request: pytest.FixtureRequest) -> tuple[int, int, int]:
+    return (70, 300, 260) if request.param == "quick" else (70, 30, 26)
+
+
+def drawn(shape: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+    g = torch.Generator().manual_seed(0)
+    rows, inputs, outputs = shape
+    sizes = ((2, rows // 2, inputs), (outputs, inputs), (outputs,))
+    x, weight, bias = (torch.randn(size, generator=g, dtype=dtype).requires_grad_() for size in sizes)
+    return x, weight, bias
+
+
+def test_the_larger_shape_takes_the_quick_way() -> None:
+    if not products._KNOWN:
+        pytest.skip("this PyTorch has no oneDNN")
+    x, weight, _ = drawn((70, 300, 260))
+    assert products._quick(x, weight)
+    assert not products._quick(x.double(), weight.double())
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_values_and_gradients_are_those_of_linear(shape: tuple[int, int, int], biased: bool) -> None:
+    x, weight, bias = drawn(shape)
+    inputs = [x, weight, *([bias] if biased else [])]
+    out = products.product(*inputs)
+    expected = F.linear(*inputs)
+    assert torch.allclose(out, expected, atol=1e-4)
+    toward = torch.linspace(-1, 1, out.numel()).view_as(out)
+    for found, plain in zip(
+        torch.autograd.grad(out, inputs, toward), torch.autograd.grad(expected, inputs, toward), strict=True
+    ):
+        assert torch.allclose(found, plain, atol=1e-3)
+
+
+def test_only_wanted_gradients_are_made() -> None:
+    x, weight, _ = drawn((70, 300, 260))
+    products.product(x, weight.detach()).sum().backward()
+    assert x.grad is not None
+    products.product(x.detach(), weight).sum().backward()
+    assert weight.grad is not None
+
+
+def test_under_autocast_the_product_is_short() -> None:
+    x, weight, bias = drawn((70, 300, 260))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert products.product(x, weight, bias).dtype == torch.bfloat16
+
+
+def test_times_is_the_product_without_a_graph(shape: tuple[int, int, int]) -> None:
+    x, weight, _ = (one.detach() for one in drawn(shape))
+    x = x.flatten(0, 1)
+    assert torch.allclose(products.times(x, weight), x @ weight.T, atol=1e-4)
+    across = weight.T.contiguous().T  # a matrix that lies the other way round
+    assert torch.equal(products.times(x, across), products.times(x, weight))
