@@ -31,9 +31,9 @@ mutate: $(VENV)/.ready-test  ## deliberate mistakes in a copy; every one must be
 base: $(VENV)/.ready-smollm2  ## train the embedded base model again, from nothing (about an hour)
 	$(BIN)/python scripts/train_base.py
 
-$(VENV)/.ready-%: pyproject.toml constraints.txt scripts/set_up.py posttrain/engines/decode.c
+$(VENV)/.ready-%: pyproject.toml constraints.txt scripts/set_up.py $(wildcard posttrain/*/*.[ch])
 	$(PYTHON) scripts/set_up.py $(VENV) $*
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build posttrain/engines/_decode*.so
+	rm -rf $(VENV) build posttrain/engines/_decode*.so posttrain/models/_layers*.so

@@ -4,55 +4,16 @@
  * threads there are nor on what other rows are under way. Numbers are float32 or bfloat16 (2 bytes, the upper
  * half of a float32); sums are float32, over many blocks float64.
  */
-#include <math.h>
 #include <omp.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define VERSION 2 /* as in native.py: raised with every change of a signature */
+#include "../models/numbers.h"
+
+#define VERSION 3 /* as in native.py: raised with every change of a signature */
 #define BLOCK 256 /* tokens whose probabilities are summed first, as in choose.py */
 #define WIDEST 256 /* of a head */
 
-#if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
-#define FITTED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FITTED
-#endif
-#define INLINE static inline __attribute__((always_inline))
-
 int posttrain_version(void) { return VERSION; }
-
-INLINE float widened(uint16_t x) {
-    uint32_t bits = (uint32_t)x << 16;
-    float out;
-    memcpy(&out, &bits, 4);
-    return out;
-}
-
-INLINE uint16_t rounded(float x) { /* to the nearest, ties to even; infinities stay, NaN stays NaN */
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    uint32_t near = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    return (uint16_t)(x != x ? 0x7fc0u : near);
-}
-
-INLINE float power(float x) { /* e^x for x <= 0, to a relative 2e-7; below -87 it is 0 */
-    float low = x < -87.0f ? -87.0f : x;
-    float n = rintf(low * 1.44269504f);
-    float r = low - n * 0.693359375f + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    int32_t scale = ((int32_t)n + 127) << 23;
-    float two;
-    memcpy(&two, &scale, 4);
-    return x < -87.0f ? 0.0f : p * two;
-}
 
 typedef float vec __attribute__((vector_size(64)));   /* of 16, which a narrower processor makes of several */
 typedef float half_vec __attribute__((vector_size(32)));

@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from posttrain.engines.native import kernels
-from posttrain.engines.packed import Linear
+from posttrain.engines.packed import Linear, linear
 from posttrain.engines.slots import Slots
 
 _FAMILY = {"llama", "mistral", "qwen2", "qwen3", "gemma"}
 _ROPE = {"default", "linear", "llama3"}  # position tables that do not depend on the length of the text
 _GATES: dict[str, Callable[[Linear, Tensor], Tensor]] = {
-    "silu": Linear.silu,
-    "gelu_pytorch_tanh": Linear.gelu_tanh,
+    "silu": lambda made, x: made.silu(x),
+    "gelu_pytorch_tanh": lambda made, x: made.gelu_tanh(x),
 }
 
 
@@ -91,14 +91,12 @@ class LlamaDecoder:
         self, weights: Mapping[str, Tensor], names: Sequence[str], scale: Tensor | None = None
     ) -> Linear:
         """Matrices one above the other, their columns scaled, with their biases where the model has them."""
-        matrix = torch.cat([weights[name].detach() for name in names])
-        if scale is not None:
-            matrix = matrix.float() * scale
         biases = [name.removesuffix("weight") + "bias" for name in names]
         bias = None
         if self.names.issuperset(biases):
-            bias = torch.cat([weights[name].detach() for name in biases]).to(self.device, self.dtype)
-        return Linear(matrix.to(self.device, self.dtype), bias)
+            bias = torch.cat([weights[name].detach() for name in biases])
+        like = (self.device, self.dtype)
+        return linear([weights[name] for name in names], bias, scale, like, self.kernels)
 
     def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
         first, second = (

@@ -1,4 +1,4 @@
-"""What decode.c does, where a compiler was there when posttrain was installed.
+"""What decode.c and product.c do, where a compiler was there when posttrain was installed.
 
 ``kernels()`` is None otherwise, on a GPU's tensors nothing here is used, and ``POSTTRAIN_KERNELS=off`` does
 without. PyTorch then makes the same in more steps, equal up to rounding. A run's record says which it was.
@@ -7,6 +7,7 @@ without. PyTorch then makes the same in more steps, equal up to rounding. A run'
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -15,10 +16,12 @@ from torch import Tensor
 
 from posttrain.pipeline.circumstances import compiled_kernels
 
-VERSION = 2  # as in decode.c
+VERSION = 3  # as in decode.c
 WIDEST = 256  # of an attention head
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
 _HALF = {torch.float32: 0, torch.bfloat16: 1}
+_WIDE = 16  # outputs in a block of a packed matrix
+PLAIN, SILU, TIMES, PLUS = range(4)  # what is done with a product, as in product.c
 
 
 class Kernels:
@@ -34,11 +37,56 @@ class Kernels:
         self._norm.argtypes = [_POINTER, _POINTER, _LONG, _LONG, _FLOAT, _INT]
         self._norm.restype = None
         self._choose.argtypes = [*[_POINTER] * 5, _LONG, _LONG, _INT]
+        self._pack, self._product = library.posttrain_pack, library.posttrain_product
+        self._pack.argtypes = [*[_POINTER] * 3, *[_LONG] * 3]
+        self._pack.restype = None
+        self._product.argtypes = [*[_POINTER] * 5, *[_LONG] * 3, _INT]
+        self._wide = bool(library.posttrain_wide())
 
     @staticmethod
     def fit(device: torch.device, dtype: torch.dtype, width: int) -> bool:
         """Whether they compute what such a model needs."""
         return device.type == "cpu" and dtype in _HALF and width % 2 == 0 and width <= WIDEST
+
+    def multiplies(self, dtype: torch.dtype) -> bool:
+        """Whether ``product`` is for this processor and such numbers."""
+        return self._wide and dtype == torch.float32
+
+    def packed(self, matrices: Sequence[Tensor], scale: Tensor | None) -> Tensor:
+        """Matrices float32 [n, K] one above the other, columns times ``scale`` [K], laid out for ``product``.
+
+        Raises ValueError where one that another follows does not end with a block of 16.
+        """
+        if any(len(one) % _WIDE for one in matrices[:-1]):
+            raise ValueError(f"matrices of {[len(one) for one in matrices]} rows cannot be packed together")
+        inputs, count = matrices[0].shape[1], sum(map(len, matrices))
+        out = torch.empty(-(-count // _WIDE) * _WIDE * inputs)
+        by = None if scale is None else scale.float().contiguous()
+        start = 0
+        for one in matrices:
+            rows = one.float().contiguous()
+            at = None if by is None else by.data_ptr()
+            self._pack(rows.data_ptr(), at, out.data_ptr(), start, len(rows), inputs)
+            start += len(rows)
+        return out
+
+    def product(  # size: a product, and what is done with it
+        self, x: Tensor, packed: Tensor, bias: Tensor | None, outputs: int, how: int, other: Tensor | None
+    ) -> Tensor:
+        """[R, N] from float32 x [R, K], a packed matrix, bias [N] and ``other`` [R, N].
+
+        Raises MemoryError.
+        """
+        x = x.contiguous()
+        other = None if other is None else other.contiguous()
+        out = x.new_empty(len(x), outputs)
+        at = (None if one is None else one.data_ptr() for one in (bias, other))
+        failed = self._product(
+            x.data_ptr(), packed.data_ptr(), *at, out.data_ptr(), len(x), x.shape[1], outputs, how
+        )
+        if failed:
+            raise MemoryError("no memory for a product")
+        return out
 
     def attend(
         self,

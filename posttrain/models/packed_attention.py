@@ -38,6 +38,11 @@ def lined_up(tree: Tree | None) -> Iterator[None]:
         _line.reset(token)
 
 
+def line() -> Tree | None:
+    """What is in force."""
+    return _line.get()
+
+
 def attend(  # size: the signature is transformers'
     module: nn.Module,
     query: Tensor,

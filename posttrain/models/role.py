@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from posttrain.models.layers import quicken
 from posttrain.models.lora import Adapter, wearing
 from posttrain.models.packed_attention import lined_up, packs
 from posttrain.models.sub_batches import SubBatch
@@ -32,6 +33,9 @@ class Role:
     head: Any
     adapter: Adapter | None = None
     compute: torch.dtype | None = None
+
+    def __post_init__(self) -> None:
+        quicken(self.trunk)
 
     @property
     def device(self) -> torch.device:

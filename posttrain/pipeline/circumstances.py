@@ -14,6 +14,7 @@ from pathlib import Path
 
 from posttrain import __version__
 
+KERNELS = ("posttrain.engines._decode", "posttrain.models._layers")
 REPORTED_VERSIONS = ("torch", "transformers", "tokenizers", "numpy")
 
 
@@ -28,22 +29,23 @@ def versions() -> dict[str, str]:
     for name in REPORTED_VERSIONS:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-    found["kernels"] = "compiled" if compiled_kernels() else "PyTorch"
+    found["kernels"] = "compiled" if all(map(compiled_kernels, KERNELS)) else "PyTorch"
     return found
 
 
-def compiled_kernels() -> Path | None:
-    """The file made of ``posttrain/engines/decode.c``; None where it was not compiled, the source has changed
-    since, or POSTTRAIN_KERNELS is off.
+def compiled_kernels(module: str = KERNELS[0]) -> Path | None:
+    """The file made of the C sources beside it; None where they were not compiled, one has changed since, or
+    POSTTRAIN_KERNELS is off.
     """
     if os.environ.get("POSTTRAIN_KERNELS", "").lower() == "off":
         return None
-    spec = importlib.util.find_spec("posttrain.engines._decode")
+    spec = importlib.util.find_spec(module)
     if spec is None or not spec.origin:
         return None
-    file, source = Path(spec.origin), Path(spec.origin).with_name("decode.c")
-    stale = source.exists() and source.stat().st_mtime > file.stat().st_mtime
-    return None if stale else file
+    file = Path(spec.origin)
+    sources = [*file.parent.glob("*.c"), *file.parent.parent.glob("models/*.h")]
+    made = file.stat().st_mtime
+    return None if any(source.stat().st_mtime > made for source in sources) else file
 
 
 def reset_peak() -> None:

@@ -24,7 +24,8 @@ from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.cached import CachedDecoder, CachedRows
 from posttrain.engines.choose import choose, uniforms
 from posttrain.engines.llama import LlamaDecoder
-from posttrain.engines.packed import Linear
+from posttrain.engines.native import kernels
+from posttrain.engines.packed import linear
 from posttrain.engines.protocol import Completion, Sampling
 from posttrain.engines.slots import Slots
 from posttrain.pipeline.finding import UserError
@@ -218,13 +219,18 @@ def test_where_memory_is_short_long_requests_do_not_narrow_the_others() -> None:
     assert not engine._waiting
 
 
-@pytest.mark.parametrize("rows", [1, 2, 5, 33])
+@pytest.mark.parametrize("rows", [1, 2, 5, 16, 33, 100])
 @pytest.mark.parametrize("biased", [False, True])
 def test_a_packed_matrix_is_the_matrix(rows: int, biased: bool) -> None:
     torch.manual_seed(0)
-    weight, x, other = torch.randn(24, 40), torch.randn(rows, 40), torch.randn(rows, 24)
-    bias = torch.randn(24) if biased else None
-    packed, plain = Linear(weight, bias), F.linear(x, weight, bias)
+    weights, x, other = (
+        [torch.randn(32, 40), torch.randn(25, 40)],
+        torch.randn(rows, 40),
+        torch.randn(rows, 57),
+    )
+    bias, scale = torch.randn(57) if biased else None, torch.rand(40)
+    packed = linear(weights, bias, scale, (x.device, x.dtype), kernels())
+    plain = F.linear(x, torch.cat(weights) * scale, bias)
     for found, expected in (
         (packed(x), plain),
         (packed.silu(x), F.silu(plain)),
@@ -233,6 +239,25 @@ def test_a_packed_matrix_is_the_matrix(rows: int, biased: bool) -> None:
         (packed.plus(x, other), plain + other),
     ):
         assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_a_row_of_a_product_does_not_depend_on_the_others() -> None:
+    torch.manual_seed(0)
+    packed = linear([torch.randn(300, 70)], None, None, (torch.device("cpu"), torch.float32), kernels())
+    x = torch.randn(90, 70)
+    whole = packed(x)
+    for rows in (2, 3, 7, 16, 17, 65):
+        assert torch.equal(packed(x[-rows:]), whole[-rows:])
+
+
+def test_what_cannot_be_packed_together_is_still_multiplied() -> None:
+    torch.manual_seed(0)
+    weights, x = [torch.randn(20, 40), torch.randn(12, 40)], torch.randn(5, 40)
+    packed = linear(weights, None, None, (x.device, x.dtype), kernels())
+    assert torch.allclose(packed(x), F.linear(x, torch.cat(weights)), atol=1e-5)
+    if (found := kernels()) is not None:
+        with pytest.raises(ValueError, match="cannot be packed together"):
+            found.packed(weights, None)
 
 
 def test_a_half_precision_engine_reports_the_probabilities_that_it_drew_from() -> None:

@@ -1,0 +1,50 @@
+/* Numbers of float32 and bfloat16 (2 bytes, the upper half of a float32), and the exponential, as decode.c and
+ * layers.c compute them. A function marked FITTED is compiled for several kinds of processor, of which the best
+ * is chosen when the library is loaded.
+ */
+#ifndef POSTTRAIN_NUMBERS_H
+#define POSTTRAIN_NUMBERS_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
+#define FITTED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define FITTED
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE float widened(uint16_t x) {
+    uint32_t bits = (uint32_t)x << 16;
+    float out;
+    memcpy(&out, &bits, 4);
+    return out;
+}
+
+INLINE uint16_t rounded(float x) { /* to the nearest, ties to even; infinities stay, NaN stays NaN */
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    uint32_t near = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    return (uint16_t)(x != x ? 0x7fc0u : near);
+}
+
+INLINE float power(float x) { /* e^x for x <= 0, to a relative 2e-7; below -87 it is 0; NaN stays NaN */
+    float low = x < -87.0f ? -87.0f : x;
+    float n = rintf(low * 1.44269504f);
+    float r = low - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    int32_t scale = ((int32_t)n + 127) << 23;
+    float two;
+    memcpy(&two, &scale, 4);
+    return x < -87.0f ? 0.0f : p * two;
+}
+
+#endif

@@ -1,0 +1,185 @@
+"""Layers in fewer passes say what transformers' own say, forward and backward, in float32 and in bfloat16."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from posttrain.models import layers
+from posttrain.models.lora import Adapter, Lora, checkpoint_activations, wearing
+from posttrain.models.packed_attention import lined_up, packs
+from posttrain.models.tree import alike, grow
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 300,
+    "hidden_size": 288,
+    "intermediate_size": 320,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "head_dim": 48,
+    "max_position_embeddings": 64,
+}
+KINDS = [LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config]
+
+pytestmark = pytest.mark.skipif(layers._library() is None, reason="layers.c was not compiled")
+
+
+def made(kind: type = LlamaConfig, **more: Any) -> Any:
+    torch.manual_seed(0)
+    if kind is MistralConfig:
+        more |= {"sliding_window": None}
+    model = AutoModelForCausalLM.from_config(kind(**SIZES, **more), attn_implementation="sdpa")
+    for p in model.parameters():
+        p.data += 0.02 * torch.randn_like(p)
+    return model
+
+
+def tree() -> Any:
+    g = torch.Generator().manual_seed(1)
+    rows = [torch.randint(0, 300, (n,), generator=g).tolist() for n in (30, 34, 41)]
+    rows = [rows[0][:12] + row[12:] for row in rows]
+    order, shared = alike(rows)
+    return grow([rows[i] for i in order], shared, torch.device("cpu"))
+
+
+def read(trunk: Any, line: Any, short: bool = False) -> tuple[Tensor, Tensor]:
+    """Hidden states of a line, and the gradient by all weights of a weighted sum of them."""
+    assert packs(trunk)
+    trunk.zero_grad()
+    with lined_up(line), torch.autocast("cpu", dtype=torch.bfloat16, enabled=short):
+        out = trunk(
+            input_ids=line.tokens[None], position_ids=line.positions[None], use_cache=False
+        ).last_hidden_state
+    (out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum().backward()
+    return out.detach().double(), torch.cat([p.grad.flatten() for p in trunk.parameters()]).double()
+
+
+def apart(a: Tensor, b: Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_quickened_layers_are_as_near_to_float64_as_transformers_own(kind: type) -> None:
+    model, line = made(kind), tree()
+    exact = read(copy.deepcopy(model).double().model, line)
+    for short, most in ((False, 3e-6), (True, None)):
+        plain, quick = copy.deepcopy(model).model, copy.deepcopy(model).model
+        layers.quicken(quick)
+        theirs, ours = read(plain, line, short), read(quick, line, short)
+        for own, other, truth in zip(ours, theirs, exact, strict=True):
+            assert apart(own, truth) < (most or 1.1 * apart(other, truth))
+
+
+def test_a_quickened_trunk_computes_with_other_code_and_keeps_its_names() -> None:
+    model = made()
+    names, plain = list(model.state_dict()), copy.deepcopy(model)
+    layers.quicken(model.model)
+    layer = model.model.layers[0]
+    assert isinstance(layer.mlp, layers._QuickGate)
+    assert isinstance(layer.self_attn, layers._QuickAttention)
+    assert isinstance(layer.input_layernorm, layers._QuickNorm)
+    assert isinstance(layer.mlp.up_proj, layers._QuickLinear)
+    assert list(model.state_dict()) == names
+    tokens = torch.arange(20)[None]
+    assert torch.allclose(model(tokens).logits, plain(tokens).logits, atol=1e-5)
+    assert torch.equal(
+        model.generate(tokens, max_new_tokens=8, do_sample=False, pad_token_id=0),
+        plain.generate(tokens, max_new_tokens=8, do_sample=False, pad_token_id=0),
+    )
+
+
+def test_another_activation_keeps_its_own_gate() -> None:
+    model = made(hidden_act="gelu")
+    plain = copy.deepcopy(model)
+    layers.quicken(model.model)
+    assert not isinstance(model.model.layers[0].mlp, layers._QuickGate)
+    tokens = torch.arange(20)[None]
+    assert torch.allclose(model(tokens).logits, plain(tokens).logits, atol=1e-5)
+
+
+def test_a_frozen_norm_gives_no_gradient_by_its_scale() -> None:
+    x = torch.randn(70, 32, requires_grad=True)
+    scale = torch.rand(32)
+    layers._Norm.apply(x, scale, 1e-6, torch.float32).sum().backward()
+    assert x.grad is not None
+    assert scale.grad is None
+
+
+@pytest.mark.parametrize("rows", [1, 63, 64, 65, 300])
+def test_gradients_of_the_norm_do_not_depend_on_the_number_of_threads(rows: int) -> None:
+    torch.manual_seed(0)
+    x, scale, g = torch.randn(rows, 200), torch.rand(200), torch.randn(rows, 200)
+    found = []
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        inputs = x.clone().requires_grad_(), scale.clone().requires_grad_()
+        layers._Norm.apply(*inputs, 1e-6, torch.float32).backward(g)
+        found.append([one.grad for one in inputs])
+    torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    wide = x.double().requires_grad_(), scale.double().requires_grad_()
+    (wide[1] * wide[0] * (wide[0].pow(2).mean(-1, keepdim=True) + 1e-6).rsqrt()).backward(g.double())
+    for own, exact in zip(found[0], wide, strict=True):
+        assert torch.allclose(own.double(), exact.grad, atol=1e-4)
+
+
+@pytest.mark.parametrize("far", [0.0, 1.0, 30.0, 1e4])
+def test_the_gate_is_exact_from_flat_to_steep(far: float) -> None:
+    torch.manual_seed(0)
+    gate, up, g = (
+        torch.randn(3, 100) + far * torch.tensor([[-1.0], [0.0], [1.0]]),
+        torch.randn(3, 100),
+        torch.randn(3, 100),
+    )
+    inputs = gate.clone().requires_grad_(), up.clone().requires_grad_()
+    out = layers._Gate.apply(*inputs)
+    out.backward(g)
+    wide = gate.double().requires_grad_(), up.double().requires_grad_()
+    expected = torch.nn.functional.silu(wide[0]) * wide[1]
+    expected.backward(g.double())
+    assert torch.allclose(out.double(), expected, rtol=1e-5, atol=1e-6)
+    for own, exact in zip(inputs, wide, strict=True):
+        assert torch.allclose(own.grad.double(), exact.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gate_of_what_is_no_number_is_none() -> None:
+    broken = torch.tensor([float("nan"), float("inf"), 1.0])
+    out = layers._Gate.apply(broken, torch.ones(3))
+    assert out.isnan().tolist() == [True, False, False]
+    assert out[1] == float("inf")
+
+
+def test_adapters_and_recomputed_activations_give_the_same_gradients() -> None:
+    model, line = made(), tree()
+    found = []
+    for quick, recompute in ((False, False), (True, False), (True, True)):
+        own = copy.deepcopy(model).requires_grad_(False)
+        adapter = Adapter(own.model, Lora(rank=4), seed=3)
+        for p in adapter.B.parameters():
+            p.data.normal_(0, 0.02, generator=torch.Generator().manual_seed(4))
+        if quick:
+            layers.quicken(own.model)
+        assert packs(own.model)
+        if recompute:
+            checkpoint_activations(own)
+        with wearing(adapter), lined_up(line):
+            out = own.model(
+                input_ids=line.tokens[None], position_ids=line.positions[None], use_cache=False
+            ).last_hidden_state
+        out.pow(2).sum().backward()
+        found.append(torch.cat([p.grad.flatten() for p in adapter.parameters()]))
+    assert apart(found[1], found[0]) < 1e-5
+    assert torch.equal(found[1], found[2])
