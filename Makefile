@@ -36,4 +36,4 @@ $(VENV)/.ready-%: pyproject.toml constraints.txt scripts/set_up.py $(wildcard po
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build posttrain/engines/_decode*.so posttrain/models/_layers*.so
+	rm -rf $(VENV) build posttrain/*/_*.so

@@ -58,7 +58,7 @@ class Operations(TorchDispatchMode):
 
 
 def speed(kind: str, clock: Callable[[], float]) -> float:
-    """Operations a second of a large product of this type, by the faster of the two libraries that make it."""
+    """Operations a second of a large product of this type, by the faster of the libraries that make it."""
     a, b = (torch.randn(SIDE, SIDE, dtype=getattr(torch, kind)) for _ in range(2))
     seconds = []
     for multiply in (torch.mm, times) * 6:

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from posttrain.pipeline.circumstances import KERNELS, compiled_kernels
+from posttrain.compiled import all_compiled
 from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.progress import size
 
@@ -41,7 +41,7 @@ def computes(device: str) -> Finding:
         there += "; --device cuda uses it" if device == "cpu" else ""
     else:
         there += f", {torch.get_num_threads()} threads, no CUDA GPU"
-        there += "" if all(map(compiled_kernels, KERNELS)) else ", no compiled kernels"
+        there += "" if all_compiled() else ", no compiled kernels"
     try:
         works = float(torch.ones(2, device=device).sum()) == 2.0
     except RuntimeError as error:

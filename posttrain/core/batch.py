@@ -154,7 +154,9 @@ class Refilling(Protocol):
 class DirectAlignment(Protocol):
     @property
     def wants(self) -> Wants: ...
-    def measure(self, now: Evaluation, past: Judged) -> Judged: ...
+    def measure(self, now: Evaluation, past: Judged) -> Judged:
+        """With a baseline. Of a row it reads the rank and the log-ratio, so that any number fit in memory."""
+
     def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]: ...
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from posttrain.core import tiles
 from posttrain.core.products import times
 
 CPU_ELEMENTS = 1 << 20  # logits alive at a time: 4 MB in float32, which stays in a CPU's caches
@@ -55,16 +56,18 @@ class _Sums:
 
 def _sums(logits: Tensor, reference: Tensor | None, entropy: bool) -> _Sums:
     """Of one tile [n, v] of logits and of the reference's; both are used up."""
-    lse = logits.logsumexp(-1)
-    if reference is None and not entropy:
-        return _Sums(lse, None, None, None)
+    quick = tiles.fit(logits)  # of both or of neither, so that equal models are 0 apart
+    lse, own = tiles.said(logits, entropy) if quick else (logits.logsumexp(-1), None)
+    if reference is None and (quick or not entropy):
+        return _Sums(lse, own, None, None)
     log_p = logits.sub_(lse[:, None])
     p = log_p.exp()
-    own = -torch.linalg.vecdot(p, log_p) if entropy else None
+    if entropy and own is None:
+        own = -torch.linalg.vecdot(p, log_p)
     if reference is None:
         return _Sums(lse, own, None, None)
-    other = reference.logsumexp(-1)
-    log_q = reference.sub_(other[:, None])  # computed as the policy's, so that equal models are 0 apart
+    other = tiles.said(reference, False)[0] if quick else reference.logsumexp(-1)
+    log_q = reference.sub_(other[:, None])
     return _Sums(lse, own, torch.linalg.vecdot(p, log_p.sub_(log_q)), other)
 
 
@@ -84,6 +87,34 @@ def _tile(head: Head, s: slice, words: slice, heat: Tensor | None) -> Tensor:
     if bias is not None:
         out += bias[words]
     return out if heat is None else out.div_(heat[s, None])
+
+
+def _moved(  # size: what a tile says, and the gradients of all that was read of it
+    logits: Tensor,
+    lse: Tensor,
+    by_logprob: Tensor,
+    entropy: tuple[Tensor, Tensor] | None,
+    chosen: tuple[Tensor, Tensor],
+    apart: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> Tensor:
+    """The gradient of a tile of logits [n, v], which are used up.
+
+    ``entropy`` is its gradient [n] and itself [n]; ``apart`` the gradient of KL, KL, and the reference's
+    log-probabilities [n, v]; ``chosen`` as ``_here`` says it.
+    """
+    place, inside = chosen
+    if apart is None and tiles.fit(logits):
+        return tiles.moved(logits, lse, by_logprob, entropy, place[:, 0].where(inside, -1))
+    log_p = logits.sub_(lse[:, None])
+    scale = -by_logprob[:, None]
+    if entropy is not None:
+        by_entropy, own = (x[:, None] for x in entropy)
+        scale = scale - by_entropy * (own + log_p)
+    if apart is not None:
+        by_kl, kl, log_q = apart
+        scale = scale + by_kl[:, None] * (log_p - log_q - kl[:, None])
+    found = log_p.exp().mul_(scale)
+    return found.scatter_add_(-1, place, by_logprob.where(inside, 0)[:, None])
 
 
 class _Tiled(torch.autograd.Function):
@@ -135,28 +166,28 @@ class _Tiled(torch.autograd.Function):
         of_logprobs, of_entropy, of_kl = grads
         against, (_, entropy_gradient, (rows, width)) = ctx.against, ctx.wants
         wanted = ctx.needs_input_grad
-        d_hidden, d_weight, d_bias = (
-            torch.zeros_like(x) if wanted[i] else None for i, x in enumerate((hidden, weight, bias))
-        )
+        d_hidden = torch.zeros_like(hidden) if wanted[0] else None
+        d_weight = None
+        if wanted[1]:  # written before it is read, where there are rows at all
+            d_weight = torch.empty_like(weight) if len(hidden) else torch.zeros_like(weight)
+        d_bias = torch.zeros_like(bias) if wanted[2] else None
+        head = (hidden, weight, bias)
         for s in _cuts(hidden.shape[0], rows):
             for words in _cuts(weight.shape[0], width):
-                log_p = _tile((hidden, weight, bias), s, words, heat).sub_(lse[s, None])
-                p = log_p.exp()
-                scale = -of_logprobs[s, None]
-                if entropy_gradient:
-                    scale = scale - of_entropy[s, None] * (entropy[s, None] + log_p)
-                if against is not None:
-                    log_q = _tile(against, s, words, heat).sub_(other[s, None])
-                    scale = scale + of_kl[s, None] * (log_p - log_q - kl[s, None])
-                d_logits = p.mul_(scale)
-                place, inside = _here(chosen[s], words)
-                d_logits.scatter_add_(-1, place, of_logprobs[s].where(inside, 0)[:, None])
+                logits, place = _tile(head, s, words, heat), _here(chosen[s], words)
+                own = (of_entropy[s], entropy[s]) if entropy_gradient else None
+                if against is None:
+                    d_logits = _moved(logits, lse[s], of_logprobs[s], own, place)
+                else:
+                    reference = _tile(against, s, words, heat).sub_(other[s, None])
+                    apart = (of_kl[s], kl[s], reference)
+                    d_logits = _moved(logits, lse[s], of_logprobs[s], own, place, apart)
                 if heat is not None:
                     d_logits.div_(heat[s, None])
                 if d_hidden is not None:
                     d_hidden[s] += times(d_logits, weight[words].T)
-                if d_weight is not None:
-                    d_weight[words].addmm_(d_logits.T, hidden[s])
+                if d_weight is not None:  # the first rows write, the others add
+                    d_weight[words].addmm_(d_logits.T, hidden[s], beta=min(s.start, 1))
                 if d_bias is not None:
                     d_bias[words] += d_logits.sum(0)
         return d_hidden, d_weight, d_bias, None, None, None, None
@@ -202,15 +233,19 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
     if hidden.shape[0] != chosen.shape[0]:
         raise ValueError(f"{hidden.shape[0]} hidden states for {chosen.shape[0]} chosen tokens")
     hidden_w, weight_w, bias_w = _wide(hidden), _wide(weight), None if bias is None else _wide(bias)
-    heat = None if temperature is None else temperature.to(hidden_w)
+    heat = None if temperature is None or bool((temperature == 1).all()) else temperature.to(hidden_w)
     other = None
     if against is not None:
         reference = tuple(None if x is None else x.detach().to(hidden_w) for x in against)
         other = (reference[0], reference[1], reference[2])
     alive = CPU_ELEMENTS if hidden.device.type == "cpu" else DEVICE_ELEMENTS
     if tile is None:
-        words = weight.shape[0]
-        tile = (alive // words, words) if alive // words >= ROWS // 2 else (ROWS, max(1, alive // ROWS))
+        words, rows = weight.shape[0], hidden.shape[0]
+        if alive // words >= ROWS // 2:
+            tile = (alive // words, words)
+        else:
+            rows = rows if ROWS < rows <= 2 * ROWS else ROWS
+            tile = (rows, max(16, alive // rows // 16 * 16))
     wants = (entropy or entropy_gradient, entropy_gradient, tile)
     logprobs, ent, kl = _Tiled.apply(hidden_w, weight_w, bias_w, chosen, heat, other, wants)
     return Scored(logprobs, ent if entropy or entropy_gradient else None, kl if against is not None else None)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posttrain.pipeline.circumstances import compiled_kernels
+from posttrain.compiled import compiled_kernels
 
 VERSION = 3  # as in decode.c
 WIDEST = 256  # of an attention head
@@ -170,7 +170,7 @@ class Kernels:
 @cache
 def kernels() -> Kernels | None:
     """The library's functions; None where it is absent, cannot be loaded, or is of another version."""
-    file = compiled_kernels()
+    file = compiled_kernels("posttrain.engines._decode")
     if file is None:
         return None
     try:

@@ -12,7 +12,7 @@
 #define WIDE 16 /* outputs in a vector, and rows in a tile */
 #define AHEAD 1024 /* numbers of the matrix: 4 KB, about what memory takes to answer */
 #define TILES 4 /* that share a block of the matrix before it leaves the cache */
-#define ENOUGH 65536 /* products that are worth a second thread */
+#define ENOUGH (1L << 21) /* multiplications that are worth a second thread: some 40 microseconds */
 
 typedef float vec __attribute__((vector_size(64)));
 
@@ -86,38 +86,35 @@ int posttrain_product(const float *x, const float *packed, const float *bias, co
     const long parts = (tiles + TILES - 1) / TILES;
     float *const laid = aligned_alloc(64, (size_t)(tiles * inputs * WIDE) * sizeof(float));
     if (laid == NULL) return 1;
-#pragma omp parallel if (rows * inputs * outputs > ENOUGH)
-    {
-#pragma omp for schedule(static)
-        for (long t = 0; t < tiles; t++) {
-            const long left = rows - t * WIDE;
-            lay(x + t * WIDE * inputs, laid + t * inputs * WIDE, left < WIDE ? left : WIDE, inputs);
-        }
-#pragma omp for collapse(2) schedule(static)
-        for (long p = 0; p < parts; p++)
-            for (long b = 0; b < blocks; b++) {
-                const float *w = packed + b * inputs * WIDE;
-                const long n = b * WIDE, wide = outputs - n < WIDE ? outputs - n : WIDE;
-                for (long t = p * TILES; t < tiles && t < (p + 1) * TILES; t++) {
-                    const long first = t * WIDE, count = rows - first < WIDE ? rows - first : WIDE;
-                    const float *own = laid + t * inputs * WIDE;
-                    vec sum[WIDE];
-                    if (count > 12)
-                        sums_16(w, own, sum, inputs);
-                    else if (count > 8)
-                        sums_12(w, own, sum, inputs);
-                    else if (count > 4)
-                        sums_8(w, own, sum, inputs);
-                    else
-                        sums_4(w, own, sum, inputs);
-                    for (long r = 0; r < count; r++) {
-                        const long at = (first + r) * outputs + n;
-                        finish((const float *)&sum[r], bias == NULL ? NULL : bias + n,
-                               other == NULL ? NULL : other + at, out + at, wide, how);
-                    }
+#pragma omp parallel for schedule(static) if (tiles > TILES) /* fewer are done before another thread wakes */
+    for (long t = 0; t < tiles; t++) {
+        const long left = rows - t * WIDE;
+        lay(x + t * WIDE * inputs, laid + t * inputs * WIDE, left < WIDE ? left : WIDE, inputs);
+    }
+#pragma omp parallel for collapse(2) schedule(static) if (rows * inputs * outputs > ENOUGH)
+    for (long p = 0; p < parts; p++)
+        for (long b = 0; b < blocks; b++) {
+            const float *w = packed + b * inputs * WIDE;
+            const long n = b * WIDE, wide = outputs - n < WIDE ? outputs - n : WIDE;
+            for (long t = p * TILES; t < tiles && t < (p + 1) * TILES; t++) {
+                const long first = t * WIDE, count = rows - first < WIDE ? rows - first : WIDE;
+                const float *own = laid + t * inputs * WIDE;
+                vec sum[WIDE];
+                if (count > 12)
+                    sums_16(w, own, sum, inputs);
+                else if (count > 8)
+                    sums_12(w, own, sum, inputs);
+                else if (count > 4)
+                    sums_8(w, own, sum, inputs);
+                else
+                    sums_4(w, own, sum, inputs);
+                for (long r = 0; r < count; r++) {
+                    const long at = (first + r) * outputs + n;
+                    finish((const float *)&sum[r], bias == NULL ? NULL : bias + n,
+                           other == NULL ? NULL : other + at, out + at, wide, how);
                 }
             }
-    }
+        }
     free(laid);
     return 0;
 }

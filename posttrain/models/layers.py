@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from posttrain.compiled import compiled_kernels
 from posttrain.core.products import product
 from posttrain.models.packed_attention import attend, line
-from posttrain.pipeline.circumstances import compiled_kernels
 
 VERSION = 1  # as in layers.c
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float

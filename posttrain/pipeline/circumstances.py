@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import platform
 import resource
 import sys
@@ -13,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 from posttrain import __version__
+from posttrain.compiled import all_compiled
 
-KERNELS = ("posttrain.engines._decode", "posttrain.models._layers")
 REPORTED_VERSIONS = ("torch", "transformers", "tokenizers", "numpy")
 
 
@@ -29,23 +27,8 @@ def versions() -> dict[str, str]:
     for name in REPORTED_VERSIONS:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-    found["kernels"] = "compiled" if all(map(compiled_kernels, KERNELS)) else "PyTorch"
+    found["kernels"] = "compiled" if all_compiled() else "PyTorch"
     return found
-
-
-def compiled_kernels(module: str = KERNELS[0]) -> Path | None:
-    """The file made of the C sources beside it; None where they were not compiled, one has changed since, or
-    POSTTRAIN_KERNELS is off.
-    """
-    if os.environ.get("POSTTRAIN_KERNELS", "").lower() == "off":
-        return None
-    spec = importlib.util.find_spec(module)
-    if spec is None or not spec.origin:
-        return None
-    file = Path(spec.origin)
-    sources = [*file.parent.glob("*.c"), *file.parent.parent.glob("models/*.h")]
-    made = file.stat().st_mtime
-    return None if any(source.stat().st_mtime > made for source in sources) else file
 
 
 def reset_peak() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from posttrain.core import tiles
 from posttrain.core.logprobs import Scored, chosen_logprobs
 
 N, D, V = 13, 6, 11
@@ -111,3 +112,66 @@ def test_rows_must_match() -> None:
     x = inputs()
     with pytest.raises(ValueError, match="13 hidden states for 12"):
         chosen_logprobs(x["hidden"], x["weight"], x["chosen"][:12])
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "torch":
+        monkeypatch.setattr(tiles, "_library", lambda: None)
+    elif tiles._library() is None:
+        pytest.skip("tiles.c was not compiled")
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("tile", [(4, 3), (13, 10), (100, 100), None])
+@pytest.mark.parametrize("heated", [True, False])
+def test_float32_is_near_the_plain_formula(tile: tuple[int, int] | None, heated: bool) -> None:
+    results = []
+    for dtype in (torch.float64, torch.float32):
+        x = {name: value.to(dtype) if name != "chosen" else value for name, value in inputs().items()}
+        x["bias"][2] = -40.0  # a word that is never said
+        if not heated:
+            x["temperature"] = torch.ones(N, dtype=dtype)
+        leaves = [x[name].requires_grad_() for name in ("hidden", "weight", "bias")]
+        if dtype == torch.float64:
+            out = plainly(x)[:2]
+        else:
+            out = chosen_logprobs(
+                x["hidden"],
+                x["weight"],
+                x["chosen"],
+                bias=x["bias"],
+                temperature=x["temperature"],
+                entropy_gradient=True,
+                tile=tile,
+            )[:2]
+        g = torch.Generator().manual_seed(5)
+        loss = sum((part * torch.randn(N, generator=g).to(part)).sum() for part in out)
+        results.append([*out, *torch.autograd.grad(loss, leaves)])
+    for want, got in zip(*results, strict=True):
+        torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.usefixtures("either")
+def test_words_that_cannot_be_said_and_broken_logits() -> None:
+    x = inputs(torch.float32)
+    x["bias"][2] = float("-inf")
+    x["chosen"][:] = 1
+    bias = x["bias"].requires_grad_()
+    said = chosen_logprobs(x["hidden"], x["weight"], x["chosen"], bias=bias, entropy=False)
+    (by_bias,) = torch.autograd.grad(said.logprobs.sum(), bias)
+    assert bool(said.logprobs.isfinite().all())
+    assert by_bias[2] == 0
+    x["hidden"][3] = float("nan")
+    broken = chosen_logprobs(x["hidden"], x["weight"], x["chosen"], bias=bias).logprobs.isnan()
+    assert broken.nonzero()[:, 0].tolist() == [3]
+
+
+@pytest.mark.usefixtures("either")
+def test_no_rows_say_nothing_and_move_nothing() -> None:
+    x = inputs(torch.float32)
+    weight = x["weight"].requires_grad_()
+    out = chosen_logprobs(x["hidden"][:0], weight, x["chosen"][:0])
+    out.logprobs.sum().backward()
+    assert weight.grad is not None
+    assert not weight.grad.any()

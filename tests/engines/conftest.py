@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from posttrain.compiled import compiled_kernels
 from posttrain.engines import native
-from posttrain.pipeline.circumstances import compiled_kernels
 
 BOTH = ["compiled", pytest.param("torch", marks=pytest.mark.slow)]
 
 
-@pytest.fixture(autouse=True, params=BOTH if compiled_kernels() else ["torch"])
+@pytest.fixture(autouse=True, params=BOTH if compiled_kernels("posttrain.engines._decode") else ["torch"])
 def _with_kernels_or_without(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from posttrain.compiled import compiled_kernels
 from posttrain.engines import native
 from posttrain.engines.choose import choose
-from posttrain.pipeline.circumstances import compiled_kernels
 
 SHAPES = [(4, 2, 16), (3, 3, 32), (9, 3, 64), (8, 1, 128), (6, 2, 40)]  # heads, key heads, width
 TYPES = {torch.float32: 3e-6, torch.bfloat16: 2e-2}
@@ -176,13 +176,13 @@ def test_a_file_older_than_its_source_is_not_used(tmp_path: Path, monkeypatch: p
     for path in (file, source):
         path.touch()
     found = SimpleNamespace(origin=str(file))
-    monkeypatch.setattr("posttrain.pipeline.circumstances.importlib.util.find_spec", lambda name: found)
+    monkeypatch.setattr("posttrain.compiled.importlib.util.find_spec", lambda name: found)
     os.utime(source, (1e9, 1e9))
-    assert compiled_kernels() == file
+    assert compiled_kernels("posttrain.engines._decode") == file
     os.utime(source, (4e9, 4e9))
-    assert compiled_kernels() is None
+    assert compiled_kernels("posttrain.engines._decode") is None
     source.unlink()  # as in a wheel
-    assert compiled_kernels() == file
+    assert compiled_kernels("posttrain.engines._decode") == file
 
 
 def test_a_file_of_another_version_is_not_used(

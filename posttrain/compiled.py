@@ -1,0 +1,29 @@
+"""Which of the C sources were compiled when posttrain was installed; without them PyTorch does the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+KERNELS = ("posttrain.core._tiles", "posttrain.models._layers", "posttrain.engines._decode")
+
+
+def compiled_kernels(module: str) -> Path | None:
+    """The file made of the C sources beside it; None where they were not compiled, one has changed since, or
+    POSTTRAIN_KERNELS is off.
+    """
+    if os.environ.get("POSTTRAIN_KERNELS", "").lower() == "off":
+        return None
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.origin:
+        return None
+    file = Path(spec.origin)
+    sources = [*file.parent.glob("*.c"), *file.parent.parent.glob("models/*.h")]
+    made = file.stat().st_mtime
+    return None if any(source.stat().st_mtime > made for source in sources) else file
+
+
+def all_compiled() -> bool:
+    """Whether every one is there."""
+    return all(map(compiled_kernels, KERNELS))

@@ -1,0 +1,63 @@
+"""What tiles.c does, where it was compiled: what a tile of logits says and its gradient, in one pass each."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from posttrain.compiled import compiled_kernels
+
+VERSION = 1  # as in tiles.c
+_POINTER, _LONG = ctypes.c_void_p, ctypes.c_long
+
+
+@cache
+def _library() -> Any:
+    """None where it was not compiled or is of another version."""
+    file = compiled_kernels("posttrain.core._tiles")
+    if file is None:
+        return None
+    try:
+        found = ctypes.CDLL(str(file))  # after torch, whose threads it shares
+        if found.posttrain_tiles_version() != VERSION:
+            return None
+        found.posttrain_tile_said.argtypes = [*[_POINTER] * 3, _LONG, _LONG]
+        found.posttrain_tile_moved.argtypes = [*[_POINTER] * 6, _LONG, _LONG]
+    except (OSError, AttributeError):
+        return None
+    return found
+
+
+def fit(logits: Tensor) -> bool:
+    """Whether these are computed here."""
+    here = logits.device.type == "cpu" and logits.dtype == torch.float32 and logits.is_contiguous()
+    return here and _library() is not None
+
+
+def said(logits: Tensor, entropy: bool) -> tuple[Tensor, Tensor | None]:
+    """Of logits [n, v]: logsumexp [n] and the entropy [n]."""
+    rows, count = logits.shape
+    lse, own = logits.new_empty(rows), logits.new_empty(rows) if entropy else None
+    at = None if own is None else own.data_ptr()
+    _library().posttrain_tile_said(logits.data_ptr(), lse.data_ptr(), at, rows, count)
+    return lse, own
+
+
+def moved(
+    logits: Tensor, lse: Tensor, by_logprob: Tensor, entropy: tuple[Tensor, Tensor] | None, chosen: Tensor
+) -> Tensor:
+    """Logits [n, v] become their gradient.
+
+    lse [n] is of all tiles together, ``by_logprob`` [n] the gradient of the chosen token's log-probability;
+    ``entropy`` is the entropy's gradient [n] and the entropy [n]. ``chosen`` [n] is a place in the tile, or
+    -1.
+    """
+    by_entropy, own = (None, None) if entropy is None else (x.contiguous() for x in entropy)
+    tensors = (logits, lse.contiguous(), by_logprob.contiguous(), by_entropy, own, chosen.contiguous())
+    at = [None if x is None else x.data_ptr() for x in tensors]
+    _library().posttrain_tile_moved(*at, *logits.shape)
+    return logits
