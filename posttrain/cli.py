@@ -535,12 +535,12 @@ def _find_run(workspace: Workspace, name: str | None) -> Path:
                 f"{workspace.root}: no run here; `posttrain run RECIPE` makes one, --workspace names another"
             )
         return found
-    for path in (Path(name), workspace.runs / name, *workspace.runs.glob(f"{name}-*")):
+    started = sorted(workspace.runs.glob("*-*"), key=lambda path: int(path.name.partition("-")[0]))
+    numbered = [path for path in started if path.name.partition("-")[0] == name]
+    for path in (Path(name), workspace.runs / name, *numbered):
         if (path / "run.json").is_file():
             return path.resolve()
-    there = ", ".join(
-        sorted((path.name for path in workspace.runs.glob("*-*")), key=lambda n: int(n.partition("-")[0]))
-    )
+    there = ", ".join(path.name for path in started)
     raise UserError(f"{name}: no such run in {workspace.runs}; there is: {there or 'none'}")
 
 

@@ -160,6 +160,7 @@ def test_list_report_and_lineage_find_what_was_made(home: Path, capsys: pytest.C
         (["run", "toy.py", "--workspace", "rows.txt"], 2, "rows.txt/products: a file is in the way"),
         (["report"], 2, "no run here"),
         (["report", "9"], 2, "9: no such run"),
+        (["report", "/nowhere/at/all"], 2, "/nowhere/at/all: no such run"),
         (["run", "toy.py", "--skip-bad"], 2, "--skip-bad: no rows of your own are read here"),
         (["run", "toy.py", "--accept-gate", "enuogh"], 2, "no gate .* did you mean enough\\?"),
         (
