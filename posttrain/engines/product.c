@@ -47,19 +47,22 @@ void posttrain_pack(const float *weight, const float *scale, float *packed, long
     }
 }
 
-INLINE void sums(const float *w, const float *x, vec *out, long inputs, const int rows) {
+/* ``next`` is what will be wanted of the matrix, as many numbers as are used here. */
+INLINE void sums(const float *w, const float *x, const float *next, vec *out, long inputs, const int rows) {
     vec sum[WIDE];
     for (int r = 0; r < rows; r++) sum[r] = (vec){0};
     for (long k = 0; k < inputs; k++) {
         const vec one = load(w + WIDE * k);
-        __builtin_prefetch(w + WIDE * k + AHEAD);
+        __builtin_prefetch(next + WIDE * k);
         for (int r = 0; r < rows; r++) sum[r] += one * x[WIDE * k + r];
     }
     for (int r = 0; r < rows; r++) out[r] = sum[r];
 }
 
 #define SUMS(rows) \
-    FITTED static void sums_##rows(const float *w, const float *x, vec *out, long inputs) { sums(w, x, out, inputs, rows); }
+    FITTED static void sums_##rows(const float *w, const float *x, const float *next, vec *out, long inputs) {          \
+        sums(w, x, next, out, inputs, rows);                                                                             \
+    }
 SUMS(4) SUMS(8) SUMS(12) SUMS(16)
 
 FITTED static void finish(const float *sum, const float *bias, const float *other, float *out, long count, int how) {
@@ -99,15 +102,17 @@ int posttrain_product(const float *x, const float *packed, const float *bias, co
             for (long t = p * TILES; t < tiles && t < (p + 1) * TILES; t++) {
                 const long first = t * WIDE, count = rows - first < WIDE ? rows - first : WIDE;
                 const float *own = laid + t * inputs * WIDE;
+                /* what memory sends while the last tile is computed is the next block */
+                const float *next = w + (parts == 1 && tiles > 1 && t == tiles - 1 ? inputs * WIDE : AHEAD);
                 vec sum[WIDE];
                 if (count > 12)
-                    sums_16(w, own, sum, inputs);
+                    sums_16(w, own, next, sum, inputs);
                 else if (count > 8)
-                    sums_12(w, own, sum, inputs);
+                    sums_12(w, own, next, sum, inputs);
                 else if (count > 4)
-                    sums_8(w, own, sum, inputs);
+                    sums_8(w, own, next, sum, inputs);
                 else
-                    sums_4(w, own, sum, inputs);
+                    sums_4(w, own, next, sum, inputs);
                 for (long r = 0; r < count; r++) {
                     const long at = (first + r) * outputs + n;
                     finish((const float *)&sum[r], bias == NULL ? NULL : bias + n,
