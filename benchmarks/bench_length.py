@@ -5,7 +5,9 @@
 ``length``: the most memory that two updates on four answers need, of 30 tokens and doubled from there, each
 in a process of its own, less what is resident before the model is made; beside it what the logits of all
 answers alone would take. ``rows``: the same for two steps of instruction tuning from a file of 2,000 rows and
-of ten times as many. Writes benchmarks/results/length-MODEL.json.
+of ten times as many. ``comparisons`` of reward modeling and of DPO, and ``prompts`` of GRPO: the same for the
+whole stage, which stops learning after two updates but reads and measures all rows, a tenth of them held out.
+Writes benchmarks/results/length-MODEL.json.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from training_work import RATE
@@ -30,8 +34,16 @@ from posttrain.models.chat import Chat
 from posttrain.models.collate import Row, rollouts
 from posttrain.models.roles import open_policy
 from posttrain.models.rows_on_disk import RowsOnDisk
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Inputs, Machine, Product
+from posttrain.policy_gradients.grpo import GRPO
+from posttrain.rewards.length import Length
+from posttrain.stages.alignment import Alignment
+from posttrain.stages.base import ExistingModel
+from posttrain.stages.rl import Reinforcement
+from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import examples
-from posttrain.training.fit import FitState, fit
+from posttrain.training.fit import Epochs, FitState, fit
 from posttrain.training.optimizer import Group, Optimizer
 
 ROWS, PROMPT, STEPS = 4, 16, 2
@@ -65,17 +77,32 @@ def of_length(model: str, length: int) -> int:
     return _updates(model, lambda chat: [Row(ids=ids, mask=mask) for ids in words])
 
 
+def _said(role: str, text: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": text}]
+
+
+def _demonstrations(count: int) -> Iterator[dict[str, Any]]:
+    for i in range(count):
+        asked = _said("user", f"What is {i} and {i * 7}?")
+        yield {"messages": asked + _said("assistant", f"It is {i} and then {i * 7}. " * 4)}
+
+
+def _comparisons(count: int) -> Iterator[dict[str, Any]]:
+    for i, row in enumerate(_demonstrations(count)):
+        asked, answer = row["messages"]
+        told = {"id": f"row-{i}", "prompt": [asked], "chosen": [answer]}
+        yield told | {"rejected": _said("assistant", f"It is {i + 1}, or else {i * 7}. " * 3)}
+
+
+def _written(path: Path, rows: Iterator[dict[str, Any]]) -> Path:
+    with path.open("w") as sink:
+        sink.writelines(json.dumps(row) + "\n" for row in rows)
+    return path
+
+
 def of_records(model: str, count: int) -> int:
     with tempfile.TemporaryDirectory() as where:
-        path = Path(where) / "rows.jsonl"
-        with path.open("w") as sink:
-            for i in range(count):
-                talk = [
-                    ("user", f"What is {i} and {i * 7}?"),
-                    ("assistant", f"It is {i} and then {i * 7}. " * 4),
-                ]
-                row = {"messages": [{"role": role, "content": text} for role, text in talk]}
-                sink.write(json.dumps(row) + "\n")
+        path = _written(Path(where) / "rows.jsonl", _demonstrations(count))
 
         def read(chat: Chat) -> RowsOnDisk:
             rows = RowsOnDisk(path.parent)
@@ -83,6 +110,37 @@ def of_records(model: str, count: int) -> int:
             return rows
 
         return _updates(model, read)
+
+
+def of_stage(stage: Any, model: str, count: int) -> int:
+    """Bytes that a stage needs for ``count`` comparisons, which are prompts as well, and its updates."""
+    Epochs.steps = property(lambda plan: STEPS)  # type: ignore[assignment]
+    before = resident_bytes()
+    with tempfile.TemporaryDirectory() as where:
+        rows, output = Path(where) / "rows", Path(where) / "output"
+        for directory in (rows, output):
+            directory.mkdir()
+        _written(rows / "train.jsonl", _comparisons(count))
+        _written(rows / "heldout.jsonl", _comparisons(count // 10))
+        base, told = Product.load(model), Product.load(rows)
+        inputs = {"base": base, "policy": base, "comparisons": told, "prompts": told}
+        stage.run(Inputs(inputs), output, Machine(quiet=True))
+    return peak_bytes() - before
+
+
+ABSENT = ExistingModel(source=SourceFile(""))  # what a stage is made from is handed to it
+STAGES = {
+    "reward_modeling": RewardModeling(base=ABSENT, comparisons=ABSENT, batch_size=ROWS),
+    "dpo": Alignment(policy=ABSENT, comparisons=ABSENT, batch_size=ROWS),
+    "prompts": Reinforcement(
+        policy=ABSENT,
+        prompts=ABSENT,
+        reward=Length(),
+        method=GRPO(),
+        steps=STEPS,
+        prompts_per_step=4 * ROWS,
+    ),
+}
 
 
 def measured(model: str, what: str, size: int) -> int:
@@ -98,11 +156,13 @@ def main() -> None:
     torch.set_num_threads(1)
     if ask.alone:
         what, size = ask.alone
-        print({"length": of_length, "rows": of_records}[what](ask.model, int(size)))
+        measures = {"length": of_length, "rows": of_records}
+        measures |= {name: partial(of_stage, stage) for name, stage in STAGES.items()}
+        print(measures[what](ask.model, int(size)))
         return
     model = model_directory(ask.model)
     vocabulary = AutoConfig.from_pretrained(model).vocab_size
-    for what, sizes in (("length", LENGTHS), ("rows", RECORDS)):
+    for what, sizes in {"length": LENGTHS, **dict.fromkeys(("rows", *STAGES), RECORDS)}.items():
         found = [measured(model, what, size) for size in sizes]
         logits = [ROWS * size * vocabulary * 4 for size in sizes] if what == "length" else None
         keep(f"length-{Path(model).name}.json", what, {"sizes": sizes, "bytes": found, "logits": logits})

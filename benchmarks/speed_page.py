@@ -58,10 +58,20 @@ and samples in it; weights, heads, the optimizer and evaluation stay in float32.
 corrected for: the trainer reads every batch before it learns, and each step is weighted by the ratio of
 trainer to sampler, at most 2 (Yao et al. 2025). `sampler_delta_mean` says how far apart the two were.
 
-`posttrain/engines/decode.c` is compiled when posttrain is installed, where there is a C compiler: attention
-over each row's own columns, the norm and the choice of a token, without PyTorch's calls between them. Without
-it, or with `POSTTRAIN_KERNELS=off`, PyTorch does the same up to rounding. `posttrain doctor` says which it
+Some C is compiled when posttrain is installed, where there is a C compiler; without it, or with
+`POSTTRAIN_KERNELS=off`, PyTorch and transformers do the same up to rounding. `posttrain doctor` says which it
 is, and so does every product's `made.json`.
+
+| file | what it does in one pass | where that pays |
+|---|---|---|
+| `engines/decode.c` | attention over each row's own columns, the norm, the choice of a token | decoding |
+| `engines/product.c` | products of few rows (AVX-512): up to half faster than oneDNN's | decoding, float32 |
+| `models/layers.c` | norm, rotation and gate of Llama's family, forward and backward | training, memory |
+| `core/tiles.c` | a tile of logits to log-probabilities and entropy, and its gradient | training |
+
+Training's products in float32 are oneDNN's, whatever the compiler: on the processor at hand (AMD, AVX-512)
+PyTorch's default for them, MKL, takes 1.1 to 1.4 times as long, but for gradients by weights, which stay
+with it.
 
 ## What stands between these figures and their goals
 
@@ -76,21 +86,22 @@ padding, logits and prompts read twice, so the gain is what the rows waste, and 
 pairs DPO was 3.2 × across, at 8 it is twice that. In bfloat16 the head stays float32, as its log-
 probabilities must.
 
-**A GRPO step in float32** of 4 × 4 × 48 on prompts of 60 tokens reads 1,000 tokens where TRL reads 1,700. Its
-products take 9.8 of 12.3 s when each is timed where it stands: those that sample run at half the speed of a
-large one, since 16 rows use a weight hardly more often than it takes to fetch it. If nothing else took time
-at all this would be 3.1 ×. The rest is attention (0.6 s), the tail of the logits, the optimizer and packing
-the weights again.
+**A GRPO step in float32** of 4 × 4 × 48 on prompts of 60 tokens reads 1,000 tokens where TRL reads 1,700, and
+was 2.60 × before the last two files of the table and oneDNN. Some 8 of its 10 seconds are products: 2 of
+sampling, 1.6 of the reference, the rest of the update, at 160 to 170 billion operations a second in place,
+where a product repeated on the same numbers makes 200. Attention takes 0.6 s.
 
 Where a method is corrected for the sampler, or charges KL, the trainer's first pass over a batch is the
-first update's as well: before that, GRPO across was 3.22 × with two threads. It, PPO and the tiny rows were
-measured with one thread beside other programs, the others with two and nothing else.
+first update's as well: before that, GRPO across was 3.22 ×.
 
-**Tiny models** spend their time between products, in some two thousand small operations of 20 to 100
-microseconds, as TRL does; at four layers of width 128 there is not much to save but those.
+**Tiny models** spend their time between products, in small operations of 20 to 100 microseconds, as TRL does;
+fewer of them are what the compiled files save. A second thread is asked only for what takes longer than it
+does to wake one.
 
-**The first step**: of 10 seconds, importing PyTorch and transformers takes about 3, reading, writing and
-hashing 540 MB 2, rows and tokens more than 1, and the step itself 3.
+**The first step** of `posttrain run instructgpt model=smollm2`, the checkpoint being there: 3 s import
+PyTorch and transformers, 1 is reading, writing and hashing 540 MB, 2 are the step. With all weights moving
+(`base=DIR`) it is about 12 s from nothing and 8 again: gradients and the optimizer's moments are 1.6 GB that
+the machine has to find.
 
 ## What did not help
 
@@ -102,7 +113,23 @@ hashing 540 MB 2, rows and tokens more than 1, and the step itself 3.
   float32; in bfloat16 faster, but from scores rounded to 8 bits. Its float32 kernel on the same inputs takes
   half of its bfloat16 kernel's time and is what is used.
 - Packing matrices for the number of rows that step, not for 256: within the noise.
+- Huge pages for PyTorch's tensors, or keeping freed memory: 2 to 3 % of an update, and a slower first step.
+- oneDNN for gradients by weights: no faster than MKL.
 """
+
+
+START = {  # what bench_start.py measures
+    "help": "`posttrain --help`",
+    "first_step": "from the command to the first training step of `instructgpt` (goal: 8 s)",
+    "again": "the same where the base is made already",
+}
+HELD = {  # what bench_length.py measures
+    "length": "of an update of `{}`, by answers of so many tokens",
+    "rows": "of an update of `{}`, by rows on disk",
+    "reward_modeling": "of reward modeling from `{}`, by comparisons on disk",
+    "dpo": "of DPO from `{}`, by comparisons on disk",
+    "prompts": "of GRPO from `{}`, by prompts on disk",
+}
 
 
 @dataclass(frozen=True)
@@ -231,12 +258,12 @@ def others() -> str:
                 f"{size}: {held / 2**20:.0f} MiB"
                 for size, held in zip(found["sizes"], found["bytes"], strict=True)
             )
-            what = "answers of so many tokens" if name == "length" else "rows on disk"
-            out += f"- Memory of an update of `{model}`, by {what}: {sizes}.\n"
+            out += f"- Memory {HELD[name].format(model)}: {sizes}.\n"
         for name, found in read(f"start-{model}.json").items():
             if isinstance(found, dict):
                 out += (
-                    f"- `{model}`, {name.replace('_', ' ')}: {found['processor']:.2f} s of the processor.\n"
+                    f"- `{model}`, {START[name]}: {found['wall']:.2f} s, of the processor "
+                    f"{found['processor']:.2f} s.\n"
                 )
     return out
 

@@ -13,21 +13,25 @@ if TYPE_CHECKING:
 
 def check(reward: RewardSource, prompts: Path) -> list[Finding]:
     """Looks at every row of ``prompts``, JSON lines; passes where the reward can score one of them."""
-    from posttrain.data.jsonl import read_jsonl
+    from posttrain.data.jsonl import stream_jsonl
     from posttrain.rewards.protocol import lacking
 
-    rows = read_jsonl(prompts)
-    found = [(row, missing) for row in rows if (missing := lacking(reward, row))]
-    if not found:
+    rows, fitting, first = 0, 0, None
+    for row in stream_jsonl(prompts):
+        missing = lacking(reward, row)
+        rows, fitting = rows + 1, fitting + (not missing)
+        if missing and first is None:
+            first = row, missing
+    if first is None:
         return []
-    row, missing = found[0]
+    row, missing = first
     return [
         Finding(
             name="reward_fits_prompts",
-            value=float(len(rows) - len(found)),
+            value=float(fitting),
             threshold=1.0,
-            passed=len(found) < len(rows),
-            evidence=f"{type(reward).__name__} can score {len(rows) - len(found)} of {len(rows)} prompts; "
+            passed=fitting > 0,
+            evidence=f"{type(reward).__name__} can score {fitting} of {rows} prompts; "
             f"{row.get('id', 'the first other one')} lacks {missing}, it has {', '.join(sorted(row))}",
             advice="give prompts whose rows have it, or another reward (docs/rewards.md)",
         )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from posttrain.data.by_place import ByPlace
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -31,6 +34,32 @@ def stream_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     if path.is_file():
         with path.open(encoding="utf-8", newline="\n") as lines:
             yield from (json.loads(line) for line in lines if line != "\n")
+
+
+class RowsInFile(ByPlace[dict[str, Any]]):
+    """The same, each row read when it is asked for; eight bytes a row stay in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._starts = path, array("q")
+        if not path.is_file():
+            return
+        self._file = path.open("rb")  # as long as this object
+        end = 0
+        for line in self._file:
+            if line != b"\n":
+                self._starts.append(end)
+            end += len(line)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return stream_jsonl(self._path)
+
+    def read(self, place: int) -> dict[str, Any]:
+        self._file.seek(self._starts[place])
+        row: dict[str, Any] = json.loads(self._file.readline())
+        return row
 
 
 class Lines:

@@ -5,6 +5,7 @@ here.
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,19 +34,32 @@ class Step:
 
 
 @lru_cache(maxsize=4)
-def _order(count: int, seed: int, epoch: int) -> tuple[int, ...]:
-    order = list(range(count))
+def _order(count: int, seed: int, epoch: int) -> array[int]:
+    order = array("q", range(count))
     random.Random(derive(seed, "prompts", epoch)).shuffle(order)
-    return tuple(order)
+    return order
+
+
+@dataclass(frozen=True)
+class Deck:
+    """An endless deck of the numbers below ``count``, shuffled anew each time it has been gone through.
+
+    Holds no place in the deck: ``card(n)`` is the n-th for the same count and seed, so nothing is lost or
+    repeated when a run continues.
+    """
+
+    count: int
+    seed: int = 0
+
+    def card(self, place: int) -> int:
+        """The number at a place, from 0."""
+        epoch, place = divmod(place, self.count)
+        return _order(self.count, self.seed, epoch)[place]
 
 
 @dataclass(frozen=True)
 class Question:
-    """An endless deck of prompts, shuffled anew each time it has been gone through.
-
-    Holds no place in the deck: ``reset(n)`` is the n-th card for the same prompts and seed, so nothing is
-    lost or repeated when a run continues. Raises ValueError without prompts.
-    """
+    """Prompts in the order of a ``Deck``. Raises ValueError without prompts."""
 
     prompts: Sequence[Prompt]
     seed: int = 0
@@ -56,8 +70,7 @@ class Question:
 
     def reset(self, seed: int) -> Observation:
         """The question at place ``seed`` of the deck, from 0."""
-        epoch, place = divmod(seed, len(self.prompts))
-        number = _order(len(self.prompts), self.seed, epoch)[place]
+        number = Deck(len(self.prompts), self.seed).card(seed)
         return Observation(number=number, prompt=self.prompts[number])
 
     def step(self, action: str) -> Step:

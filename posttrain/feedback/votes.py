@@ -4,22 +4,25 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from posttrain.data.alike import together
 
-def counted(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row for every ``id``, in the order of first sight; a row that stands alone is as it was.
+
+def counted(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """One row for every ``id``, in the order of first sight; a row that stands alone is as it was. Those of
+    one ``id`` are in memory at a time.
 
     ``chosen`` is what most chose; ``confidence`` is ``(votes for it + 1/2) / (votes + 1)``, the posterior
     mean of the share of annotators who would choose it under Jeffreys's prior; ties do not vote. ``margin``
     is the mean of theirs, with a minus for who chose the other, and not below 0. ``tie`` where the votes are
     equal.
     """
-    by_pair: dict[Any, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        by_pair.setdefault(row["id"], []).append(row)
-    return [dict(seen[0]) if len(seen) == 1 else _together(seen) for seen in by_pair.values()]
+    for places in together(json.dumps(row["id"]).encode() for row in rows):
+        seen = [rows[place] for place in places]
+        yield dict(seen[0]) if len(seen) == 1 else _together(seen)
 
 
 def _together(seen: list[Mapping[str, Any]]) -> dict[str, Any]:

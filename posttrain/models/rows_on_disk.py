@@ -1,49 +1,70 @@
-"""Rows of tokens that wait on disk, so that memory does not grow with the data."""
+"""Rows of tokens, and what a model says of them, that wait on disk: memory does not grow with the data."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from array import array
-from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import TypeVar
 
+import torch
+from torch import Tensor
+
+from posttrain.data.by_place import ByPlace
 from posttrain.models.collate import Row
 
+Item = TypeVar("Item")
 
-class RowsOnDisk(Sequence[Row]):
-    """Rows without log-probabilities, written once and read as they are needed.
 
-    They are in a file without a name under ``directory``, which is gone when this is; eight bytes a row stay
-    in memory. Raises OSError where the disk is full.
+class _OnDisk(ByPlace[Item]):
+    """Items written once and read as they are needed. A subclass turns them into bytes and back.
+
+    They are in a file without a name under ``directory``, which is gone when this is; eight bytes an item
+    stay in memory. Raises OSError where the disk is full.
     """
 
     def __init__(self, directory: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  (as long as this object)
         self._ends = array("q", [0])
 
-    def append(self, row: Row) -> None:
-        """One more row; of it ``ids`` and ``mask`` are kept."""
-        data = array("i", row.ids).tobytes() + bytes(row.mask)
+    def _write(self, data: bytes) -> None:
         self._file.write(data)
         self._ends.append(self._ends[-1] + len(data))
 
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    @overload
-    def __getitem__(self, place: int) -> Row: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Row]: ...
-    def __getitem__(self, place: int | slice) -> Row | list[Row]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
-        at = range(len(self))[place]
-        start, end = self._ends[at], self._ends[at + 1]
+    def _bytes(self, place: int) -> bytes:
+        start, end = self._ends[place], self._ends[place + 1]
         self._file.flush()
-        data = os.pread(self._file.fileno(), end - start, start)
+        return os.pread(self._file.fileno(), end - start, start)
+
+
+class RowsOnDisk(_OnDisk[Row]):
+    """Rows without log-probabilities."""
+
+    longest = 0  # tokens of a row
+
+    def append(self, row: Row) -> None:
+        """One more row; of it ``ids`` and ``mask`` are kept."""
+        self._write(array("i", row.ids).tobytes() + bytes(row.mask))
+        self.longest = max(self.longest, len(row.ids))
+
+    def read(self, place: int) -> Row:
+        data = self._bytes(place)
         ids = array("i")
-        count = (end - start) // (ids.itemsize + 1)
+        count = len(data) // (ids.itemsize + 1)
         ids.frombytes(data[: count * ids.itemsize])
         return Row(ids=ids.tolist(), mask=[bool(said) for said in data[count * ids.itemsize :]])
+
+
+class LogprobsOnDisk(_OnDisk[Tensor]):
+    """Of each row the log-probabilities of its chosen steps, [steps] float32."""
+
+    def append(self, logprobs: Tensor) -> None:
+        """One more row's."""
+        self._write(logprobs.detach().float().cpu().numpy().tobytes())
+
+    def read(self, place: int) -> Tensor:
+        return torch.frombuffer(bytearray(self._bytes(place)), dtype=torch.float32)

@@ -12,7 +12,7 @@ from torch import Tensor
 from posttrain.core.batch import Rollouts
 from posttrain.core.seeds import derive
 from posttrain.engines.protocol import Engine, Sampling
-from posttrain.environments.question import Question
+from posttrain.environments.question import Deck
 from posttrain.models.chat import Chat
 from posttrain.models.collate import Row, rollouts
 from posttrain.pipeline.finding import UserError
@@ -66,17 +66,17 @@ class Collector:
         self.sampling, self.greedy = sampling, greedy
         self.prompts_per_step, self.group_size, self.seed = prompts_per_step, group_size, seed
         self.asked, self.too_long = ask(chat, prompts, engine.context - sampling.max_tokens)
-        self.environment = Question([one.prompt for one in self.asked], seed)
+        self.deck = Deck(len(self.asked), seed)
         self.refills, self.informative = refills, informative
-        self.spare = Question(self.environment.prompts, derive(seed, "spare prompts"))
+        self.spare = Deck(len(self.asked), derive(seed, "spare prompts"))
         self.last_episodes: list[dict[str, Any]] = []
         self.last_figures: dict[str, float] = {}
 
     def __call__(self, step: int) -> Rollouts:
         """The batch of a step. Raises UserError where no answer could be scored."""
-        n, cards = self.prompts_per_step, self.environment
+        n = self.prompts_per_step
         self.last_episodes, self.last_figures = [], {}
-        numbers = [cards.reset(step * n + i).number for i in range(n)]
+        numbers = [self.deck.card(step * n + i) for i in range(n)]
         rows = self._turn(step, 0, numbers)
         batch = rollouts(rows, self.chat.pad_id)
         if self.greedy:
@@ -98,7 +98,7 @@ class Collector:
         """Numbers of prompts that this step has not asked, each once."""
         known, first = set(asked), step * self.prompts_per_step
         for place in range(first, first + 2 * len(self.asked)):
-            number = self.spare.reset(place).number
+            number = self.spare.card(place)
             if number not in known:
                 known.add(number)
                 yield number
@@ -111,7 +111,8 @@ class Collector:
         """Answers to the prompts with these numbers; those asked in place of others come in a later
         ``turn``.
         """
-        asked = [self.asked[number] for number in numbers for _ in range(self.group_size)]
+        drawn = [self.asked[number] for number in numbers]
+        asked = [one for one in drawn for _ in range(self.group_size)]
         later = () if turn == 0 else (turn,)
         seeds = [derive(self.seed, "sample", step, row, *later) for row in range(len(asked))]
         episodes = sample(self.engine, self.chat, asked, self.sampling, seeds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from posttrain.data.alike import firsts, numbered
+from posttrain.data.by_place import Made
 from posttrain.models.chat import Chat
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import Row
 from posttrain.models.language_policy import LanguageReward
-from posttrain.training.evaluate import in_slices
-from posttrain.training.update import cut
+from posttrain.rollouts.in_parts import in_parts
 
 
 def reread(
@@ -39,12 +41,11 @@ def example(chat: Chat, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
     return chat.text_example(row["prompt"], row["completion"])
 
 
+@torch.no_grad()
 def scores(reward: LanguageReward, rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> Tensor:
     """[n] float32: one number an answer, without gradient; an answer given several times is read once."""
-    place: dict[tuple[tuple[int, ...], tuple[bool, ...]], int] = {}
-    places = [place.setdefault((tuple(row.ids), tuple(row.mask)), len(place)) for row in rows]
-    first = {at: row for at, row in reversed(list(zip(places, rows, strict=True)))}
-    batch = rollouts([replace(first[at], group=-1) for at in range(len(place))], pad_id)
-    slices = cut(batch, micro_batch_tokens)
-    found: torch.Tensor = in_slices(lambda part: reward.score(part).sum(-1), batch, slices)
-    return found.float().cpu()[places]
+    kinds = numbered(array("i", row.ids).tobytes() + bytes(row.mask) for row in rows)
+    first = firsts(kinds)
+    once = Made(len(first), lambda kind: replace(rows[first[kind]], group=-1))
+    parts = [reward.score(part).sum(-1) for part in in_parts(once, pad_id, micro_batch_tokens)]
+    return torch.cat(parts).float().cpu()[torch.tensor(kinds)]

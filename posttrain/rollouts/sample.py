@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from posttrain.core.seeds import derive
+from posttrain.data.by_place import Made
 from posttrain.engines.protocol import Engine, Sampling
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
@@ -22,21 +24,22 @@ class Asked:
     stop_ids: tuple[int, ...] = ()
 
 
-def ask(chat: Chat, prompts: Sequence[Mapping[str, Any]], room: int) -> tuple[list[Asked], int]:
-    """The prompts of at most ``room`` tokens, in order, and how many were longer.
+def ask(chat: Chat, prompts: Sequence[Mapping[str, Any]], room: int) -> tuple[Sequence[Asked], int]:
+    """The prompts of at most ``room`` tokens, in order, each read when it is asked for, and how many were
+    longer.
 
     A prompt that is text is gone on with as it is, without a chat template, until its row's ``stop`` is said
     or the page ends. Raises UserError where none is left.
     """
-    asked = [_asked(chat, prompt) for prompt in prompts]
-    fitting = [one for one in asked if len(one.ids) <= room]
+    lengths = array("q", (len(_asked(chat, prompt).ids) for prompt in prompts))
+    fitting = array("q", (place for place, length in enumerate(lengths) if length <= room))
     if not fitting:
-        shortest = min((len(one.ids) for one in asked), default=0)
         raise UserError(
-            f"none of {len(asked)} prompts fits: the shortest has {shortest} tokens and {room} are left "
-            "for a prompt beside the answer; shorten the prompts or lower max_tokens"
+            f"none of {len(lengths)} prompts fits: the shortest has {min(lengths, default=0)} tokens and "
+            f"{room} are left for a prompt beside the answer; shorten the prompts or lower max_tokens"
         )
-    return fitting, len(asked) - len(fitting)
+    asked = Made(len(fitting), lambda place: _asked(chat, prompts[fitting[place]]))
+    return asked, len(lengths) - len(fitting)
 
 
 def _asked(chat: Chat, row: Mapping[str, Any]) -> Asked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,22 +14,15 @@ from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
-from posttrain.stages.fitting import Fitting, mismatched, pairs, ratings
+from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, ratings
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from posttrain.models.collate import Row
     from posttrain.models.lora import Lora
+    from posttrain.models.rows_on_disk import LogprobsOnDisk
+    from posttrain.models.said_on_disk import SaidOnDisk
 
 
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """Answers to one prompt and their ranks, 0 wanted; or one answer alone, of rank 0 or 1."""
-
-    rows: list[Row]
-    ranks: list[int]
-    sure: float = 1.0
+AT_ONCE = 128  # held-out comparisons that are measured together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,17 +58,18 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy (and its adapter in ``adapter/``) and ``metrics.jsonl``."""
-        from posttrain.data.jsonl import read_jsonl
         from posttrain.models.chat import Chat
         from posttrain.models.roles import Place, open_policy
+        from posttrain.models.said_on_disk import SaidOnDisk
         from posttrain.training.optimizer import Group
 
         source = inputs["comparisons"].path
         place = Place(device=machine.device, compute=self.compute)
         roles = open_policy(inputs["policy"].path, lora=self.lora, seed=self.seed, place=place)
         chat, policy = Chat(roles.tokenizer), roles.policy
-        train, counts = self._read(chat, read_jsonl(source / "train.jsonl"))
-        held, _ = self._read(chat, read_jsonl(source / "heldout.jsonl"))
+        train, held = SaidOnDisk(output.parent), SaidOnDisk(output.parent)
+        counts = self._read(chat, source / "train.jsonl", train)
+        self._read(chat, source / "heldout.jsonl", held)
         if not train:
             raise UserError(
                 f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"
@@ -114,18 +108,19 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         }
         return Report(figures=after | shown | {"rows": len(train), "updates": len(history), **counts})
 
-    def _read(self, chat: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[list[Said], dict[str, int]]:
-        if rows and "label" in rows[0]:
-            if self.method.wants.whole_groups:
-                raise UserError(
-                    f"{type(self.method).__name__} compares two answers, and these rows rate one each: use "
-                    f"{self.name or self.address}.method=kto, or rows with chosen and rejected"
-                )
-            alone, counts = ratings(chat, rows, self.max_length)
-            return [Said(rows=[row], ranks=[0 if wanted else 1]) for row, wanted in alone], counts
-        compared, counts = pairs(chat, rows, self.max_length)
-        said = [Said(rows=[p.chosen, p.rejected], ranks=[0, 1], sure=p.confidence) for p in compared]
-        return said, counts
+    def _read(self, chat: Any, file: Path, kept: SaidOnDisk) -> dict[str, int]:
+        """Adds what the file says to what is ``kept``; what was dropped, by reason."""
+        from posttrain.data.jsonl import RowsInFile
+
+        rows = RowsInFile(file)
+        if not rows or "label" not in rows[0]:
+            return pairs(chat, rows, self.max_length, kept)
+        if self.method.wants.whole_groups:
+            raise UserError(
+                f"{type(self.method).__name__} compares two answers, and these rows rate one each: use "
+                f"{self.name or self.address}.method=kto, or rows with chosen and rejected"
+            )
+        return ratings(chat, rows, self.max_length, kept)
 
     def gates(self, report: Report) -> list[Finding]:
         return [prefers_the_chosen.check(report.figures)]
@@ -176,87 +171,111 @@ class Imitating:
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """What was said, with what the reference says of it."""
+    """What was said, with what the reference says of each of its rows."""
 
-    said: list[Said]
-    reference: list[list[Tensor]] | None  # log-probabilities of each row's chosen steps
+    said: SaidOnDisk
+    reference: LogprobsOnDisk | None
     pad_id: int
 
     @classmethod
     def of(
-        cls, said: Sequence[Said], method: DirectAlignment, policy: Any, pad_id: int, machine: Machine
+        cls, said: SaidOnDisk, method: DirectAlignment, policy: Any, pad_id: int, machine: Machine
     ) -> Batches:
         """The reference is ``policy`` as it is now."""
-        said = list(said)
+        from posttrain.rollouts.in_parts import logprobs
+
         if method.wants.measure and len(said) > 1:
-            others = [mismatched(one.rows[0], said[i - 1].rows[-(i % 2)]) for i, one in enumerate(said)]
-            said = [
-                replace(one, rows=[*one.rows, other], ranks=[*one.ranks, -1])
-                for one, other in zip(said, others, strict=True)
-            ]
-        made = cls(said=said, reference=None, pad_id=pad_id)
-        if not method.wants.reference or not said:
-            return made
-        flat = iter(_logprobs(policy, [row for one in said for row in one.rows], pad_id, machine))
-        return replace(made, reference=[[next(flat) for _ in one.rows] for one in said])
+            said = _with_another(said)
+        reference = None
+        if method.wants.reference and said:
+            reference = logprobs(policy, said.rows, pad_id, machine.micro_batch_tokens, said.directory)
+        return cls(said=said, reference=reference, pad_id=pad_id)
 
-    def at(self, places: Sequence[int]) -> Any:
+    def at(self, places: Sequence[int], width: int | None = None) -> Judged:
         """What was said at these places as Judged rows: each a group, a mismatched answer of rank -1."""
-        import torch
-
-        from posttrain.core.preferences import ranked
-        from posttrain.models.collate import rollouts
-
-        chosen = [self.said[place] for place in places]
-        rows = [replace(row, group=n) for n, one in enumerate(chosen) for row in one.rows]
-        past = ranked(
-            rollouts(rows, self.pad_id),
-            torch.tensor([rank for one in chosen for rank in one.ranks]),
-            torch.tensor([one.sure for one in chosen for _ in one.rows]),
-        )
+        past: Judged = judged([self.said[place] for place in places], self.pad_id, width)
         if self.reference is None:
             return past
+        return replace(past, reference=self.thought(self.reference, places, past))
+
+    def thought(self, kept: LogprobsOnDisk, places: Sequence[int], past: Judged) -> Evaluation:
+        """What was ``kept`` of the rows at these places, which are those of ``past``; [B, T], 0 where no step
+        was chosen.
+        """
+        import torch
+
         mask = past.rollouts.action_mask
-        flat = torch.cat([said for place in places for said in self.reference[place]])
-        return replace(
-            past, reference=Evaluation(logprobs=flat.new_zeros(mask.shape).masked_scatter(mask, flat))
-        )
+        flat = torch.cat([kept[row] for place in places for row in self.said.places(place)])
+        return Evaluation(logprobs=flat.new_zeros(mask.shape).masked_scatter(mask, flat))
 
 
-def _logprobs(policy: Any, rows: Sequence[Row], pad_id: int, machine: Machine) -> list[Tensor]:
-    """Of each row, [its chosen steps]."""
-    from posttrain.models.collate import rollouts
-    from posttrain.training.evaluate import in_slices
-    from posttrain.training.update import cut
-
-    batch = rollouts([replace(row, group=-1) for row in rows], pad_id)
-    slices = cut(batch, machine.micro_batch_tokens)
-    said = in_slices(lambda part: policy.evaluate(part, Wants(before=False, entropy=False)), batch, slices)
-    return [own[mask].cpu() for own, mask in zip(said.logprobs, batch.action_mask, strict=True)]
+def _with_another(said: SaidOnDisk) -> SaidOnDisk:
+    """Beside each prompt's own answers one to the prompt before it, of rank -1."""
+    found = type(said)(said.directory)
+    for place, one in enumerate(said):
+        other = mismatched(one.rows[0], said[place - 1].rows[-(place % 2)])
+        found.append(replace(one, rows=[*one.rows, other], ranks=[*one.ranks, -1]))
+    return found
 
 
 def _held(policy: Any, method: DirectAlignment, held: Batches, machine: Machine) -> dict[str, Any]:
     """How often the method's own reward is higher for what was chosen, on held-out comparisons; where answers
     were rated alone, how often it has the sign of the rating."""
+    from posttrain.core.batch import concatenate
     from posttrain.core.implicit_reward import log_ratio, pair_figures
     from posttrain.core.preferences import pairs as of_rows
     from posttrain.evaluation.intervals import wilson, with_interval
-    from posttrain.training.evaluate import in_slices
-    from posttrain.training.update import cut
+    from posttrain.rollouts.in_parts import logprobs
 
-    if not held.said:
+    said = held.said
+    if not said:
         return {"label_accuracy": "unknown"}
-    past = held.at(range(len(held.said)))
-    forward: Callable[[Any], Any] = lambda part: policy.evaluate(part.rollouts, method.wants)  # noqa: E731
-    now = in_slices(forward, past, cut(past.rollouts, machine.micro_batch_tokens))
+    kept = logprobs(policy, said.grouped, held.pad_id, machine.micro_batch_tokens, said.directory)
+    width = said.rows.longest - 1  # of all, so that the sum of a row has the same bits beside any others
+
+    def part(places: range) -> tuple[Evaluation, Judged]:
+        past = held.at(places, width)
+        return held.thought(kept, places, past), past
+
+    parts = [range(at, min(at + AT_ONCE, len(said))) for at in range(0, len(said), AT_ONCE)]
+    baseline = None
     if method.wants.measure:
-        past = method.measure(now, past)
-    terms, between = method.loss(now, past), of_rows(past)
-    if len(between.winner) and not method.wants.whole_groups:  # it judges rows alone, and these are pairs
-        h = log_ratio(now, past)
-        terms |= pair_figures(h[between.winner], h[between.loser], between, len(h))
-    found = {name: float((term.reduction(past) * term.values).sum()) for name, term in terms.items()}
-    right = round(found.pop("accuracy") * len(held.said))
-    return with_interval("label_accuracy", wilson(right, len(held.said))) | {
+        steps = [_one_step(*part(places)) for places in parts]
+        of_all = concatenate([now for now, _ in steps]), concatenate([past for _, past in steps])
+        baseline = method.measure(*of_all).baseline
+    found: dict[str, float] = {}
+    for places in parts:
+        now, past = part(places)
+        if baseline is not None:
+            first = said.places(places.start).start
+            past = replace(past, baseline=baseline[first : first + len(past.rank)])
+        terms, between = method.loss(now, past), of_rows(past)
+        if len(between.winner) and not method.wants.whole_groups:  # it judges rows alone, these are pairs
+            h = log_ratio(now, past)
+            terms |= pair_figures(h[between.winner], h[between.loser], between, len(h))
+        for name, term in terms.items():
+            # a mean over rows or pairs, of which each comparison has as many
+            amount = float((term.reduction(past) * term.values).sum())
+            found[name] = found.get(name, 0.0) + amount * (len(places) / len(said))
+    right = round(found.pop("accuracy") * len(said))
+    return with_interval("label_accuracy", wilson(right, len(said))) | {
         f"{name}_heldout": value for name, value in found.items()
     }
+
+
+def _one_step(now: Evaluation, past: Judged) -> tuple[Evaluation, Judged]:
+    """Each row as a single step with the row's log-ratio, which is all that is measured of it."""
+    from posttrain.core.implicit_reward import log_ratio
+
+    ratio = log_ratio(now, past)[:, None]
+    none = ratio.new_zeros(ratio.shape)
+    facts = replace(
+        past.rollouts,
+        context={},
+        actions=none,
+        action_mask=none == 0,
+        turn=none,
+        logprobs=none,
+        rewards=none,
+    )
+    return Evaluation(logprobs=ratio), replace(past, rollouts=facts, reference=Evaluation(logprobs=none))

@@ -4,24 +4,18 @@ as rows."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from posttrain.pipeline.stage import Machine
 
 if TYPE_CHECKING:
     from posttrain.models.collate import Row
-
-
-class Pair(NamedTuple):
-    """What was compared, as tokens."""
-
-    chosen: Row
-    rejected: Row
-    confidence: float = 1.0
-    margin: float = 0.0  # how much better, as its annotators rated both
+    from posttrain.models.said_on_disk import Said, SaidOnDisk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,24 +67,23 @@ class Fitting:
 
 
 def pairs(
-    chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int, most: int = 0
-) -> tuple[list[Pair], dict[str, int]]:
-    """Comparisons with answers as tokens, the first ``most`` or all; what several annotators said of a pair
-    is counted together; ties, equal answers and too long ones are dropped and counted.
+    chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int, kept: SaidOnDisk, most: int = 0
+) -> dict[str, int]:
+    """Adds comparisons with answers as tokens, the first ``most`` or all, to those ``kept``; what several
+    annotators said of a pair is counted together; ties, equal answers and too long ones are dropped and
+    counted.
     """
     from posttrain.feedback.votes import counted
+    from posttrain.models.said_on_disk import Said
     from posttrain.rollouts.reread import reread
 
-    known: dict[str, Row] = {}  # an answer stands in several comparisons
+    @lru_cache(maxsize=256)  # an answer stands in several comparisons, which follow one another
+    def read(said: str) -> Row:
+        return reread(chat, *json.loads(said))
 
-    def read(row: Mapping[str, Any], side: str) -> Row:
-        said = (row["prompt"], row[side], row.get(f"{side}_ended", True))
-        key = json.dumps(said)
-        if key not in known:
-            known[key] = reread(chat, *said)
-        return known[key]
+    def side(row: Mapping[str, Any], name: str) -> Row:
+        return read(json.dumps((row["prompt"], row[name], row.get(f"{name}_ended", True))))
 
-    kept: list[Pair] = []
     counts = {"ties": 0, "equal": 0, "too_long": 0}
     for row in counted(rows):
         if most and len(kept) == most:
@@ -98,48 +91,56 @@ def pairs(
         if row.get("tie"):
             counts["ties"] += 1
             continue
-        chosen, rejected = read(row, "chosen"), read(row, "rejected")
-        if chosen.ids == rejected.ids:
+        both = [side(row, "chosen"), side(row, "rejected")]
+        if both[0].ids == both[1].ids:
             counts["equal"] += 1
-        elif max(len(chosen.ids), len(rejected.ids)) > max_length:
+        elif max(len(answer.ids) for answer in both) > max_length:
             counts["too_long"] += 1
         else:
             sure, margin = float(row.get("confidence", 1.0)), float(row.get("margin", 0.0))
-            kept.append(Pair(chosen, rejected, sure, margin))
-    return kept, counts
+            kept.append(Said(rows=both, ranks=[0, 1], sure=sure, margin=margin))
+    return counts
 
 
-def same_prompt(found: Sequence[Pair]) -> list[int]:
-    """A number for each pair, the same for pairs of answers to the same prompt."""
-    numbers: dict[tuple[int, ...], int] = {}
-    return [
-        numbers.setdefault(tuple(pair.chosen.ids[: list(pair.chosen.mask).index(True)]), len(numbers))
-        for pair in found
-    ]
+def same_prompt(found: Sequence[Said]) -> Sequence[int]:
+    """A number for each, the same for answers to the same prompt."""
+    from posttrain.data.alike import numbered
+
+    asked = ((row.ids, list(row.mask).index(True)) for row in (said.rows[0] for said in found))
+    return numbered(array("i", ids[:end]).tobytes() for ids, end in asked)
 
 
 def ratings(
-    chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int
-) -> tuple[list[tuple[Row, bool]], dict[str, int]]:
-    """(answer as tokens, whether it is wanted); too long ones are dropped and counted."""
+    chat: Any, rows: Iterable[Mapping[str, Any]], max_length: int, kept: SaidOnDisk
+) -> dict[str, int]:
+    """Adds answers as tokens, of rank 0 where they are wanted, to those ``kept``; too long ones are dropped
+    and counted.
+    """
+    from posttrain.models.said_on_disk import Said
     from posttrain.rollouts.reread import reread
 
-    read = [(reread(chat, row["prompt"], row["completion"]), bool(row["label"])) for row in rows]
-    kept = [one for one in read if len(one[0].ids) <= max_length]
-    return kept, {"too_long": len(read) - len(kept)}
+    counts = {"too_long": 0}
+    for row in rows:
+        answer = reread(chat, row["prompt"], row["completion"])
+        if len(answer.ids) <= max_length:
+            kept.append(Said(rows=[answer], ranks=[0 if row["label"] else 1]))
+        else:
+            counts["too_long"] += 1
+    return counts
 
 
-def judged(batch: Sequence[Pair], pad_id: int) -> Any:
-    """Pairs as rows: each pair a group, the chosen answer first."""
+def judged(batch: Sequence[Said], pad_id: int, width: int | None = None) -> Any:
+    """What was said as Judged rows: each a group, its rows in their order. ``width`` as of ``rollouts``."""
     import torch
 
     from posttrain.core.preferences import ranked
     from posttrain.models.collate import rollouts
 
-    rows = [replace(row, group=number) for number, pair in enumerate(batch) for row in pair[:2]]
-    sure = torch.tensor([pair.confidence for pair in batch for _ in range(2)])
-    margin = torch.tensor([wanted for pair in batch for wanted in (pair.margin, 0.0)])
-    return ranked(rollouts(rows, pad_id), torch.tensor([0, 1] * len(batch)), sure, margin)
+    rows = [replace(row, group=number) for number, one in enumerate(batch) for row in one.rows]
+    sure = torch.tensor([one.sure for one in batch for _ in one.rows])
+    margin = torch.tensor([one.margin if rank == 0 else 0.0 for one in batch for rank in one.ranks])
+    ranks = torch.tensor([rank for one in batch for rank in one.ranks])
+    return ranked(rollouts(rows, pad_id, width=width), ranks, sure, margin)
 
 
 def mismatched(own: Row, other: Row) -> Row:

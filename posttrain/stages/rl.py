@@ -156,7 +156,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     def _loop(  # size: everything a run of reinforcement is made from
         self, inputs: Inputs, machine: Machine, scorer: Any
     ) -> tuple[Any, Any, Iterator[dict[str, Any]]]:
-        from posttrain.data.jsonl import read_jsonl
+        from posttrain.data.jsonl import RowsInFile
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.engines.protocol import Sampling
         from posttrain.models.chat import Chat
@@ -184,7 +184,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         collector = Collector(
             engine,
             Chat(roles.tokenizer),
-            read_jsonl(inputs["prompts"].path / "train.jsonl"),
+            RowsInFile(inputs["prompts"].path / "train.jsonl"),
             scorer,
             Sampling(temperature=self.temperature, max_tokens=self.max_completion_length),
             prompts_per_step=prompts,
@@ -206,7 +206,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         if self.pretraining is not None:
             from posttrain.stages.mixing_in import mixing_in
 
-            text = read_jsonl(inputs["pretraining"].path / "train.jsonl")
+            text = RowsInFile(inputs["pretraining"].path / "train.jsonl")
             drawn = (self.pretraining_rows, self.seed)
             mix = mixing_in(roles.policy, collector.chat, text, self.pretraining_coef, drawn)
         if wants.values:

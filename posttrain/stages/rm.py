@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from array import array
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,13 @@ from posttrain.core.reduction import chosen_mean
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
-from posttrain.stages.fitting import Fitting, Pair, judged, mismatched, pairs, same_prompt
+from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, same_prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from posttrain.models.lora import Lora
+    from posttrain.models.said_on_disk import SaidOnDisk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +57,11 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the model with one label, ``scale.json`` and ``metrics.jsonl``."""
-        from posttrain.data.jsonl import read_jsonl
+        from posttrain.data.by_place import Made
+        from posttrain.data.jsonl import RowsInFile
         from posttrain.models.chat import Chat
         from posttrain.models.roles import Place, open_reward
+        from posttrain.models.said_on_disk import SaidOnDisk
         from posttrain.rollouts.reread import scores
         from posttrain.training.optimizer import Group
 
@@ -66,25 +69,27 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         place = Place(device=machine.device, compute=self.compute)
         role = open_reward(inputs["base"].path, lora=self.lora, seed=self.seed, place=place)
         chat = Chat(role.tokenizer)
-        train, counts = pairs(chat, read_jsonl(source / "train.jsonl"), self.max_length, self.rows)
-        held, left_out = pairs(chat, read_jsonl(source / "heldout.jsonl"), self.max_length)
+        train, held = SaidOnDisk(output.parent), SaidOnDisk(output.parent)
+        counts = pairs(chat, RowsInFile(source / "train.jsonl"), self.max_length, train, self.rows)
+        left_out = pairs(chat, RowsInFile(source / "heldout.jsonl"), self.max_length, held)
         if not train:
             raise UserError(
                 f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"
             )
         if self.shuffled_labels:
-            coin = random.Random(f"shuffled labels:{self.seed}")
-            train = [p if coin.random() < 0.5 else p._replace(chosen=p[1], rejected=p[0]) for p in train]
-        learned = train + self._mismatched(train)
+            train = self._shuffled(train)
+        answers = Made(len(train.rows), train.rows.read)  # without those that follow
+        counted = {"rows": len(train), **counts, "heldout_rows": len(held)}
+        self._add_mismatched(train)
         plan = Fitting(
             name=self.name or self.address,
-            rows=len(learned),
+            rows=len(train),
             batch_size=self.batch_size,
             epochs=self.epochs,
             warmup=self.warmup,
             seed=self.seed,
             shown=["pair_loss", "accuracy"],
-            together=same_prompt(learned),
+            together=same_prompt(train),
         )
         group = Group(
             name="reward",
@@ -97,25 +102,32 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             group,
             forward,
             method,
-            lambda rows: judged([learned[i] for i in rows], chat.pad_id),
+            lambda rows: judged([train[i] for i in rows], chat.pad_id),
             output,
             machine,
         )
         role.save(output)
-        said = scores(
-            role.reward, [row for pair in train for row in pair[:2]], chat.pad_id, machine.micro_batch_tokens
-        )
-        _save_scale(said, output)
-        counted = {"rows": len(train), **counts, "heldout_rows": len(held)}
+        _save_scale(scores(role.reward, answers, chat.pad_id, machine.micro_batch_tokens), output)
         counted |= {f"heldout_{why}": number for why, number in left_out.items()}
         return Report(figures=_figures(role.reward, held, chat.pad_id, machine) | counted)
 
-    def _mismatched(self, train: Sequence[Pair]) -> list[Pair]:
-        coin = random.Random(f"mismatched:{self.seed}")
-        asked = [pair for pair in train if coin.random() < self.mismatched]
-        others = [coin.choice(train) for _ in asked]
-        found = [Pair(a.chosen, mismatched(a.chosen, b.chosen)) for a, b in zip(asked, others, strict=True)]
-        return [pair for pair in found if pair.chosen.ids != pair.rejected.ids]
+    def _shuffled(self, train: SaidOnDisk) -> SaidOnDisk:
+        """The comparisons, each turned by a coin."""
+        coin = random.Random(f"shuffled labels:{self.seed}")
+        turned = type(train)(train.directory)
+        for pair in train:
+            turned.append(pair if coin.random() < 0.5 else replace(pair, rows=pair.rows[::-1]))
+        return turned
+
+    def _add_mismatched(self, train: SaidOnDisk) -> None:
+        """Comparisons of chosen answers with answers to other prompts follow those that are there."""
+        coin, there = random.Random(f"mismatched:{self.seed}"), range(len(train))
+        asked = array("q", (place for place in there if coin.random() < self.mismatched))
+        for place in asked:
+            pair, other = train[place], train[coin.choice(there)]
+            both = [pair.rows[0], mismatched(pair.rows[0], other.rows[0])]
+            if both[0].ids != both[1].ids:
+                train.append(replace(pair, rows=both, sure=1.0, margin=0.0))
 
     def gates(self, report: Report) -> list[Finding]:
         return [] if self.shuffled_labels else [ranks_better_than_chance.check(report.figures)]
@@ -181,9 +193,7 @@ def _save_scale(said: Any, output: Path) -> None:
         raise UserError(f"the reward model learned nothing: {problem}") from None
 
 
-def _figures(
-    reward: Any, held: Sequence[Pair], pad_id: int, machine: Machine
-) -> dict[str, float | int | str]:
+def _figures(reward: Any, held: SaidOnDisk, pad_id: int, machine: Machine) -> dict[str, float | int | str]:
     """How often the chosen answer scores higher on held-out comparisons, and how often it is the longer
     one.
     """
@@ -192,10 +202,10 @@ def _figures(
 
     if not held:
         return {"label_accuracy": "unknown"}
-    said = scores(
-        reward, [row for pair in held for row in pair[:2]], pad_id, machine.micro_batch_tokens
-    ).tolist()
-    right = sum(a > b for a, b in zip(said[::2], said[1::2], strict=True))
-    lengths = [(sum(pair.chosen.mask), sum(pair.rejected.mask)) for pair in held]
-    longer = sum((a > b) + (a == b) / 2 for a, b in lengths) / len(held)
-    return with_interval("label_accuracy", wilson(right, len(held))) | {"label_control/longer": longer}
+    said = scores(reward, held.rows, pad_id, machine.micro_batch_tokens)
+    right, longer = int((said[::2] > said[1::2]).sum()), 0.0
+    for pair in held:
+        chosen, rejected = (sum(row.mask) for row in pair.rows)
+        longer += (chosen > rejected) + (chosen == rejected) / 2
+    figures = with_interval("label_accuracy", wilson(right, len(held)))
+    return figures | {"label_control/longer": longer / len(held)}

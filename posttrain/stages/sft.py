@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,6 @@ from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report,
 from posttrain.stages.fitting import Fitting
 
 if TYPE_CHECKING:
-    from posttrain.models.collate import Row
     from posttrain.models.lora import Lora
     from posttrain.models.rows_on_disk import RowsOnDisk
 
@@ -50,6 +49,7 @@ class InstructionTuning(Stage):
         from posttrain.models.collate import rollouts
         from posttrain.models.roles import Place, open_policy
         from posttrain.models.rows_on_disk import RowsOnDisk
+        from posttrain.rollouts.in_parts import nll
         from posttrain.training.optimizer import Group
 
         source = inputs["demonstrations"].path
@@ -87,11 +87,11 @@ class InstructionTuning(Stage):
             machine,
         )
         tokens = sum(figures["tokens"] for figures in history)
-        after = nll(roles.policy, chat, held, machine)
+        after = nll(roles.policy, held, chat.pad_id, machine.micro_batch_tokens)
         roles.save(output)
         # the base is measured last, so that learning begins at once
         start = open_policy(inputs["base"].path, place=place)
-        before = nll(start.policy, chat, held, machine)
+        before = nll(start.policy, held, chat.pad_id, machine.micro_batch_tokens)
         found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}
         if not held:
             found = {"nll_heldout": "unknown", "nll_heldout_before": "unknown"}
@@ -137,22 +137,6 @@ def examples(chat: Any, rows: Iterable[dict[str, Any]], max_length: int, kept: R
         else:
             dropped += 1
     return dropped
-
-
-def nll(policy: Any, chat: Any, rows: Sequence[Row], machine: Machine) -> float:
-    """Nats per supervised token; NaN without rows."""
-    from posttrain.core.batch import Wants
-    from posttrain.core.masked import masked_mean
-    from posttrain.models.collate import rollouts
-    from posttrain.training.evaluate import in_slices
-    from posttrain.training.update import cut
-
-    if not rows:
-        return float("nan")
-    batch = rollouts(rows, chat.pad_id)
-    slices = cut(batch, machine.micro_batch_tokens)
-    said = in_slices(lambda part: policy.evaluate(part, Wants(before=False, entropy=False)), batch, slices)
-    return -float(masked_mean(said.logprobs, batch.action_mask))
 
 
 def _notes(chat: Any, dropped: int, max_length: int) -> list[str]:

@@ -39,25 +39,35 @@ def cut(rollouts: Rollouts, micro_batch_tokens: int, whole_groups: bool = False)
     longer than the limit is a micro-batch of its own. The cut never changes an update, only what it needs of
     memory.
     """
+    mask = rollouts.action_mask
+    first, end = mask.long().argmax(1), last_step(mask) + 1
+    return cut_rows(first, end, rollouts.group, micro_batch_tokens, whole_groups)
+
+
+def cut_rows(
+    first: Tensor, end: Tensor, group: Tensor, micro_batch_tokens: int, whole_groups: bool = False
+) -> list[Tensor]:
+    """The same of rows that are known by their first chosen step, what comes after the last one, and their
+    group, each [B] long.
+    """
     if micro_batch_tokens < 1:
         raise ValueError(f"micro_batch_tokens is {micro_batch_tokens}, expected at least 1")
-    cost = last_step(rollouts.action_mask) + 1
-    rows = torch.arange(len(rollouts), device=cost.device)
-    if int(cost.sum()) <= micro_batch_tokens or len(rollouts) <= 1:
+    rows = torch.arange(len(end), device=end.device)
+    if int(end.sum()) <= micro_batch_tokens or len(end) <= 1:
         return [rows]
     if whole_groups:
-        rows = rollouts.group.argsort(stable=True)
-    group, alone = rollouts.group[rows], cost[rows]  # alone: what a row counts without its neighbours
-    prompt = rollouts.action_mask.long().argmax(1)[rows]
+        rows = group.argsort(stable=True)
+    group, alone = group[rows], end[rows]  # alone: what a row counts without its neighbours
+    prompt = first[rows]
     again = torch.where(group[1:] == group[:-1], torch.minimum(prompt[1:], prompt[:-1]), 0)
     beside = torch.cat([alone[:1], alone[1:] - again])
     unit = group.unique_consecutive(return_inverse=True)[1] if whole_groups else torch.arange(len(rows))
-    unit = unit.to(cost.device)
-    sizes = torch.zeros(int(unit[-1]) + 1, dtype=torch.long, device=cost.device).index_add(0, unit, beside)
-    first = sizes if whole_groups else alone
+    unit = unit.to(end.device)
+    sizes = torch.zeros(int(unit[-1]) + 1, dtype=torch.long, device=end.device).index_add(0, unit, beside)
+    each = sizes if whole_groups else alone
     left, pieces = int(sizes.sum()), -(-int(sizes.sum()) // micro_batch_tokens)
     bounds, used = [], 0
-    for index, (size, fresh) in enumerate(zip(sizes.tolist(), first.tolist(), strict=True)):
+    for index, (size, fresh) in enumerate(zip(sizes.tolist(), each.tolist(), strict=True)):
         if used and (used + size > micro_batch_tokens or used + size / 2 > left / pieces):
             bounds.append(index)
             left, pieces, used, size = left - used + fresh - size, max(pieces - 1, 1), 0, fresh

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from posttrain.environments.question import Question
+from posttrain.environments.question import Deck, Question
 
 PROMPTS = [{"id": n, "prompt": [{"role": "user", "content": str(n)}]} for n in range(7)]
 
@@ -29,6 +29,11 @@ def test_an_answer_ends_it_and_the_number_finds_the_prompt() -> None:
     assert PROMPTS[observation.number] is observation.prompt
     step = Question(PROMPTS).step("anything")
     assert (step.done, step.observation, step.reward) == (True, None, 0.0)
+
+
+def test_a_deck_deals_the_numbers_of_the_prompts() -> None:
+    cards = [Deck(len(PROMPTS), seed=3).card(place) for place in range(14)]
+    assert cards == asked(Question(PROMPTS, seed=3), 0, 14)
 
 
 def test_no_prompts_are_refused() -> None:

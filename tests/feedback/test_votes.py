@@ -12,26 +12,41 @@ def said(choice: str, name: str = "1") -> dict[str, Any]:
     return {"id": name, "chosen": texts[0], "rejected": texts[1], "annotator": "x", "tie": choice == "tie"}
 
 
+def only(*rows: dict[str, Any]) -> dict[str, Any]:
+    """What becomes of votes on one pair."""
+    (found,) = counted(rows)
+    return found
+
+
 def test_most_votes_win_and_say_how_sure_they_are() -> None:
-    (found,) = counted([said("b"), said("a"), said("b")])
+    found = only(said("b"), said("a"), said("b"))
     assert (found["chosen"], found["rejected"], found["tie"]) == ("B", "A", False)
     assert found["confidence"] == pytest.approx(2.5 / 4)
-    (found,) = counted([said("a"), said("a"), said("a")])
+    found = only(said("a"), said("a"), said("a"))
     assert found["confidence"] == pytest.approx(3.5 / 4)
 
 
 def test_ties_do_not_vote_and_equal_votes_tie() -> None:
-    assert counted([said("a"), said("tie"), said("a")])[0]["confidence"] == pytest.approx(2.5 / 3)
-    assert counted([said("a"), said("b")])[0]["tie"]
-    assert counted([said("tie"), said("tie")])[0]["tie"]
+    assert only(said("a"), said("tie"), said("a"))["confidence"] == pytest.approx(2.5 / 3)
+    assert only(said("a"), said("b"))["tie"]
+    assert only(said("tie"), said("tie"))["tie"]
 
 
 def test_a_row_alone_is_as_it_was_and_pairs_keep_their_order() -> None:
     rows = [said("a", "2"), said("b", "1")]
-    assert counted(rows) == rows
+    assert list(counted(rows)) == rows
+
+
+def test_votes_find_each_other_wherever_they_are() -> None:
+    rows = [said("a", "2"), said("b", "1"), said("b", "2"), said("a", "3"), said("b", "2"), said("b", "1")]
+    found = list(counted(rows))
+    assert [row["id"] for row in found] == ["2", "1", "3"]
+    assert [row["chosen"] for row in found] == ["B", "B", "A"]
+    assert [row.get("confidence") for row in found] == pytest.approx([2.5 / 4, 2.5 / 3, None])
 
 
 def test_margins_are_weighed_against_each_other() -> None:
     rows = [said("b") | {"margin": 0.5}, said("a") | {"margin": 0.2}, said("b") | {"margin": 0.0}]
-    assert counted(rows)[0]["margin"] == pytest.approx(0.1)
-    assert counted([row | {"margin": 0.9} if row["chosen"] == "A" else row for row in rows])[0]["margin"] == 0
+    assert only(*rows)["margin"] == pytest.approx(0.1)
+    turned = [row | {"margin": 0.9} if row["chosen"] == "A" else row for row in rows]
+    assert only(*turned)["margin"] == 0

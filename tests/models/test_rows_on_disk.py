@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
+import torch
 
-from posttrain.data.jsonl import read_jsonl, stream_jsonl, write_jsonl
 from posttrain.models.collate import Row
-from posttrain.models.rows_on_disk import RowsOnDisk
+from posttrain.models.rows_on_disk import LogprobsOnDisk, RowsOnDisk
 
 ROWS = [
     Row(ids=[1, 2, 3], mask=[False, True, True]),
@@ -38,8 +39,22 @@ def test_no_file_is_seen_beside_a_product(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stream_has_the_rows_of_the_file(tmp_path: Path) -> None:
-    rows = [{"text": "one\u2028line"}, {"text": "\u0085 \r here"}, {}]
-    write_jsonl(tmp_path / "rows.jsonl", rows)
-    assert list(stream_jsonl(tmp_path / "rows.jsonl")) == read_jsonl(tmp_path / "rows.jsonl") == rows
-    assert list(stream_jsonl(tmp_path / "none.jsonl")) == []
+def test_log_probabilities_keep_their_bits(tmp_path: Path) -> None:
+    kept, said = LogprobsOnDisk(tmp_path), [torch.randn(steps) for steps in (3, 1, 2, 5)]
+    for logprobs in said:
+        kept.append(logprobs)
+    assert all(torch.equal(kept[at], said[at]) for at in (2, 0, 3, 1))
+    both = torch.cat(kept[:2])
+    both.zero_()  # what was read is the reader's own
+    assert torch.equal(kept[0], said[0])
+
+
+def test_a_thousand_rows_take_eight_bytes_each(tmp_path: Path) -> None:
+    kept = RowsOnDisk(tmp_path)
+    tracemalloc.start()
+    for place in range(1000):
+        kept.append(Row(ids=[place] * 200, mask=[False] + [True] * 199))
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 16_000
+    assert kept.longest == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import Rollouts, Wants
+from posttrain.data.by_place import Made
+from posttrain.data.jsonl import RowsInFile, write_jsonl
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
 from posttrain.models.chat import Chat
@@ -205,6 +208,30 @@ def test_prompts_without_room_are_left_out_and_counted(collector: Callable[..., 
     assert "long" not in {episode["prompt"]["id"] for episode in collect.last_episodes}
     with pytest.raises(UserError, match="none of 1 prompts fits"):
         collector(prompts=[long])
+
+
+def test_prompts_in_a_file_are_asked_as_those_in_memory(
+    collector: Callable[..., Collector], tmp_path: Path
+) -> None:
+    write_jsonl(tmp_path / "rows.jsonl", PROMPTS)
+    there, here = collector(prompts=RowsInFile(tmp_path / "rows.jsonl")), collector()
+    for step in range(2):
+        assert same(there(step), here(step))
+        assert there.last_episodes == here.last_episodes
+
+
+def test_a_prompt_is_read_when_it_is_asked(collector: Callable[..., Collector]) -> None:
+    read: list[int] = []
+
+    def prompt(place: int) -> dict[str, Any]:
+        read.append(place)
+        return PROMPTS[place]
+
+    collect = collector(prompts=Made(len(PROMPTS), prompt), prompts_per_step=2)
+    assert read == list(range(len(PROMPTS)))  # once, for those that are too long
+    read.clear()
+    collect(0)
+    assert len(read) == len(set(read)) == 2
 
 
 @pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"top_p": 0.9}])

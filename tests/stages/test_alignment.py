@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from posttrain.core.batch import DirectAlignment, Wants
+from posttrain.core.implicit_reward import log_ratio, pair_figures
+from posttrain.core.preferences import pairs as of_rows
 from posttrain.direct_alignment.c_dpo import CDPO
 from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.ipo import IPO
@@ -22,6 +25,7 @@ from posttrain.direct_alignment.sft import SFT
 from posttrain.direct_alignment.simpo import SimPO
 from posttrain.models.collate import Row
 from posttrain.models.roles import open_policy
+from posttrain.models.said_on_disk import Said, SaidOnDisk
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.runner import Run, run
 from posttrain.pipeline.sources import SourceFile
@@ -32,7 +36,8 @@ from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.reward_losses.outcome import Outcome
 from posttrain.reward_losses.plackett_luce import PlackettLuce
 from posttrain.settings import expression, parse
-from posttrain.stages.alignment import Alignment, Batches, Said, mismatched
+from posttrain.stages import alignment
+from posttrain.stages.alignment import Alignment, Batches, mismatched
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.labels import ComparisonRows, RatedRows
 from posttrain.stages.rm import RewardModeling
@@ -100,6 +105,13 @@ def test_it_starts_at_its_reference(world: tuple[Stage, Stage], tmp_path: Path) 
         assert first["gap"] == pytest.approx(0, abs=1e-5)
 
 
+def on_disk(directory: Path, said: Sequence[Said]) -> SaidOnDisk:
+    kept = SaidOnDisk(directory)
+    for one in said:
+        kept.append(one)
+    return kept
+
+
 def test_the_reference_is_read_once_and_stands_beside_its_rows(
     world: tuple[Stage, Stage], tmp_path: Path, letters: PreTrainedTokenizerFast
 ) -> None:
@@ -107,7 +119,7 @@ def test_the_reference_is_read_once_and_stands_beside_its_rows(
     rows = [
         Row(ids=list(range(5, 5 + n)), mask=[False, False] + [True] * (n - 2)) for n in (5, 4, 7, 3, 6, 9)
     ]
-    compared = [Said(rows=rows[at : at + 2], ranks=[0, 1]) for at in (0, 2, 4)]
+    compared = on_disk(tmp_path, [Said(rows=rows[at : at + 2], ranks=[0, 1]) for at in (0, 2, 4)])
     for method in (DPO(), KTO()):
         batches = Batches.of(compared, method, policy, 0, Machine(quiet=True, micro_batch_tokens=9))
         past = batches.at([2, 0])
@@ -117,6 +129,59 @@ def test_the_reference_is_read_once_and_stands_beside_its_rows(
         torch.testing.assert_close(past.reference.logprobs, now.logprobs, atol=1e-5, rtol=0)
         assert past.rank.tolist() == [0, 1, -1] * 2 if isinstance(method, KTO) else [0, 1] * 2
     assert Batches.of(compared, SimPO(), policy, 0, Machine(quiet=True)).at([0]).reference is None
+
+
+@pytest.mark.parametrize("kind", ["pairs", "ratings"])
+@pytest.mark.parametrize(
+    "method", [DPO(length_normalised=True), KTO(), SimPO()], ids=lambda m: type(m).__name__
+)
+def test_held_out_figures_are_those_of_all_rows_at_once(
+    method: DirectAlignment,
+    kind: str,
+    tmp_path: Path,
+    letters: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if kind == "ratings" and method.wants.whole_groups:
+        return
+    policy, machine = open_policy(save_llama(tmp_path / "m", letters)).policy, Machine(micro_batch_tokens=40)
+    g = torch.Generator().manual_seed(0)
+    said = []
+    for number in range(7):
+        ids = torch.randint(5, 40, (2, 12 + number), generator=g).tolist()
+        rows = [Row(ids=one, mask=[False] * 4 + [True] * (8 + number)) for one in ids]
+        both = kind == "pairs"
+        said.append(Said(rows=rows[: 1 + both], ranks=[0, 1] if both else [number % 2], sure=0.9))
+    parameters = policy.parameters_of("policy")
+    weights = [parameter.detach().clone() for parameter in parameters]
+    with torch.no_grad():  # a reference to which everything is less likely, so that KTO has a baseline
+        for parameter in parameters:
+            parameter += 0.05 * torch.randn(parameter.shape, generator=g)
+        unseen = Batches.of(on_disk(tmp_path, said), method, policy, 0, machine)
+        for parameter, weight in zip(parameters, weights, strict=True):
+            parameter.copy_(weight)
+        past = unseen.at(range(7))
+        now = policy.evaluate(past.rollouts, Wants())
+        past = method.measure(now, past)
+        terms, between = method.loss(now, past), of_rows(past)
+        if isinstance(method, KTO) and kind == "pairs":
+            h = log_ratio(now, past)
+            terms |= pair_figures(h[between.winner], h[between.loser], between, len(h))
+    expected = {name: float((term.reduction(past) * term.values).sum()) for name, term in terms.items()}
+    right = expected.pop("accuracy")
+    found = []
+    for at_once in (3, 100):
+        monkeypatch.setattr(alignment, "AT_ONCE", at_once)
+        found.append(alignment._held(policy, method, unseen, machine))
+    for figures in found:
+        assert figures["label_accuracy"] == pytest.approx(right)
+        for name, value in expected.items():
+            assert figures[f"{name}_heldout"] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    assert found[0].keys() == found[1].keys()
+    assert all(found[0][name] == pytest.approx(found[1][name], rel=1e-12) for name in found[0])
+    assert ("baseline_heldout" in found[0]) == method.wants.measure
+    if method.wants.measure:
+        assert found[0]["baseline_heldout"] > 0
 
 
 def test_answers_that_were_rated_alone(world: tuple[Stage, Stage], tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""What a model says of any number of rows, as many of them in memory as a micro-batch holds."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from posttrain.core.batch import Policy, Rollouts, Wants
+from posttrain.core.masked import wide, zero_outside
+from posttrain.models.collate import Row, rollouts
+from posttrain.models.rows_on_disk import LogprobsOnDisk
+from posttrain.training.update import cut_rows
+
+SAID = Wants(before=False, entropy=False)
+
+
+def in_parts(rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> Iterator[Rollouts]:
+    """The rows in order, in the micro-batches that ``training.update.cut`` makes of all of them, so that what
+    a model says has the same bits as if they were read as one batch.
+    """
+    for part in _parts(rows, micro_batch_tokens):
+        yield rollouts([rows[place] for place in part], pad_id)
+
+
+def _parts(rows: Sequence[Row], micro_batch_tokens: int) -> list[range]:
+    """Where each begins and ends, from numbers of every row that are gone when this returns."""
+    first, end, group = (array("q") for _ in range(3))
+    for place, row in enumerate(rows):
+        said = [at for at, own in enumerate(row.mask) if own]
+        first.append(said[0] - 1)
+        end.append(said[-1])
+        group.append(row.group if row.group >= 0 else -1 - place)  # -1: a group of its own
+    if not first:
+        return []
+    numbers = [torch.frombuffer(found, dtype=torch.long) for found in (first, end, group)]
+    pieces = cut_rows(numbers[0], numbers[1], numbers[2], micro_batch_tokens)
+    return [range(int(piece[0]), int(piece[-1]) + 1) for piece in pieces]
+
+
+@torch.no_grad()
+def logprobs(
+    policy: Policy, rows: Sequence[Row], pad_id: int, micro_batch_tokens: int, directory: Path
+) -> LogprobsOnDisk:
+    """What a policy says of the chosen steps of each row, kept under ``directory``."""
+    kept = LogprobsOnDisk(directory)
+    for part in in_parts(rows, pad_id, micro_batch_tokens):
+        said = policy.evaluate(part, SAID).logprobs
+        for own, mask in zip(said, part.action_mask, strict=True):
+            kept.append(own[mask])
+    return kept
+
+
+@torch.no_grad()
+def nll(policy: Policy, rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> float:
+    """Nats per chosen step; NaN without rows."""
+    total, steps = 0.0, 0
+    for part in in_parts(rows, pad_id, micro_batch_tokens):
+        said = policy.evaluate(part, SAID).logprobs
+        total -= float(wide(zero_outside(said, part.action_mask)).sum())
+        steps += int(part.action_mask.sum())
+    return total / steps if steps else float("nan")

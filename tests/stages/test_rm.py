@@ -1,0 +1,57 @@
+"""What reward modeling makes of comparisons on disk is what it would make of a list of them."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from posttrain.models.collate import Row
+from posttrain.models.said_on_disk import Said, SaidOnDisk
+from posttrain.pipeline.sources import SourceFile
+from posttrain.stages.base import ExistingModel
+from posttrain.stages.fitting import mismatched
+from posttrain.stages.rm import RewardModeling
+
+NONE = ExistingModel(source=SourceFile(""))
+
+
+def answer(prompt: int, *said: int) -> Row:
+    return Row(ids=[1, prompt, *said], mask=[False] * 2 + [True] * len(said))
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> SaidOnDisk:
+    kept = SaidOnDisk(tmp_path)
+    for i in range(40):  # the chosen answers are of three kinds
+        rows = [answer(10 + i, 5 + i % 3), answer(10 + i, 8, 9 + i)]
+        kept.append(Said(rows=rows, ranks=[0, 1], sure=0.7, margin=0.2))
+    return kept
+
+
+def test_shuffled_labels_turn_each_comparison_by_its_coin(train: SaidOnDisk) -> None:
+    stage = RewardModeling(base=NONE, comparisons=NONE, shuffled_labels=True, seed=4)
+    coin = random.Random("shuffled labels:4")
+    turned = [coin.random() >= 0.5 for _ in train]
+    found = stage._shuffled(train)
+    assert 5 < sum(turned) < 35
+    for own, other, is_turned in zip(train, found, turned, strict=True):
+        assert other.rows == (own.rows[::-1] if is_turned else own.rows)
+        assert (other.ranks, other.sure, other.margin) == (own.ranks, own.sure, own.margin)
+
+
+def test_mismatched_comparisons_follow_those_that_are_there(train: SaidOnDisk) -> None:
+    before = list(train)
+    coin = random.Random("mismatched:4")
+    asked = [pair for pair in before if coin.random() < 0.5]
+    others = [coin.choice(before) for _ in asked]
+    rejected = [mismatched(a.rows[0], b.rows[0]) for a, b in zip(asked, others, strict=True)]
+    expected = [
+        Said(rows=[pair.rows[0], row], ranks=[0, 1])
+        for pair, row in zip(asked, rejected, strict=True)
+        if pair.rows[0].ids != row.ids
+    ]
+    assert 0 < len(expected) < len(asked)  # some answers to other prompts are the same
+    RewardModeling(base=NONE, comparisons=NONE, mismatched=0.5, seed=4)._add_mismatched(train)
+    assert list(train) == before + expected
