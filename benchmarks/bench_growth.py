@@ -27,7 +27,7 @@ DOUBLINGS = 2
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options(parser, "", 3)
+    options(parser, "", 12)
     parser.set_defaults(threads=1)
     ask = parser.parse_args()
     ask.prompt = PROMPT
