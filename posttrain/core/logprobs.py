@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from posttrain.core import tiles
-from posttrain.core.products import times
+from posttrain.core.products import missing, times
 
 CPU_ELEMENTS = 1 << 20  # logits alive at a time: 4 MB in float32, which stays in a CPU's caches
 DEVICE_ELEMENTS = 1 << 25  # 128 MB: enough for a GPU to be busy
@@ -234,18 +235,25 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
         raise ValueError(f"{hidden.shape[0]} hidden states for {chosen.shape[0]} chosen tokens")
     hidden_w, weight_w, bias_w = _wide(hidden), _wide(weight), None if bias is None else _wide(bias)
     heat = None if temperature is None or bool((temperature == 1).all()) else temperature.to(hidden_w)
+    count, more = len(hidden_w), missing(len(hidden_w), hidden_w.device)
+    below = (0, 0, 0, more)  # rows that nobody asks for, so that there are few sizes of tiles
     other = None
     if against is not None:
-        reference = tuple(None if x is None else x.detach().to(hidden_w) for x in against)
-        other = (reference[0], reference[1], reference[2])
+        still, matrix, shift = against
+        shift = None if shift is None else shift.detach().to(hidden_w)
+        other = (F.pad(still.detach().to(hidden_w), below), matrix.detach().to(hidden_w), shift)
+    if more:
+        hidden_w, chosen = F.pad(hidden_w, below), F.pad(chosen, (0, more))
+        heat = None if heat is None else F.pad(heat, (0, more), value=1.0)
     alive = CPU_ELEMENTS if hidden.device.type == "cpu" else DEVICE_ELEMENTS
     if tile is None:
-        words, rows = weight.shape[0], hidden.shape[0]
+        words, rows = weight.shape[0], len(hidden_w)
         if alive // words >= ROWS // 2:
             tile = (alive // words, words)
         else:
             rows = rows if ROWS < rows <= 2 * ROWS else ROWS
             tile = (rows, max(16, alive // rows // 16 * 16))
     wants = (entropy or entropy_gradient, entropy_gradient, tile)
-    logprobs, ent, kl = _Tiled.apply(hidden_w, weight_w, bias_w, chosen, heat, other, wants)
+    found = _Tiled.apply(hidden_w, weight_w, bias_w, chosen, heat, other, wants)
+    logprobs, ent, kl = (one[:count] for one in found)
     return Scored(logprobs, ent if entropy or entropy_gradient else None, kl if against is not None else None)

@@ -53,7 +53,10 @@ def attend(  # size: the signature is transformers'
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """query [1, H, N, E], key and value [1, K, N, E] of a line of N tokens to [1, N, H, E]."""
+    """query [1, H, N, E], key and value [1, K, N, E] of a line of N tokens to [1, N, H, E].
+
+    Tokens behind the line that is in force see nothing, and nobody sees them.
+    """
     tree = _line.get()
     if tree is None:
         out, _ = sdpa_attention_forward(
@@ -61,13 +64,17 @@ def attend(  # size: the signature is transformers'
         )
         return out, None
     kind = value.dtype  # under autocast the rotation of queries and keys has widened them
-    q, k, v = (x[0].transpose(0, 1).to(kind) for x in (query, key, value))  # [N, heads, E]
+    sizes, count = tree.sizes, query.shape[2]
+    real = sum(sizes)
+    q, k, v = (x[0].transpose(0, 1)[:real].to(kind) for x in (query, key, value))  # [N, heads, E]
     if q.shape[1] != k.shape[1]:
         k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
-    pieces = (x.split(tree.sizes) for x in (q, k, v))
+    pieces = (x.split(sizes) for x in (q, k, v))
     done = [
         _of_block(block, (*own,), (k, v), scaling) for block, *own in zip(tree.blocks, *pieces, strict=True)
     ]
+    if count > real:
+        done.append(q.new_zeros(count - real, *q.shape[1:]))
     return torch.cat(done)[None], None
 
 

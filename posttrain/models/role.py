@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
+from posttrain.core.products import missing
 from posttrain.models.layers import quicken
 from posttrain.models.lora import Adapter, wearing
 from posttrain.models.packed_attention import lined_up, packs
@@ -47,13 +49,17 @@ class Role:
         """[b, L] tokens padded on the right to [b, L, D]. Causal attention never looks right, so no mask
         is needed. With a ``tree`` the tokens are its line, [1, N].
         """
-        where = {} if tree is None else {"position_ids": tree.positions[None]}
+        where, count = {}, tokens.shape[1]
+        if tree is not None:  # what is added stands behind the line, where nobody looks
+            more = missing(count, tokens.device)
+            tokens = F.pad(tokens, (0, more))
+            where = {"position_ids": F.pad(tree.positions, (0, more))[None]}
         short = (
             nullcontext() if self.compute is None else torch.autocast(self.device.type, dtype=self.compute)
         )
         with wearing(self.adapter), lined_up(tree), short:
             out: Tensor = self.trunk(input_ids=tokens, use_cache=False, **where).last_hidden_state
-        return out
+        return out[:, :count]
 
     def states(self, part: SubBatch) -> Tensor:
         """[S, D] of a sub-batch."""

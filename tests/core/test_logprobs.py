@@ -175,3 +175,32 @@ def test_no_rows_say_nothing_and_move_nothing() -> None:
     out.logprobs.sum().backward()
     assert weight.grad is not None
     assert not weight.grad.any()
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("apart", [False, True])
+def test_rows_that_are_added_say_nothing(apart: bool) -> None:
+    g = torch.Generator().manual_seed(0)
+    count, width, words = 300, 32, 2100
+    results = []
+    for dtype in (torch.float64, torch.float32):
+        g.manual_seed(0)
+        hidden, other = (torch.randn(count, width, generator=g).to(dtype) for _ in range(2))
+        weight = (torch.randn(words, width, generator=g) / 8).to(dtype)
+        heat = (torch.rand(count, generator=g) + 0.5).to(dtype)
+        chosen = torch.randint(0, words, (count,), generator=g)
+        leaves = [hidden.requires_grad_(), weight.requires_grad_()]
+        out = chosen_logprobs(
+            hidden,
+            weight,
+            chosen,
+            temperature=heat,
+            against=(other, weight, None) if apart else None,
+            entropy_gradient=True,
+        )
+        said = [one for one in out if one is not None]
+        assert all(one.shape == (count,) for one in said)
+        loss = sum((one * torch.randn(count, generator=g).to(dtype)).sum() for one in said)
+        results.append([*said, *torch.autograd.grad(loss, leaves)])
+    for want, got in zip(*results, strict=True):
+        torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-5)

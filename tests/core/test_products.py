@@ -12,7 +12,7 @@ from posttrain.core import products
 
 @pytest.fixture(params=["quick", "plain"])
 def shape(request: pytest.FixtureRequest) -> tuple[int, int, int]:
-    return (70, 300, 260) if request.param == "quick" else (70, 30, 26)
+    return (320, 300, 260) if request.param == "quick" else (70, 30, 26)
 
 
 def drawn(shape: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,7 +26,7 @@ def drawn(shape: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> tu
 def test_the_larger_shape_takes_the_quick_way() -> None:
     if not products._KNOWN:
         pytest.skip("this PyTorch has no oneDNN")
-    x, weight, _ = drawn((70, 300, 260))
+    x, weight, _ = drawn((320, 300, 260))
     assert products._quick(x, weight)
     assert not products._quick(x.double(), weight.double())
 
@@ -46,7 +46,7 @@ def test_values_and_gradients_are_those_of_linear(shape: tuple[int, int, int], b
 
 
 def test_only_wanted_gradients_are_made() -> None:
-    x, weight, _ = drawn((70, 300, 260))
+    x, weight, _ = drawn((320, 300, 260))
     products.product(x, weight.detach()).sum().backward()
     assert x.grad is not None
     products.product(x.detach(), weight).sum().backward()
@@ -54,7 +54,7 @@ def test_only_wanted_gradients_are_made() -> None:
 
 
 def test_under_autocast_the_product_is_short() -> None:
-    x, weight, bias = drawn((70, 300, 260))
+    x, weight, bias = drawn((320, 300, 260))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert products.product(x, weight, bias).dtype == torch.bfloat16
 
@@ -65,3 +65,14 @@ def test_times_is_the_product_without_a_graph(shape: tuple[int, int, int]) -> No
     assert torch.allclose(products.times(x, weight), x @ weight.T, atol=1e-4)
     across = weight.T.contiguous().T  # a matrix that lies the other way round
     assert torch.equal(products.times(x, across), products.times(x, weight))
+
+
+@pytest.mark.parametrize(("rows", "more"), [(64, 0), (255, 0), (256, 0), (257, 63), (1000, 24)])
+def test_rows_are_added_up_to_sizes_of_which_there_are_few(rows: int, more: int) -> None:
+    if not products._KNOWN:
+        pytest.skip("this PyTorch has no oneDNN")
+    assert products.missing(rows, torch.device("cpu")) == more
+    weight = torch.randn(260, 300)
+    assert products._quick(torch.randn(rows + more, 300), weight) == (rows >= 256)
+    assert not products._quick(torch.randn(257, 300), weight)
+    assert products.missing(257, torch.device("meta")) == 0

@@ -19,6 +19,7 @@ from transformers import (
 from posttrain.models import layers
 from posttrain.models.lora import Adapter, Lora, checkpoint_activations, wearing
 from posttrain.models.packed_attention import lined_up, packs
+from posttrain.models.role import Role
 from posttrain.models.tree import alike, grow
 
 SIZES: dict[str, Any] = {
@@ -183,3 +184,18 @@ def test_adapters_and_recomputed_activations_give_the_same_gradients() -> None:
         found.append(torch.cat([p.grad.flatten() for p in adapter.parameters()]))
     assert apart(found[1], found[0]) < 1e-5
     assert torch.equal(found[1], found[2])
+
+
+def test_tokens_behind_a_line_change_nothing_that_is_read_of_it() -> None:
+    model, line = made(), tree()
+    trunk = model.model
+    role = Role(trunk, model.lm_head)
+    assert packs(trunk)
+    plain = role.hidden(line.tokens[None], line)
+    loose = torch.nn.functional.pad(line.tokens, (0, 19), value=7)[None]
+    where = torch.nn.functional.pad(line.positions, (0, 19), value=3)[None]
+    with lined_up(line):
+        behind = trunk(input_ids=loose, position_ids=where, use_cache=False).last_hidden_state
+    assert behind.shape[1] == plain.shape[1] + 19
+    assert bool(behind.isfinite().all())
+    torch.testing.assert_close(behind[:, : plain.shape[1]], plain, rtol=1e-5, atol=1e-6)
