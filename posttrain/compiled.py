@@ -1,10 +1,13 @@
-"""Which of the C sources were compiled when posttrain was installed; without them PyTorch does the same."""
+"""The C sources that were compiled when posttrain was installed; without them PyTorch does the same."""
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 KERNELS = ("posttrain.core._tiles", "posttrain.models._layers", "posttrain.engines._decode")
 
@@ -22,6 +25,24 @@ def compiled_kernels(module: str) -> Path | None:
     sources = [*file.parent.glob("*.c"), *file.parent.parent.glob("models/*.h")]
     made = file.stat().st_mtime
     return None if any(source.stat().st_mtime > made for source in sources) else file
+
+
+def library(module: str, version: int, functions: Mapping[str, Sequence[Any]]) -> Any:
+    """What was compiled, with the arguments of its functions; None where it is absent, cannot be loaded or is
+    of another version. Torch is imported first: they share its threads.
+    """
+    file = compiled_kernels(module)
+    if file is None:
+        return None
+    try:
+        found = ctypes.CDLL(str(file))
+        if found.posttrain_version() != version:
+            return None
+        for name, arguments in functions.items():
+            getattr(found, name).argtypes = list(arguments)
+    except (OSError, AttributeError):
+        return None
+    return found
 
 
 def all_compiled() -> bool:

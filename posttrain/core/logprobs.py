@@ -96,7 +96,7 @@ def _moved(  # size: what a tile says, and the gradients of all that was read of
     by_logprob: Tensor,
     entropy: tuple[Tensor, Tensor] | None,
     chosen: tuple[Tensor, Tensor],
-    apart: tuple[Tensor, Tensor, Tensor] | None = None,
+    apart: tuple[Tensor, Tensor, Tensor] | None,
 ) -> Tensor:
     """The gradient of a tile of logits [n, v], which are used up.
 
@@ -177,12 +177,10 @@ class _Tiled(torch.autograd.Function):
             for words in _cuts(weight.shape[0], width):
                 logits, place = _tile(head, s, words, heat), _here(chosen[s], words)
                 own = (of_entropy[s], entropy[s]) if entropy_gradient else None
-                if against is None:
-                    d_logits = _moved(logits, lse[s], of_logprobs[s], own, place)
-                else:
-                    reference = _tile(against, s, words, heat).sub_(other[s, None])
-                    apart = (of_kl[s], kl[s], reference)
-                    d_logits = _moved(logits, lse[s], of_logprobs[s], own, place, apart)
+                apart = None
+                if against is not None:
+                    apart = (of_kl[s], kl[s], _tile(against, s, words, heat).sub_(other[s, None]))
+                d_logits = _moved(logits, lse[s], of_logprobs[s], own, place, apart)
                 if heat is not None:
                     d_logits.div_(heat[s, None])
                 if d_hidden is not None:

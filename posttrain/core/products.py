@@ -28,7 +28,8 @@ _KNOWN = _known()
 
 def missing(rows: int, device: torch.device) -> int:
     """How many more make a number of rows that is multiplied quickly; 0 where that is not worth it."""
-    return -rows % ROWS if _KNOWN and device.type == "cpu" and rows >= _LEAST else 0
+    step = ROWS if rows < 32 * ROWS else 4 * ROWS  # of many rows the last tile: sizes are fewer still
+    return -rows % step if _KNOWN and device.type == "cpu" and rows >= _LEAST else 0
 
 
 def _multiplied(rows: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posttrain.compiled import compiled_kernels
+from posttrain.compiled import library
 
 VERSION = 1  # as in tiles.c
 _POINTER, _LONG = ctypes.c_void_p, ctypes.c_long
@@ -17,19 +17,11 @@ _POINTER, _LONG = ctypes.c_void_p, ctypes.c_long
 
 @cache
 def _library() -> Any:
-    """None where it was not compiled or is of another version."""
-    file = compiled_kernels("posttrain.core._tiles")
-    if file is None:
-        return None
-    try:
-        found = ctypes.CDLL(str(file))  # after torch, whose threads it shares
-        if found.posttrain_tiles_version() != VERSION:
-            return None
-        found.posttrain_tile_said.argtypes = [*[_POINTER] * 3, _LONG, _LONG]
-        found.posttrain_tile_moved.argtypes = [*[_POINTER] * 6, _LONG, _LONG]
-    except (OSError, AttributeError):
-        return None
-    return found
+    functions = {
+        "posttrain_tile_said": [*[_POINTER] * 3, _LONG, _LONG],
+        "posttrain_tile_moved": [*[_POINTER] * 6, _LONG, _LONG],
+    }
+    return library("posttrain.core._tiles", VERSION, functions)
 
 
 def fit(logits: Tensor) -> bool:

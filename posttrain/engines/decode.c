@@ -15,7 +15,6 @@
 
 int posttrain_version(void) { return VERSION; }
 
-typedef float vec __attribute__((vector_size(64)));   /* of 16, which a narrower processor makes of several */
 typedef float half_vec __attribute__((vector_size(32)));
 typedef float quarter __attribute__((vector_size(16)));
 #if defined(__clang__)
@@ -24,12 +23,6 @@ typedef float quarter __attribute__((vector_size(16)));
 typedef int32_t places __attribute__((vector_size(16)));
 #define MIXED(a, b, ...) __builtin_shuffle(a, b, (places){__VA_ARGS__})
 #endif
-
-INLINE vec load(const float *x) {
-    vec out;
-    memcpy(&out, x, sizeof out);
-    return out;
-}
 
 INLINE quarter folded(vec x) { /* 16 numbers to 4 sums */
     half_vec low, high;

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posttrain.compiled import compiled_kernels
+from posttrain.compiled import library
 
 VERSION = 3  # as in decode.c
 WIDEST = 256  # of an attention head
@@ -27,37 +27,26 @@ PLAIN, SILU, TIMES, PLUS = range(4)  # what is done with a product, as in produc
 class Kernels:
     """The functions of the library; tensors are contiguous, on the CPU, float32 or bfloat16."""
 
-    def __init__(self, library: Any) -> None:
-        self._attend, self._norm, self._choose = (
-            library.posttrain_attend,
-            library.posttrain_norm,
-            library.posttrain_choose,
-        )
-        self._attend.argtypes = [*[_POINTER] * 7, *[_LONG] * 5, _INT]
-        self._norm.argtypes = [_POINTER, _POINTER, _LONG, _LONG, _FLOAT, _INT]
-        self._norm.restype = None
-        self._choose.argtypes = [*[_POINTER] * 5, _LONG, _LONG, _INT]
-        self._pack, self._product = library.posttrain_pack, library.posttrain_product
-        self._pack.argtypes = [*[_POINTER] * 3, *[_LONG] * 3]
-        self._pack.restype = None
-        self._product.argtypes = [*[_POINTER] * 5, *[_LONG] * 3, _INT]
-        self._wide = bool(library.posttrain_wide())
+    def __init__(self, found: Any) -> None:
+        self._attend, self._norm = found.posttrain_attend, found.posttrain_norm
+        self._choose, self._pack = found.posttrain_choose, found.posttrain_pack
+        self._product, self._wide = found.posttrain_product, bool(found.posttrain_wide())
 
     @staticmethod
     def fit(device: torch.device, dtype: torch.dtype, width: int) -> bool:
         """Whether they compute what such a model needs."""
         return device.type == "cpu" and dtype in _HALF and width % 2 == 0 and width <= WIDEST
 
-    def multiplies(self, dtype: torch.dtype) -> bool:
-        """Whether ``product`` is for this processor and such numbers."""
-        return self._wide and dtype == torch.float32
+    def multiplies(self, matrices: Sequence[Tensor], dtype: torch.dtype) -> bool:
+        """Whether ``product`` is for this processor, such numbers, and these matrices one above the other."""
+        return self._wide and dtype == torch.float32 and _whole(matrices)
 
     def packed(self, matrices: Sequence[Tensor], scale: Tensor | None) -> Tensor:
         """Matrices float32 [n, K] one above the other, columns times ``scale`` [K], laid out for ``product``.
 
         Raises ValueError where one that another follows does not end with a block of 16.
         """
-        if any(len(one) % _WIDE for one in matrices[:-1]):
+        if not _whole(matrices):
             raise ValueError(f"matrices of {[len(one) for one in matrices]} rows cannot be packed together")
         inputs, count = matrices[0].shape[1], sum(map(len, matrices))
         out = torch.empty(-(-count // _WIDE) * _WIDE * inputs)
@@ -167,14 +156,20 @@ class Kernels:
         return tokens, logprobs
 
 
+def _whole(matrices: Sequence[Tensor]) -> bool:
+    """Whether each matrix that another follows ends with a block."""
+    return all(len(one) % _WIDE == 0 for one in matrices[:-1])
+
+
 @cache
 def kernels() -> Kernels | None:
     """The library's functions; None where it is absent, cannot be loaded, or is of another version."""
-    file = compiled_kernels("posttrain.engines._decode")
-    if file is None:
-        return None
-    try:
-        found = ctypes.CDLL(str(file))  # after torch, whose threads it shares
-        return Kernels(found) if found.posttrain_version() == VERSION else None
-    except (OSError, AttributeError):
-        return None
+    functions = {
+        "posttrain_attend": [*[_POINTER] * 7, *[_LONG] * 5, _INT],
+        "posttrain_norm": [_POINTER, _POINTER, _LONG, _LONG, _FLOAT, _INT],
+        "posttrain_choose": [*[_POINTER] * 5, _LONG, _LONG, _INT],
+        "posttrain_pack": [*[_POINTER] * 3, *[_LONG] * 3],
+        "posttrain_product": [*[_POINTER] * 5, *[_LONG] * 3, _INT],
+    }
+    found = library("posttrain.engines._decode", VERSION, functions)
+    return None if found is None else Kernels(found)

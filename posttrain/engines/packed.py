@@ -44,13 +44,11 @@ def linear(
     [out].
     """
     device, dtype = like
-    weights, bias = (
-        [x.detach() for x in weights],
-        None if bias is None else bias.detach().to(device, dtype, copy=True),
-    )
-    if kernels is not None and kernels.multiplies(dtype) and all(len(x) % 16 == 0 for x in weights[:-1]):
+    weights = [x.detach() for x in weights]
+    bias = None if bias is None else bias.detach().to(device, dtype, copy=True)
+    if kernels is not None and kernels.multiplies(weights, dtype):
         return _Compiled(kernels, kernels.packed(weights, scale), bias, sum(map(len, weights)))
-    matrix = torch.cat(list(weights))
+    matrix = torch.cat(weights)
     if scale is not None:
         matrix = matrix.float() * scale
     matrix = matrix.to(device, dtype)

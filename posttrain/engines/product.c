@@ -14,8 +14,6 @@
 #define TILES 4 /* that share a block of the matrix before it leaves the cache */
 #define ENOUGH (1L << 21) /* multiplications that are worth a second thread: some 40 microseconds */
 
-typedef float vec __attribute__((vector_size(64)));
-
 enum { PLAIN, SILU, TIMES, PLUS }; /* what is done with a result, as in native.py */
 
 int posttrain_wide(void) {
@@ -25,12 +23,6 @@ int posttrain_wide(void) {
 #else
     return 0;
 #endif
-}
-
-INLINE vec load(const float *x) {
-    vec out;
-    memcpy(&out, x, sizeof out);
-    return out;
 }
 
 /* Rows of weight [N, K], each column times its scale (NULL: 1), into blocks from output ``from`` on, a multiple of 16. */
@@ -68,11 +60,7 @@ SUMS(4) SUMS(8) SUMS(12) SUMS(16)
 FITTED static void finish(const float *sum, const float *bias, const float *other, float *out, long count, int how) {
     for (long i = 0; i < count; i++) {
         const float y = bias == NULL ? sum[i] : sum[i] + bias[i];
-        if (how == SILU) {
-            const float e = power(-fabsf(y)), near = 1.0f / (1.0f + e);
-            out[i] = y * (y < 0.0f ? e * near : near);
-        } else
-            out[i] = how == TIMES ? y * other[i] : how == PLUS ? y + other[i] : y;
+        out[i] = how == SILU ? y * sigmoid(y) : how == TIMES ? y * other[i] : how == PLUS ? y + other[i] : y;
     }
 }
 

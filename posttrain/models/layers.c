@@ -12,12 +12,7 @@
 #define TOGETHER 64 /* rows whose part in the gradient of a scale is summed first */
 #define ENOUGH (1L << 17) /* numbers that are worth a second thread: some 30 microseconds */
 
-int posttrain_layers_version(void) { return VERSION; }
-
-INLINE float sigmoid(float x) {
-    const float e = power(-fabsf(x)), near = 1.0f / (1.0f + e);
-    return x < 0.0f ? e * near : near;
-}
+int posttrain_version(void) { return VERSION; }
 
 INLINE float get(const void *from, long i, int half) {
     return half ? widened(((const uint16_t *)from)[i]) : ((const float *)from)[i];

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from posttrain.compiled import compiled_kernels
+from posttrain.compiled import library
 from posttrain.core.products import product
 from posttrain.models.packed_attention import attend, line
 
@@ -26,22 +26,14 @@ _HALF = {torch.float32: 0, torch.bfloat16: 1}
 
 @cache
 def _library() -> Any:
-    """The functions of layers.c; None where it was not compiled or is of another version."""
-    file = compiled_kernels("posttrain.models._layers")
-    if file is None:
-        return None
-    try:
-        found = ctypes.CDLL(str(file))  # after torch, whose threads it shares
-        if found.posttrain_layers_version() != VERSION:
-            return None
-        found.posttrain_norm_forward.argtypes = [*[_POINTER] * 4, _LONG, _LONG, _FLOAT, _INT]
-        found.posttrain_norm_backward.argtypes = [*[_POINTER] * 6, _LONG, _LONG, _INT]
-        found.posttrain_gate_forward.argtypes = [*[_POINTER] * 3, _LONG, _INT]
-        found.posttrain_gate_backward.argtypes = [*[_POINTER] * 5, _LONG, _INT]
-        found.posttrain_turn.argtypes = [*[_POINTER] * 4, _LONG, _LONG, _LONG, _INT, _INT]
-    except (OSError, AttributeError):
-        return None
-    return found
+    functions = {
+        "posttrain_norm_forward": [*[_POINTER] * 4, _LONG, _LONG, _FLOAT, _INT],
+        "posttrain_norm_backward": [*[_POINTER] * 6, _LONG, _LONG, _INT],
+        "posttrain_gate_forward": [*[_POINTER] * 3, _LONG, _INT],
+        "posttrain_gate_backward": [*[_POINTER] * 5, _LONG, _INT],
+        "posttrain_turn": [*[_POINTER] * 4, _LONG, _LONG, _LONG, _INT, _INT],
+    }
+    return library("posttrain.models._layers", VERSION, functions)
 
 
 def _at(*tensors: Tensor | None) -> list[int | None]:

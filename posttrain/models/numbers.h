@@ -1,5 +1,5 @@
-/* Numbers of float32 and bfloat16 (2 bytes, the upper half of a float32), and the exponential, as decode.c and
- * layers.c compute them. A function marked FITTED is compiled for several kinds of processor, of which the best
+/* Numbers of float32 and bfloat16 (2 bytes, the upper half of a float32), the exponential and vectors, as all C
+ * sources here compute them. A function marked FITTED is compiled for several kinds of processor, of which the best
  * is chosen when the library is loaded.
  */
 #ifndef POSTTRAIN_NUMBERS_H
@@ -45,6 +45,19 @@ INLINE float power(float x) { /* e^x for x <= 0, to a relative 2e-7; below -87 i
     float two;
     memcpy(&two, &scale, 4);
     return x < -87.0f ? 0.0f : p * two;
+}
+
+INLINE float sigmoid(float x) {
+    const float e = power(-fabsf(x)), near = 1.0f / (1.0f + e);
+    return x < 0.0f ? e * near : near;
+}
+
+typedef float vec __attribute__((vector_size(64))); /* of 16, which a narrower processor makes of several */
+
+INLINE vec load(const float *x) {
+    vec out;
+    memcpy(&out, x, sizeof out);
+    return out;
 }
 
 #endif

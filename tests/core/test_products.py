@@ -67,7 +67,9 @@ def test_times_is_the_product_without_a_graph(shape: tuple[int, int, int]) -> No
     assert torch.equal(products.times(x, across), products.times(x, weight))
 
 
-@pytest.mark.parametrize(("rows", "more"), [(64, 0), (255, 0), (256, 0), (257, 63), (1000, 24)])
+@pytest.mark.parametrize(
+    ("rows", "more"), [(64, 0), (255, 0), (256, 0), (257, 63), (1000, 24), (2047, 1), (2049, 255)]
+)
 def test_rows_are_added_up_to_sizes_of_which_there_are_few(rows: int, more: int) -> None:
     if not products._KNOWN:
         pytest.skip("this PyTorch has no oneDNN")
