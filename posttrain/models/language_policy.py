@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from posttrain.core.batch import Evaluation, Policy, Rollouts, Wants, take
 from posttrain.core.logprobs import Scored, chosen_logprobs
-from posttrain.models.packed_attention import packs
+from posttrain.models.packed_attention import in_one_call, packs
 from posttrain.models.role import Role, role_of
 from posttrain.models.sub_batches import SubBatch, sub_batches
 
@@ -22,11 +22,14 @@ SUB_BATCH_TOKENS = 2048  # measured: larger ones leave the processor's cache, sm
 
 
 def _longest(roles: list[Role], packed: bool) -> int:
-    """How long a row may be that all of these read in a line. On a GPU none is: its many small calls of the
-    attention were not measured there.
+    """How long a row may be that all of these read in a line. On a GPU a line's rows attend in one call, or
+    they are padded.
     """
-    if not packed or any(role.device.type != "cpu" for role in roles):
+    if not packed:
         return 0
+    for role in roles:
+        if role.device.type != "cpu" and not in_one_call(role.trunk, role.device, role.compute):
+            return 0
     return min(packs(role.trunk) for role in roles)
 
 

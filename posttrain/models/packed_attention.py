@@ -22,6 +22,7 @@ from transformers.masking_utils import sdpa_mask
 
 from posttrain.models.short_attention import attention
 from posttrain.models.tree import Block, Tree, alike, grow
+from posttrain.models.varlen import at_once, takes
 
 NAME = "posttrain"
 _UNLIMITED = 1 << 62
@@ -64,18 +65,24 @@ def attend(  # size: the signature is transformers'
         )
         return out, None
     kind = value.dtype  # under autocast the rotation of queries and keys has widened them
-    sizes, count = tree.sizes, query.shape[2]
-    real = sum(sizes)
+    count, real = query.shape[2], sum(tree.sizes)
     q, k, v = (x[0].transpose(0, 1)[:real].to(kind) for x in (query, key, value))  # [N, heads, E]
-    if q.shape[1] != k.shape[1]:
-        k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
-    pieces = (x.split(sizes) for x in (q, k, v))
-    done = [
-        _of_block(block, (*own,), (k, v), scaling) for block, *own in zip(tree.blocks, *pieces, strict=True)
-    ]
+    if takes(q.device, kind, q.shape[2]):
+        done = [at_once(q, k, v, tree.whole, scaling)]
+    else:
+        done = _by_block(q, k, v, tree, scaling)
     if count > real:
         done.append(q.new_zeros(count - real, *q.shape[1:]))
     return torch.cat(done)[None], None
+
+
+def _by_block(q: Tensor, k: Tensor, v: Tensor, tree: Tree, scaling: float | None) -> list[Tensor]:
+    if q.shape[1] != k.shape[1]:
+        k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
+    pieces = (x.split(tree.sizes) for x in (q, k, v))
+    return [
+        _of_block(block, (*own,), (k, v), scaling) for block, *own in zip(tree.blocks, *pieces, strict=True)
+    ]
 
 
 def _of_block(
@@ -117,6 +124,13 @@ def packs(trunk: Any) -> int:
         found = _window(trunk.config) if _reads_lines(trunk) else 0
         trunk._packs = found
     return int(found)
+
+
+def in_one_call(trunk: Any, device: torch.device, compute: torch.dtype | None) -> bool:
+    """Whether all rows of a line attend together, as they must where calls are dear: on a GPU."""
+    config = trunk.config
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return takes(device, compute or trunk.get_input_embeddings().weight.dtype, width)
 
 
 def _window(config: Any) -> int:

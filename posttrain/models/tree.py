@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
+
+from posttrain.models.varlen import Whole, whole
 
 CALL = 1000  # measured: a call of the attention costs about what so many pairs of query and key do,
 GATHER = 12  # and fetching a token so many
@@ -44,12 +47,14 @@ class Block:
 class Tree:
     """B rows as a line of N tokens.
 
-    ``paths`` say where the tokens of each row stand in the line; ``blocks`` cover the line in order.
+    ``paths`` say where the tokens of each row stand in the line; ``order``: the rows that have tokens of
+    their own, as these follow one another, and how many; ``blocks`` cover the line in order.
     """
 
     tokens: Tensor  # [N]
     positions: Tensor  # [N] how many tokens of its row are before it
     paths: list[list[int]]
+    order: list[tuple[int, int]]
     blocks: tuple[Block, ...]
     longest: int
 
@@ -57,6 +62,11 @@ class Tree:
     def sizes(self) -> list[int]:
         """Own tokens in each block."""
         return [block.count for block in self.blocks]
+
+    @cached_property
+    def whole(self) -> Whole:
+        """The rows as FlashAttention is told of them; made once for all layers."""
+        return whole([(own, self.paths[row]) for row, own in self.order], self.tokens.device)
 
 
 def alike(rows: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
@@ -89,6 +99,7 @@ def grow(rows: Sequence[Sequence[int]], shared: Sequence[int], device: torch.dev
         tokens=torch.tensor([token for row in line for token in rows[row][shared[row] :]], device=device),
         positions=torch.cat([torch.arange(shared[row], len(rows[row])) for row in line]).to(device),
         paths=paths,
+        order=[(row, sizes[row][0]) for row in line],
         blocks=tuple(
             _block([sizes[i] for i in block], [paths[i] for i in block], device) for block in members
         ),
