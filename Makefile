@@ -21,9 +21,8 @@ check: $(VENV)/.ready-check  ## format, lint, types
 docs: $(VENV)/.ready-docs  ## the pages of docs/ as a site in build/site
 	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
-bench: $(VENV)/.ready-test  ## side-by-side measurements, over an hour; JSON under benchmarks/results
-	began=$$(date +%s); for file in benchmarks/bench_*.py; do echo $$file; $(BIN)/python $$file || exit 1; done; \
-	$(BIN)/python benchmarks/speed_page.py && $(BIN)/python scripts/method_pages.py && echo "bench took $$((($$(date +%s) - began) / 60)) minutes"
+bench: $(VENV)/.ready-test  ## side-by-side measurements, some two and a half hours; JSON under benchmarks/results
+	$(BIN)/python benchmarks/run_all.py $(if $(ONLY),--only $(ONLY),)
 
 mutate: $(VENV)/.ready-test  ## deliberate mistakes in a copy; every one must be caught, and the tests that did are listed
 	$(BIN)/python scripts/mutate.py

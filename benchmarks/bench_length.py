@@ -7,6 +7,7 @@ in a process of its own, less what is resident before the model is made; beside 
 answers alone would take. ``rows``: the same for two steps of instruction tuning from a file of 2,000 rows and
 of ten times as many. ``comparisons`` of reward modeling and of DPO, and ``prompts`` of GRPO: the same for the
 whole stage, which stops learning after two updates but reads and measures all rows, a tenth of them held out.
+Each is the median of three processes.
 Writes benchmarks/results/length-MODEL.json.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -49,6 +51,7 @@ from posttrain.training.optimizer import Group, Optimizer
 ROWS, PROMPT, STEPS = 4, 16, 2
 LENGTHS = (30, 60, 120, 240)
 RECORDS = (2000, 20000)
+TIMES = 3  # of which the median counts: one process needs a tenth more or less than the next
 
 
 def _updates(model: str, rows_of: Callable[[Chat], Sequence[Row]]) -> int:
@@ -143,9 +146,12 @@ STAGES = {
 }
 
 
-def measured(model: str, what: str, size: int) -> int:
+def measured(model: str, what: str, size: int) -> list[int]:
     command = [sys.executable, __file__, "--model", model, "--alone", what, str(size)]
-    return int(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.split()[-1])
+    return [
+        int(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.split()[-1])
+        for _ in range(TIMES)
+    ]
 
 
 def main() -> None:
@@ -163,9 +169,14 @@ def main() -> None:
     model = model_directory(ask.model)
     vocabulary = AutoConfig.from_pretrained(model).vocab_size
     for what, sizes in {"length": LENGTHS, **dict.fromkeys(("rows", *STAGES), RECORDS)}.items():
-        found = [measured(model, what, size) for size in sizes]
+        times = [measured(model, what, size) for size in sizes]
+        found = [int(statistics.median(values)) for values in times]
         logits = [ROWS * size * vocabulary * 4 for size in sizes] if what == "length" else None
-        keep(f"length-{Path(model).name}.json", what, {"sizes": sizes, "bytes": found, "logits": logits})
+        keep(
+            f"length-{Path(model).name}.json",
+            what,
+            {"sizes": sizes, "bytes": found, "times": times, "logits": logits},
+        )
         print(what, {size: f"{x / 2**20:.0f} MiB" for size, x in zip(sizes, found, strict=True)}, flush=True)
 
 
