@@ -162,10 +162,17 @@ def _equal_in_a_line(trunk: Any) -> bool:
         line = trunk(
             input_ids=tree.tokens[None], position_ids=tree.positions[None], use_cache=False
         ).last_hidden_state[0]
-    near, longest = torch.finfo(line.dtype).eps ** 0.5, max(map(len, rows))
+    longest = max(map(len, rows))
     padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=weight.device)
     alone = trunk(input_ids=padded, use_cache=False).last_hidden_state  # what is read does not look right
     return all(
-        torch.allclose(line[path], own[: len(row)], rtol=near, atol=near)
-        for row, own, path in zip(rows, alone, tree.paths, strict=True)
+        _alike(line[path], own[: len(row)]) for row, own, path in zip(rows, alone, tree.paths, strict=True)
     )
+
+
+def _alike(states: Tensor, others: Tensor) -> bool:
+    """Whether the states [n, D] of n tokens differ by rounding alone. It is in proportion to a state's
+    largest numbers, which in trained models are hundreds of times its others, so states are compared whole.
+    """
+    near = torch.finfo(states.dtype).eps ** 0.5
+    return bool(((states - others).norm(dim=-1) <= near * others.norm(dim=-1)).all())

@@ -15,7 +15,7 @@ from posttrain.core.batch import Wants
 from posttrain.models.collate import Row, rollouts
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.loading import save_causal_lm
-from posttrain.models.packed_attention import NAME, lined_up, packs
+from posttrain.models.packed_attention import NAME, _alike, lined_up, packs
 from posttrain.models.tree import alike, grow
 from tests.models.small import CONFIGS, VOCABULARY, causal, rows, tokenizer
 
@@ -75,6 +75,15 @@ def test_a_model_that_reads_lines_otherwise_is_given_padded_rows(monkeypatch: py
         assert model.config._attn_implementation == "sdpa"
         found = LanguagePolicy(model).evaluate(batch, Wants())
         torch.testing.assert_close(found.logprobs, wanted.logprobs, rtol=0, atol=0)
+
+
+def test_states_are_compared_whole_since_few_numbers_make_most_of_them() -> None:
+    states = torch.cat([torch.tensor([[55.0, -40.0]]), torch.linspace(-1, 1, 30)[None]], 1)
+    rounded = states + 1e-3 * torch.linspace(-1, 1, 32)  # as SmolLM2's, of one library beside another's
+    assert not torch.allclose(states, rounded, rtol=1e-4, atol=1e-4)
+    assert _alike(states, rounded)
+    assert not _alike(states, states + 0.1 * torch.linspace(-1, 1, 32))
+    assert not _alike(torch.stack([states[0], states[0]]), torch.stack([states[0], states[0] * 1.001]))
 
 
 def test_rows_longer_than_the_model_looks_back_are_padded() -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from models.small import causal, gpt2, llama
 from torch import Tensor
 
 from posttrain.core.batch import Wants
 from posttrain.models import packed_attention, varlen
 from posttrain.models.collate import Row, rollouts
 from posttrain.models.language_policy import LanguagePolicy
+from tests.models.small import causal, gpt2, llama
 
 CPU = torch.device("cpu")
 
