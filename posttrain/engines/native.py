@@ -62,19 +62,12 @@ class Kernels:
     def product(  # size: a product, and what is done with it
         self, x: Tensor, packed: Tensor, bias: Tensor | None, outputs: int, how: int, other: Tensor | None
     ) -> Tensor:
-        """[R, N] from float32 x [R, K], a packed matrix, bias [N] and ``other`` [R, N].
-
-        Raises MemoryError.
-        """
+        """[R, N] from float32 x [R, K], a packed matrix, bias [N] and ``other`` [R, N]."""
         x = x.contiguous()
         other = None if other is None else other.contiguous()
         out = x.new_empty(len(x), outputs)
         at = (None if one is None else one.data_ptr() for one in (bias, other))
-        failed = self._product(
-            x.data_ptr(), packed.data_ptr(), *at, out.data_ptr(), len(x), x.shape[1], outputs, how
-        )
-        if failed:
-            raise MemoryError("no memory for a product")
+        self._product(x.data_ptr(), packed.data_ptr(), *at, out.data_ptr(), len(x), x.shape[1], outputs, how)
         return out
 
     def attend(

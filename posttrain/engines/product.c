@@ -1,20 +1,27 @@
 /* Matrix products of decoding in float32: few rows, and a matrix so large that fetching it takes as long as using it.
  *
- * The matrix [N, K] is laid out once, 16 outputs by 16: [N / 16][K][16], zeros where N ends. Rows are taken 16 at a
- * time, so that every number fetched is used 16 times while it is in a register, and what comes next is fetched
- * ahead. A result is the sum over K in order, whatever the number of rows and threads. For processors with
- * registers of 16 numbers (AVX-512); native.py asks whether this is one.
+ * The matrix [N, K] is laid out once, 16 outputs by 16: [N / 16][K][16], zeros where N ends. Two blocks are read side
+ * by side, CHUNK inputs of them at a time, which stay in the nearest cache while rows pass by, 8 at a time: their sums
+ * are in registers, and what memory sends meanwhile is the next chunk. A result is the sum over K in order, whatever
+ * the number of rows and threads. For processors with registers of 16 numbers (AVX-512); native.py asks whether this
+ * is one.
  */
-#include <stdlib.h>
+#include <string.h>
 
 #include "../models/numbers.h"
 
-#define WIDE 16 /* outputs in a vector, and rows in a tile */
-#define AHEAD 1024 /* numbers of the matrix: 4 KB, about what memory takes to answer */
-#define TILES 4 /* that share a block of the matrix before it leaves the cache */
+#define WIDE 16 /* outputs in a vector */
+#define TOGETHER 8 /* rows whose sums are in registers */
+#define CHUNK 64 /* inputs */
+#define STEP 4 /* inputs after each of which something is fetched */
+#define GROUP 64 /* rows that share a chunk */
 #define ENOUGH (1L << 21) /* multiplications that are worth a second thread: some 40 microseconds */
 
 enum { PLAIN, SILU, TIMES, PLUS }; /* what is done with a result, as in native.py */
+
+typedef struct {
+    const float *first, *second; /* of the two blocks, or of what is fetched of them */
+} Two;
 
 int posttrain_wide(void) {
 #if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
@@ -39,23 +46,33 @@ void posttrain_pack(const float *weight, const float *scale, float *packed, long
     }
 }
 
-/* ``next`` is what will be wanted of the matrix, as many numbers as are used here. */
-INLINE void sums(const float *w, const float *x, const float *next, vec *out, long inputs, const int rows) {
-    vec sum[WIDE];
-    for (int r = 0; r < rows; r++) sum[r] = (vec){0};
-    for (long k = 0; k < inputs; k++) {
-        const vec one = load(w + WIDE * k);
-        __builtin_prefetch(next + WIDE * k);
-        for (int r = 0; r < rows; r++) sum[r] += one * x[WIDE * k + r];
+/* sum += x times inputs from..to of both blocks; for every STEP inputs ``lines`` of each of ``next`` are fetched. */
+INLINE void sums(const float *const *x, Two w, Two next, int lines, vec (*sum)[2], long from, long to, const int rows) {
+    vec one[TOGETHER], two[TOGETHER];
+    for (int r = 0; r < rows; r++) one[r] = sum[r][0], two[r] = sum[r][1];
+    for (long k = from; k < to; k += STEP) {
+        const long end = k + STEP < to ? k + STEP : to;
+        for (int line = 0; line < lines; line++) {
+            __builtin_prefetch(next.first);
+            __builtin_prefetch(next.second);
+            next.first += WIDE, next.second += WIDE;
+        }
+        for (long i = k; i < end; i++) {
+            const vec u = load(w.first + WIDE * i), v = load(w.second + WIDE * i);
+            for (int r = 0; r < rows; r++) {
+                const float y = x[r][i];
+                one[r] += u * y, two[r] += v * y;
+            }
+        }
     }
-    for (int r = 0; r < rows; r++) out[r] = sum[r];
+    for (int r = 0; r < rows; r++) sum[r][0] = one[r], sum[r][1] = two[r];
 }
 
-#define SUMS(rows) \
-    FITTED static void sums_##rows(const float *w, const float *x, const float *next, vec *out, long inputs) {          \
-        sums(w, x, next, out, inputs, rows);                                                                             \
+#define SUMS(rows)                                                                                                     \
+    FITTED static void sums_##rows(const float *const *x, Two w, Two next, int lines, vec(*sum)[2], long from, long to) { \
+        sums(x, w, next, lines, sum, from, to, rows);                                                                  \
     }
-SUMS(4) SUMS(8) SUMS(12) SUMS(16)
+SUMS(4) SUMS(8)
 
 FITTED static void finish(const float *sum, const float *bias, const float *other, float *out, long count, int how) {
     for (long i = 0; i < count; i++) {
@@ -64,50 +81,47 @@ FITTED static void finish(const float *sum, const float *bias, const float *othe
     }
 }
 
-/* x [R, K] to tiles [R / 16][K][16], zeros where R ends; one tile. */
-FITTED static void lay(const float *x, float *tile, long rows, long inputs) {
-    for (long k = 0; k < inputs; k++)
-        for (long r = 0; r < WIDE; r++) tile[k * WIDE + r] = r < rows ? x[r * inputs + k] : 0.0f;
+/* out = how(x times two blocks from output n on) for at most GROUP rows of x; one block where N ends with it. */
+FITTED static void blocks(const float *x, const float *packed, const float *bias, const float *other, float *out,
+                          long rows, long inputs, long outputs, long n, int how) {
+    const int count = n + WIDE < outputs ? 2 : 1;
+    const long block = inputs * WIDE;
+    const Two w = {packed, packed + (count - 1) * block};
+    const int passes = (int)((rows + TOGETHER - 1) / TOGETHER), lines = passes < STEP ? (STEP + passes - 1) / passes : 1;
+    vec sum[GROUP][2];
+    memset(sum, 0, (size_t)(passes * TOGETHER) * sizeof *sum);
+    for (long from = 0; from < inputs; from += CHUNK) {
+        const long to = from + CHUNK < inputs ? from + CHUNK : inputs;
+        const long ahead = to < inputs ? to * WIDE : 2 * block; /* the next chunk, or the next two blocks */
+        for (int pass = 0; pass < passes; pass++) {
+            const long first = pass * TOGETHER, left = rows - first;
+            const long next = ahead + pass * lines * (CHUNK / STEP) * WIDE;
+            const Two fetched = {w.first + next, w.second + next};
+            const float *at[TOGETHER];
+            for (long r = 0; r < TOGETHER; r++) at[r] = x + (first + (r < left ? r : 0)) * inputs;
+            if (left > 4)
+                sums_8(at, w, fetched, pass * lines < STEP ? lines : 0, sum + first, from, to);
+            else
+                sums_4(at, w, fetched, pass * lines < STEP ? lines : 0, sum + first, from, to);
+        }
+    }
+    for (long r = 0; r < rows; r++)
+        for (int b = 0; b < count; b++) {
+            const long start = n + b * WIDE, at = r * outputs + start;
+            finish((const float *)&sum[r][b], bias == NULL ? NULL : bias + start, other == NULL ? NULL : other + at,
+                   out + at, outputs - start < WIDE ? outputs - start : WIDE, how);
+        }
 }
 
-/* out [R, N] = how(x [R, K] times packed' + bias [N], other [R, N]). Returns 0, or 1 where there was no room. */
-int posttrain_product(const float *x, const float *packed, const float *bias, const float *other, float *out,
-                      long rows, long inputs, long outputs, int how) {
-    const long tiles = (rows + WIDE - 1) / WIDE, blocks = (outputs + WIDE - 1) / WIDE;
-    const long parts = (tiles + TILES - 1) / TILES;
-    float *const laid = aligned_alloc(64, (size_t)(tiles * inputs * WIDE) * sizeof(float));
-    if (laid == NULL) return 1;
-#pragma omp parallel for schedule(static) if (tiles > TILES) /* fewer are done before another thread wakes */
-    for (long t = 0; t < tiles; t++) {
-        const long left = rows - t * WIDE;
-        lay(x + t * WIDE * inputs, laid + t * inputs * WIDE, left < WIDE ? left : WIDE, inputs);
-    }
+/* out [R, N] = how(x [R, K] times packed' + bias [N], other [R, N]). */
+void posttrain_product(const float *x, const float *packed, const float *bias, const float *other, float *out,
+                       long rows, long inputs, long outputs, int how) {
+    const long pairs = (outputs + 2 * WIDE - 1) / (2 * WIDE), groups = (rows + GROUP - 1) / GROUP;
 #pragma omp parallel for collapse(2) schedule(static) if (rows * inputs * outputs > ENOUGH)
-    for (long p = 0; p < parts; p++)
-        for (long b = 0; b < blocks; b++) {
-            const float *w = packed + b * inputs * WIDE;
-            const long n = b * WIDE, wide = outputs - n < WIDE ? outputs - n : WIDE;
-            for (long t = p * TILES; t < tiles && t < (p + 1) * TILES; t++) {
-                const long first = t * WIDE, count = rows - first < WIDE ? rows - first : WIDE;
-                const float *own = laid + t * inputs * WIDE;
-                /* what memory sends while the last tile is computed is the next block */
-                const float *next = w + (parts == 1 && tiles > 1 && t == tiles - 1 ? inputs * WIDE : AHEAD);
-                vec sum[WIDE];
-                if (count > 12)
-                    sums_16(w, own, next, sum, inputs);
-                else if (count > 8)
-                    sums_12(w, own, next, sum, inputs);
-                else if (count > 4)
-                    sums_8(w, own, next, sum, inputs);
-                else
-                    sums_4(w, own, next, sum, inputs);
-                for (long r = 0; r < count; r++) {
-                    const long at = (first + r) * outputs + n;
-                    finish((const float *)&sum[r], bias == NULL ? NULL : bias + n,
-                           other == NULL ? NULL : other + at, out + at, wide, how);
-                }
-            }
+    for (long g = 0; g < groups; g++)
+        for (long p = 0; p < pairs; p++) {
+            const long first = g * GROUP, n = p * 2 * WIDE;
+            blocks(x + first * inputs, packed + n * inputs, bias, other == NULL ? NULL : other + first * outputs,
+                   out + first * outputs, rows - first < GROUP ? rows - first : GROUP, inputs, outputs, n, how);
         }
-    free(laid);
-    return 0;
 }
