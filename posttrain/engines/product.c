@@ -74,11 +74,20 @@ INLINE void sums(const float *const *x, Two w, Two next, int lines, vec (*sum)[2
     }
 SUMS(4) SUMS(8)
 
-FITTED static void finish(const float *sum, const float *bias, const float *other, float *out, long count, int how) {
-    for (long i = 0; i < count; i++) {
-        const float y = bias == NULL ? sum[i] : sum[i] + bias[i];
-        out[i] = how == SILU ? y * sigmoid(y) : how == TIMES ? y * other[i] : how == PLUS ? y + other[i] : y;
-    }
+INLINE vec some(const float *x, long count) { /* the rest is 0 */
+    vec out = {0};
+    if (count == WIDE) return load(x);
+    memcpy(&out, x, (size_t)count * sizeof *x);
+    return out;
+}
+
+INLINE void finish(vec y, const float *bias, const float *other, float *out, long count, int how) {
+    if (bias != NULL) y += some(bias, count);
+    if (how == TIMES) y *= some(other, count);
+    if (how == PLUS) y += some(other, count);
+    if (how == SILU)
+        for (int i = 0; i < WIDE; i++) y[i] *= sigmoid(y[i]);
+    memcpy(out, &y, (size_t)(count == WIDE ? WIDE : count) * sizeof *out);
 }
 
 /* out = how(x times two blocks from output n on) for at most GROUP rows of x; one block where N ends with it. */
@@ -108,7 +117,7 @@ FITTED static void blocks(const float *x, const float *packed, const float *bias
     for (long r = 0; r < rows; r++)
         for (int b = 0; b < count; b++) {
             const long start = n + b * WIDE, at = r * outputs + start;
-            finish((const float *)&sum[r][b], bias == NULL ? NULL : bias + start, other == NULL ? NULL : other + at,
+            finish(sum[r][b], bias == NULL ? NULL : bias + start, other == NULL ? NULL : other + at,
                    out + at, outputs - start < WIDE ? outputs - start : WIDE, how);
         }
 }
