@@ -1,6 +1,6 @@
 """Every measurement of docs/speed.md and the other pages with figures, one after another: ``make bench``.
 
-    python benchmarks/run_all.py [--only generation,training] [--dry-run]
+    python benchmarks/run_all.py [--only generation,training] [--start N] [--dry-run]
 
 A part is a command that you may run by itself; ``--dry-run`` prints them, with minutes on two cores. Peers
 that cannot be in this environment get their own, below build/peers, at their first use (five minutes, some 4
@@ -94,6 +94,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", default="", metavar="FILES", help="generation,training,memory,...")
+    parser.add_argument("--start", type=int, default=1, metavar="N", help="go on from part N")
     parser.add_argument("--dry-run", action="store_true", help="print the commands")
     ask = parser.parse_args()
     files = {part.file for part in PARTS}
@@ -101,8 +102,8 @@ def main() -> None:
     if unknown := wanted - files:
         parser.error(f"{', '.join(sorted(unknown))}: expected of {', '.join(sorted(files))}")
     parts = [part for part in PARTS if part.file in wanted]
-    left, failed, began = sum(part.minutes for part in parts), [], time.monotonic()
-    for number, part in enumerate(parts, 1):
+    left, failed, began = sum(part.minutes for part in parts[ask.start - 1 :]), [], time.monotonic()
+    for number, part in list(enumerate(parts, 1))[ask.start - 1 :]:
         more = "" if part.python == OWN else f"   (with {part.python} of build/peers)"
         head = f"[{number}/{len(parts)}, some {left:.0f} minutes left]"
         print(f"{head} bench_{part.says}{more}", flush=True)
@@ -113,7 +114,7 @@ def main() -> None:
         return
     for page in PAGES:
         subprocess.run([sys.executable, page], cwd=ROOT, check=True)
-    print(f"{len(parts) - len(failed)} parts in {(time.monotonic() - began) / 60:.0f} minutes")
+    print(f"{(time.monotonic() - began) / 60:.0f} minutes")
     if failed:
         raise SystemExit("failed: " + "; ".join(failed))
 

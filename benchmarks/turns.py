@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import resource
 import statistics
 import time
@@ -51,11 +52,23 @@ def compared(seconds: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def keep(file: str, key: str, found: Any) -> None:
-    """Writes ``found`` under ``key`` into a file of the results, beside what is there."""
+    """Writes ``found`` under ``key`` into a file of the results, beside what is there, and on which processor
+    it was found.
+    """
+    if isinstance(found, dict):
+        found = {**found, "processor": processor()}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / file
     there = json.loads(path.read_text()) if path.is_file() else {}
     path.write_text(json.dumps(there | {key: found}, indent=1) + "\n")
+
+
+def processor() -> str:
+    """Its name, as the system says it."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text("utf-8", "replace").splitlines() if told.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def peak_bytes() -> int:

@@ -243,7 +243,7 @@ def _settings_of_a_recipe(parser: argparse.ArgumentParser) -> None:
         "--compute",
         choices=get_args(Compute),
         help="what matrix products of training and samplers work in; weights, heads and evaluation stay in "
-        "float32 (default: what the recipe says)",
+        "float32 (default: what the recipe says); posttrain doctor says how fast this machine is in bfloat16",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")

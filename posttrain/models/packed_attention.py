@@ -9,6 +9,7 @@ forward, carried in the context like an adapter (``lora.wearing``).
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -147,6 +148,11 @@ def _reads_lines(trunk: Any) -> bool:
     if trunk.config._attn_implementation == NAME and _equal_in_a_line(trunk):
         return True
     trunk.set_attn_implementation("sdpa")
+    warnings.warn(
+        f"this {trunk.config.model_type} reads a row among others otherwise than alone, so rows are padded: "
+        "the same results, slower",
+        stacklevel=2,
+    )
     return False
 
 

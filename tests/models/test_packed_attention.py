@@ -71,7 +71,8 @@ def test_a_model_that_reads_lines_otherwise_is_given_padded_rows(monkeypatch: py
         batch = rollouts(rows(), 0)
         wanted = LanguagePolicy(model, packed=False).evaluate(batch, Wants())
         monkeypatch.setattr(model.base_model, "forward", unlike(model.base_model.forward))
-        assert not packs(model.base_model)
+        with pytest.warns(UserWarning, match="rows are padded"):
+            assert not packs(model.base_model)
         assert model.config._attn_implementation == "sdpa"
         found = LanguagePolicy(model).evaluate(batch, Wants())
         torch.testing.assert_close(found.logprobs, wanted.logprobs, rtol=0, atol=0)
