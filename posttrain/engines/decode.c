@@ -9,7 +9,7 @@
 
 #include "../models/numbers.h"
 
-#define VERSION 3 /* as in native.py: raised with every change of a signature */
+#define VERSION 4 /* as in native.py: raised with every change of a signature */
 #define BLOCK 256 /* tokens whose probabilities are summed first, as in choose.py */
 #define WIDEST 256 /* of a head */
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from posttrain.compiled import library
 
-VERSION = 3  # as in decode.c
+VERSION = 4  # as in decode.c
 WIDEST = 256  # of an attention head
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
 _HALF = {torch.float32: 0, torch.bfloat16: 1}
@@ -30,7 +30,9 @@ class Kernels:
     def __init__(self, found: Any) -> None:
         self._attend, self._norm = found.posttrain_attend, found.posttrain_norm
         self._choose, self._pack = found.posttrain_choose, found.posttrain_pack
-        self._product, self._wide = found.posttrain_product, bool(found.posttrain_wide())
+        self._product = found.posttrain_product
+        self._multiplied = {torch.float32: bool(found.posttrain_wide())}
+        self._multiplied[torch.bfloat16] = bool(found.posttrain_widens())
 
     @staticmethod
     def fit(device: torch.device, dtype: torch.dtype, width: int) -> bool:
@@ -39,35 +41,45 @@ class Kernels:
 
     def multiplies(self, matrices: Sequence[Tensor], dtype: torch.dtype) -> bool:
         """Whether ``product`` is for this processor, such numbers, and these matrices one above the other."""
-        return self._wide and dtype == torch.float32 and _whole(matrices)
+        return self._multiplied.get(dtype, False) and _whole(matrices)
 
-    def packed(self, matrices: Sequence[Tensor], scale: Tensor | None) -> Tensor:
-        """Matrices float32 [n, K] one above the other, columns times ``scale`` [K], laid out for ``product``.
+    def packed(
+        self, matrices: Sequence[Tensor], scale: Tensor | None, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Matrices [n, K] one above the other, columns times ``scale`` [K], laid out in ``dtype`` for
+        ``product``.
 
         Raises ValueError where one that another follows does not end with a block of 16.
         """
         if not _whole(matrices):
             raise ValueError(f"matrices of {[len(one) for one in matrices]} rows cannot be packed together")
         inputs, count = matrices[0].shape[1], sum(map(len, matrices))
-        out = torch.empty(-(-count // _WIDE) * _WIDE * inputs)
+        out = torch.empty(-(-count // _WIDE) * _WIDE * inputs, dtype=dtype)
         by = None if scale is None else scale.float().contiguous()
         start = 0
         for one in matrices:
             rows = one.float().contiguous()
             at = None if by is None else by.data_ptr()
-            self._pack(rows.data_ptr(), at, out.data_ptr(), start, len(rows), inputs)
+            half = int(dtype == torch.bfloat16)
+            self._pack(rows.data_ptr(), at, out.data_ptr(), start, len(rows), inputs, half)
             start += len(rows)
         return out
 
     def product(  # size: a product, and what is done with it
         self, x: Tensor, packed: Tensor, bias: Tensor | None, outputs: int, how: int, other: Tensor | None
     ) -> Tensor:
-        """[R, N] from float32 x [R, K], a packed matrix, bias [N] and ``other`` [R, N]."""
+        """[R, N] from x [R, K] in the type of the packed matrix, bias float32 [N] and ``other`` [R, N].
+
+        Raises MemoryError.
+        """
         x = x.contiguous()
         other = None if other is None else other.contiguous()
         out = x.new_empty(len(x), outputs)
         at = (None if one is None else one.data_ptr() for one in (bias, other))
-        self._product(x.data_ptr(), packed.data_ptr(), *at, out.data_ptr(), len(x), x.shape[1], outputs, how)
+        sizes = (len(x), x.shape[1], outputs)
+        half = int(packed.dtype == torch.bfloat16)
+        if self._product(x.data_ptr(), packed.data_ptr(), *at, out.data_ptr(), *sizes, how, half):
+            raise MemoryError("no memory for a product")
         return out
 
     def attend(
@@ -161,8 +173,8 @@ def kernels() -> Kernels | None:
         "posttrain_attend": [*[_POINTER] * 7, *[_LONG] * 5, _INT],
         "posttrain_norm": [_POINTER, _POINTER, _LONG, _LONG, _FLOAT, _INT],
         "posttrain_choose": [*[_POINTER] * 5, _LONG, _LONG, _INT],
-        "posttrain_pack": [*[_POINTER] * 3, *[_LONG] * 3],
-        "posttrain_product": [*[_POINTER] * 5, *[_LONG] * 3, _INT],
+        "posttrain_pack": [*[_POINTER] * 3, *[_LONG] * 3, _INT],
+        "posttrain_product": [*[_POINTER] * 5, *[_LONG] * 3, _INT, _INT],
     }
     found = library("posttrain.engines._decode", VERSION, functions)
     return None if found is None else Kernels(found)

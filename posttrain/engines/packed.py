@@ -47,7 +47,8 @@ def linear(
     weights = [x.detach() for x in weights]
     bias = None if bias is None else bias.detach().to(device, dtype, copy=True)
     if kernels is not None and kernels.multiplies(weights, dtype):
-        return _Compiled(kernels, kernels.packed(weights, scale), bias, sum(map(len, weights)))
+        wide = None if bias is None else bias.float()
+        return _Compiled(kernels, kernels.packed(weights, scale, dtype), wide, sum(map(len, weights)))
     matrix = torch.cat(weights)
     if scale is not None:
         matrix = matrix.float() * scale
