@@ -14,6 +14,7 @@
 #define WIDE 16 /* outputs in a vector */
 #define TOGETHER 8 /* rows whose sums are in registers */
 #define CHUNK 64 /* inputs */
+#define LINE 64 /* bytes that memory sends together */
 #define STEP 4 /* inputs after each of which something is fetched */
 #define GROUP 64 /* rows that share a chunk */
 #define ENOUGH (1L << 21) /* multiplications that are worth a second thread: some 40 microseconds */
@@ -77,9 +78,10 @@ void posttrain_pack(const float *weight, const float *scale, void *packed, long 
     }
 }
 
-/* sum += x times inputs from..to of both blocks; for every STEP inputs ``lines`` of each of ``next`` are fetched. */
-INLINE void sums(const float *const *x, Two w, Two next, int lines, vec (*sum)[2], long from, long to, const int rows,
-                 const int half) {
+/* sum += x times inputs from..to, where both blocks begin; for every STEP of them ``lines`` of each of ``next`` are
+ * fetched.
+ */
+INLINE void sums(const float *const *x, Two w, Two next, int lines, vec (*sum)[2], long from, long to, const int rows) {
     vec one[TOGETHER], two[TOGETHER];
     for (int r = 0; r < rows; r++) one[r] = sum[r][0], two[r] = sum[r][1];
     for (long k = from; k < to; k += STEP) {
@@ -87,10 +89,10 @@ INLINE void sums(const float *const *x, Two w, Two next, int lines, vec (*sum)[2
         for (int line = 0; line < lines; line++) {
             __builtin_prefetch(next.first);
             __builtin_prefetch(next.second);
-            next.first += WIDE * (half ? 2 : 4), next.second += WIDE * (half ? 2 : 4);
+            next.first += LINE, next.second += LINE;
         }
         for (long i = k; i < end; i++) {
-            const vec u = numbers(w.first, WIDE * i, half), v = numbers(w.second, WIDE * i, half);
+            const vec u = numbers(w.first, WIDE * (i - from), 0), v = numbers(w.second, WIDE * (i - from), 0);
             for (int r = 0; r < rows; r++) {
                 const float y = x[r][i];
                 one[r] += u * y, two[r] += v * y;
@@ -100,13 +102,11 @@ INLINE void sums(const float *const *x, Two w, Two next, int lines, vec (*sum)[2
     for (int r = 0; r < rows; r++) sum[r][0] = one[r], sum[r][1] = two[r];
 }
 
-typedef void Sums(const float *const *x, Two w, Two next, int lines, vec (*sum)[2], long from, long to);
-
-#define SUMS(name, rows, half)                                                                                         \
+#define SUMS(name, rows)                                                                                               \
     FITTED static void name(const float *const *x, Two w, Two next, int lines, vec(*sum)[2], long from, long to) {     \
-        sums(x, w, next, lines, sum, from, to, rows, half);                                                            \
+        sums(x, w, next, lines, sum, from, to, rows);                                                                  \
     }
-SUMS(of_four, 4, 0) SUMS(of_eight, 8, 0) SUMS(of_four_short, 4, 1) SUMS(of_eight_short, 8, 1)
+SUMS(of_four, 4) SUMS(of_eight, 8)
 
 INLINE vec some(const void *from, long at, long count, const int half) { /* the rest is 0 */
     if (count == WIDE) return numbers(from, at, half);
@@ -135,21 +135,28 @@ FITTED static void blocks(const float *x, const char *packed, const float *bias,
                           long first, long rows, long inputs, long outputs, long n, int how, int half) {
     const int count = n + WIDE < outputs ? 2 : 1;
     const long line = WIDE * (half ? 2 : 4), block = inputs * line; /* bytes */
-    const Two w = {packed, packed + (count - 1) * block};
     const int passes = (int)((rows + TOGETHER - 1) / TOGETHER), lines = passes < STEP ? (STEP + passes - 1) / passes : 1;
-    Sums *const four = half ? of_four_short : of_four, *const eight = half ? of_eight_short : of_eight;
-    vec sum[GROUP][2];
+    vec sum[GROUP][2], widened_chunk[2][CHUNK];
     memset(sum, 0, (size_t)(passes * TOGETHER) * sizeof *sum);
     for (long from = 0; from < inputs; from += CHUNK) {
         const long to = from + CHUNK < inputs ? from + CHUNK : inputs;
-        const long ahead = to < inputs ? to * line : 2 * block; /* the next chunk, or the next two blocks */
+        const Two stored = {packed + from * line, packed + (count - 1) * block + from * line};
+        const long ahead = to < inputs ? (to - from) * line : 2 * block - from * line; /* next chunk, or next two blocks */
+        Two w = stored;
+        if (half) { /* once for all rows */
+            for (long k = 0; k < to - from; k++) {
+                widened_chunk[0][k] = numbers(stored.first, WIDE * k, 1);
+                widened_chunk[1][k] = numbers(stored.second, WIDE * k, 1);
+            }
+            w = (Two){(const char *)widened_chunk[0], (const char *)widened_chunk[1]};
+        }
         for (int pass = 0; pass < passes; pass++) {
             const long start = pass * TOGETHER, left = rows - start;
             const long next = ahead + pass * lines * (CHUNK / STEP) * line;
-            const Two fetched = {w.first + next, w.second + next};
+            const Two fetched = {stored.first + next, stored.second + next};
             const float *at[TOGETHER];
             for (long r = 0; r < TOGETHER; r++) at[r] = x + (first + start + (r < left ? r : 0)) * inputs;
-            (left > 4 ? eight : four)(at, w, fetched, pass * lines < STEP ? lines : 0, sum + start, from, to);
+            (left > 4 ? of_eight : of_four)(at, w, fetched, pass * lines < STEP ? lines : 0, sum + start, from, to);
         }
     }
     for (long r = 0; r < rows; r++)
