@@ -1,4 +1,5 @@
-/* Matrix products of decoding, in float32 or from bfloat16 with sums in float32: few rows, and a matrix so large that fetching it takes as long as using it.
+/* Matrix products of decoding, in float32 or from bfloat16 with sums in float32: few rows, and a matrix so large that
+ * fetching it takes as long as using it.
  *
  * The matrix [N, K] is laid out once, 16 outputs by 16: [N / 16][K][16], zeros where N ends. Two blocks are read side
  * by side, CHUNK inputs of them at a time, which stay in the nearest cache while rows pass by, 8 at a time: their sums
