@@ -98,7 +98,10 @@ def test_values_and_gradients_are_those_of_padded_rows(
 def test_a_kernel_is_used_where_it_does_what_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = (CPU, torch.bfloat16, 16)
     monkeypatch.setattr(varlen, "_kernel", lambda: kernel())
-    assert varlen._right(*asked)
+    for way in (torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)):
+        varlen._right.cache_clear()
+        with way:  # a reference asks first, and what is found is kept
+            assert varlen._right(*asked)
     varlen._right.cache_clear()
     monkeypatch.setattr(varlen, "_kernel", lambda: kernel(first_aligned=True))
     assert not varlen._right(*asked)
