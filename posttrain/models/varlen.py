@@ -72,8 +72,8 @@ def takes(device: torch.device, dtype: torch.dtype, width: int) -> bool:
 
 @cache
 def _right(device: torch.device, dtype: torch.dtype, width: int) -> bool:
-    """Whether two rows, one of which begins with three tokens of the other, come out as they should; tried with
-    gradients and without autocast, whatever the pass that asks is under.
+    """Whether two rows, one of which begins with three tokens of the other, come out as they should; tried
+    with gradients and without autocast, whatever the pass that asks is under.
     """
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
         return _tried(device, dtype, width)
