@@ -15,10 +15,11 @@ def counted(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """One row for every ``id``, in the order of first sight; a row that stands alone is as it was. Those of
     one ``id`` are in memory at a time.
 
-    ``chosen`` is what most chose; ``confidence`` is ``(votes for it + 1/2) / (votes + 1)``, the posterior
-    mean of the share of annotators who would choose it under Jeffreys's prior; ties do not vote. ``margin``
-    is the mean of theirs, with a minus for who chose the other, and not below 0. ``tie`` where the votes are
-    equal.
+    A pair is a ``tie`` where half or more of its annotators say tie, or where as many chose one answer as
+    the other. Otherwise ``chosen`` is what most chose; ``confidence`` is
+    ``(votes for it + 1/2) / (votes + 1)``, the posterior mean of the share of annotators who would choose it
+    under Jeffreys's prior, over those who chose. ``margin`` is the mean of theirs, with a minus for who chose
+    the other, and not below 0.
     """
     for places in together(json.dumps(row["id"]).encode() for row in rows):
         seen = [rows[place] for place in places]
@@ -27,7 +28,7 @@ def counted(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _together(seen: list[Mapping[str, Any]]) -> dict[str, Any]:
     voting = [row for row in seen if not row.get("tie")]
-    if not voting:
+    if 2 * len(voting) <= len(seen):  # one noisy vote beside three ties would else be a comparison
         return {**seen[0], "tie": True}
     first = voting[0]
     alike = [row for row in voting if row["chosen"] == first["chosen"]]

@@ -36,6 +36,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
     """
 
     address = "alignment"
+    version = 2  # a pair is a tie where half or more of its annotators say so
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     policy: Stage
     comparisons: Stage

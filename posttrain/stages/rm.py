@@ -37,6 +37,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     """
 
     address = "rm"
+    version = 2  # a pair is a tie where half or more of its annotators say so
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     base: Stage
     comparisons: Stage

@@ -26,10 +26,20 @@ def test_most_votes_win_and_say_how_sure_they_are() -> None:
     assert found["confidence"] == pytest.approx(3.5 / 4)
 
 
-def test_ties_do_not_vote_and_equal_votes_tie() -> None:
+def test_confidence_is_of_those_who_chose_and_equal_votes_tie() -> None:
     assert only(said("a"), said("tie"), said("a"))["confidence"] == pytest.approx(2.5 / 3)
     assert only(said("a"), said("b"))["tie"]
     assert only(said("tie"), said("tie"))["tie"]
+
+
+@pytest.mark.parametrize(
+    "votes",
+    [("a", "tie"), ("a", "tie", "tie"), ("a", "tie", "a", "tie"), ("b", "a", "a", "tie", "tie", "tie")],
+)
+def test_where_half_or_more_see_no_difference_the_pair_is_a_tie(votes: tuple[str, ...]) -> None:
+    """Else one noisy vote beside three ties would teach the reward model a coin flip."""
+    assert only(*map(said, votes))["tie"]
+    assert not only(*map(said, votes), *[said("a")] * len(votes))["tie"]
 
 
 def test_a_row_alone_is_as_it_was_and_pairs_keep_their_order() -> None:
