@@ -27,16 +27,19 @@ class Check:
         self._problems.add(self.where, f"{path} {what}")
         raise Wrong
 
-    def conversation(self, row: Row, column: str) -> list[Row]:
+    def conversation(self, row: Row, column: str, asked: Sequence[Row] = ()) -> list[Row]:
         """A whole conversation that ends with an answer."""
         messages = self._messages(self._value(row, column), column)
+        self._ends_with_answer(messages, column)
+        if len(messages) < 2 or not any(message["role"] == "user" for message in messages):
+            self.wrong(column, "has no user message before the answer")
+        return messages
+
+    def _ends_with_answer(self, messages: Sequence[Row], column: str) -> None:
         if messages[-1]["role"] != "assistant":
             self.wrong(
                 f"{column}[{len(messages) - 1}].role", "is the last and not assistant: there is no answer"
             )
-        if len(messages) < 2 or not any(message["role"] == "user" for message in messages):
-            self.wrong(column, "has no user message before the answer")
-        return messages
 
     def asked(self, row: Row, column: str) -> list[Row]:
         """A prompt as messages; text is what the user said."""
@@ -51,8 +54,8 @@ class Check:
         return messages
 
     def answer(self, row: Row, column: str, asked: Sequence[Row] = ()) -> list[Row]:
-        """An answer as one assistant message; a conversation that repeats the prompt is cut to what
-        follows.
+        """What follows the prompt: text as one message by the assistant, or messages that begin and end with
+        one. A conversation that repeats the prompt is cut to what follows.
         """
         value = self._value(row, column)
         if isinstance(value, str):
@@ -60,10 +63,9 @@ class Check:
         if asked and isinstance(value, list) and value[: len(asked)] == list(asked):
             value = value[len(asked) :]
         messages = self._messages(value, column, first="assistant")
-        if len(messages) != 1:
-            self.wrong(
-                column, f"has {len(messages)} messages, expected one by the assistant after the prompt"
-            )
+        if messages[0]["role"] != "assistant":
+            self.wrong(f"{column}[0].role", f"is {messages[0]['role']}, expected the assistant's answer")
+        self._ends_with_answer(messages, column)
         return messages
 
     def text(self, row: Row, column: str, blank: bool = False, path: str = "") -> str:
@@ -91,6 +93,13 @@ class Check:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             self.wrong(column, f"is {value!r}, expected a number from 0 upwards")
         return float(value)
+
+    def share(self, row: Row, column: str) -> float:
+        """A number from 0 to 1."""
+        value = self.amount(row, column)
+        if value > 1:
+            self.wrong(column, f"is {value!r}, expected a share from 0 to 1")
+        return value
 
     def truth(self, row: Row, column: str) -> bool:
         """True or false, also as 1 or 0, or as text."""

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from posttrain.data.jsonl import write_jsonl
+from posttrain.data.read import Reading
 from posttrain.data.rows import Problems, Row
-from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.sizes import loaded, tokens_of
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
 
-Reader = Callable[[str, str | None, Problems | None], list[Row]]
+Reader = Callable[[str, str | None, Reading | None], list[Row]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +25,30 @@ class Own:
 
     rows: list[Row]
     skipped: Problems
+    notices: tuple[str, ...] = ()
 
     @classmethod
     def read(
-        cls, reader: Reader, source: SourceFile, workspace: Path | None, *, skip_bad: bool, first: int
+        cls,
+        reader: Reader,
+        source: SourceFile,
+        workspace: Path | None,
+        *,
+        skip_bad: bool,
+        first: int,
+        columns: str = "",
     ) -> Own:
         """The ``first`` good rows (0 is all). Raises UserError with the first ten problems, unless
-        ``skip_bad``.
+        ``skip_bad``; and for ``columns`` that are not of the form STANDARD:COLUMN,...
         """
         skipped = Problems(source.path)
-        rows = reader(source.path, source.revision(workspace), skipped if skip_bad else None)
-        return cls(rows=rows[:first] if first else rows, skipped=skipped)
+        reading = Reading(columns=renamed(columns), skipped=skipped if skip_bad else None)
+        rows = reader(source.path, source.revision(workspace), reading)
+        return cls(
+            rows=rows[:first] if first else rows,
+            skipped=skipped,
+            notices=tuple(dict.fromkeys(reading.notices)),
+        )
 
     @property
     def figures(self) -> dict[str, float | int | str]:
@@ -45,15 +59,29 @@ class Own:
     @property
     def notes(self) -> list[str]:
         if not self.skipped.rows:
-            return []
+            return list(self.notices)
         told = "\n  ".join(self.skipped.told())
-        return [f"{len(self.skipped.rows)} bad rows were left out, as --skip-bad asked:\n  {told}"]
+        return [
+            f"{len(self.skipped.rows)} bad rows were left out, as --skip-bad asked:\n  {told}",
+            *self.notices,
+        ]
+
+
+def renamed(columns: str) -> dict[str, str]:
+    """``prompt:question,chosen:better`` as a mapping. Raises UserError for another form."""
+    names: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in columns.split(","))):
+        standard, colon, column = (piece.strip() for piece in part.partition(":"))
+        if not (standard and colon and column) or standard in names:
+            raise UserError(f"columns={columns}: expected STANDARD:COLUMN,... such as prompt:question")
+        names[standard] = column
+    return names
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnRows(Stage):
     """A stage whose product is a user's rows. ``rows`` takes the first so many, 0 takes all; ``skip_bad``
-    leaves faulty ones out.
+    leaves faulty ones out. ``columns`` names the file's own columns, ``prompt:question,chosen:better``.
 
     A subclass says how they are read (``reads``) and which are trained on (``parts``).
     """
@@ -62,6 +90,7 @@ class OwnRows(Stage):
     source: SourceFile
     rows: int = 0
     skip_bad: bool = False
+    columns: str = later("")
 
     def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         """Those that are trained on and those that are held out. Raises UserError where there are too few."""
@@ -91,4 +120,11 @@ class OwnRows(Stage):
         return loaded(len(train), len(held), tokens_of(train))
 
     def _read(self, machine: Machine) -> Own:
-        return Own.read(self.reads, self.source, machine.workspace, skip_bad=self.skip_bad, first=self.rows)
+        return Own.read(
+            self.reads,
+            self.source,
+            machine.workspace,
+            skip_bad=self.skip_bad,
+            first=self.rows,
+            columns=self.columns,
+        )

@@ -4,26 +4,42 @@ formats.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from posttrain.data.check import Check, Wrong
 from posttrain.data.constraints import wrong_check
+from posttrain.data.formats import RECOGNISERS
+from posttrain.data.pair_votes import pair_key, soft_labels
 from posttrain.data.rows import Problems, Row, numbered_rows
+from posttrain.data.transcripts import with_system
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.values import nearest
 
 VERIFIABLE = ("answer", "tests", "cases", "checks")  # any of these makes a prompt a problem
+SYSTEM = ("system", "system_prompt")
 
 
-def read_messages(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
+@dataclass
+class Reading:
+    """How a file is read: ``columns`` maps a standard column to the file's own; ``notices`` collects what a
+    user should know of it, and ``skipped``, where it is given, the problems of rows that are left out.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    skipped: Problems | None = None
+    notices: list[str] = field(default_factory=list)
+
+
+def read_messages(source: str, revision: str | None = None, reading: Reading | None = None) -> list[Row]:
     """Demonstrations as rows {"messages": [...]}, the last message the assistant's.
 
-    Reads ``messages``, or ``prompt`` with ``completion``, each text or messages. Raises UserError with the
-    first ten problems and their count; with ``skipped`` they are noted there, and the other rows are read.
+    Reads ``messages``, or ``prompt`` with ``completion``, each text or messages, and what ``formats``
+    recognises. Raises UserError with the first ten problems and their count; where ``reading`` has
+    ``skipped`` they are noted there, and the other rows are read.
     """
-    file = _File(source, revision, skipped)
+    file = _File(source, revision, reading, "demonstrations", ("messages", "prompt", "completion"))
     if file.has("messages") or not file.has("completion"):
         file.columns("messages")
         return file.checked(lambda row, check: {"messages": check.conversation(row, "messages")})
@@ -35,11 +51,11 @@ def read_messages(source: str, revision: str | None = None, skipped: Problems | 
     return file.checked(joined)
 
 
-def read_prompts(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
+def read_prompts(source: str, revision: str | None = None, reading: Reading | None = None) -> list[Row]:
     """Rows {"prompt": messages}, the last message the user's, with what a program can verify answers by where
     a row has it. Raises UserError as above.
     """
-    file = _File(source, revision, skipped)
+    file = _File(source, revision, reading, "prompts", ("prompt", *VERIFIABLE, "entry_point"))
     file.columns("prompt")
 
     def asked(row: Row, check: Check) -> Row:
@@ -51,11 +67,11 @@ def read_prompts(source: str, revision: str | None = None, skipped: Problems | N
     return file.checked(asked)
 
 
-def read_problems(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
+def read_problems(source: str, revision: str | None = None, reading: Reading | None = None) -> list[Row]:
     """Rows {"prompt", ...} with what a program can verify answers by, the prompt as messages; or where a row
     has ``stop``, plain text to be gone on with until that is said. Raises UserError as above.
     """
-    file = _File(source, revision, skipped)
+    file = _File(source, revision, reading, "prompts", ("prompt", *VERIFIABLE, "entry_point", "stop"))
     file.columns("prompt")
     if not any(file.has(column) for column in VERIFIABLE):
         file.columns("answer")
@@ -94,103 +110,185 @@ def verifiable(row: Row, check: Check) -> Row:
     return found
 
 
-def read_text(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
+def read_text(source: str, revision: str | None = None, reading: Reading | None = None) -> list[Row]:
     """Plain text: rows {"text"} as rows {"prompt": "", "completion": text}. Raises UserError as above."""
-    file = _File(source, revision, skipped)
+    file = _File(source, revision, reading, "", ("text",))
     file.columns("text")
     return file.checked(lambda row, check: {"prompt": "", "completion": check.text(row, "text")})
 
 
-def read_comparisons(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
-    """Rows {"prompt": messages, "chosen": messages, "rejected": messages}, the answers without the prompt;
-    and {"margin"}, how much better the chosen one is, where a row says so.
+def read_comparisons(source: str, revision: str | None = None, reading: Reading | None = None) -> list[Row]:
+    """Rows {"prompt": messages, "chosen": messages, "rejected": messages}, each answer one message; with
+    {"margin"}, how much better the chosen one is, {"confidence"}, the share of judgements that chose it, and
+    {"tie"}, where a row or several rows together say so.
 
     Where there is no ``prompt``, ``chosen`` and ``rejected`` are whole conversations and what they share is
-    the prompt. Raises UserError as above, also where both answers are equal or a pair was judged both ways.
+    the prompt. Rows about one pair are votes and become one row (``soft_labels``). Raises UserError as above,
+    also where both answers are equal.
     """
-    file = _File(source, revision, skipped)
-    told = file.has("prompt") or any(isinstance(row.get("chosen"), str) for _, row in file.rows)
-    file.columns(*(["prompt", "chosen", "rejected"] if told else ["chosen", "rejected"]))
-    judged: dict[str, str] = {}
+    read = ("prompt", "chosen", "rejected", "margin", "confidence", "tie", "annotator")
+    file = _File(source, revision, reading, "comparisons", read)
+    split = file.has("prompt") or any(isinstance(row.get("chosen"), str) for _, row in file.rows)
+    file.columns(*(["prompt", "chosen", "rejected"] if split else ["chosen", "rejected"]))
 
     def pair(row: Row, check: Check) -> Row:
-        if told:
-            asked = check.asked(row, "prompt")
-            found = {
-                "prompt": asked,
-                **{side: check.answer(row, side, asked) for side in ("chosen", "rejected")},
-            }
-        else:
-            whole = {side: check.conversation(row, side) for side in ("chosen", "rejected")}
-            if whole["chosen"][:-1] != whole["rejected"][:-1]:
-                check.wrong("rejected", "does not begin as chosen does, so there is no shared prompt")
-            found = {"prompt": whole["chosen"][:-1], **{side: said[-1:] for side, said in whole.items()}}
-        if found["chosen"] == found["rejected"]:
+        asked = check.asked(row, "prompt") if split else []
+        side = check.answer if split else check.conversation
+        sides = {name: side(row, name, asked) for name in ("chosen", "rejected")}
+        shared = sides["chosen"][:-1]
+        if shared != sides["rejected"][:-1]:
+            check.wrong(
+                "rejected", "differs from chosen before the last answer, so there is no shared prompt"
+            )
+        both = {name: messages[-1:] for name, messages in sides.items()}
+        if both["chosen"] == both["rejected"]:
             check.wrong("rejected", "is the same as chosen; delete the row, nothing can be learnt from it")
-        opposite = judged.get(json.dumps([found["prompt"], found["rejected"], found["chosen"]]))
-        if opposite:
-            check.wrong("chosen", f"was the rejected one in {opposite}; keep one of the two rows")
-        judged.setdefault(json.dumps([found["prompt"], found["chosen"], found["rejected"]]), check.where)
-        return found | ({"margin": check.amount(row, "margin")} if row.get("margin") is not None else {})
+        checked: Row = {"prompt": [*asked, *shared], **both}
+        if row.get("margin") is not None:
+            checked["margin"] = check.amount(row, "margin")
+        if row.get("confidence") is not None:
+            checked["confidence"] = check.share(row, "confidence")
+        if row.get("tie") is not None and check.truth(row, "tie"):
+            checked["tie"] = True
+        if row.get("annotator") is not None:
+            checked["annotator"] = check.short(row, "annotator")
+        return checked
 
-    return file.checked(pair)
+    rows = file.checked(pair, same=pair_key)
+    merged, contested = soft_labels(rows)
+    if len(merged) < len(rows):
+        file.notice(
+            f"{len(rows)} judgements of {len(merged)} pairs: those of one pair are votes and become one row "
+            f"with the share that chose the better answer ({contested} pairs were judged both ways)"
+        )
+    return merged
 
 
-def read_ratings(source: str, revision: str | None = None, skipped: Problems | None = None) -> list[Row]:
+def read_ratings(source: str, revision: str | None = None, reading: Reading | None = None) -> list[Row]:
     """Rows {"prompt": messages, "completion": messages, "label": bool}: answers that were wanted or not, each
     on its own. Raises UserError as above, also where a label is neither true nor false.
     """
-    file = _File(source, revision, skipped)
+    file = _File(source, revision, reading, "ratings", ("prompt", "completion", "label"))
     file.columns("prompt", "completion", "label")
 
     def rated(row: Row, check: Check) -> Row:
         asked = check.asked(row, "prompt")
-        return {
-            "prompt": asked,
-            "completion": check.answer(row, "completion", asked),
-            "label": check.truth(row, "label"),
-        }
+        messages = check.answer(row, "completion", asked)
+        label = check.truth(row, "label")
+        return {"prompt": [*asked, *messages[:-1]], "completion": messages[-1:], "label": label}
 
     return file.checked(rated)
 
 
 class _File:
-    """The rows of a source under examination."""
+    """The rows of a source under examination, in standard columns."""
 
-    def __init__(self, source: str, revision: str | None, skipped: Problems | None) -> None:
+    def __init__(
+        self, source: str, revision: str | None, reading: Reading | None, kind: str, read: tuple[str, ...]
+    ) -> None:
         self._source = source
+        self._reading = reading or Reading()
+        skipped = self._reading.skipped
         self._stops = skipped is None
         self._problems = Problems(source) if skipped is None else skipped
+        self._converted: tuple[str, ...] = ()
         self.rows = numbered_rows(source, revision, self._problems)
+        self._rename()
+        before = self._columns()
+        self._standardise(kind, before)
+        self._prepend_system()
+        unread = sorted(before - {"id", *read, *self._converted, *SYSTEM, *self._reading.columns})
+        if unread:
+            self.notice(f"columns that are not read: {', '.join(unread)}")
+
+    def notice(self, text: str) -> None:
+        """Something that a user should know of the file."""
+        self._reading.notices.append(f"{self._source}: {text}")
 
     def has(self, column: str) -> bool:
         return any(column in row for _, row in self.rows)
 
+    def _columns(self) -> frozenset[str]:
+        return frozenset(column for _, row in self.rows for column in row)
+
+    def _rename(self) -> None:
+        """The user's own column for a standard one. Raises UserError for a column that no row has."""
+        names = self._reading.columns
+        there = self._columns()
+        for standard, column in names.items():
+            if column not in there:
+                raise UserError(
+                    f"{self._source}: columns={standard}:{column}: no column {column}{nearest(column, there)}"
+                )
+        if names:
+            taken = {column: standard for standard, column in names.items()}
+            self.rows = [
+                (number, {taken.get(name, name): value for name, value in row.items() if name not in names})
+                for number, row in self.rows
+            ]
+
+    def _standardise(self, kind: str, columns: frozenset[str]) -> None:
+        """Rows of a known schema in standard columns. A row that cannot be converted is a problem."""
+        recognise = RECOGNISERS.get(kind)
+        if recognise is None or not self.rows:
+            return
+        try:
+            schema = recognise(columns, self.rows[0][1])
+        except UserError as problem:
+            raise UserError(f"{self._source}: {problem}") from None
+        if schema is None:
+            return
+        converted: list[tuple[int, Row]] = []
+        for number, row in self.rows:
+            try:
+                converted += [(number, one) for one in schema.convert(row)]
+            except ValueError as problem:
+                self._problems.add(f"row {number}", str(problem))
+        more = f", {len(converted)} of {len(self.rows)} rows" if len(converted) > len(self.rows) else ""
+        self._converted = schema.columns
+        self.rows = converted
+        self.notice(f"read as {schema.name}{more}")
+
+    def _prepend_system(self) -> None:
+        name = next((name for name in SYSTEM if self.has(name)), "")
+        if not name:
+            return
+        for _, row in self.rows:
+            for column in ("messages", "prompt", *(() if "prompt" in row else ("chosen", "rejected"))):
+                if column in row:
+                    row[column] = with_system(row[column], row.get(name))
+        self.notice(f"the column {name} begins each conversation as its system message")
+
     def columns(self, *wanted: str) -> None:
         """A column that no row has is one mistake, not one a row."""
-        there = {column for _, row in self.rows for column in row}
+        there = self._columns()
         for column in wanted if self.rows else ():
             if column not in there:
-                raise UserError(f"{self._source}: no column {column}{nearest(column, there)}")
+                raise UserError(
+                    f"{self._source}: no column {column}{nearest(column, there)}; if another column holds "
+                    f"it, say so: columns={column}:NAME"
+                )
 
-    def checked(self, use: Callable[[Row, Check], Row]) -> list[Row]:
-        """Every row in its checked form with its own id, or all problems of the file together."""
+    def checked(
+        self, use: Callable[[Row, Check], Row], same: Callable[[Row], str] | None = None
+    ) -> list[Row]:
+        """Every row in its checked form with its own id, or all problems of the file together. An id stands
+        for one row; with ``same`` for one value of that.
+        """
         check = Check(self._problems)
         made: list[Row] = []
-        ids: dict[str, int] = {}
+        ids: dict[str, tuple[int, str]] = {}
         for number, row in self.rows:
             check.where = f"row {number}"
+            name = None if row.get("id") is None else str(row["id"])
             try:
-                kept = use(row, check)
-                own = row.get("id")
-                if own is not None and str(own) in ids:
-                    check.wrong("id", f"{own!r} is also that of row {ids[str(own)]}")
+                checked = use(row, check)
+                value = same(checked) if same and name is not None else str(number)
+                if name is not None and ids.setdefault(name, (number, value))[1] != value:
+                    check.wrong("id", f"{row['id']!r} is also that of row {ids[name][0]}")
             except Wrong:
                 continue
-            if own is not None:
-                ids[str(own)] = number
-                kept = {"id": str(own), **kept}
-            made.append(kept)
+            made.append(checked if name is None else {"id": name, **checked})
         if self._stops or not made:
             good = f"{len(made)} rows are good; --skip-bad goes on with those"
             self._problems.stop_if_any(good if made else "")

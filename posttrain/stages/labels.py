@@ -70,10 +70,12 @@ class Annotation(Stage):
 @dataclass(frozen=True, kw_only=True)
 class ComparisonRows(OwnRows):
     """The user's own rows {"prompt", "chosen", "rejected"}; ``heldout_share`` of the prompts is not trained
-    on. ``rows`` takes the first so many, 0 takes all; ``skip_bad`` leaves faulty ones out.
+    on. ``rows`` takes the first so many pairs, 0 takes all; ``skip_bad`` leaves faulty rows out. Rows about
+    one pair are votes: they become one row with the share that chose the better answer.
     """
 
     address = "labels"
+    version = 2  # rows about one pair are counted together
     reads: ClassVar[Any] = staticmethod(read_comparisons)
     heldout_share: float = 0.1
 
