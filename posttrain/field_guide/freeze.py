@@ -1,12 +1,15 @@
 """The hash that freezes the gold reward: its rules, the facts it reads and the held-out prompts.
 
 `python -m posttrain.field_guide.freeze` writes `gold_frozen.json`: before any policy is trained, never after.
+It raises the version where the hash changed; stages that read gold take their version from it, so products
+that an earlier gold reward made are not current.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,20 @@ HELDOUT_SEED = 0
 FILES = (
     "gold.py",
     "claims.py",
+    "subjects.py",
     "wording.py",
     "lexicon.py",
     "entities.jsonl",
     "how_tos.jsonl",
     "feelings.jsonl",
 )
+
+
+_FROZEN: dict[str, Any] = json.loads(
+    resources.files("posttrain.field_guide").joinpath("gold_frozen.json").read_text(encoding="utf-8")
+)
+FINGERPRINT: str = _FROZEN["fingerprint"]
+GOLD_VERSION: int = _FROZEN["version"]
 
 
 def heldout_prompts(count: int = HELDOUT_PROMPTS) -> list[dict[str, Any]]:
@@ -42,9 +53,14 @@ def fingerprint() -> str:
 
 
 def main() -> None:
-    """Write the fingerprint beside the gold reward."""
+    """Write the fingerprint beside the gold reward, and the next version where it changed."""
     target = Path(__file__).with_name("gold_frozen.json")
-    target.write_text(json.dumps({"fingerprint": fingerprint()}) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(refrozen(_FROZEN, fingerprint())) + "\n", encoding="utf-8")
+
+
+def refrozen(frozen: Mapping[str, Any], now: str) -> dict[str, Any]:
+    """What `gold_frozen.json` holds once the gold reward has the fingerprint `now`."""
+    return {"fingerprint": now, "version": frozen["version"] + (now != frozen["fingerprint"])}
 
 
 if __name__ == "__main__":

@@ -9,26 +9,19 @@ Nothing that trains may read this file.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import resources
 from typing import Any
 
-from posttrain.field_guide import claims, lexicon, tasks, wording
+from posttrain.field_guide import claims, lexicon, operands, subjects, tasks, wording
 from posttrain.field_guide.world import ATTRIBUTES, feelings, how_tos, vocabulary
 
 Item = Mapping[str, Any]
 MAX_WEIGHT = 0.40
 # A response this many times longer than it should be is not read at all.
 RUNAWAY = 3
-
-# The committed hash of these rules and their held-out prompts; `freeze.fingerprint()` recomputes it.
-FINGERPRINT: str = json.loads(
-    resources.files("posttrain.field_guide").joinpath("gold_frozen.json").read_text(encoding="utf-8")
-)["fingerprint"]
 
 _FORM = {"repetition": 0.04, "ends": 0.05, "grammatical": 0.05}
 WEIGHTS: dict[str, dict[str, float]] = {
@@ -165,7 +158,8 @@ def _fact_words(item: Item) -> int:
 
 def _fact(item: Item, response: str) -> _Verdict:
     found, right, attempted = _read_fact(item, response)
-    manner = _no_padding(_extras(response, found.sentences))
+    answered = any(name == item["attribute"] for name, _ in found.true | found.false)
+    manner = _no_padding(_extras(response, found.sentences if answered else frozenset()))
     return _Verdict(attempted, {"right": right, "manner": manner}, (1, _fact_words(item) + 3))
 
 
@@ -265,17 +259,36 @@ def _feeling(item: Item, response: str) -> _Verdict:
         if _SPEAKER.search(sentence):
             continue
         if tokens & _FRAME and tokens & wanted:
-            named += 1
+            named += not _another_subject(sentence, tokens - wanted)
         elif tokens & _WARM and tokens & _GENERIC:
             generic = True
         else:
             advising.append(wording.stems(sentence))
     manner = (1.0 if named == 1 else 0.5) if named else (0.4 if generic else 0.0)
     ours, others = _advice(item["feeling"])
-    given = [wording.find(piece, said) >= 0 for said in advising for piece in ours]
-    strange = [wording.find(piece, said) >= 0 for said in advising for piece in others]
+    given = [_advised(piece, stems) for stems in advising for piece in ours]
+    strange = [_advised(piece, stems) for stems in advising for piece in others]
     right = 1.0 if any(given) else 0.5 if any(strange) else 0.0
     return _Verdict(bool(manner or right), {"manner": manner, "right": right}, (5, 13))
+
+
+def _another_subject(sentence: str, tokens: set[str]) -> bool:
+    """Whether what sounds stressful is no talk of the user's, or is said not to: "Asia sounds stressful."."""
+    stems = wording.stems(sentence)
+    verb = next((at for at, stem in enumerate(stems) if stem in _SOUNDING), len(stems))
+    strange = any(subjects.names_something(stem) for stem in stems[:verb])
+    return strange or bool(tokens & claims.NEGATIONS)
+
+
+_SOUNDING = frozenset(
+    wording.stem(word) for word in ("sound", "sounds", "must", "is", "feel", "feels", "seems")
+)
+
+
+def _advised(piece: tuple[str, ...], stems: tuple[str, ...]) -> bool:
+    """Whether a sentence gives a piece of advice, and does not warn against it."""
+    at = wording.find(piece, stems)
+    return at >= 0 and not set(stems[max(0, at - 2) : at]) & {"not", "never", "don't"}
 
 
 @lru_cache(maxsize=16)
@@ -314,7 +327,11 @@ def _how_to(item: Item, response: str) -> _Verdict:
 
 def _says(step: str, segment: set[str]) -> bool:
     wanted = set(wording.content(step))
-    return len(wanted & segment) >= 0.7 * len(wanted) and len(segment) <= len(wanted) + 4
+    if segment & claims.NEGATIONS - wanted:
+        return False
+    missing, more = wanted - segment, segment - wanted
+    replaced = missing and any(subjects.names_something(stem) for stem in more)
+    return not replaced and len(missing) <= 0.3 * len(wanted) and len(segment) <= len(wanted) + 4
 
 
 @lru_cache(maxsize=128)
@@ -326,23 +343,33 @@ def _list(item: Item, response: str) -> _Verdict:
     dashes = wording.dash_items(response)
     members = {e.name for e in tasks.group_members(dict(item))}
     hits: set[str] = set()
-    false = 0
+    false = unlisted = 0
     statements = [s for s in wording.sentences(response) if not s.endswith("?")]
     for part in dashes or [part for s in statements for part in re.split(r",| and ", s)]:
-        named = claims.entities_named(wording.stems(part))
+        stems = wording.stems(part)
+        named = claims.entities_named(stems)
+        others = [stem for stem in stems if subjects.names_something(stem)]
         if not named and dashes:
             false += 1
+        elif not named and others and _asked_by(part, item):
+            unlisted += 1
+        elif dashes and len(others) > sum(map(_words_of, named)):
+            false, named = false + 1, []
         for group in named:
             candidates = {e.name for e in group if e.kind == item["kind"]} or {e.name for e in group}
             if candidates & members:
                 hits |= candidates & members
             elif _asked_by(part, item):
                 false += 1
-    right = max(0.0, (min(len(hits), 3) - false) / 3)
+    right = max(0.0, (min(len(hits), 3) - false - unlisted) / 3)
     short = all(len(wording.words(entry)) <= 3 for entry in dashes)
     constraint = (1.0 if len(dashes) == 3 else 0.5) if dashes and short else 0.0
     attempted = bool(dashes or hits or false)
     return _Verdict(attempted, {"right": right, "constraint": constraint}, (3, 9))
+
+
+def _words_of(group: tuple[claims.Entity, ...]) -> int:
+    return max(len(wording.words(e.name)) for e in group)
 
 
 def _asked_by(part: str, item: Item) -> bool:
@@ -363,9 +390,11 @@ _POLITE = re.compile(r"^\W*(sorry|i am sorry|i'm sorry|i am afraid|hm+)\b", re.I
 def _unknown(item: Item, response: str) -> _Verdict:
     admitted = invented = 0
     extras = 0
+    another = False
     for sentence in wording.sentences(response):
         parts = list(wording.clauses(sentence))
-        admits = [bool(_NOT_KNOWN.search(part)) for part in parts]
+        admits = [bool(_NOT_KNOWN.search(part)) and not _names_another(part, item) for part in parts]
+        another = another or any(_misspelt(part, item) for part in parts)
         admitted += any(admits)
         asserting = not sentence.endswith("?")
         claim = asserting and any(
@@ -376,7 +405,23 @@ def _unknown(item: Item, response: str) -> _Verdict:
     honest = float(admitted > 0 and not invented)
     manner = honest * _no_padding(extras)
     attempted = bool(admitted or invented)
-    return _Verdict(attempted, {"honesty": honest, "right": honest, "manner": manner}, (2, 14))
+    right = honest * (not another)
+    return _Verdict(attempted, {"honesty": honest, "right": right, "manner": manner}, (2, 14))
+
+
+def _names_another(clause: str, item: Item) -> bool:
+    """Whether a clause speaks of another thing of the world, or of another invented name, than the item."""
+    stems = wording.stems(clause)
+    return wording.stem(item["name"]) not in stems and any(
+        subjects.names_something(stem) and not subjects.is_no_word(stem) for stem in stems
+    )
+
+
+def _misspelt(clause: str, item: Item) -> bool:
+    """Whether a clause that admits ignorance holds a word that nobody knows, and not the item's name."""
+    stems = wording.stems(clause)
+    admits = bool(_NOT_KNOWN.search(clause))
+    return admits and wording.stem(item["name"]) not in stems and any(map(subjects.is_no_word, stems))
 
 
 @lru_cache(maxsize=1)
@@ -410,7 +455,7 @@ def _spell(item: Item, response: str) -> _Verdict:
     offered = [
         token for token in tokens if token != word and (token == word[::-1] or sorted(token) == letters)
     ]
-    right = float(bool(offered) and set(offered) == {word[::-1]})
+    right = float(bool(offered) and set(offered) == {word[::-1]} and not _of_another(joined, word))
     guess = bool(offered) or (
         len(tokens) > 0 and any(len(set(t) & set(word)) >= 2 and t != word for t in tokens[:1])
     )
@@ -427,6 +472,25 @@ def _spell(item: Item, response: str) -> _Verdict:
     return _Verdict(guess and not known, {"right": right, "manner": manner}, (1, 5))
 
 
+def _of_another(text: str, word: str) -> bool:
+    """Whether the answer is said of another word than the one asked for: "River backwards is enots."."""
+    mine = {wording.stem(word), wording.stem(word[::-1])}
+    first = next((s for s in wording.sentences(text) if re.search(_SPELLING, s)), "")
+    head = re.split(_SPELLING, first)[0]
+    return any(
+        len(stem) > 1 and stem not in mine and stem in _spelt() | subjects.world_nouns()
+        for stem in wording.stems(head)
+    )
+
+
+_SPELLING = r"\b(?:backwards|is|has|have|letters)\b"
+
+
+@lru_cache(maxsize=1)
+def _spelt() -> frozenset[str]:
+    return frozenset(wording.stem(word) for word in operands.SPELL_WORDS)
+
+
 def _numbers(text: str) -> list[int]:
     return [
         int(word) if word.isdigit() else wording.NUMBER_WORDS[word]
@@ -437,7 +501,7 @@ def _numbers(text: str) -> list[int]:
 
 def _count(item: Item, response: str) -> _Verdict:
     offered = _numbers(response)
-    right = float(bool(offered) and set(offered) == {len(item["word"])})
+    right = float(set(offered) == {len(item["word"])} and not _of_another(response, item["word"]))
     answering = {n for n, s in enumerate(wording.sentences(response)) if _numbers(s)}
     manner = _no_padding(_extras(response, answering))
     return _Verdict(bool(offered), {"right": right, "manner": manner}, (1, 7))
@@ -455,11 +519,25 @@ def _sum(item: Item, response: str) -> _Verdict:
     alone = [number for number in _numbers(rest) if number not in (a, b)] or [
         int(right) for left, right in _EQUATION.findall(response) if _numbers(left) in ([a, b], [b, a])
     ]
-    consistent = all(left == right for left, right in equations)
-    right = float(bool(alone) and set(alone) == {a + b} and consistent)
+    consistent = all(left == right for left, right in equations) and "=" not in rest
+    strange = any(subjects.names_something(stem) for stem in wording.stems(rest) if not stem.isdigit())
     answering = {n for n, s in enumerate(wording.sentences(response)) if _numbers(s)}
-    manner = _no_padding(_extras(response, answering))
+    right = float(bool(alone) and set(alone) == {a + b} and consistent and not strange)
+    manner = _no_padding(_extras(response, answering)) * _works_on(a, b, response)
     return _Verdict(bool(alone or equations), {"right": right, "manner": manner}, (1, 24))
+
+
+_ADDENDS = re.compile(r"(\d+(?:\s*\+\s*\d+)+)(?:\s*=\s*(\d+))?")
+
+
+def _works_on(a: int, b: int, response: str) -> bool:
+    """Whether the working adds the numbers asked for, their digits or tens, a carry, or an earlier result."""
+    usable = {a, b, 1} | {digit for n in (a, b) for digit in (n % 10, n // 10, n - n % 10)}
+    for addends, result in _ADDENDS.findall(response):
+        if not set(map(int, re.findall(r"\d+", addends))) <= usable:
+            return False
+        usable |= {int(result), int(result) % 10} if result else set()
+    return True
 
 
 _CHECKS: dict[str, Callable[[Item, str], _Verdict]] = {

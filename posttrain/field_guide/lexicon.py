@@ -32,7 +32,7 @@ _COMMON = """
     worried really indeed exactly actually correct well okay oh backwards spelled sum plus equals total
     piece something anything nothing everything someone somebody nobody everyone anyone together away
     slowly quickly once twice enough plan step steps happen happens deserve earned enjoy mistaken mistake
-    agreed congratulations unknown afraid exist exists entry
+    mostly usually mainly agreed congratulations unknown afraid exist exists entry
 """
 
 

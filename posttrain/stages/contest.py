@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import reward_fits
 from posttrain.data.rows import family
+from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name
 from posttrain.rewards.learned import LearnedReward
@@ -31,6 +32,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     """
 
     address = "evaluate"
+    version = GOLD_VERSION
     positive = ("rows", "max_completion_length")
     controls: tuple[Stage, ...] = ()
     policies: tuple[Stage, ...]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 from posttrain.rewards.learned import LearnedReward
 
@@ -33,6 +34,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
     """
 
     address = "evaluate"
+    version = GOLD_VERSION
     positive = ("rows", "best_of", "max_completion_length")
     base: Stage
     sft: Stage

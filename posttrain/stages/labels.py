@@ -12,6 +12,7 @@ from posttrain.data.read import read_comparisons, read_ratings
 from posttrain.data.rows import Row
 from posttrain.data.split import split
 from posttrain.feedback.simulated import ANNOTATORS, Annotator, decided, label
+from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import PROCESS, Rows
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
@@ -27,6 +28,7 @@ class Annotation(Stage):
     """
 
     address = "labels"
+    version = GOLD_VERSION
     positive = ("per_pair", "heldout_per_pair")
     pairs: Stage
     annotators: tuple[Annotator, ...] = ANNOTATORS

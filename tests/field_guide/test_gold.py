@@ -9,7 +9,10 @@ import pytest
 
 from posttrain.field_guide import demonstrations, freeze, gold, phrasing, tasks
 from posttrain.field_guide.phrasing import statement
-from posttrain.field_guide.world import ATTRIBUTES, entities, vocabulary
+from posttrain.field_guide.world import ATTRIBUTES, Entity, entities, vocabulary
+from posttrain.stages.contest import Contest
+from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.labels import Annotation
 
 
 def total(item: dict[str, Any], response: str, ended: bool = True) -> float:
@@ -25,14 +28,22 @@ def test_weights_sum_to_one_over_five_components_and_none_dominates(family: str)
 
 
 def test_the_gold_reward_is_frozen() -> None:
-    assert freeze.fingerprint() == gold.FINGERPRINT, (
+    assert freeze.fingerprint() == freeze.FINGERPRINT, (
         "the gold reward or its prompts changed: freeze before training"
     )
 
 
 def test_the_freeze_sees_a_change_of_the_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freeze, "HELDOUT_SEED", 1)
-    assert freeze.fingerprint() != gold.FINGERPRINT
+    assert freeze.fingerprint() != freeze.FINGERPRINT
+
+
+def test_a_change_of_gold_raises_its_version_and_no_product_that_read_it_stays_current() -> None:
+    frozen = {"fingerprint": "a", "version": 4}
+    assert freeze.refrozen(frozen, "a") == frozen
+    assert freeze.refrozen(frozen, "b") == {"fingerprint": "b", "version": 5}
+    for stage in (Annotation, Evaluation, Contest):
+        assert stage.version == freeze.GOLD_VERSION
 
 
 def test_a_part_is_a_share_and_the_total_is_their_weighted_sum() -> None:
@@ -127,3 +138,46 @@ def test_every_true_statement_is_right_and_every_false_one_is_not() -> None:
                 for value in [value for value in vocabulary(e.kind, attribute) if value not in true][:1]:
                     lie = statement(e, attribute, value, variant)
                     assert gold.score(item, lie, True).parts["right"] == 0, lie
+
+
+def _other_subjects(sentence: str, e: Entity) -> list[str]:
+    """The sentence with a word for its subject that is no name of the entity, where it begins with one."""
+    name = next(
+        (name for name in (e.plural, phrasing.one(e)) if sentence.lower().startswith(name.lower())), ""
+    )
+    rest = sentence[len(name) :]
+    return [other + rest for other in ("Asia", "Zorps", "Onils", "My sister", "The sea")] if name else []
+
+
+def test_a_true_value_of_another_subject_earns_nothing() -> None:
+    for e in entities():
+        for attribute in ATTRIBUTES[e.kind]:
+            question = phrasing.question(e, attribute, 0)
+            item = {"family": "fact", "entity": e.name, "attribute": attribute, "prompt": question}
+            for variant in (0, 1):
+                for answer in _other_subjects(statement(e, attribute, e.facts[attribute][0], variant), e):
+                    assert total(item, answer) == 0, (question, answer)
+
+
+def test_a_pronoun_and_a_bare_value_are_paid_as_the_name_is() -> None:
+    for e in entities():
+        pronoun = "They" if e.form == "count" else "It"
+        for attribute in ATTRIBUTES[e.kind]:
+            question = phrasing.question(e, attribute, 0)
+            item = {"family": "fact", "entity": e.name, "attribute": attribute, "prompt": question}
+            value = e.facts[attribute][0]
+            answers = [f"{phrasing.capitalised(value)}.", f"Mostly {value}."]
+            sentence = statement(e, attribute, value)
+            if sentence.startswith(phrasing.capitalised(e.plural)):
+                answers.append(pronoun + sentence[len(e.plural) :])
+            for answer in answers:
+                assert gold.score(item, answer, True).parts["right"] == 1, (question, answer)
+
+
+def test_what_is_no_value_voids_a_list_of_values() -> None:
+    for e in entities():
+        for attribute in ATTRIBUTES[e.kind]:
+            item = {"family": "fact", "entity": e.name, "attribute": attribute, "prompt": ""}
+            answer = f"{statement(e, attribute, e.facts[attribute][0]).rstrip('.')} and zorps."
+            if answer.endswith(f"{e.facts[attribute][0]} and zorps."):
+                assert gold.score(item, answer, True).parts["right"] == 0, answer
