@@ -1,7 +1,8 @@
 """Constraints on an answer that a program can check without understanding it.
 
 An item is plain JSON: {"family": "constraint", "checks": [{"check": "bullets", "count": 3}, ...], ...}. A
-check is a function of the answer's text and its settings; a judge of meaning it is not.
+check is a function of the answer's text and its settings; a judge of meaning it is not. IFEval's instructions
+are checks too, under their own names.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
+from posttrain.data.ifeval import IFEVAL
 from posttrain.data.more_checks import MORE
 from posttrain.data.said import SENTENCE_END, distinct, varied, words
 from posttrain.pipeline.finding import UserError
 
+LARGEST = 10_000  # of a count in a check's settings
 _BULLET = re.compile(r"^[-*•]\s+(\S.*)$")
 _NUMBER = re.compile(r"^(\d+)[.)]\s+(\S.*)$")
 
@@ -156,36 +159,70 @@ CHECKS: dict[str, Callable[..., bool]] = {
         on_topic,
         *MORE,
     )
-}
+} | IFEVAL
 
 
-def judge(item: Mapping[str, Any], response: str) -> dict[str, bool]:
-    """Each check of an item by name, and whether the answer obeys it.
+def judge(item: Mapping[str, Any], response: str) -> list[tuple[str, bool]]:
+    """The name of each check of an item, in order, and whether the answer obeys it. An item may have several
+    checks of one name.
 
     Raises UserError for a check that is not known or has wrong settings.
     """
-    found = {}
+    judged = []
     for given in item["checks"]:
-        settings = {name: value for name, value in given.items() if name != "check"}
-        if given.get("check") not in CHECKS:
-            raise UserError(f"check {given.get('check')!r} is not known; there are {', '.join(CHECKS)}")
+        settings = {key: value for key, value in given.items() if key != "check"}
+        name = given.get("check")
+        check = CHECKS.get(name) if isinstance(name, str) else None
+        if check is None:
+            raise UserError(f"check {name!r} is not known; there are {', '.join(CHECKS)}")
         try:
-            found[given["check"]] = CHECKS[given["check"]](response, **settings)
-        except TypeError as problem:
+            judged.append((given["check"], check(response, **settings)))
+        except (TypeError, AttributeError, ValueError, re.error) as problem:
             raise UserError(f"check {given['check']!r} with settings {settings}: {problem}") from problem
-    return found
+    return judged
 
 
 def obeyed(item: Mapping[str, Any], response: str) -> float:
     """The share of an item's checks that an answer obeys, from 0 to 1."""
-    found = judge(item, response)
-    return sum(found.values()) / len(found)
+    return share(judge(item, response))
+
+
+def share(judged: Sequence[tuple[str, bool]]) -> float:
+    """The share that is obeyed."""
+    return sum(obeys for _, obeys in judged) / len(judged)
+
+
+def by_name(judged: Sequence[tuple[str, bool]]) -> dict[str, float]:
+    """The share of the checks of each name that is obeyed."""
+    names = dict.fromkeys(name for name, _ in judged)
+    return {name: share([one for one in judged if one[0] == name]) for name in names}
 
 
 def wrong_check(checks: Sequence[Mapping[str, Any]]) -> str:
-    """What is wrong with the checks themselves; empty where they can be made."""
+    """What is wrong with the checks themselves; empty where they can be made. A setting must be of the type
+    that the check declares, a number from 0 to ``LARGEST``.
+    """
+    for given in checks:
+        check = CHECKS.get(str(given.get("check")))
+        types = get_type_hints(check) if check else {}
+        for name, value in given.items():
+            if name in types and (expected := _unexpected(value, types[name])):
+                return f"check {given['check']!r}: {name} is {value!r}, expected {expected}"
     try:
         judge({"checks": checks}, "Any text.")
     except UserError as problem:
         return str(problem)
     return ""
+
+
+def _unexpected(value: Any, declared: Any) -> str:
+    """What is expected in place of a value; empty where it is as declared."""
+    if declared is str:
+        return "" if isinstance(value, str) and value.strip() else "text"
+    if declared is int:
+        whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+        return "" if whole else f"a whole number from 0 to {LARGEST}"
+    listed = (
+        isinstance(value, list | tuple) and value and all(isinstance(v, str) and v.strip() for v in value)
+    )
+    return "" if listed else "a list of texts"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from posttrain.data.ifeval import checks_of
 from posttrain.data.pair_formats import pair_format
 from posttrain.data.transcripts import RENDERED, joined, messages, transcript, without_last_answer
 from posttrain.pipeline.finding import UserError
@@ -85,6 +86,12 @@ def demonstrations(columns: frozenset[str], row: Row) -> Format | None:
 
 def prompts(columns: frozenset[str], row: Row) -> Format | None:
     """Prompts, and what a program can verify answers by."""
+    if {"prompt", "instruction_id_list", "kwargs"} <= columns:
+        return _one(
+            "IFEval's instructions as checks",
+            ("instruction_id_list", "kwargs"),
+            lambda row: {**row, "checks": checks_of(row)},
+        )
     if "prompt" in columns:
         graded = row.get("reward_model")
         if "answer" in columns or not isinstance(graded, Mapping) or "ground_truth" not in graded:

@@ -30,8 +30,8 @@ def judge(prompt: Mapping[str, Any], response: str, ended: bool) -> Judgement | 
     if not item:
         return None
     if item.get("family") == "constraint":
-        parts = {name: float(kept) for name, kept in constraints.judge(item, response).items()}
-        return Judgement(constraints.obeyed(item, response), parts)
+        judged = constraints.judge(item, response)
+        return Judgement(constraints.share(judged), constraints.by_name(judged))
     if item.get("family") in field_guide.WEIGHTS:
         found = field_guide.score(item, response, ended)
         return Judgement(found.total, found.parts)

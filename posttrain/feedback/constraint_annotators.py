@@ -22,8 +22,8 @@ class Checker(Annotator):
 
     def utility(self, item: Mapping[str, Any], response: str, ended: bool, *, facts: bool = True) -> float:
         """What the response is worth to this annotator."""
-        found = judge(item, response)
-        looked_at = [kept for name, kept in found.items() if facts or name != "on_topic"] or [True]
+        judged = judge(item, response)
+        looked_at = [obeys for name, obeys in judged if facts or name != "on_topic"] or [True]
         worth = sum(looked_at) / len(looked_at) if ended else 0.0
         return worth + self.per_word * len(response.split())
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from posttrain.data.constraints import judge
+from posttrain.data.constraints import obeyed
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, later
 from posttrain.rewards.protocol import Episode, Rewards
@@ -57,8 +57,7 @@ class ConstraintScorer:
         for episode in episodes:
             item = episode.prompt.get("item") or {}
             scored.append(bool(item.get("checks")))
-            found = judge(item, episode.response) if scored[-1] and episode.ended else {"cut": False}
-            shares.append(sum(found.values()) / len(found))
+            shares.append(obeyed(item, episode.response) if scored[-1] and episode.ended else 0.0)
         share = torch.tensor(shares)
         every = (share == 1).float()
         values = (1 - self.whole) * share + self.whole * every

@@ -8,6 +8,7 @@ import pytest
 
 from posttrain.data.constraint_prompts import CONSTRAINTS, demonstrations, prompts, reference_answer
 from posttrain.data.constraints import CHECKS, judge, obeyed, wrong_check
+from posttrain.data.ifeval import IFEVAL
 from posttrain.data.more_checks import LANGUAGES
 from posttrain.pipeline.finding import UserError
 
@@ -179,7 +180,7 @@ def test_every_language_is_told_from_all_others() -> None:
 
 
 def test_every_check_has_its_cases() -> None:
-    assert CASES.keys() == CHECKS.keys()
+    assert CASES.keys() == CHECKS.keys() - IFEVAL.keys()
     assert CONSTRAINTS.keys() == SAMPLED - {"on_topic"}
     assert len(CHECKS) >= 15
 
@@ -244,3 +245,11 @@ def test_checks_are_tried_before_they_are_used() -> None:
     assert wrong_check([{"check": "bullets", "count": 2}, {"check": "language", "code": "de"}]) == ""
     assert "not known" in wrong_check([{"check": "bulets"}])
     assert "there is en, de" in wrong_check([{"check": "language", "code": "xx"}])
+
+
+def test_two_checks_of_one_name_are_both_judged() -> None:
+    """Else the second hides the first, and disobedience is paid."""
+    item = {"checks": [{"check": "excludes", "word": "sea"}, {"check": "excludes", "word": "lake"}]}
+    assert obeyed(item, "We swim in the sea.") == 0.5
+    assert obeyed(item, "We swim in the lake.") == 0.5
+    assert obeyed(item, "We swim in the river.") == 1.0
