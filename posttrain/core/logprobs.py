@@ -14,12 +14,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from posttrain.core import tiles
+from posttrain.core.logit_transform import PLAIN, LogitTransform
 from posttrain.core.products import missing, times
 
 CPU_ELEMENTS = 1 << 20  # logits alive at a time: 4 MB in float32, which stays in a CPU's caches
 DEVICE_ELEMENTS = 1 << 25  # 128 MB: enough for a GPU to be busy
 ROWS = 512  # of a tile where V is large: the head's weights are fetched once for so many
-Head = tuple[Tensor, Tensor, Tensor | None]  # hidden [N, D], weight [V, D], bias [V]
+
+
+class Head(NamedTuple):
+    """What logits [N, V] are made of."""
+
+    hidden: Tensor  # [N, D]
+    weight: Tensor  # [V, D]
+    bias: Tensor | None = None  # [V]
+    transform: LogitTransform = PLAIN
 
 
 class Scored(NamedTuple):
@@ -83,10 +92,10 @@ def _here(chosen: Tensor, words: slice) -> tuple[Tensor, Tensor]:
 
 
 def _tile(head: Head, s: slice, words: slice, heat: Tensor | None) -> Tensor:
-    hidden, weight, bias = head
-    out = times(hidden[s], weight[words])
-    if bias is not None:
-        out += bias[words]
+    out = times(head.hidden[s], head.weight[words])
+    if head.bias is not None:
+        out += head.bias[words]
+    out = head.transform(out)
     return out if heat is None else out.div_(heat[s, None])
 
 
@@ -132,11 +141,12 @@ class _Tiled(torch.autograd.Function):
         bias: Tensor | None,
         chosen: Tensor,
         heat: Tensor | None,
+        transform: LogitTransform,
         against: Head | None,
         wants: tuple[bool, bool, tuple[int, int]],
     ) -> tuple[Tensor, Tensor, Tensor]:
         entropy_wanted, entropy_gradient, (rows, width) = wants
-        count, head = hidden.shape[0], (hidden, weight, bias)
+        count, head = hidden.shape[0], Head(hidden, weight, bias, transform)
         logprobs, lse = hidden.new_zeros(count), hidden.new_empty(count)
         entropy = hidden.new_empty(count if entropy_wanted else 0)
         kl, other = (hidden.new_empty(count if against is not None else 0) for _ in range(2))
@@ -156,7 +166,7 @@ class _Tiled(torch.autograd.Function):
                     kept[s] = found
         logprobs -= lse
         ctx.save_for_backward(hidden, weight, bias, chosen, heat, lse, entropy, kl, other)
-        ctx.against, ctx.wants = against, wants
+        ctx.transform, ctx.against, ctx.wants = transform, against, wants
         if not entropy_gradient:
             ctx.mark_non_differentiable(entropy)
         return logprobs, entropy, kl
@@ -172,10 +182,12 @@ class _Tiled(torch.autograd.Function):
         if wanted[1]:  # written before it is read, where there are rows at all
             d_weight = torch.empty_like(weight) if len(hidden) else torch.zeros_like(weight)
         d_bias = torch.zeros_like(bias) if wanted[2] else None
-        head = (hidden, weight, bias)
+        transform: LogitTransform = ctx.transform
+        head = Head(hidden, weight, bias, transform)
         for s in _cuts(hidden.shape[0], rows):
             for words in _cuts(weight.shape[0], width):
                 logits, place = _tile(head, s, words, heat), _here(chosen[s], words)
+                capped = None if transform.cap is None else logits.clone()
                 own = (of_entropy[s], entropy[s]) if entropy_gradient else None
                 apart = None
                 if against is not None:
@@ -183,13 +195,15 @@ class _Tiled(torch.autograd.Function):
                 d_logits = _moved(logits, lse[s], of_logprobs[s], own, place, apart)
                 if heat is not None:
                     d_logits.div_(heat[s, None])
+                    capped = None if capped is None else capped.mul_(heat[s, None])
+                d_logits = transform.through(d_logits, capped)
                 if d_hidden is not None:
                     d_hidden[s] += times(d_logits, weight[words].T)
                 if d_weight is not None:  # the first rows write, the others add
                     d_weight[words].addmm_(d_logits.T, hidden[s], beta=min(s.start, 1))
                 if d_bias is not None:
                     d_bias[words] += d_logits.sum(0)
-        return d_hidden, d_weight, d_bias, None, None, None, None
+        return d_hidden, d_weight, d_bias, *[None] * 5
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -203,23 +217,25 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
     *,
     temperature: Tensor | None = None,
     bias: Tensor | None = None,
+    transform: LogitTransform = PLAIN,
     against: Head | None = None,
     entropy: bool = True,
     entropy_gradient: bool = False,
     tile: tuple[int, int] | None = None,
 ) -> Scored:
-    """Log-probability of each chosen token under ``softmax((hidden @ weight.T + bias) / temperature)``.
+    """Log-probability of each chosen token under
+    ``softmax(transform(hidden @ weight.T + bias) / temperature)``.
 
     The head is computed in float32 at least, whatever the trunk's type. Gradients reach ``hidden``,
     ``weight`` and ``bias``; never ``against``.
 
     Args:
         hidden: [N, D]: the state that chooses token n.
-        weight: [V, D]; bias: [V].
+        weight: [V, D]; bias: [V]; transform: what the model does to its logits.
         chosen: [N] long in [0, V).
         temperature: [N], positive; None is 1.
-        against: the reference's (hidden [N, D'], weight [V, D'], bias): adds the exact KL from it, at the
-            same temperature.
+        against: the reference's hidden [N, D'], weight [V, D'], bias and transform: adds the exact KL from
+            it, at the same temperature.
         entropy: whether to compute it; ``entropy_gradient``: whether it may be differentiated.
         tile: rows and words of the logits alive at a time; None chooses by V.
 
@@ -237,9 +253,10 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
     below = (0, 0, 0, more)  # rows that nobody asks for, so that there are few sizes of tiles
     other = None
     if against is not None:
-        still, matrix, shift = against
+        still, matrix, shift, reshaped = Head(*against)
         shift = None if shift is None else shift.detach().to(hidden_w)
-        other = (F.pad(still.detach().to(hidden_w), below), matrix.detach().to(hidden_w), shift)
+        states = F.pad(still.detach().to(hidden_w), below)
+        other = Head(states, matrix.detach().to(hidden_w), shift, reshaped)
     if more:
         hidden_w, chosen = F.pad(hidden_w, below), F.pad(chosen, (0, more))
         heat = None if heat is None else F.pad(heat, (0, more), value=1.0)
@@ -252,6 +269,6 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
             rows = rows if ROWS < rows <= 2 * ROWS else ROWS
             tile = (rows, max(16, alive // rows // 16 * 16))
     wants = (entropy or entropy_gradient, entropy_gradient, tile)
-    found = _Tiled.apply(hidden_w, weight_w, bias_w, chosen, heat, other, wants)
+    found = _Tiled.apply(hidden_w, weight_w, bias_w, chosen, heat, transform, other, wants)
     logprobs, ent, kl = (one[:count] for one in found)
     return Scored(logprobs, ent if entropy or entropy_gradient else None, kl if against is not None else None)

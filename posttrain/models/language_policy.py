@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from posttrain.core.batch import Evaluation, Policy, Rollouts, Wants, take
-from posttrain.core.logprobs import Scored, chosen_logprobs
+from posttrain.core.logit_transform import LogitTransform
+from posttrain.core.logprobs import Head, Scored, chosen_logprobs
 from posttrain.models.packed_attention import in_one_call, packs
 from posttrain.models.role import Role, role_of
 from posttrain.models.sub_batches import SubBatch, sub_batches
@@ -117,7 +118,8 @@ class LanguagePolicy:
             if other is not None:
                 with torch.no_grad():
                     others.append(other.states(part)[part.places.to(other.device)])
-        scored = _said(self.policy.head, states, parts, rollouts, wants, (other, others))
+        head = (self.policy.head, self.policy.transform)
+        scored = _said(head, states, parts, rollouts, wants, (other, others))
         like = rollouts.actions
         bootstrap = None
         if critic is not None:
@@ -133,28 +135,31 @@ class LanguagePolicy:
 
 
 def _said(  # size: what is said, of what, and what it is compared with
-    head: Any,
+    words: tuple[Any, LogitTransform],
     states: list[Tensor],
     parts: list[SubBatch],
     rollouts: Rollouts,
     wants: Wants,
     against: tuple[Role | None, list[Tensor]],
 ) -> Scored:
-    """What the head says of the actions of all parts, in whose ``states`` [n, D] they were chosen: in one
+    """What a head says of the actions of all parts, in whose ``states`` [n, D] they were chosen: in one
     call, so that the gradient of the head is made once.
     """
+    head, transform = words
     device = states[0].device
     rows, steps = torch.cat([part.rows for part in parts]), torch.cat([part.steps for part in parts])
     other = None
     if against[0] is not None:
         still = against[0].head
-        other = (torch.cat(against[1]).to(device), still.weight.to(device), still.bias)
+        others = torch.cat(against[1]).to(device)
+        other = Head(others, still.weight.to(device), still.bias, against[0].transform)
     return chosen_logprobs(
         torch.cat(states),
         head.weight,
         rollouts.actions[rows, steps].to(device),
         temperature=rollouts.temperature[rows].to(device),
         bias=getattr(head, "bias", None),
+        transform=transform,
         against=other,
         entropy=wants.entropy,
         entropy_gradient=wants.entropy_gradient,
@@ -220,7 +225,8 @@ class LanguageReward:
         logprobs = rollouts.actions.new_zeros(rollouts.actions.shape, dtype=torch.float32)
         if spoken:
             plain = Wants(entropy=False)
-            chosen = _said(words, states, spoken, rollouts, plain, (None, [])).logprobs
+            through = (words, self.role.transform)
+            chosen = _said(through, states, spoken, rollouts, plain, (None, [])).logprobs
             logprobs = _scatter(chosen, spoken, rollouts.actions)
         values = torch.cat(scores).to(rollouts.actions.device)
         rows, last = torch.cat([p.members for p in parts]), torch.cat([p.last for p in parts])

@@ -1,8 +1,8 @@
 """Checkpoints in and out: plain Hugging Face directories, checked before a weight is read.
 
 A model may be a directory or a hub id. What would be silently wrong is refused with the fix: no weights,
-pickles only, remote code, a tensor that the checkpoint lacks (it would be drawn at random), a head that
-is not a plain matrix.
+pickles only, remote code, a tensor that the checkpoint lacks (it would be drawn at random), logits that are
+made otherwise than the config says.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from posttrain.models.directory import check_directory
+from posttrain.models.head import check_head
 from posttrain.pipeline.collector import uncollected
 from posttrain.pipeline.finding import UserError
 
@@ -27,7 +28,6 @@ with uncollected():
         AutoModelForCausalLM,
         AutoModelForSequenceClassification,
         AutoTokenizer,
-        PreTrainedModel,
         PreTrainedTokenizerBase,
     )
     from transformers.utils import logging as transformers_logging
@@ -141,28 +141,6 @@ def _check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, source: st
         )
 
 
-@torch.no_grad()
-def _check_head(model: PreTrainedModel, source: str | Path) -> None:
-    """The log-probabilities are made from hidden states and the head's matrix; that must be the whole
-    story.
-    """
-    ids = torch.arange(4, device=model.device)[None]
-    seen: list[Tensor] = []
-    hook = model.base_model.register_forward_hook(lambda _, given, out: seen.append(out.last_hidden_state))
-    try:
-        wanted = model(input_ids=ids, use_cache=False).logits
-    finally:
-        hook.remove()
-    if not seen:  # some call a part of it
-        seen.append(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
-    head = model.get_output_embeddings()
-    if head is None or not torch.allclose(head(seen[0]).float(), wanted.float(), rtol=1e-3, atol=1e-3):
-        raise UserError(
-            f"{source}: {type(model).__name__} does more to its logits than one matrix "
-            "(soft-capping or scaling), which is not supported yet."
-        )
-
-
 def load_causal_lm(
     source: str | Path, *, dtype: str | torch.dtype = "float32", device: str = "cpu"
 ) -> tuple[Any, PreTrainedTokenizerBase]:
@@ -173,7 +151,7 @@ def load_causal_lm(
     model = _load(AutoModelForCausalLM, source, dtype, device)
     tokenizer = load_tokenizer(source)
     _check_vocabulary(model, tokenizer, source)
-    _check_head(model, source)
+    check_head(model, source)
     return model, tokenizer
 
 

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
+from posttrain.core.logit_transform import LogitTransform
 from posttrain.core.products import missing
+from posttrain.models.head import transform_of
 from posttrain.models.layers import quicken
 from posttrain.models.lora import Adapter, wearing
 from posttrain.models.packed_attention import lined_up, packs
@@ -44,6 +46,11 @@ class Role:
         """Where its head is."""
         found: torch.device = self.head.weight.device
         return found
+
+    @property
+    def transform(self) -> LogitTransform:
+        """What the model of this trunk does to the logits of its words; a head of one label is as it is."""
+        return transform_of(self.trunk.config)
 
     def hidden(self, tokens: Tensor, tree: Tree | None = None) -> Tensor:
         """[b, L] tokens padded on the right to [b, L, D]. Causal attention never looks right, so no mask

@@ -5,9 +5,11 @@ import torch
 from torch import Tensor
 
 from posttrain.core import tiles
-from posttrain.core.logprobs import Scored, chosen_logprobs
+from posttrain.core.logit_transform import PLAIN, LogitTransform
+from posttrain.core.logprobs import Head, Scored, chosen_logprobs
 
 N, D, V = 13, 6, 11
+CAPPED = LogitTransform(scale=2.0, cap=3.0)
 
 
 def inputs(dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
@@ -22,32 +24,49 @@ def inputs(dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
     }
 
 
-def plainly(x: dict[str, Tensor]) -> Scored:
-    log_p = ((x["hidden"] @ x["weight"].T + x["bias"]) / x["temperature"][:, None]).log_softmax(-1)
-    log_q = ((x["other"] @ x["weight"].T + x["bias"]) / x["temperature"][:, None]).log_softmax(-1).detach()
+def plainly(
+    x: dict[str, Tensor], transform: LogitTransform = PLAIN, others: LogitTransform = PLAIN
+) -> Scored:
+    def log_softmax(states: Tensor, how: LogitTransform) -> Tensor:
+        logits = how.scale * (states @ x["weight"].T + x["bias"])
+        if how.cap is not None:
+            logits = how.cap * (logits / how.cap).tanh()
+        return (logits / x["temperature"][:, None]).log_softmax(-1)
+
+    log_p, log_q = log_softmax(x["hidden"], transform), log_softmax(x["other"], others).detach()
     p = log_p.exp()
     return Scored(
         log_p.gather(1, x["chosen"][:, None])[:, 0], -(p * log_p).sum(1), (p * (log_p - log_q)).sum(1)
     )
 
 
-def tiled(x: dict[str, Tensor], tile: tuple[int, int]) -> Scored:
+def tiled(
+    x: dict[str, Tensor],
+    tile: tuple[int, int],
+    transform: LogitTransform = PLAIN,
+    others: LogitTransform = PLAIN,
+) -> Scored:
     return chosen_logprobs(
         x["hidden"],
         x["weight"],
         x["chosen"],
         bias=x["bias"],
         temperature=x["temperature"],
-        against=(x["other"], x["weight"], x["bias"]),
+        transform=transform,
+        against=Head(x["other"], x["weight"], x["bias"], others),
         entropy_gradient=True,
         tile=tile,
     )
 
 
 @pytest.mark.parametrize("tile", [(1, 1), (1, 11), (4, 3), (13, 10), (13, 11), (100, 100)])
-def test_values_and_gradients_are_those_of_the_plain_formula(tile: tuple[int, int]) -> None:
+@pytest.mark.parametrize("transform", [PLAIN, LogitTransform(cap=1.5), LogitTransform(0.3), CAPPED])
+def test_values_and_gradients_are_those_of_the_plain_formula(
+    tile: tuple[int, int], transform: LogitTransform
+) -> None:
     results = []
-    for compute in (plainly, lambda x: tiled(x, tile)):
+    both = transform, CAPPED if transform is not CAPPED else PLAIN
+    for compute in (lambda x: plainly(x, *both), lambda x: tiled(x, tile, *both)):
         x = inputs()
         leaves = [x[name].requires_grad_() for name in ("hidden", "weight", "bias")]
         out = compute(x)
@@ -125,7 +144,10 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("tile", [(4, 3), (13, 10), (100, 100), None])
 @pytest.mark.parametrize("heated", [True, False])
-def test_float32_is_near_the_plain_formula(tile: tuple[int, int] | None, heated: bool) -> None:
+@pytest.mark.parametrize("transform", [PLAIN, CAPPED])
+def test_float32_is_near_the_plain_formula(
+    tile: tuple[int, int] | None, heated: bool, transform: LogitTransform
+) -> None:
     results = []
     for dtype in (torch.float64, torch.float32):
         x = {name: value.to(dtype) if name != "chosen" else value for name, value in inputs().items()}
@@ -134,7 +156,7 @@ def test_float32_is_near_the_plain_formula(tile: tuple[int, int] | None, heated:
             x["temperature"] = torch.ones(N, dtype=dtype)
         leaves = [x[name].requires_grad_() for name in ("hidden", "weight", "bias")]
         if dtype == torch.float64:
-            out = plainly(x)[:2]
+            out = plainly(x, transform)[:2]
         else:
             out = chosen_logprobs(
                 x["hidden"],
@@ -142,6 +164,7 @@ def test_float32_is_near_the_plain_formula(tile: tuple[int, int] | None, heated:
                 x["chosen"],
                 bias=x["bias"],
                 temperature=x["temperature"],
+                transform=transform,
                 entropy_gradient=True,
                 tile=tile,
             )[:2]
