@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -27,6 +27,7 @@ from posttrain.models.varlen import at_once, takes
 
 NAME = "posttrain"
 _UNLIMITED = 1 << 62
+_MORE = ("softcap", "position_bias", "s_aux")  # what a model may do to its scores: nothing here does it
 _line: ContextVar[Tree | None] = ContextVar("line of rows", default=None)
 
 
@@ -57,7 +58,8 @@ def attend(  # size: the signature is transformers'
 ) -> tuple[Tensor, None]:
     """query [1, H, N, E], key and value [1, K, N, E] of a line of N tokens to [1, N, H, E].
 
-    Tokens behind the line that is in force see nothing, and nobody sees them.
+    Tokens behind the line that is in force see nothing, and nobody sees them. Raises NotImplementedError in a
+    line for a model that does more to its scores than scale them.
     """
     tree = _line.get()
     if tree is None:
@@ -65,6 +67,8 @@ def attend(  # size: the signature is transformers'
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
         return out, None
+    if more := [name for name in _MORE if others.get(name) is not None]:
+        raise NotImplementedError(f"attention with {', '.join(more)} in a line of rows")
     kind = value.dtype  # under autocast the rotation of queries and keys has widened them
     count, real = query.shape[2], sum(tree.sizes)
     q, k, v = (x[0].transpose(0, 1)[:real].to(kind) for x in (query, key, value))  # [N, heads, E]
@@ -117,8 +121,9 @@ AttentionMaskInterface.register(NAME, _mask)
 def packs(trunk: Any) -> int:
     """The longest row that the trunk reads in a line as it reads it alone; 0 for one that cannot.
 
-    Found out once a trunk, by trying: only what comes out equal counts. Attention that looks back a limited
-    way is not limited in a line, so there rows are as short as it looks.
+    Found out once a trunk, by trying: only what comes out equal counts, and a model that states more than
+    scaled scores (soft-capping, biases, sinks) cannot, however little of it a few tokens show. Attention that
+    looks back a limited way is not limited in a line, so there rows are as short as it looks.
     """
     found = getattr(trunk, "_packs", None)
     if found is None:
@@ -145,8 +150,9 @@ def _reads_lines(trunk: Any) -> bool:
     if "position_ids" not in inspect.signature(trunk.forward).parameters:
         return False
     trunk.set_attn_implementation(NAME)
-    if trunk.config._attn_implementation == NAME and _equal_in_a_line(trunk):
-        return True
+    with suppress(NotImplementedError):
+        if trunk.config._attn_implementation == NAME and _equal_in_a_line(trunk):
+            return True
     trunk.set_attn_implementation("sdpa")
     warnings.warn(
         f"this {trunk.config.model_type} reads a row among others otherwise than alone, so rows are padded: "

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, MistralConfig
+from transformers import AutoModelForCausalLM, Gemma2Config, MistralConfig
+from transformers.models.gemma2.modeling_gemma2 import Gemma2PreTrainedModel
 
 from posttrain.core.batch import Wants
 from posttrain.models.collate import Row, rollouts
@@ -76,6 +77,27 @@ def test_a_model_that_reads_lines_otherwise_is_given_padded_rows(monkeypatch: py
         assert model.config._attn_implementation == "sdpa"
         found = LanguagePolicy(model).evaluate(batch, Wants())
         torch.testing.assert_close(found.logprobs, wanted.logprobs, rtol=0, atol=0)
+
+
+def test_a_model_that_caps_its_scores_is_given_padded_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However quiet it is: the cap is far above what a few tokens of random weights score."""
+    monkeypatch.setattr(Gemma2PreTrainedModel, "_supports_sdpa", True)
+    config = Gemma2Config(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        attn_implementation="sdpa",
+    )
+    capped, plain = (AutoModelForCausalLM.from_config(config).eval() for _ in range(2))
+    for layer in plain.base_model.layers:
+        layer.self_attn.attn_logit_softcapping = None
+    with pytest.warns(UserWarning, match="rows are padded"):
+        assert not packs(capped.base_model)
+    assert packs(plain.base_model)
 
 
 def test_states_are_compared_whole_since_few_numbers_make_most_of_them() -> None:
