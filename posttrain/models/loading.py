@@ -198,7 +198,14 @@ def scalar_model(model: Any, tokenizer: PreTrainedTokenizerBase, *, seed: int) -
     config = copy.deepcopy(model.config)
     config.num_labels = 1
     config.pad_token_id = reward_pad(tokenizer)[0]
-    made: Any = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
+    try:
+        made: Any = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
+    except ValueError:
+        raise UserError(
+            f"transformers has no {config.model_type} with a head of one label, so it can be neither a "
+            "reward model nor a critic; take a method that needs neither (sft, dpo, grpo with a verifiable "
+            "reward), or a model of another family for them"
+        ) from None
     made.base_model.load_state_dict(model.base_model.state_dict())
     made = _full_precision_head(without_dropout(made).to(model.device))
     made.score = new_head(model, seed=seed)

@@ -28,6 +28,7 @@ from posttrain.models.loading import (
     save_reward_model,
 )
 from posttrain.pipeline.finding import UserError
+from tests.models.families import FAMILIES
 from tests.models.small import CONFIGS, causal, llama, scalar, tokenizer
 
 
@@ -90,6 +91,17 @@ def test_a_model_that_calls_a_part_of_its_base_is_loaded(tmp_path: Path) -> None
     OPTForCausalLM(config).save_pretrained(tmp_path)
     tokenizer().save_pretrained(tmp_path)
     assert load_causal_lm(tmp_path)[0].config.model_type == "opt"
+
+
+@pytest.mark.parametrize("family", ["granite", "cohere"])
+def test_a_family_without_a_scalar_head_is_told_in_a_sentence(tmp_path: Path, family: str) -> None:
+    words = tokenizer()
+    config = FAMILIES[family]()
+    config.vocab_size = len(words)
+    save_causal_lm(tmp_path, AutoModelForCausalLM.from_config(config), words)
+    assert load_causal_lm(tmp_path)[0].config.model_type == family
+    with pytest.raises(UserError, match=f"no {family} with a head of one label.*dpo"):
+        new_reward_model(tmp_path, seed=0)
 
 
 def test_a_policy_is_not_taken_for_a_reward_model(saved: Path) -> None:
