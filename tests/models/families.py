@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.nn import functional as F
 from transformers import (
     AutoModelForCausalLM,
     CohereConfig,
@@ -32,6 +33,7 @@ from transformers import (
 
 VOCABULARY = 48
 CONTEXT = 64
+WINDOWS = (9, 16)
 SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 16,
@@ -53,18 +55,18 @@ FAMILIES: dict[str, Callable[[], PretrainedConfig]] = {
     "llama": lambda: LlamaConfig(**GROUPED),
     "qwen2": lambda: Qwen2Config(**GROUPED),
     "qwen3": lambda: Qwen3Config(**GROUPED, head_dim=8),
-    "mistral": lambda: MistralConfig(**GROUPED, sliding_window=9),
+    "mistral": lambda: MistralConfig(**GROUPED, sliding_window=WINDOWS[1]),
     "gemma": lambda: GemmaConfig(**GEMMA),
     "gemma2": lambda: Gemma2Config(
         **GEMMA,
-        sliding_window=9,
+        sliding_window=WINDOWS[0],
         query_pre_attn_scalar=8,
         final_logit_softcapping=2.0,
         attn_logit_softcapping=2.0,
     ),
     "gemma3": lambda: Gemma3TextConfig(
         **GEMMA,
-        sliding_window=9,
+        sliding_window=WINDOWS[0],
         query_pre_attn_scalar=8,
         layer_types=["sliding_attention", "full_attention"],
     ),
@@ -81,26 +83,28 @@ FAMILIES: dict[str, Callable[[], PretrainedConfig]] = {
 }
 
 
-class _Double(TorchFunctionMode):
-    """No tensor of float64 is narrowed."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        named = dict(kwargs or {})
-        if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
-            if func is torch.Tensor.float:
-                return args[0]
-            args = [torch.float64 if one is torch.float32 else one for one in args]
-            if named.get("dtype") is torch.float32:
-                named["dtype"] = torch.float64
-        return func(*args, **named)
-
-
 @contextmanager
 def double() -> Iterator[None]:
     """Models of float64 compute in it all the way: transformers makes norms and softmax in float32, where
     the gradient of a prompt read once and the sum of the gradients of its copies round differently.
     """
-    with _Double():
+    to, narrow, softmax = Tensor.to, Tensor.float, F.softmax
+
+    def wider(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if x.dtype == torch.float64:
+            args = tuple(torch.float64 if one is torch.float32 else one for one in args)
+        return to(x, *args, **kwargs)
+
+    def soft(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if x.dtype == torch.float64 and kwargs.get("dtype") is torch.float32:
+            kwargs["dtype"] = torch.float64
+        return softmax(x, *args, **kwargs)
+
+    with (
+        patch.object(Tensor, "to", wider),
+        patch.object(Tensor, "float", lambda x: x if x.dtype == torch.float64 else narrow(x)),
+        patch.object(F, "softmax", soft),
+    ):
         yield
 
 

@@ -31,14 +31,15 @@ Judge = Callable[[Rollouts], Any]
 
 
 def groups() -> Rollouts:
-    """Answers of uneven length to shared prompts; all prompts begin alike, and two answers are the same."""
+    """Answers of uneven length to shared prompts; all prompts begin with the same 9 tokens, and two answers
+    are the same."""
     g = torch.Generator().manual_seed(5)
 
     def drawn(low: int, high: int) -> list[int]:
         n = int(torch.randint(low, high, (1,), generator=g))
         return torch.randint(5, VOCABULARY, (n,), generator=g).tolist()
 
-    system, rows = drawn(4, 5), []
+    system, rows = drawn(9, 10), []
     for prompt in range(PROMPTS):
         asked = [*system, *drawn(2, 12)]
         for index in range(SIZE):
@@ -137,7 +138,7 @@ def test_packed_gradients_are_the_padded_ones(
         monkeypatch.setattr("transformers.models.llama.modeling_llama.LlamaRMSNorm.forward", norm)
     padded = gradient(name, config, dtype, packed=False)
     assert padded.norm() > 1e-3
-    near = 1e-10 if dtype == torch.float64 else 1e-5
+    near = 1e-12 if dtype == torch.float64 else 1e-5
     for how in ({}, {"sub_batch_tokens": 50}, {"limit": 90}, {"recompute": True}):
         packed = gradient(name, config, dtype, **how)
         assert 0 < away(padded, packed) <= near, how
