@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from posttrain.models.cache import growing_cache
+from posttrain.models.positions import context_of
 
 
 def left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -35,7 +36,7 @@ class CachedDecoder:
     def __init__(self, model: Any, dtype: torch.dtype | None = None) -> None:
         config = model.config
         self.model = copy.deepcopy(model).eval().requires_grad_(False).to(dtype or model.dtype)
-        self.context: int = config.max_position_embeddings
+        self.context: int = context_of(model)
         weight = self.model.get_input_embeddings().weight
         self.vocabulary: int = weight.shape[0]
         self.device, self.dtype = weight.device, weight.dtype

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from posttrain.engines.native import kernels
 from posttrain.engines.packed import Linear, linear
 from posttrain.engines.slots import Slots
+from posttrain.models.positions import context_of
 
 _FAMILY = {"llama", "mistral", "qwen2", "qwen3", "gemma"}
-_ROPE = {"default", "linear", "llama3"}  # position tables that do not depend on the length of the text
 _GATES: dict[str, Callable[[Linear, Tensor], Tensor]] = {
     "silu": lambda made, x: made.silu(x),
     "gelu_pytorch_tanh": lambda made, x: made.gelu_tanh(x),
@@ -43,18 +43,17 @@ class LlamaDecoder:
 
     @staticmethod
     def fits(model: Any) -> bool:
-        """Whether the model is of the family: rotary positions by a fixed table, no window, a gated MLP."""
+        """Whether the model is of the family: rotary positions, no window, a gated MLP."""
         config = model.config
         return bool(
             config.model_type in _FAMILY
             and config.hidden_act in _GATES
             and getattr(config, "sliding_window", None) is None
-            and config.rope_parameters["rope_type"] in _ROPE
         )
 
     def __init__(self, model: Any, dtype: torch.dtype | None = None) -> None:
         config, weight = model.config, model.get_input_embeddings().weight
-        self.context: int = config.max_position_embeddings
+        self.context: int = context_of(model)
         self.vocabulary: int = config.vocab_size
         self.heads: int = config.num_attention_heads
         self.key_heads: int = config.num_key_value_heads

@@ -15,6 +15,7 @@ from posttrain.engines.protocol import Sampling
 from posttrain.models.chat import Chat
 from posttrain.models.collate import Row, rollouts
 from posttrain.models.language_policy import LanguagePolicy
+from posttrain.models.positions import context_of
 from posttrain.rewards.protocol import Episode
 from posttrain.rollouts.sample import ask, sample
 from posttrain.training.evaluate import in_slices
@@ -44,7 +45,7 @@ def fitting(
     model: Any, tokenizer: Any, prompts: Sequence[Mapping[str, Any]], sampling: Sampling
 ) -> list[Mapping[str, Any]]:
     """The prompts that leave room for an answer, so that every model is asked the same ones."""
-    room = int(model.config.max_position_embeddings) - sampling.max_tokens
+    room = context_of(model) - sampling.max_tokens
     return [one.prompt for one in ask(Chat(tokenizer), prompts, room)[0]]
 
 

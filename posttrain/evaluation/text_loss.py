@@ -8,6 +8,7 @@ from typing import Any
 from posttrain.models.chat import Chat
 from posttrain.models.collate import Row
 from posttrain.models.language_policy import LanguagePolicy
+from posttrain.models.positions import context_of
 from posttrain.rollouts.in_parts import nll
 from posttrain.rollouts.reread import example
 
@@ -18,7 +19,7 @@ def text_loss(model: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], lim
     ``limit`` bounds tokens held at a time. Raises ValueError where no row fits.
     """
     chat = Chat(tokenizer)
-    context = int(model.config.max_position_embeddings)
+    context = context_of(model)
     made = [Row(ids=ids, mask=mask) for ids, mask in (example(chat, row) for row in rows)]
     fitting = [row for row in made if len(row.ids) <= context]
     if not fitting:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from posttrain.models.loading import load_classifier
+from posttrain.models.positions import row_limit
 from posttrain.pipeline.finding import UserError
 
 
@@ -47,4 +48,4 @@ class TextClassifier:
             asked = prompt if isinstance(prompt, str) else "\n".join(m["content"] for m in prompt)
             ids = self.tokenizer(asked, response, return_tensors="pt")["input_ids"]
         longest = getattr(self.model.config, "max_position_embeddings", None) or ids.shape[1]
-        return ids[:, -longest:]
+        return ids[:, -min(longest, row_limit(self.model.base_model).tokens) :]

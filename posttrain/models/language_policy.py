@@ -16,16 +16,20 @@ from posttrain.core.batch import Evaluation, Policy, Rollouts, Wants, take
 from posttrain.core.logit_transform import LogitTransform
 from posttrain.core.logprobs import Head, Scored, chosen_logprobs
 from posttrain.models.packed_attention import in_one_call, packs
+from posttrain.models.positions import check_rows
 from posttrain.models.role import Role, role_of
 from posttrain.models.sub_batches import SubBatch, sub_batches
 
 SUB_BATCH_TOKENS = 2048  # measured: larger ones leave the processor's cache, smaller ones cost calls
 
 
-def _longest(roles: list[Role], packed: bool) -> int:
+def _longest(rollouts: Rollouts, roles: list[Role], packed: bool) -> int:
     """How long a row may be that all of these read in a line. On a GPU a line's rows attend in one call, or
-    they are padded.
+    they are padded. Raises UserError for a row that one of them would not read as it reads it alone.
     """
+    rows = int(rollouts.context["attention_mask"].sum(1).max())
+    for role in roles:
+        check_rows(role.trunk, rows)
     if not packed:
         return 0
     for role in roles:
@@ -91,7 +95,8 @@ class LanguagePolicy:
         ``values[:, t]`` is the critic's value of the state in which step t was chosen, ``bootstrap`` of
         the state after the last step. ``against`` (a LanguagePolicy) gives ``kl``: exact KL of this
         policy's distribution at each step from its. Entries outside ``action_mask`` are zero. Raises
-        ValueError where a critic is wanted and there is none.
+        ValueError where a critic is wanted and there is none, UserError for a row that is longer than the
+        model reads alike beside any other (``models.positions``).
         """
         if wants.values and self.critic is None:
             raise ValueError("values are wanted but this policy has no critic")
@@ -104,7 +109,9 @@ class LanguagePolicy:
                 rollouts,
                 self.policy.device,
                 self.sub_batch_tokens,
-                longest=_longest([r for r in (self.policy, critic, other) if r is not None], self.packed),
+                longest=_longest(
+                    rollouts, [r for r in (self.policy, critic, other) if r is not None], self.packed
+                ),
             )
         )
         states, others, values, ends = [], [], [], []
@@ -210,7 +217,7 @@ class LanguageReward:
                 rollouts,
                 self.role.device,
                 self.sub_batch_tokens,
-                longest=_longest([self.role], self.packed),
+                longest=_longest(rollouts, [self.role], self.packed),
             )
         )
         scores, states, spoken = [], [], []

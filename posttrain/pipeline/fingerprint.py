@@ -105,6 +105,9 @@ class Finished(Stage):
         object.__setattr__(self, "path", path)
         object.__setattr__(self, "name", name)
 
+    def model(self) -> Path | None:
+        return Path(self.path).expanduser()
+
 
 def field_types(kind: type) -> dict[str, Any]:
     """Declared type of every field; a name that only a type checker sees is left out."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from posttrain.pipeline.code import changed
-from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.fingerprint import Fingerprints, Finished
 from posttrain.pipeline.progress import described, duration, size, table
 from posttrain.pipeline.sources import finished_product
@@ -141,13 +142,37 @@ def check_ahead(pipeline: Pipeline, machine: Machine) -> None:
             wrong.append(f"stage {address}: {error}")
     if wrong:
         raise UserError("\n".join(wrong))
+    for address, stage in pipeline.stages.items():
+        path = stage.model()
+        if path is not None:
+            check_fits(pipeline, address, path)
+
+
+def check_fits(pipeline: Pipeline, address: str, path: Path) -> None:
+    """Whether the settings of all that grows from the model of ``address`` suit it, before any of it is made.
+    Raises UserError.
+    """
+    wrong, grown = [], {address}
+    for other, stage in pipeline.stages.items():  # inputs come before what is made of them
+        if grown.isdisjoint(parent for _, parent in pipeline.inputs(other)):
+            continue
+        grown.add(other)
+        if told := _failed(stage.fits(path)):
+            wrong.append(f"stage {other}: {told}")
+    if wrong:
+        raise UserError("\n".join(wrong))
 
 
 def preflight(stage: Stage, inputs: Inputs, machine: Machine) -> None:
     """Raises UserError with every finding that did not pass."""
-    failed = [found for found in stage.preflight(inputs, machine) if not found.passed]
-    if failed:
-        raise UserError("\n".join(["preflight stopped it:", *map(described, failed)]))
+    if told := _failed(stage.preflight(inputs, machine)):
+        raise UserError(told)
+
+
+def _failed(found: Sequence[Finding]) -> str:
+    """What is said of those that did not pass; empty where all did."""
+    failed = [one for one in found if not one.passed]
+    return "\n".join(["preflight stopped it:", *map(described, failed)]) if failed else ""
 
 
 def estimated(

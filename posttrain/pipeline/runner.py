@@ -17,10 +17,10 @@ from posttrain.pipeline.circumstances import now, peak, reset_peak, versions
 from posttrain.pipeline.code import changed, code
 from posttrain.pipeline.finding import UserError, Waiting
 from posttrain.pipeline.fingerprint import Finished, described
-from posttrain.pipeline.plan import Pipeline, check_ahead, estimated, preflight
+from posttrain.pipeline.plan import Pipeline, check_ahead, check_fits, estimated, preflight
 from posttrain.pipeline.progress import described as described_finding
 from posttrain.pipeline.progress import duration, headline
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, nested
 from posttrain.pipeline.store import Product, Workspace, make_directory, read_json, write_json
 
 FORMAT = 1
@@ -129,6 +129,8 @@ def run(
         for place, (address, stage) in enumerate(pipeline.stages.items(), start=1):
             mark = f"[{place}/{len(pipeline.stages)}] {address.ljust(max(map(len, pipeline.stages)))}"
             _step(pipeline, record, machine, address, lambda text, mark=mark: say(f"{mark}  {text}"))  # type: ignore[misc]
+            if address in record.products and not nested(stage):  # a model that had to be fetched first
+                check_fits(pipeline, address, record.products[address].path)
             if address in record.products:
                 _gates(stage, address, record, accept, say)
     except BaseException as error:

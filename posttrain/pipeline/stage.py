@@ -138,6 +138,16 @@ class Stage:
         """What would make the work meaningless, looked at before the first step."""
         return []
 
+    def model(self) -> Path | None:
+        """The directory of a model that is there before this stage has passed it on."""
+        return None
+
+    def fits(self, model: Path) -> list[Finding]:
+        """Whether settings suit a model that the stage grows from, directly or not; looked at as soon as that
+        model is there, before anything is made of it.
+        """
+        return []
+
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the product into the empty directory ``output``. Raises UserError, or Waiting for people."""
         raise NotImplementedError(f"{type(self).__name__}.run")

@@ -51,6 +51,9 @@ class ExistingModel(Stage):
             check_directory(self.source.local)
         return []
 
+    def model(self) -> Path | None:
+        return self.source.local
+
     def gates(self, report: Report) -> list[Finding]:
         return base_knowledge.check(report.figures) if self.field_guide else []
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import reward_fits
+from posttrain.checks import reward_fits, rows_fit
 from posttrain.data.rows import family
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding, UserError
@@ -34,6 +34,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     address = "evaluate"
     version = GOLD_VERSION
     positive = ("rows", "max_completion_length")
+    fits = rows_fit.check
     controls: tuple[Stage, ...] = ()
     policies: tuple[Stage, ...]
     prompts: Stage

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posttrain.checks import rows_fit
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 from posttrain.rewards.learned import LearnedReward
@@ -36,6 +37,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
     address = "evaluate"
     version = GOLD_VERSION
     positive = ("rows", "best_of", "max_completion_length")
+    fits = rows_fit.check
     base: Stage
     sft: Stage
     final: Stage

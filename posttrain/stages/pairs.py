@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from posttrain.checks import rows_fit
 from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
 
 
@@ -18,6 +19,7 @@ class ComparisonPairs(Stage):
 
     address = "pairs"
     positive = ("rows", "answers", "temperature", "max_completion_length")
+    fits = rows_fit.check
     policy: Stage
     prompts: Stage
     rows: int = 2000  # prompts that are answered

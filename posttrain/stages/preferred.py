@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import reward_fits
+from posttrain.checks import reward_fits, rows_fit
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.rollouts.pairing import best_and_worst
@@ -27,6 +27,7 @@ class ScoredPreferences(Stage):
 
     address = "preferences"
     positive = ("rows", "answers", "temperature", "max_completion_length")
+    fits = rows_fit.check
     policy: Stage
     prompts: Stage
     reward: RewardSource

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import reward_fits
+from posttrain.checks import reward_fits, rows_fit
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.rollouts.choosing import best_per_prompt
@@ -27,6 +27,7 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
 
     address = "rejection"
     positive = ("rows", "answers", "temperature", "max_completion_length")
+    fits = rows_fit.check
     policy: Stage
     prompts: Stage
     reward: RewardSource

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from posttrain.checks import kl_budget, nearer_the_teacher, reward_fits, reward_rose, same_at_the_start
+from posttrain.checks import (
+    kl_budget,
+    nearer_the_teacher,
+    reward_fits,
+    reward_rose,
+    rows_fit,
+    same_at_the_start,
+)
 from posttrain.core.batch import PolicyGradient, Refilling
 from posttrain.core.importance import Truncated
 from posttrain.core.kl import label
@@ -46,6 +53,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         "temperature",
         "max_completion_length",
     )
+    fits = rows_fit.check
     policy: Stage
     reward: RewardSource
     prompts: Stage

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import ranks_better_than_chance
+from posttrain.checks import ranks_better_than_chance, rows_fit
 from posttrain.core.batch import Judged, RewardLoss, Term, Wants
 from posttrain.core.reduction import chosen_mean
 from posttrain.pipeline.finding import Finding, UserError
@@ -39,6 +39,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     address = "rm"
     version = 2  # a pair is a tie where half or more of its annotators say so
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
+    fits = rows_fit.check
     base: Stage
     comparisons: Stage
     method: RewardLoss = field(default_factory=BradleyTerry)

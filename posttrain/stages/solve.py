@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import reward_fits, solves_more
+from posttrain.checks import reward_fits, rows_fit, solves_more
 from posttrain.data.rows import family
 from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name
@@ -28,6 +28,7 @@ class Solving(Stage):  # size: who is compared, on what, how often
 
     address = "evaluate"
     positive = ("rows", "often", "often_rows", "temperature", "max_completion_length")
+    fits = rows_fit.check
     base: Stage
     beside: tuple[Stage, ...] = ()
     final: Stage

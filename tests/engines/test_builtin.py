@@ -74,6 +74,17 @@ FAMILY = {
     "llama, untied": lambda: llama(tied=False),
     "llama, biased": lambda: llama(attention_bias=True, mlp_bias=True),
     "llama, wide heads": lambda: llama(head_dim=32),
+    "llama, dynamic": lambda: llama(
+        rope_parameters={"rope_type": "dynamic", "rope_theta": 100.0, "factor": 4.0}
+    ),
+    "llama, yarn": lambda: llama(
+        rope_parameters={
+            "rope_type": "yarn",
+            "rope_theta": 100.0,
+            "factor": 4.0,
+            "original_max_position_embeddings": 10,
+        }
+    ),
     "mistral": lambda: of(MistralConfig(**SIZES, head_dim=16, sliding_window=None)),
     "qwen2": lambda: of(Qwen2Config(**SIZES)),
     "qwen3": lambda: of(Qwen3Config(**SIZES, head_dim=16)),

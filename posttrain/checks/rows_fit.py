@@ -1,0 +1,53 @@
+"""Whether a model reads the longest rows that a stage may have as it would read them alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.stage import Stage
+
+
+def check(stage: Stage, model: Path) -> list[Finding]:
+    """``max_length`` and ``max_completion_length`` of a stage against the model that it grows from. Weights
+    are not read.
+    """
+    if not _scaled(model):
+        return []
+    from posttrain.models.positions import row_limit_of, too_long
+
+    limit = row_limit_of(model)
+    found = []
+    # an answer needs a prompt before it
+    for name, most in (("max_length", limit.tokens), ("max_completion_length", limit.tokens - 1)):
+        length = getattr(stage, name, 0)
+        if limit.follows and length > most:
+            found.append(
+                Finding(
+                    name="rows_fit_the_model",
+                    value=float(length),
+                    threshold=float(most),
+                    passed=False,
+                    evidence=too_long(f"{stage.name or stage.address}.{name} is {length}", limit),
+                )
+            )
+    return found
+
+
+def _scaled(model: Path) -> bool:
+    """Whether a config states more than one plain position table: what has to be loaded to look is slow."""
+    file = model / "config.json"
+    config = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return any(kind not in (None, "default") for kind in _kinds(config, False))
+
+
+def _kinds(value: Any, inside: bool) -> list[Any]:
+    if not isinstance(value, dict):
+        return []
+    here = [value.get("rope_type", value.get("type"))] if inside else []
+    nested = [
+        _kinds(one, inside or name in ("rope_scaling", "rope_parameters")) for name, one in value.items()
+    ]
+    return here + [kind for kinds in nested for kind in kinds]

@@ -1,0 +1,136 @@
+"""How long a row may be before its length changes what a model reads at every position of a batch.
+
+Longrope (Phi-3) and dynamic NTK choose their rotary factors by the longest row of a batch. Beyond a model's
+original context an update would then depend on how rows are split, padded and ordered, and a sampler that
+reads a row token by token would say something else than the trainer. Rows are therefore limited to the length
+up to which the table stays one table. It is not fixed beyond that: a long row read with the short factors is
+not what the saved model does anywhere else, and short rows read with the long factors are not either. Who
+needs longer rows states one table for all lengths in config.json.
+
+The tables are asked, whatever they are called: do the factors of a short row stay the same beside a long one?
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from posttrain.pipeline.finding import UserError
+
+UNLIMITED = 1 << 62
+_SHORT = 8  # tokens of the row that is looked at
+_FURTHEST = 1 << 24  # positions are float32 inside a table
+_FOLLOWS = (
+    "beyond, its rotary factors follow the longest row of a batch, so neighbours would change what a row is "
+    "read as; set max_length and max_completion_length so that no row is longer, or state one table for all "
+    "lengths in config.json (longrope: short_factor equal to long_factor; dynamic: yarn or linear)"
+)
+_LEARNED = (
+    "it has learned no position beyond; set max_length and max_completion_length so that no row is longer"
+)
+
+
+@dataclass(frozen=True)
+class RowLimit:
+    """Tokens that a row may have, and why no more."""
+
+    tokens: int = UNLIMITED
+    why: str = ""
+    follows: bool = False  # factors that are there beyond it, and depend on the longest row
+
+
+def row_limit(trunk: nn.Module) -> RowLimit:
+    """Found out once a trunk; what the tables of the trunk hold is not changed."""
+    found = getattr(trunk, "_row_limit", None)
+    if found is None:
+        found = trunk._row_limit = _limit(trunk)  # type: ignore[assignment]
+    return found  # type: ignore[no-any-return]
+
+
+def row_limit_of(directory: Path) -> RowLimit:
+    """The same of a model on disk, of which no weight is read."""
+    config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return _limit(model.base_model)
+
+
+def context_of(model: Any) -> int:
+    """Tokens of prompt and answer together: what the model was made for, as far as its positions stay the
+    same.
+    """
+    return min(int(model.config.max_position_embeddings), row_limit(model.base_model).tokens)
+
+
+def check_rows(trunk: nn.Module, longest: int) -> None:
+    """Raises UserError where a row of so many tokens cannot be read as it would be read alone."""
+    limit = row_limit(trunk)
+    if longest > limit.tokens:
+        raise UserError(too_long(f"a row has {longest} tokens", limit))
+
+
+def too_long(what: str, limit: RowLimit) -> str:
+    """The sentence for a user whose rows, as ``what`` says, are longer than the limit."""
+    return f"{what}, the model reads at most {limit.tokens}: {limit.why}"
+
+
+def _limit(trunk: nn.Module) -> RowLimit:
+    tables = list(_tables(trunk))
+    rotary = min((_turning_point(*table) for table in tables), default=UNLIMITED)
+    if rotary < UNLIMITED:
+        return RowLimit(rotary, _FOLLOWS, follows=True)
+    context = int(getattr(trunk.config, "max_position_embeddings", None) or 0)
+    words = trunk.get_input_embeddings()  # type: ignore[operator]
+    learned = any(
+        isinstance(module, nn.Embedding) and module is not words and 0 <= module.num_embeddings - context < 8
+        for module in (trunk.modules() if context and not tables else ())
+    )
+    return RowLimit(context, _LEARNED) if learned else RowLimit()
+
+
+def _tables(trunk: nn.Module) -> Iterator[tuple[nn.Module, dict[str, Any]]]:
+    """Modules that make factors of positions from nothing learned, and how else each is to be asked."""
+    for module in trunk.modules():
+        names = inspect.signature(module.forward).parameters
+        if "position_ids" not in names or any(True for _ in module.parameters()):
+            continue
+        config = getattr(module, "config", trunk.config)
+        kinds = sorted(set(getattr(config, "layer_types", None) or ())) if "layer_type" in names else [None]
+        if any(x.device.type == "meta" for x in module.buffers()):
+            module = type(module)(config)
+        yield from ((module, {} if kind is None else {"layer_type": kind}) for kind in kinds)
+
+
+def _turning_point(table: nn.Module, asked: dict[str, Any]) -> int:
+    """The longest row beside which a short one is read as it is alone."""
+    first = _factors(table, asked, 0)
+    if _same(first, _factors(table, asked, _FURTHEST)):
+        return UNLIMITED
+    low, high = 0, _FURTHEST  # the last position that changes nothing, and one that does
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _same(first, _factors(table, asked, middle)) else (low, middle)
+    return high
+
+
+def _factors(table: nn.Module, asked: dict[str, Any], furthest: int) -> list[Tensor]:
+    """Of a row of a few tokens, beside one that ends at position ``furthest``."""
+    config = getattr(table, "config", None)
+    fresh = copy.deepcopy(table, {id(config): config})  # some tables keep what they were asked last
+    device = next((x.device for x in table.buffers()), torch.device("cpu"))
+    step = torch.arange(_SHORT, device=device)
+    positions = torch.stack([step, (furthest - step).clamp_min(0).flip(0)])
+    made = fresh(torch.zeros(2, _SHORT, 1, device=device), position_ids=positions, **asked)
+    return [one[0] for one in (made if isinstance(made, tuple | list) else [made])]
+
+
+def _same(some: list[Tensor], others: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(some, others, strict=True))
