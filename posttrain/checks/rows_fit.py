@@ -16,7 +16,7 @@ def check(stage: Stage, model: Path) -> list[Finding]:
     """
     if not _scaled(model):
         return []
-    from posttrain.models.positions import row_limit_of, too_long
+    from posttrain.models.positions import FIX, row_limit_of
 
     limit = row_limit_of(model)
     found = []
@@ -24,13 +24,16 @@ def check(stage: Stage, model: Path) -> list[Finding]:
     for name, most in (("max_length", limit.tokens), ("max_completion_length", limit.tokens - 1)):
         length = getattr(stage, name, 0)
         if limit.follows and length > most:
+            setting = f"{stage.name or stage.address}.{name}"
             found.append(
                 Finding(
                     name="rows_fit_the_model",
                     value=float(length),
                     threshold=float(most),
                     passed=False,
-                    evidence=too_long(f"{stage.name or stage.address}.{name} is {length}", limit),
+                    evidence=f"{setting} is {length}, the model reads rows of at most {limit.tokens} tokens: "
+                    f"{limit.why}",
+                    advice=f"set {setting}={most}, {FIX}",
                 )
             )
     return found

@@ -123,7 +123,8 @@ def packs(trunk: Any) -> int:
 
     Found out once a trunk, by trying: only what comes out equal counts, and a model that states more than
     scaled scores (soft-capping, biases, sinks) cannot, however little of it a few tokens show. Attention that
-    looks back a limited way is not limited in a line, so there rows are as short as it looks.
+    looks back a limited way is not limited in a line, so there rows are as short as it looks. A few tokens
+    speak for longer rows since no row is read beyond the point where positions change (``positions``).
     """
     found = getattr(trunk, "_packs", None)
     if found is None:

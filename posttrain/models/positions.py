@@ -28,14 +28,9 @@ from posttrain.pipeline.finding import UserError
 UNLIMITED = 1 << 62
 _SHORT = 8  # tokens of the row that is looked at
 _FURTHEST = 1 << 24  # positions are float32 inside a table
-_FOLLOWS = (
-    "beyond, its rotary factors follow the longest row of a batch, so neighbours would change what a row is "
-    "read as; set max_length and max_completion_length so that no row is longer, or state one table for all "
-    "lengths in config.json (longrope: short_factor equal to long_factor; dynamic: yarn or linear)"
-)
-_LEARNED = (
-    "it has learned no position beyond; set max_length and max_completion_length so that no row is longer"
-)
+_FOLLOWS = "a longer one changes the rotary factors of every row beside it"
+_LEARNED = "it has learned no position beyond"
+FIX = "or state one table for all lengths in the model's config.json (docs/models.md)"
 
 
 @dataclass(frozen=True)
@@ -74,12 +69,10 @@ def check_rows(trunk: nn.Module, longest: int) -> None:
     """Raises UserError where a row of so many tokens cannot be read as it would be read alone."""
     limit = row_limit(trunk)
     if longest > limit.tokens:
-        raise UserError(too_long(f"a row has {longest} tokens", limit))
-
-
-def too_long(what: str, limit: RowLimit) -> str:
-    """The sentence for a user whose rows, as ``what`` says, are longer than the limit."""
-    return f"{what}, the model reads at most {limit.tokens}: {limit.why}"
+        raise UserError(
+            f"a row has {longest} tokens, the model reads at most {limit.tokens}: {limit.why}; lower "
+            f"max_length and max_completion_length{', ' + FIX if limit.follows else ''}"
+        )
 
 
 def _limit(trunk: nn.Module) -> RowLimit:

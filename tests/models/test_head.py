@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from posttrain.core.batch import Wants
 from posttrain.core.logit_transform import LogitTransform
@@ -15,7 +15,7 @@ from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
 from posttrain.models import head
 from posttrain.models.collate import Row, rollouts
-from posttrain.models.language_policy import LanguagePolicy
+from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.pipeline.finding import UserError
 from tests.models.families import FAMILIES, causal, double
 
@@ -76,6 +76,21 @@ def test_the_sampler_says_the_same(family: str) -> None:
     row = Row(ids=[3, 4, 5, *said.tokens], mask=[False] * 3 + [True] * 6, temperature=0.75)
     trained = LanguagePolicy(model).evaluate(rollouts([row], 0), Wants()).logprobs[0, 2:]
     torch.testing.assert_close(trained, torch.tensor(said.logprobs), rtol=1e-4, atol=1e-5)
+
+
+def test_words_on_the_trunk_of_a_reward_model_are_capped_too() -> None:
+    policy = causal("gemma2", torch.float32)
+    config = FAMILIES["gemma2"]()
+    config.num_labels = 1
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    model.base_model.load_state_dict(policy.base_model.state_dict())
+    facts = rollouts(ROWS, 0)
+    with torch.no_grad():
+        _, said = LanguageReward(model).score_and_say(
+            facts, policy.get_output_embeddings(), torch.ones(2) > 0
+        )
+        wanted = LanguagePolicy(policy).evaluate(facts, Wants()).logprobs
+    torch.testing.assert_close(said, wanted)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -53,7 +53,8 @@ def test_every_stage_with_longer_rows_is_named_before_anything_is_made(source: P
     with pytest.raises(UserError) as told:
         make(recipe(source), tmp_path / "work")
     for stage in ("sft", "rm"):
-        assert f"{stage}.max_length is 256, the model reads at most 200: beyond" in str(told.value)
+        assert f"{stage}.max_length is 256, the model reads rows of at most 200 tokens" in str(told.value)
+        assert f"set {stage}.max_length=200" in str(told.value)
     assert "stage pairs" not in str(told.value)
     assert not (tmp_path / "work").exists()
     planned(limited(recipe(source), CONTEXT), tmp_path / "other")
