@@ -1,38 +1,11 @@
-"""Deliberate mistakes, each of which somebody has shipped or could: a line, and what stands there instead."""
-
-# size: a table, one entry a mistake
+"""Mistakes in the algebra: KL, advantages, reductions, masks, importance weights, preferences."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """``old`` appears exactly once in the file; ``tests`` are asked first, as pytest's arguments."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-
-
-CONTRACT = "tests/contract/test_contract.py"
-
-
-def of(name: str, file: str, old: str, new: str, *tests: str) -> Mutation:
-    return Mutation(name, file, old, new, tests)
-
-
-def contract(*methods: str) -> tuple[str, ...]:
-    """The contract of these methods, without their pages."""
-    return (CONTRACT, "-k", f"({' or '.join(f'{m}-' for m in methods)}) and not has_a_page")
-
+from mutations.mutation import contract, of
 
 KL, ADVANTAGES, REDUCTION = "core/kl.py", "core/advantages.py", "core/reduction.py"
 MASKED, IMPORTANCE, PREFERENCES = "core/masked.py", "core/importance.py", "core/preferences.py"
-PPO, DPO = "policy_gradients/ppo.py", "direct_alignment/dpo.py"
 ORACLE = "tests/oracle/test_estimators.py"
 
 MUTATIONS = [
@@ -133,20 +106,6 @@ MUTATIONS = [
         *contract("reinforce"),
     ),
     of(
-        "values shifted by one",
-        PPO,
-        "        values = zero_outside(before.values, mask)\n",
-        "        values = zero_outside(before.values.roll(1, 1), mask)\n",
-        *contract("ppo"),
-    ),
-    of(
-        "a mean over each micro-batch",
-        "training/update.py",
-        "_amount(name, term, weight if len(slices) == 1 else weight[rows])",
-        "_amount(name, term, term.reduction(past))",
-        "tests/training/test_update.py",
-    ),
-    of(
         "a token mean over padding",
         REDUCTION,
         "return wide(mask) / mask.sum().clamp(min=1)",
@@ -174,14 +133,6 @@ MUTATIONS = [
         "(wide(past.rank) * 0 + 1) / max(len(past.rank), 1)",
         "tests/core/test_reduction.py",
         *contract("dpo"),
-    ),
-    of(
-        "the reward on the pad",
-        "models/collate.py",
-        "rewards[i, mask.nonzero()[-1]] = row.reward",
-        "rewards[i, (mask.nonzero()[-1] + 1).clamp(max=T - 1)] = row.reward",
-        "tests/models/test_language_policy.py",
-        "tests/rollouts/test_collect.py",
     ),
     of(
         "the temperature is missing",
@@ -247,66 +198,10 @@ MUTATIONS = [
         *contract("gspo"),
     ),
     of(
-        "the gradient of a clipped weight",
-        "policy_gradients/cispo.py",
-        "r = ratio(now.logprobs, past.before.logprobs, mask).detach()",
-        "r = ratio(now.logprobs, past.before.logprobs, mask)",
-        *contract("cispo"),
-    ),
-    of(
-        "temperatures of SAPO swapped",
-        "policy_gradients/sapo.py",
-        "past.advantages > 0",
-        "past.advantages < 0",
-        *contract("sapo"),
-    ),
-    of(
         "a sharper reference counts against what it holds for likely",
         "core/kl.py",
         "(self.power - 1) * likely",
         "(1 - self.power) * likely",
-        *contract("ppo"),
-    ),
-    of(
-        "dynamic sampling keeps what teaches nothing",
-        "policy_gradients/dapo.py",
-        "rollouts.group) & differing(",
-        "rollouts.group) & ~differing(",
-        *contract("dapo"),
-    ),
-    of(
-        "long answers are paid for their length",
-        "policy_gradients/dapo.py",
-        "reward - self.overlong_penalty",
-        "reward + self.overlong_penalty",
-        *contract("dapo"),
-    ),
-    of(
-        "no greedy baseline",
-        "policy_gradients/remax.py",
-        "on_steps(total - greedy.to(total.dtype), mask)",
-        "on_steps(total, mask)",
-        *contract("remax"),
-    ),
-    of(
-        "entropy is lowered",
-        PPO,
-        "token_mean, -self.entropy_coef)",
-        "token_mean, self.entropy_coef)",
-        *contract("ppo"),
-    ),
-    of(
-        "the critic's clip takes the smaller error",
-        PPO,
-        "error = torch.maximum(error",
-        "error = torch.minimum(error",
-        *contract("ppo"),
-    ),
-    of(
-        "whitened returns for the critic",
-        PPO,
-        "returns=advantages + values,",
-        "returns=whiten(advantages, mask) + values,",
         *contract("ppo"),
     ),
     of(
@@ -350,99 +245,5 @@ MUTATIONS = [
         "return now.logprobs - past.reference.logprobs",
         "return now.logprobs",
         *contract("dpo"),
-    ),
-    of(
-        "a length penalty that pays for length",
-        DPO,
-        "longer = self.length_penalty",
-        "longer = -self.length_penalty",
-        *contract("dpo"),
-    ),
-    of(
-        "the sign of label smoothing",
-        "direct_alignment/c_dpo.py",
-        "return self.label_smoothing +",
-        "return -self.label_smoothing +",
-        *contract("c_dpo"),
-    ),
-    of(
-        "the sign of the flip rate",
-        "direct_alignment/robust_dpo.py",
-        "(confidence - self.flipped)",
-        "(confidence + self.flipped)",
-        *contract("robust_dpo"),
-    ),
-    of(
-        "IPO's target without its half",
-        "direct_alignment/ipo.py",
-        "1 / (2 * self.beta)",
-        "1 / self.beta",
-        *contract("ipo"),
-    ),
-    of(
-        "the gradient of KTO's baseline",
-        "direct_alignment/kto.py",
-        "(log_ratio(now, past) - past.baseline)",
-        "(log_ratio(now, past) - past.baseline + past.baseline.detach()"
-        " - (log_ratio(now, past) * (past.rank < 0)).sum() / (past.rank < 0).sum().clamp(min=1))",
-        *contract("kto"),
-    ),
-    of(
-        "a baseline below zero",
-        "direct_alignment/kto.py",
-        "mean.clamp(min=0)",
-        "mean.clamp(min=-9)",
-        "tests/direct_alignment/test_kto.py",
-        *contract("kto"),
-    ),
-    of(
-        "SimPO's margin is given away",
-        "direct_alignment/simpo.py",
-        "F.logsigmoid(d - self.gamma)",
-        "F.logsigmoid(d + self.gamma)",
-        *contract("simpo"),
-    ),
-    of(
-        "odds of 1 + p",
-        "direct_alignment/orpo.py",
-        "below - torch.log(-torch.expm1(below))",
-        "below - torch.log1p(below.exp())",
-        *contract("orpo"),
-    ),
-    of(
-        "the margin of a pair is given away",
-        "reward_losses/bradley_terry.py",
-        "logistic(won - lost - wanted_gap",
-        "logistic(won - lost + wanted_gap",
-        *contract("bradley_terry"),
-    ),
-    of(
-        "centring the gap",
-        "reward_losses/bradley_terry.py",
-        "(won + lost).square()",
-        "(won - lost).square()",
-        *contract("bradley_terry"),
-    ),
-    of(
-        "each row is chosen among those above",
-        "reward_losses/plackett_luce.py",
-        "(place[None, :] > place[:, None])",
-        "(place[None, :] >= place[:, None])",
-        "tests/reward_losses/test_plackett_luce.py",
-        *contract("plackett_luce"),
-    ),
-    of(
-        "steps nobody judged count as wrong",
-        "reward_losses/process.py",
-        "spoken = past.rollouts.action_mask & ~past.labels.isnan()",
-        "spoken = past.rollouts.action_mask",
-        *contract("process"),
-    ),
-    of(
-        "a price that falls where KL is too high",
-        "training/kl_control.py",
-        "coef * (1 + error",
-        "coef * (1 - error",
-        "tests/training/test_kl_control.py",
     ),
 ]

@@ -1,0 +1,11 @@
+"""Deliberate mistakes, each of which somebody has shipped or could; a table for each part of the package."""
+
+from __future__ import annotations
+
+from mutations import core, methods, training
+from mutations.mutation import Mutation
+
+TABLES = (core, methods, training)
+MUTATIONS: list[Mutation] = [mutation for table in TABLES for mutation in table.MUTATIONS]
+
+__all__ = ["MUTATIONS", "Mutation"]
