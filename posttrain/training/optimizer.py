@@ -25,12 +25,10 @@ def linear(total: int, warmup: int = 0, floor: float = 0.0) -> Schedule:
     return lambda step: rise(step) * (1 - (1 - floor) * _progress(step, total, warmup))
 
 
-def cosine(total: int, warmup: int = 0, floor: float = 0.0) -> Schedule:
-    """From 1 after ``warmup`` updates down to ``floor`` at update ``total`` along half a cosine."""
+def cosine(total: int, warmup: int = 0) -> Schedule:
+    """From 1 after ``warmup`` updates down to 0 at update ``total`` along half a cosine."""
     rise = constant(warmup)
-    return lambda step: (
-        rise(step) * (floor + (1 - floor) * (1 + math.cos(math.pi * _progress(step, total, warmup))) / 2)
-    )
+    return lambda step: rise(step) * (1 + math.cos(math.pi * _progress(step, total, warmup))) / 2
 
 
 def _progress(step: int, total: int, warmup: int) -> float:

@@ -133,9 +133,12 @@ def test_logprobs_are_those_of_a_plain_forward_at_the_sampling_temperature(
         assert torch.allclose(torch.tensor(answer.logprobs), chosen, atol=2e-5)
 
 
-def test_a_beginning_that_prompts_share_is_read_once_and_changes_nothing(model: Any) -> None:
+@pytest.mark.parametrize("own", [[[5], [5, 6], [9, 10, 11, 12], []], [[5, 6], [7, 6], [9, 10, 11, 12]]])
+def test_a_beginning_that_prompts_share_is_read_once_and_changes_nothing(
+    model: Any, own: list[list[int]]
+) -> None:
     system = [30, 31, 32, 33, 34, 35, 36, 37, 38, 39]
-    prompts = [[*system, *prompt] for prompt in ([5], [5, 6], [9, 10, 11, 12], [])]
+    prompts = [[*system, *prompt] for prompt in own]
     sampling = Sampling(temperature=0.7, max_tokens=12)
     for prompt, answer in zip(prompts, generate(BuiltinEngine(model), prompts, sampling), strict=True):
         expected = (plain_logits(model, prompt, answer.tokens) / 0.7).log_softmax(-1)
@@ -333,6 +336,19 @@ def test_first_tokens_follow_the_distribution() -> None:
     answers = generate(BuiltinEngine(model), [[5, 6, 7]] * n, Sampling(temperature=1.5, max_tokens=1))
     counts = torch.bincount(torch.tensor([answer.tokens[0] for answer in answers]), minlength=VOCABULARY)
     expected = (plain_logits(model, [5, 6, 7], [0])[0] / 1.5).softmax(-1)
+    error = (counts / n - expected).abs()
+    assert (error <= 4.5 * (expected * (1 - expected) / n).sqrt() + 1 / n).all()
+
+
+def test_two_tokens_follow_their_joint_distribution() -> None:
+    """A random number for the second token that knew the first one's would leave each alone as it should be."""
+    model, n, size = llama(vocab_size=5), 6000, 5
+    answers = generate(BuiltinEngine(model), [[3, 1, 4]] * n, Sampling(temperature=1.5, max_tokens=2))
+    places = torch.tensor([size * answer.tokens[0] + answer.tokens[1] for answer in answers])
+    counts = torch.bincount(places, minlength=size**2)
+    first = (plain_logits(model, [3, 1, 4], [0])[0] / 1.5).softmax(-1)
+    then = torch.stack([(plain_logits(model, [3, 1, 4, t], [0])[0] / 1.5).softmax(-1) for t in range(size)])
+    expected = (first[:, None] * then).flatten()
     error = (counts / n - expected).abs()
     assert (error <= 4.5 * (expected * (1 - expected) / n).sqrt() + 1 / n).all()
 

@@ -97,6 +97,39 @@ def test_only_what_changed_and_what_follows_is_made(tmp_path: Path, file: Path) 
     assert go(chain(file), tmp_path).made == ["text", "twice"]
 
 
+def test_every_digit_of_a_setting_counts(tmp_path: Path, file: Path) -> None:
+    """Settings that differ anywhere make another product, inside a dataclass, tuple or dict too."""
+
+    @dataclass(frozen=True)
+    class Inner:
+        factor: float = 1.0
+
+    @dataclass(frozen=True, kw_only=True)
+    class Tuned(Twice):
+        inner: Inner = Inner()
+        several: tuple[float, ...] = (1.0,)
+        named: Any = None
+
+    def of(**settings: Any) -> str:
+        stage = Tuned(text=Text(source=SourceFile(str(file))), **settings)
+        return Fingerprints(Workspace(tmp_path)).of(stage)
+
+    near = 1.0 + 2**-50
+    settings: list[dict[str, Any]] = [
+        {},
+        {"rate": near},
+        {"inner": Inner(near)},
+        {"several": (near,)},
+        {"several": (1.0, 1.0)},
+        {"named": {"a": 1.0}},
+        {"named": {"a": near}},
+        {"named": {"b": 1.0}},
+        {"least": 1},
+    ]
+    assert len({of(**one) for one in settings}) == len(settings)
+    assert of(rate=1.0) == of()
+
+
 def test_name_and_place_of_a_file_do_not_count(tmp_path: Path, file: Path) -> None:
     go(chain(file), tmp_path)
     moved = file.rename(tmp_path / "elsewhere.txt")

@@ -103,6 +103,47 @@ def test_a_step_is_the_same_whoever_collected_before(collector: Callable[..., Co
     assert not same(collector(seed=6)(0), batches[0])
 
 
+def test_no_random_number_comes_back(collector: Callable[..., Collector]) -> None:
+    """One prompt, the same weights: what differs is chance alone, over rows, steps and later turns."""
+    collect = collector(prompts=PROMPTS[:1], prompts_per_step=1, group_size=8)
+    answers = []
+    for step in range(3):
+        collect(step)
+        answers.append([episode["response"] for episode in collect.last_episodes])
+    assert all(len(set(one)) > 4 for one in answers)
+    assert not any(
+        a == b for i, j in ((0, 1), (0, 2), (1, 2)) for a, b in zip(answers[i], answers[j], strict=True)
+    )
+
+
+def alike(episodes: Sequence[Episode]) -> Rewards:
+    return all_scored(torch.ones(len(episodes)), "alike")
+
+
+def test_a_refill_is_answered_with_random_numbers_of_its_own(collector: Callable[..., Collector]) -> None:
+    """Both prompts are one text, and no reward differs, so the second is asked in place of the first."""
+    twice = [{**PROMPTS[0], "id": name} for name in ("first", "second")]
+    settings: dict[str, Any] = {"prompts": twice, "prompts_per_step": 1, "group_size": 8}
+    collect = collector(alike, refills=1, informative=DAPO().informative, **settings)
+    collect(0)
+    answers = [episode["response"] for episode in collect.last_episodes]
+    assert len(answers) == 16
+    assert not any(a == b for a, b in zip(answers[:8], answers[8:], strict=True))
+
+
+def test_the_prompts_of_a_refill_change_from_step_to_step(collector: Callable[..., Collector]) -> None:
+    many = [{**PROMPTS[0], "id": str(n)} for n in range(40)]
+    settings: dict[str, Any] = {"prompts": many, "prompts_per_step": 3, "group_size": 2}
+    collect = collector(alike, refills=1, informative=DAPO().informative, **settings)
+    asked = []
+    for step in range(4):
+        collect(step)
+        ids = [episode["prompt"]["id"] for episode in collect.last_episodes]
+        assert len(ids) == 12
+        asked.append(frozenset(ids[6:]))
+    assert len(set().union(*asked)) > 8  # of 12, some may come twice by chance
+
+
 def test_prompts_that_teach_nothing_are_replaced(collector: Callable[..., Collector]) -> None:
     """DAPO's dynamic sampling, section 3.2: groups of equal rewards make room for others."""
 

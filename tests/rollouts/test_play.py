@@ -149,6 +149,14 @@ def test_the_likeliest_action_leaves_nothing_to_chance() -> None:
     assert torch.equal(best[greedy.action_mask], greedy.actions[greedy.action_mask])
 
 
+def test_no_chance_comes_back() -> None:
+    """Where nothing but chance decides, rows and steps differ in what is done, from the same states."""
+    world = Thermostat(coldest=19, warmest=20, limit=30)
+    player = Player(world, MLPPolicy(2, 3, hidden=()), starts=1, group_size=4)
+    rows = torch.cat([player(step).actions for step in range(3)])
+    assert len(rows.unique(dim=0)) == 12
+
+
 @pytest.mark.parametrize("wrong", [{"starts": 0}, {"group_size": 0}, {"temperature": 0.0}])
 def test_settings_without_meaning_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected at least 1"):

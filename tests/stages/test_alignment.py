@@ -131,6 +131,27 @@ def test_the_reference_is_read_once_and_stands_beside_its_rows(
     assert Batches.of(compared, SimPO(), policy, 0, Machine(quiet=True)).at([0]).reference is None
 
 
+def test_ktos_baseline_is_of_answers_to_other_prompts(
+    tmp_path: Path, letters: PreTrainedTokenizerFast
+) -> None:
+    policy = open_policy(save_llama(tmp_path / "m", letters)).policy
+    said = [
+        Said(rows=[Row(ids=[1, 10 + n, 20 + n, 30 + n + side], mask=[False, False, True, True])], ranks=[side])
+        for n in range(6)
+        for side in (0, 1)
+    ]
+    batches = Batches.of(on_disk(tmp_path, said), KTO(), policy, 0, Machine(quiet=True))
+    past = batches.at(range(len(said)))
+    tokens = past.rollouts.context["tokens"]
+    other = past.rank == -1
+    assert other.tolist() == [False, True] * len(said)
+    assert torch.equal(tokens[other][:, :2], tokens[~other][:, :2])  # under the same prompts
+    own = [tuple(row) for row in tokens[~other][:, 2:].tolist()]
+    for place, row in enumerate(tokens[other][:, 2:].tolist()):
+        assert tuple(row) in own
+        assert tuple(row) != own[place]
+
+
 @pytest.mark.parametrize("kind", ["pairs", "ratings"])
 @pytest.mark.parametrize(
     "method", [DPO(length_normalised=True), KTO(), SimPO()], ids=lambda m: type(m).__name__

@@ -47,6 +47,11 @@ def test_verified_answers_are_spread_over_prompts() -> None:
     assert all(scored[p][a] == 1.0 for p, a in choosing.at_full_reward(scored, 0, 0))
 
 
+def test_what_is_paid_in_part_is_not_verified() -> None:
+    scored = [[0.99, 0.5, 1.0], [0.999], [None, 1.25]]
+    assert sorted(choosing.at_full_reward(scored, 0, 0)) == [(0, 2), (2, 1)]
+
+
 @pytest.mark.parametrize("rule", [pairing.best_and_worst, pairing.best_and_any, pairing.any_two])
 def test_what_is_chosen_was_worth_more(rule: Any) -> None:
     for seed in range(10):

@@ -67,6 +67,20 @@ def test_a_method_runs_by_its_name(name: str, source: Path, workspace: Path) -> 
     assert (product.path / "critic").is_dir() == wants.values
 
 
+def test_the_rates_fall_over_all_updates_and_the_critic_has_its_own(source: Path, workspace: Path) -> None:
+    stage = reinforcement(source, "rl.method=ppo")
+    product = make(stage, workspace).products["rl"]
+    lines = [json.loads(line) for line in (product.path / "metrics.jsonl").open()]
+    rates = [line["learning_rate/policy"] / stage.learning_rate for line in lines]
+    assert len(rates) == 8 > stage.steps
+    assert [line["learning_rate/critic"] for line in lines] == pytest.approx(
+        [rate * stage.critic_learning_rate for rate in rates]
+    )
+    assert stage.critic_learning_rate != stage.learning_rate
+    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1])  # a quarter of the updates is warm-up
+    assert [a - b for a, b in zip(rates[2:], rates[3:], strict=False)] == pytest.approx([0.9 / 6] * 5)
+
+
 def test_dapo_asks_others_where_a_step_has_nothing_to_learn_from(source: Path, workspace: Path) -> None:
     """No answer is as long as is paid for, so every group is as good as empty."""
     asked, unpaid = [], Length(shortest=200, longest=256, margin=1)

@@ -64,7 +64,33 @@ def test_schedules() -> None:
     assert [linear(5)(s) for s in (0, 1, 5, 9)] == pytest.approx([1, 0.8, 0, 0])
     assert linear(5, floor=0.1)(5) == pytest.approx(0.1)
     assert [cosine(10)(s) for s in (0, 5, 10)] == pytest.approx([1, 0.5, 0])
-    assert cosine(10, warmup=4)(4) == 1
+    assert [linear(10, warmup=4)(s) for s in (0, 3, 4, 7, 10, 12)] == pytest.approx([0.2, 0.8, 1, 0.5, 0, 0])
+    assert [cosine(10, warmup=4)(s) for s in (0, 3, 4, 7, 10)] == pytest.approx([0.2, 0.8, 1, 0.5, 0])
+
+
+def test_an_update_moves_by_the_rate_of_its_own_place() -> None:
+    """With one gradient throughout, Adam moves a weight by the rate itself."""
+    weight = Parameter(torch.zeros(2))
+    group = Group(name="p", parameters=[weight], learning_rate=0.5, clip_norm=1e9)
+    opt = Optimizer([group], schedule=linear(4, warmup=1), eps=1e-30)
+    for place in range(5):
+        before = weight.data.clone()
+        weight.grad = torch.tensor([3.0, -1.0])
+        rate = opt.step()["learning_rate/p"]
+        assert rate == pytest.approx(0.5 * linear(4, warmup=1)(place))
+        torch.testing.assert_close(before - weight.data, torch.tensor([rate, -rate]))
+
+
+def test_the_pull_to_the_start_follows_the_schedule() -> None:
+    weight = Parameter(torch.tensor([1.0]))
+    group = Group(name="p", parameters=[weight], learning_rate=0.1, decay_to_start=2.0)
+    opt = Optimizer([group], schedule=linear(4))
+    weight.data.fill_(2.0)
+    for factor in (1.0, 0.75, 0.5, 0.25, 0.0):
+        before = float(weight.detach())
+        weight.grad = torch.zeros(1)
+        opt.step()
+        assert float(weight.detach()) - 1 == pytest.approx((before - 1) * (1 - 0.1 * 2.0 * factor))
 
 
 def test_a_parameter_in_two_groups_is_refused() -> None:

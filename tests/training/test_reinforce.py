@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -195,6 +195,37 @@ def test_the_control_moves_the_price_of_kl() -> None:
     run = Run(control=AdaptiveKL(target=1e-3, horizon=24))
     coefs = [row["kl_coef"] for row in run.go(3)]
     assert coefs[::4] == pytest.approx([0.05, 0.05 * 0.8, 0.05 * 0.8 * 1.2])
+
+
+@dataclass
+class Listening:
+    """A controller that leaves the price as it is and remembers what it heard."""
+
+    heard: list[tuple[float, float, int]] = field(default_factory=list)
+
+    def next(self, coef: float, kl: float, rows: int) -> float:
+        self.heard.append((coef, kl, rows))
+        return coef
+
+
+def test_the_controller_hears_nats_per_completion_and_completions() -> None:
+    """Of rows in groups and of several lengths; computed here from both policies, row by row."""
+    run = Run(GRPO(kl=KLInReward(coef=0.07)), control=Listening())  # type: ignore[arg-type]
+    plain, expected = sampler(run.policy), []
+
+    @torch.no_grad()
+    def collect(step: int) -> Rollouts:
+        facts = replace(plain(step), group=torch.arange(B) // 8)
+        gaps = [p.evaluate(facts, run.method.wants).logprobs for p in (run.policy, run.reference)]
+        expected.append(float((gaps[0] - gaps[1])[facts.action_mask].sum()) / B)
+        return facts
+
+    list(run.go(4, collect=collect))
+    control: Any = run.more["control"]
+    assert [coef for coef, _, _ in control.heard] == [0.07] * 4
+    assert [kl for _, kl, _ in control.heard] == pytest.approx(expected, abs=1e-6)
+    assert abs(expected[-1]) > 1e-3
+    assert [rows for _, _, rows in control.heard] == [B] * 4
 
 
 def test_another_part_may_be_mixed_in() -> None:
