@@ -136,7 +136,9 @@ def test_ktos_baseline_is_of_answers_to_other_prompts(
 ) -> None:
     policy = open_policy(save_llama(tmp_path / "m", letters)).policy
     said = [
-        Said(rows=[Row(ids=[1, 10 + n, 20 + n, 30 + n + side], mask=[False, False, True, True])], ranks=[side])
+        Said(
+            rows=[Row(ids=[1, 10 + n, 20 + n, 30 + n + side], mask=[False, False, True, True])], ranks=[side]
+        )
         for n in range(6)
         for side in (0, 1)
     ]

@@ -1,0 +1,54 @@
+"""What a run reports of itself: of batches, not of updates, and of more than its last one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from posttrain.training.figures import of_run
+
+
+def history(steps: int, updates: int = 2) -> list[dict[str, Any]]:
+    """Reward rises by 1 a batch; later updates of a batch differ in what they report of themselves."""
+    return [
+        {
+            "step": step + 1,
+            "reward": float(step),
+            "kl": 0.1 * step,
+            "rows": 8,
+            "ratio_max": 1.0 + update + step,
+            "clip_fraction": float(update),
+            **(
+                {"sampler_delta_max": delta, "sampler_delta_mean": delta / 2} if update == 0 and delta else {}
+            ),
+        }
+        for step in range(steps)
+        for delta in [{0: 0.1, 16: 0.4, 32: 0.2}.get(step)]
+        for update in range(updates)
+    ]
+
+
+def test_a_run_begins_with_its_first_batch_and_ends_with_the_mean_of_its_last_tenth() -> None:
+    figures = of_run(history(40))
+    assert figures["reward_start"] == 0.0
+    assert figures["reward_final"] == pytest.approx((36 + 37 + 38 + 39) / 4)
+    assert figures["kl_final"] == pytest.approx(3.75)
+    assert of_run(history(3))["reward_final"] == 2.0  # a tenth is at least one
+
+
+def test_the_first_update_of_a_batch_stands_for_it() -> None:
+    figures = of_run(history(20))
+    assert figures["ratio_start"] == 1.0
+    assert figures["clip_fraction_start"] == figures["clip_fraction_final"] == 0.0
+
+
+def test_the_largest_difference_of_any_batch_from_the_sampler_is_reported() -> None:
+    figures = of_run(history(40))
+    assert figures["sampler_delta_max"] == 0.4
+    assert figures["sampler_delta_mean"] == 0.2
+
+
+def test_batches_answers_and_updates_are_counted_apart() -> None:
+    figures = of_run(history(40))
+    assert (figures["steps"], figures["answers"], figures["updates"]) == (40, 320, 80)
