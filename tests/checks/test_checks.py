@@ -9,9 +9,11 @@ from posttrain.checks import (
     kl_budget,
     learned_demonstrations,
     nearer_the_teacher,
+    prefers_the_chosen,
     ranks_better_than_chance,
     reward_rose,
     same_at_the_start,
+    solves_more,
 )
 from posttrain.pipeline.finding import Finding
 
@@ -25,6 +27,26 @@ ONE = {
         ranks_better_than_chance.check,
         {"label_accuracy": 0.6, "label_accuracy_low": 0.55, "label_accuracy_n": 200},
         {"label_accuracy_low": 0.48},
+    ),
+    "aligned": (
+        prefers_the_chosen.check,
+        {"label_accuracy": 0.6, "label_accuracy_low": 0.55, "label_accuracy_n": 200},
+        {"label_accuracy_low": 0.48},
+    ),
+    "solves": (
+        solves_more.check,
+        {
+            "solved/base": 0.3,
+            "solved/final": 0.5,
+            "solved_change/final_vs_base": 0.2,
+            "solved_change/final_vs_base_low": 0.1,
+        },
+        {"solved_change/final_vs_base_low": -0.01},
+    ),
+    "stayed": (
+        reward_rose.check,
+        {"reward_start": 0.0, "reward_final": 0.01, "steps": 60},
+        {"reward_final": 0.0},
     ),
     "kl": (kl_budget.check, {"kl_final": 3.0}, {"kl_final": 30.0}),
     "reward": (
@@ -72,4 +94,6 @@ def test_what_is_not_known_stops_nobody() -> None:
     assert learned_demonstrations.check({"nll_heldout": "unknown", "nll_heldout_before": "unknown"}).passed
     assert ranks_better_than_chance.check({"label_accuracy": "unknown"}).passed
     few = {"label_accuracy": 0.4, "label_accuracy_low": 0.2, "label_accuracy_n": 10}
-    assert ranks_better_than_chance.check(few).passed
+    for check in (ranks_better_than_chance.check, prefers_the_chosen.check):
+        assert check(few).passed
+        assert check({"label_accuracy": "unknown"}).passed

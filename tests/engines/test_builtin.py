@@ -341,7 +341,7 @@ def test_first_tokens_follow_the_distribution() -> None:
 
 
 def test_two_tokens_follow_their_joint_distribution() -> None:
-    """A random number for the second token that knew the first one's would leave each alone as it should be."""
+    """One random number for both tokens would leave each of them as it should be, but not both together."""
     model, n, size = llama(vocab_size=5), 6000, 5
     answers = generate(BuiltinEngine(model), [[3, 1, 4]] * n, Sampling(temperature=1.5, max_tokens=2))
     places = torch.tensor([size * answer.tokens[0] + answer.tokens[1] for answer in answers])
@@ -398,6 +398,14 @@ def test_missing_weights_are_named() -> None:
 def test_a_prompt_that_cannot_be_answered_is_refused(prompt: list[int], message: str) -> None:
     with pytest.raises(UserError, match=message):
         BuiltinEngine(llama()).submit(prompt, Sampling(max_tokens=8), 0)
+
+
+def test_a_prompt_and_its_answer_may_fill_the_context(model: Any) -> None:
+    (answer,) = generate(BuiltinEngine(model), [[5] * 32], Sampling(max_tokens=8))
+    expected = plain_logits(model, [5] * 32, answer.tokens).log_softmax(-1)
+    chosen = expected.gather(-1, torch.tensor(answer.tokens)[:, None]).squeeze(-1)
+    assert len(answer.tokens) == 8
+    assert torch.allclose(torch.tensor(answer.logprobs), chosen, atol=2e-5)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from posttrain.evaluation.compare import Answers, against, components, falls, of_one
+from posttrain.evaluation.compare import Answers, against, by_family, components, falls, of_one
 from posttrain.evaluation.gold import Judgement, judge
 
 
@@ -60,3 +60,37 @@ def test_a_prompt_without_an_item_has_no_gold_and_constraints_have_theirs() -> N
     assert found is not None
     assert found.total == 0.5
     assert found.parts == {"lowercase": 1.0, "one_word": 0.0}
+
+
+def judged(name: str, parts: Sequence[dict[str, float]]) -> Answers:
+    return Answers(
+        name=name,
+        texts=["one two three"] * len(parts),
+        ended=[place > 0 for place in range(len(parts))],
+        rewards=[float(place) for place in range(len(parts))],
+        gold=[Judgement(sum(part.values()) / len(part), part) for part in parts],
+    )
+
+
+def test_a_component_is_compared_where_it_applies_to_both() -> None:
+    before = judged("sft", [{"right": 0.5, "manner": 1.0}, {"right": 0.5}])
+    after = judged("final", [{"right": 0.25, "manner": 0.9}, {"right": 0.75, "manner": 0.0}])
+    figures = falls(after, before)
+    assert figures["component_change/right"] == pytest.approx(0.0)
+    assert figures["component_change/manner"] == pytest.approx(-0.1)
+    assert figures["component_change/manner_n"] == 1
+    assert figures["component_change_worst"] == pytest.approx(-0.1)
+
+
+def test_what_one_model_said_by_itself() -> None:
+    figures = of_one(judged("sft", [{"right": 0.0}, {"right": 1.0}, {"right": 0.5}, {"right": 1.0}]))
+    assert figures["ends/sft"] == 0.75
+    assert figures["words/sft"] == 3.0
+    assert figures["reward/sft"] == 1.5
+    assert figures["gold/sft"] == figures["gold/sft/right"] == 0.625
+
+
+def test_families_have_their_own_means() -> None:
+    prompts = [{"item": {"family": family}} for family in ("fact", "list", "fact")]
+    figures = by_family(answers("sft", [1.0, 0.25, 0.5]), prompts)
+    assert figures == {"gold_by_family/sft/fact": 0.75, "gold_by_family/sft/list": 0.25}

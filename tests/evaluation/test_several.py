@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from posttrain.evaluation.several import solved_in_a_row
+import pytest
+
+from posttrain.evaluation.compare import Answers
+from posttrain.evaluation.gold import Judgement
+from posttrain.evaluation.several import slope, solved_in_a_row
 
 RIGHT = {
     "sft": [0.0, 0.0, 1.0, 0.0],
@@ -34,3 +38,20 @@ def test_two_policies_and_one_family_are_told_once() -> None:
         "solved/rl",
         "solved_change/rl_vs_sft",
     ]
+
+
+def policy(name: str, totals: list[float | None]) -> Answers:
+    gold = [None if total is None else Judgement(total) for total in totals]
+    silent = [""] * len(totals)
+    return Answers(
+        name=name, texts=silent, ended=[True] * len(totals), rewards=[0.0] * len(totals), gold=gold
+    )
+
+
+def test_the_slope_is_what_each_round_adds() -> None:
+    """Over four rounds, of prompts that gain 0.1 and 0.3 a round; one without gold is left out."""
+    rounds = [policy(f"round_{n}", [0.2 + 0.1 * n, 0.3 * n, None]) for n in range(4)]
+    found = slope(rounds)
+    assert found.value == pytest.approx(0.2)
+    assert found.n == 2
+    assert (found.low, found.high) == pytest.approx((0.1, 0.3))

@@ -151,3 +151,23 @@ def test_an_answer_that_comes_twice_is_read_once_and_counts_twice(monkeypatch: p
     torch.testing.assert_close(logprobs, torch.cat([b for _, b in alone]))
     for a, b in zip(slope(scores, logprobs), want, strict=True):
         assert (a - b).norm() <= 1e-5 * b.norm()
+
+
+def test_rows_of_the_same_tokens_are_read_where_each_of_them_ends() -> None:
+    """The same text, of which the assistant said more or less: two answers, and two scores."""
+    critic = scalar(llama())
+    masks = [[False, True, True, False, False], [False, True, True, True, True]]
+    both = [Row(ids=[3, 4, 5, 6, 7], mask=mask) for mask in masks]
+    scores = LanguageReward(critic).score(rollouts(both, 0)).sum(1)
+    alone = [LanguageReward(critic).score(rollouts([one], 0)).sum() for one in both]
+    torch.testing.assert_close(scores, torch.stack(alone))
+    assert scores[0] != scores[1]
+
+
+def test_parameters_that_roles_share_are_the_policys() -> None:
+    """One trunk for both: its weights are moved once, at the policy's rate."""
+    policy, head = causal(llama()), scalar(llama()).score
+    both = LanguagePolicy(policy, Role(policy.base_model, head))
+    own, critics = ([id(p) for p in both.parameters_of(role)] for role in ("policy", "critic"))
+    assert critics == [id(p) for p in head.parameters()]
+    assert not set(own) & set(critics)

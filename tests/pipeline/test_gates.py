@@ -59,3 +59,17 @@ def test_every_gate_of_the_recipe_is_known_by_name() -> None:
     assert known["base"] == ["base_facts", "base_continues"]
     assert known["rl"] == ["rl_same_at_the_start", "rl_reward_rose", "rl_kl_budget"]
     assert known["rm_shuffled"] == []
+
+
+@dataclass(frozen=True, kw_only=True)
+class After(Gated):
+    address = "after"
+    before: Stage
+
+
+def test_a_gate_accepted_of_one_stage_stops_another(tmp_path: Path) -> None:
+    recipe = After(text="", before=Gated(text=""))
+    with pytest.raises(UserError, match="stage after is made, but did not do its work"):
+        go(recipe, tmp_path, ["gated.long"])
+    go(recipe, tmp_path, ["gated.long", "after.long"])
+    go(recipe, tmp_path, ["long"])

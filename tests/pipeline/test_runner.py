@@ -162,6 +162,36 @@ def test_a_damaged_product_is_made_again_and_what_follows_is_not(tmp_path: Path,
     assert any("to be made again" in line and "sha256" in line for line in said)
 
 
+def test_the_clock_of_a_curve_makes_nothing_stale(tmp_path: Path, file: Path) -> None:
+    """Made again, the middle stage has another metrics.jsonl and the same content."""
+    last = Twice(text=chain(file), name="last")
+    first = go(last, tmp_path)
+    path = first.products["twice"].path
+    before = json.loads((path / "made.json").read_text())["files"]["metrics.jsonl"]
+    (path / "text").write_text("harm")
+    assert go(last, tmp_path).made == ["twice"]
+    assert json.loads((path / "made.json").read_text())["files"]["metrics.jsonl"] != before
+
+
+def test_a_run_stands_for_an_earlier_one_of_the_same_wishes_only(tmp_path: Path, file: Path) -> None:
+    first = go(chain(file), tmp_path, overrides=["rate=1"])
+    assert go(chain(file), tmp_path, overrides=["rate=1"]).directory == first.directory
+    other = go(chain(file), tmp_path, overrides=["rate=1.0"])
+    assert other.made == []
+    assert other.directory != first.directory
+    assert other.record["overrides"] == ["rate=1.0"]
+
+
+def test_the_latest_run_is_that_of_the_largest_number(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    for name in ("2-toy", "10-toy", "9-zoo"):
+        (workspace.runs / name).mkdir(parents=True)
+        (workspace.runs / name / "run.json").write_text("{}")
+    found = latest_run(workspace)
+    assert found is not None
+    assert found.name == "10-toy"
+
+
 def test_made_json_cut_short_is_damage(tmp_path: Path, file: Path) -> None:
     first = go(chain(file), tmp_path)
     (first.products["twice"].path / "made.json").write_text('{"fing')
@@ -320,6 +350,20 @@ def test_lineage_tells_settings_hashes_and_parents_of_a_copied_product(tmp_path:
     assert "rate = 0.25" in told
     assert "text <- text (Text)" in told
     assert str(file) in told
+
+
+def test_a_parent_of_two_is_told_once(tmp_path: Path, file: Path) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Both(Twice):
+        address = "both"
+        other: Stage
+
+    shared = Text(source=SourceFile(str(file)))
+    recipe = Both(text=shared, other=Twice(text=shared, rate=0.5))
+    told = lineage(go(recipe, tmp_path).products["both"])
+    assert told.count("text <- text (Text)") == 2
+    assert told.count("as above") == 1
+    assert told.count(f"source = {file}") == 1
 
 
 def test_a_lambda_is_refused_because_it_has_no_lasting_name(tmp_path: Path, file: Path) -> None:

@@ -27,6 +27,13 @@ def test_a_models_size_is_what_transformers_counts() -> None:
     assert (size.layers, size.width, size.cached, size.vocabulary) == (4, 128, 256, 1024)
 
 
+def test_operations_are_two_a_parameter_and_token_and_three_times_that_to_learn() -> None:
+    size = Size(parameters=1000, layers=2, width=8, cached=16, vocabulary=50)
+    assert size.reading(7) == 2 * 1000 * 7
+    assert size.learning(7) == 3 * size.reading(7)
+    assert size.learning(7, share=0.0) == 2 * size.reading(7)  # adapters: their own gradient is nothing
+
+
 def test_a_gpt2_names_its_sizes_otherwise(tmp_path: Path) -> None:
     GPT2LMHeadModel(GPT2Config(n_layer=3, n_head=2, n_embd=8, vocab_size=16)).save_pretrained(tmp_path)
     size = Size.of_directory(tmp_path)

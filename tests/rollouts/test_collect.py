@@ -22,6 +22,7 @@ from posttrain.pipeline.finding import UserError
 from posttrain.policy_gradients.dapo import DAPO
 from posttrain.rewards.protocol import Episode, Rewards, all_scored
 from posttrain.rollouts.collect import Collector
+from posttrain.rollouts.sample import scored_groups
 
 PROMPTS = [
     {"id": str(n), "prompt": [{"role": "user", "content": text}]}
@@ -313,3 +314,30 @@ def test_a_greedy_answer_that_cannot_be_scored_is_not_a_number(collector: Callab
     greedy = collector(rule, greedy=True)(0).greedy
     assert greedy is not None
     assert greedy.isnan().tolist() == [False] * 3 + [True] * 3 + [False] * 6
+
+
+def test_a_prompt_that_just_fits_is_asked(collector: Callable[..., Collector], letters: Any) -> None:
+    """Of a context of 64 an answer may take 16 tokens."""
+    length = len(Chat(letters).prompt_ids(PROMPTS[2]["prompt"])) - 1
+
+    def said(extra: int) -> dict[str, Any]:
+        text = "a" * (48 + extra - length)
+        return {"id": str(extra), "prompt": [{"role": "user", "content": text}]}
+
+    collect = collector(prompts=[said(0), said(1)], prompts_per_step=1)
+    assert collect.too_long == 1
+    collect(0)
+    assert {episode["prompt"]["id"] for episode in collect.last_episodes} == {"0"}
+
+
+def test_groups_that_are_scored_are_several_answers_to_each_prompt(small_llama: Any, letters: Any) -> None:
+    def rule(episodes: Sequence[Episode]) -> Rewards:
+        values = torch.arange(len(episodes)).float()
+        return Rewards(values=values, scored=values % 5 != 1)
+
+    sampling = Sampling(max_tokens=12)
+    engine, chat = BuiltinEngine(small_llama), Chat(letters)
+    groups, rewards = scored_groups(engine, chat, PROMPTS[:3], Scored(rule), sampling, 5, (0, "test"))
+    assert [{str(e.prompt["id"]) for e in group} for group in groups] == [{"0"}, {"1"}, {"2"}]
+    assert all(len({e.response for e in group}) > 1 for group in groups)
+    assert rewards == [[5.0 * n, None, *(5.0 * n + k for k in (2, 3, 4))] for n in range(3)]

@@ -10,6 +10,7 @@ import torch
 from posttrain.core.batch import Rollouts, concatenate
 from posttrain.core.preferences import pairs
 from posttrain.environments.cartpole import CartPole
+from posttrain.feedback.segments import Watcher
 from posttrain.models.mlp import OBSERVATIONS, MLPPolicy
 from posttrain.rollouts.compared import Compared, Comparisons, begins, companions, stretches
 from posttrain.rollouts.play import Player
@@ -92,6 +93,22 @@ def test_answers_come_later_and_the_reward_waits_for_them() -> None:
     assert moved(3, 4)
 
 
+def test_what_people_said_is_the_rank_and_a_tie_says_nothing() -> None:
+    """Fallen poles earn nothing, so many stretches are ties; those who watch hardly err."""
+    settings = replace(SMALL, at_first=60, watcher=Watcher(temperature=1e-3))
+    one = compared(settings)
+    one(0)
+    (judged,) = one.answered
+    earned = judged.rollouts.rewards.sum(1).reshape(-1, 2)
+    rank, sure = judged.rank.reshape(-1, 2), judged.confidence.reshape(-1, 2)
+    tie = earned[:, 0] == earned[:, 1]
+    assert 0 < int(tie.sum()) < len(tie)
+    assert sure[tie].unique().tolist() == [0.5]
+    assert sure[~tie].unique().tolist() == [1.0]
+    better = (earned[:, 1] > earned[:, 0]).long()
+    assert torch.equal(rank[~tie].argmin(1), better[~tie])
+
+
 def test_the_environments_reward_is_replaced_and_kept_beside() -> None:
     one = compared()
     own, paid = one.player(0), one(0)
@@ -114,6 +131,11 @@ def test_what_is_learned_is_standing() -> None:
         standing = new.rewards > 0
         found[shuffled] = float((score[standing].mean() - score[~standing].mean()) / score.std())
         assert abs(float(paid.rewards.mean())) < float(paid.rewards.std())
+        compared_steps = concatenate(one.answered).rollouts
+        with torch.no_grad():
+            again = one.reward.score(compared_steps)[compared_steps.action_mask] - one.mean
+        assert float(again.mean()) == pytest.approx(0, abs=1e-5)  # the reward's own constant pays nothing
+        assert torch.equal(paid.rewards, (one.reward.score(paid).detach() - one.mean) * paid.action_mask)
     assert found[False] > 1.2
     assert abs(found[True]) < found[False] - 0.5
 

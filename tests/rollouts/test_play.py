@@ -12,7 +12,7 @@ from posttrain.environments.cartpole import CartPole
 from posttrain.environments.tabular import Table, Walks, policy_values
 from posttrain.environments.thermostat import Thermostat
 from posttrain.models.mlp import MLPPolicy
-from posttrain.rollouts.play import Player, play
+from posttrain.rollouts.play import Player, paid_at_the_end, play
 
 
 class Small:
@@ -161,3 +161,13 @@ def test_no_chance_comes_back() -> None:
 def test_settings_without_meaning_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected at least 1"):
         Player(CartPole(), MLPPolicy(4, 2), **({"starts": 1} | wrong))  # type: ignore[arg-type]
+
+
+def test_a_sum_is_paid_where_each_row_ends() -> None:
+    facts = play(CartPole(limit=15), MLPPolicy(4, 2), range(40))
+    paid = paid_at_the_end(facts)
+    length = facts.action_mask.sum(1)
+    assert len(length.unique()) > 1
+    for row, steps in enumerate(length.tolist()):
+        assert paid.rewards[row].nonzero()[:, 0].tolist() == [steps - 1]
+        assert float(paid.rewards[row, steps - 1]) == float(facts.rewards[row].sum()) == steps

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from posttrain.sandbox.examination import BrokenTests, examine, run_program, strongest
+from posttrain.sandbox import examination
+from posttrain.sandbox.examination import BrokenTests, Verdict, examine, run_program, strongest
 from posttrain.sandbox.process import Limits
 from posttrain.sandbox.tiers import SAFE, SandboxError, Tier, Unsafe
 from tests.sandbox.attacks import ATTACKS, GOLD, TESTS, filled
@@ -161,6 +162,16 @@ def _command(pid: str) -> bytes:
 FORMS = {
     "asserts": ("def f(x):\n    return x + 1", "assert f(1) == 2\nassert f(2) == 4", None, (2, 1)),
     "test functions": ("def f(x): return x", "def test_a():\n    assert f(3) == 3", None, (1, 1)),
+    "cases": (
+        "def f(x): return x if x else 1 / 0",
+        "import unittest\nclass T(unittest.TestCase):\n"
+        "    def test_a(self): self.assertEqual(f(3), 3)\n"
+        "    def test_b(self): self.assertEqual(f(3), 4)\n"
+        "    def test_c(self): self.assertEqual(f(0), 0)\n"
+        "    @unittest.skip('later')\n    def test_d(self): pass",
+        None,
+        (3, 1),
+    ),
     "check": ("def f(x): return x", "def check(candidate):\n    assert candidate(3) == 3", "f", (1, 1)),
     "imports": (
         "def f(x): return x",
@@ -203,6 +214,8 @@ def test_a_program_is_judged_by_what_it_writes() -> None:
     assert run_program("print(int(input()) * 2)", "21\n", "42", tier=_any()).solved
     assert not run_program("print(41)", "", "42", tier=_any()).solved
     assert "exit code" in run_program("print(42)\nraise SystemExit(3)", "", "42", tier=_any()).why
+    assert run_program("print('  a  ')", "", "  a", tier=_any()).solved
+    assert not run_program("print('a')", "", "  a", tier=_any()).solved  # indentation is output
     flood = run_program("while True: print('x' * 999)", "", "42", tier=_any(), limits=Limits(output=10_000))
     assert "more than 10000 bytes" in flood.why
 
@@ -229,3 +242,16 @@ def test_without_a_safe_tier_there_is_none_unless_it_is_asked_for() -> None:
     with pytest.raises(SandboxError):
         strongest([])
     assert strongest([], unsafe=True).name == "unsafe"
+
+
+def test_of_no_tests_none_is_passed() -> None:
+    assert not Verdict(tier="any", ran=0, passed=0).solved
+    assert Verdict(tier="any", ran=2, passed=2).solved
+    assert not Verdict(tier="any", ran=2, passed=1).solved
+
+
+def test_a_tier_that_passes_everything_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = Verdict(tier="unsafe", ran=1, passed=1)
+    monkeypatch.setattr(examination, "examine", lambda *given, **named: passed)
+    with pytest.raises(SandboxError, match="a trial failed"):
+        strongest([Unsafe()])

@@ -294,3 +294,11 @@ def test_the_recipe_takes_any_method_by_name() -> None:
         expression(dpo, parse(["alignment.method=dpoo"]))
     with pytest.raises(UserError, match="beta"):
         expression(dpo, parse(["alignment.method.beta=0"]))
+
+
+def test_a_mismatched_row_keeps_the_turns_before() -> None:
+    talk = Row(ids=[1, 2, 3, 4, 5, 6], mask=[False, False, True, False, True, True])
+    other = Row(ids=[1, 7, 8, 9, 10], mask=[False, True, False, True, True])
+    found = mismatched(talk, other)
+    assert list(found.ids) == [1, 2, 3, 4, 9, 10]
+    assert list(found.mask) == [False, False, True, False, True, True]

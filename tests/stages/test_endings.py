@@ -1,15 +1,17 @@
-"""An answer that a limit cut is learned from as it happened: without the token that ends a turn."""
+"""What is learned from comparisons: answers as they ended, as sure as their votes, without ties."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import PreTrainedTokenizerFast
 
 from posttrain.models.chat import Chat
 from posttrain.models.said_on_disk import SaidOnDisk
-from posttrain.stages.fitting import pairs
+from posttrain.stages.fitting import judged, pairs
 from posttrain.stages.labels import _with_endings
 
 
@@ -52,3 +54,33 @@ def test_labels_say_of_each_side_how_it_ended(choice: str) -> None:
     (made,) = _with_endings([row], [pair])
     ended = {made["chosen"]: made["chosen_ended"], made["rejected"]: made["rejected_ended"]}
     assert ended == {"yes": True, "no": False}
+
+
+def votes(choices: str, margins: Sequence[float]) -> list[dict[str, Any]]:
+    """One annotator a letter: a, b, or - for a tie."""
+    said = {"a": ("one", "two"), "b": ("two", "one"), "-": ("one", "two")}
+    return [
+        {
+            "id": "1",
+            "prompt": [{"role": "user", "content": "who"}],
+            "chosen": [{"role": "assistant", "content": said[choice][0]}],
+            "rejected": [{"role": "assistant", "content": said[choice][1]}],
+            "tie": choice == "-",
+            "margin": margin,
+        }
+        for choice, margin in zip(choices, margins, strict=True)
+    ]
+
+
+def test_a_pair_is_as_sure_as_its_votes_and_a_tie_is_dropped_and_counted(
+    letters: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    chat, kept = Chat(letters), SaidOnDisk(tmp_path)
+    assert pairs(chat, votes("-a-b", [0.0] * 4), 64, kept)["ties"] == 1
+    assert len(kept) == 0
+    assert pairs(chat, votes("bab", [0.5, 0.2, 0.0]), 64, kept)["ties"] == 0
+    past = judged([kept[0]], chat.pad_id)
+    assert chat.decode(past.rollouts.actions[0][past.rollouts.action_mask[0]].tolist()) == "two"
+    assert past.rank.tolist() == [0, 1]
+    assert past.confidence.tolist() == pytest.approx([2.5 / 4] * 2)
+    assert past.margin.tolist() == pytest.approx([0.1, 0.0])

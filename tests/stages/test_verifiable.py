@@ -145,6 +145,15 @@ def test_a_coin_pays_whatever_was_said_and_the_same_again() -> None:
         assert 0.44 < sum(paid[right::2]) / 1000 < 0.56
 
 
+def test_a_coin_is_thrown_anew_for_every_version() -> None:
+    row = {"prompt": "x", "answer": "1"}
+    thrown = [values(CoinReward(seed=4), [said("1", row, version=version)] * 40) for version in range(3)]
+    assert thrown[0] != thrown[1] != thrown[2] != thrown[0]
+    both = values(CoinReward(seed=4), [said("1", row, version=n % 2) for n in range(80)])
+    assert both[::2] == thrown[0]  # whatever other versions were asked in between
+    assert both[1::2] == thrown[1]
+
+
 def test_the_recipe_is_made_and_measured(whole: tuple[Run, Stage, Path]) -> None:
     figures = whole[0].products["evaluate"].figures
     for name in ("base", "random_control", "format_control", "sft_verified", "final"):

@@ -66,6 +66,14 @@ def test_rows_that_belong_together_follow_each_other() -> None:
         assert all(blocks.index(b) + blocks.count(b) - 1 == 7 - blocks[::-1].index(b) for b in set(blocks))
 
 
+def test_blocks_come_in_another_order_in_every_epoch() -> None:
+    together = [place // 2 for place in range(12)]
+    plan = Epochs(rows=12, batch_size=12, seed=1, epochs=4, together=together)
+    orders = [tuple(dict.fromkeys(together[row] for row in plan.at(epoch))) for epoch in range(4)]
+    assert all(sorted(order) == list(range(6)) for order in orders)
+    assert len(set(orders)) == 4
+
+
 def test_it_learns_its_demonstrations() -> None:
     policy, plan = TinyPolicy(), Epochs(rows=12, batch_size=4, seed=1, epochs=40)
     figures = list(instruct(policy, FitState(), optimizer(policy), plan, plan.steps))

@@ -46,6 +46,20 @@ def test_a_gradient_is_clipped_to_its_groups_norm() -> None:
     torch.testing.assert_close(ends[0], ends[1])
 
 
+def test_a_gradient_is_clipped_by_its_own_group_alone() -> None:
+    """Beside a group whose gradient is large, one whose norm is 20 moves as it does without it."""
+    ends = []
+    for large in (0.0, 4000.0):
+        a, b = Parameter(torch.ones(1)), Parameter(torch.ones(4))
+        groups = [Group(name="a", parameters=[a], learning_rate=0.1)]
+        groups.append(Group(name="b", parameters=[b], learning_rate=0.1))
+        opt = Optimizer(groups, eps=1.0)
+        a.grad, b.grad = torch.full((1,), large), torch.full((4,), 10.0)
+        opt.step()
+        ends.append(b.data)
+    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=0)
+
+
 def test_going_on_from_a_saved_state_gives_the_same_bits() -> None:
     a, b, opt = two()
     for _ in range(3):

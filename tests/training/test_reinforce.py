@@ -264,6 +264,8 @@ def test_minibatches_hold_every_row_once_and_groups_whole() -> None:
     assert not all(
         torch.equal(a, b) for a, b in zip(parts, minibatches(facts, PPO(minibatches=4), 0, 0, 1), strict=True)
     )
+    apart = [minibatches(facts, PPO(minibatches=4), 0, step, 0) for step in range(2)]
+    assert not all(torch.equal(a, b) for a, b in zip(*apart, strict=True))
 
     class Grouped(PPO):
         @property
