@@ -95,6 +95,13 @@ MUTATIONS = [
     ),
     of("copies are counted by their id", "data/own.py", 'if k != "id"})', "})", OF_OWN),
     of(
+        "a second check of one kind takes the place of the first",
+        CONSTRAINTS,
+        'found[given["check"] if again == 1 else f"{given[\'check\']}[{again}]"] = obeys',
+        'found[given["check"]] = obeys',
+        "tests/rewards/test_constraint_reward.py::test_two_checks_of_one_kind_are_two_checks",
+    ),
+    of(
         "more sentences than were asked for",
         CONSTRAINTS,
         "return len(parts) == count and finished and not listed and distinct(parts)",

@@ -43,7 +43,7 @@ MUTATIONS = [
         "training/evaluate.py",
         "torch.cat(list(slices)).argsort()",
         "torch.cat(list(slices))",
-        "tests/training/test_update.py",
+        "tests/training/test_in_slices.py",
     ),
     of(
         "a schedule one update late",
