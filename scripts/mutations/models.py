@@ -123,7 +123,7 @@ MUTATIONS = [
         LORA,
         "        _worn.reset(token)",
         "        pass",
-        f"{OF_ROLES}::test_four_roles_on_one_trunk_have_the_values_and_gradients_of_four_models",
+        f"{OF_ROLES}::test_what_is_worn_is_taken_off_again",
     ),
     of(
         "answers that end elsewhere are one answer",

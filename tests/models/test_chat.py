@@ -76,6 +76,25 @@ def test_there_is_exactly_one_bos() -> None:
             assert ids[0] == 0
 
 
+def test_a_template_that_writes_bos_twice_gives_one() -> None:
+    made = tokenizer("{{ bos_token }}{{ bos_token }}" + CHATML)
+    for ids in (Chat(made).prompt_ids(TALK[:1]), Chat(made).example(TALK)[0]):
+        assert ids[:2].count(0) == ids.count(0) == 1
+    ids, mask = Chat(made).example(TALK)
+    plain_ids, plain_mask = Chat(tokenizer("{{ bos_token }}" + CHATML)).example(TALK)
+    assert (ids, mask) == (plain_ids, plain_mask)
+
+
+def test_plain_text_begins_with_bos_and_only_what_follows_is_learned() -> None:
+    made = tokenizer()
+    chat = Chat(made)
+    ids, mask = chat.text_example("the cat", " sat on the mat")
+    assert chat.text_ids("the cat")[0] == made.bos_token_id
+    assert ids[: len(chat.text_ids("the cat"))] == chat.text_ids("the cat")
+    assert ids.count(made.bos_token_id) == 1
+    assert made.decode([t for t, own in zip(ids, mask, strict=True) if own]).strip() == "sat on the mat"
+
+
 def test_nothing_to_learn_is_an_error() -> None:
     with pytest.raises(UserError, match="no assistant message"):
         Chat(tokenizer()).example(TALK[:1])

@@ -128,7 +128,7 @@ def test_an_answer_that_comes_twice_is_read_once_and_counts_twice(monkeypatch: p
     critic, words = scalar(llama()), causal(llama()).lm_head
     once = rows()
     twice = rollouts([*once, once[1], once[0], once[1]], 0)
-    said = torch.arange(len(twice)) % 2 == 0
+    said = torch.arange(len(twice)) % 3 == 0  # of one answer, here is the likelihood wanted and there not
     read = []
     states = Role.states
     monkeypatch.setattr(

@@ -16,7 +16,7 @@ from posttrain.models.adapter_files import load_adapter, save_adapter
 from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.models.loading import new_head, save_causal_lm
-from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged
+from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged, wearing
 from posttrain.models.role import Role
 from posttrain.models.roles import Place, open_policy, open_reward, reward_on, words
 from posttrain.pipeline.finding import UserError
@@ -256,6 +256,29 @@ def test_a_reward_model_speaks_as_the_model_it_grew_from_until_it_moves(
         reward.save(tmp_path / "rm")
         with pytest.raises(UserError, match="reward model"):
             words(open_reward(tmp_path / "rm"), tmp_path / "rm")
+
+
+def test_what_is_worn_is_taken_off_again() -> None:
+    model, ids = causal(llama()), torch.tensor([[3, 4, 5, 6]])
+    one, two = (shaken(Adapter(model.base_model, LORA, seed=s), s) for s in (1, 2))
+
+    def said() -> Tensor:
+        with torch.no_grad():
+            return model(ids).logits
+
+    bare = said()
+    with wearing(one):
+        dressed = said()
+        with wearing(two):
+            other = said()
+        with wearing(None):
+            assert torch.equal(said(), bare)
+        assert torch.equal(said(), dressed)
+        with pytest.raises(RuntimeError), wearing(two):
+            raise RuntimeError
+    assert torch.equal(said(), bare)
+    assert not torch.equal(dressed, bare)
+    assert not torch.equal(dressed, other)
 
 
 def test_unknown_targets_and_ranks_are_named() -> None:

@@ -30,6 +30,7 @@ def test_each_side_of_a_comparison_ends_as_it_ended(
         "rejected_ended": rejected,
     }
     pairs(chat, [row], 64, kept)
+    assert [side.ids[-1] in chat.stop_ids for side in kept[0].rows] == [chosen, rejected]
     spoken = [[token for token, own in zip(side.ids, side.mask, strict=True) if own] for side in kept[0].rows]
     for tokens, text, ended in zip(spoken, ("abc", "de"), (chosen, rejected), strict=True):
         assert chat.decode(tokens) == text
