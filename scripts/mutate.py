@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from mutations import MUTATIONS, Mutation  # noqa: E402
 
-LIMIT = 600.0  # seconds for the tests of one mutation, many times what they take
+LIMIT = 300.0  # seconds for the tests of one mutation, many times what they take
 _copy = Path()  # of this worker process
 
 

@@ -141,6 +141,33 @@ def test_every_record_says_it_is_simulated_and_matches_its_choice() -> None:
         assert row["chosen"] == [{"role": "assistant", "content": first}]
 
 
+def test_a_label_names_what_was_chosen_and_how_far_apart_the_ratings_are() -> None:
+    good, bad = "Owls eat mice.", "Owls eat grass."
+    for a, b, choice in ((good, bad, "a"), (bad, good, "b")):
+        pair = {"id": "x", "prompt": [], "item": OWL, "a": a, "b": b, "ended_a": True, "ended_b": True}
+        (row,) = simulated.label([pair], [SURE], 0)
+        assert (row["choice"], row["tie"]) == (choice, False)
+        assert row["chosen"] == [{"role": "assistant", "content": good}]
+        assert row["rejected"] == [{"role": "assistant", "content": bad}]
+        rated = [SURE.rate(OWL, text, True, 0) for text in (good, bad)]
+        assert row["margin"] == (rated[0] - rated[1]) / 6 > 0
+
+
+def test_annotators_err_each_on_their_own() -> None:
+    """Two of the same noise agree as often as two coins of their bias do, not always."""
+    a, b, n = "Owls eat mice.", "Owls eat grass.", 2000
+    pairs_of = [
+        [
+            replace(CAREFUL, name=name, temperature=1.5).compare(OWL, a, b, True, True, seed)
+            for seed in range(n)
+        ]
+        for name in ("one", "two")
+    ]
+    share = sum(choice == "a" for some in pairs_of for choice in some) / (2 * n)
+    alike = sum(x == y for x, y in zip(*pairs_of, strict=True)) / n
+    assert alike == pytest.approx(share**2 + (1 - share) ** 2, abs=0.05)
+
+
 def test_labels_depend_on_seed_and_row_but_not_on_their_neighbours() -> None:
     rows = simulated.label(pairs()[:100], ANNOTATORS, 0)
     assert rows == simulated.label(pairs()[:100], ANNOTATORS, 0)

@@ -120,6 +120,9 @@ def test_a_cut_answer_earns_nothing_and_a_prompt_without_answer_is_not_scored(sc
     [
         ("\\boxed{\\frac{1}{2}} and more", "", "\\frac{1}{2}"),
         ("\\boxed{1", "", "\\boxed{1"),
+        ("\\boxed{3}, or rather \\boxed{4}", "", "4"),
+        ("<answer>3</answer>, no: <answer>4</answer>", "", "4"),
+        ("The answer is 3. No: the answer is 4.", "", "4"),
         ("<answer>\\boxed{7}</answer>", "", "7"),
         ("So the answer is 7. Good.", "", "7"),
         ("Answer: x = 7\nBye", "", "x = 7"),
