@@ -174,14 +174,14 @@ MUTATIONS = [
         PLAN,
         "seconds=took * work / worked if work else took",
         "seconds=took",
-        OF_SIZES,
+        f"{OF_SIZES}::test_what_such_a_stage_took_corrects_the_next_estimate",
     ),
     of(
         "any amount of work tells how long another takes",
         PLAN,
         "1 / ALIKE <= work / worked <= ALIKE",
         "work / worked > 0",
-        OF_SIZES,
+        f"{OF_SIZES}::test_what_such_a_stage_took_corrects_the_next_estimate",
     ),
     of(
         "a gate of one stage is accepted for another",
@@ -223,14 +223,14 @@ MUTATIONS = [
         SIZES,
         "return round(lines * different), tokens_of(some), fresh",
         "return lines, tokens_of(some), fresh",
-        OF_SIZES,
+        f"{OF_SIZES}::test_rows_that_share_an_id_are_one",
     ),
     of(
         "a step counts its prompts and not their answers",
         "pipeline/scale.py",
         "examples = steps * prompts * size or own",
         "examples = steps * prompts or own",
-        OF_SCALE,
+        f"{OF_SCALE}::test_a_step_of_reinforcement_counts_every_answer",
     ),
     of(
         "a split is part of a data set's name",

@@ -25,6 +25,17 @@ def test_bootstrap_covers_the_mean_about_95_times_in_100() -> None:
     assert 180 <= covered <= 199
 
 
+def test_the_interval_of_many_values_is_that_of_the_normal_distribution() -> None:
+    rng = random.Random(1)
+    values = [rng.gauss(1.0, 2.0) for _ in range(400)]
+    mean = sum(values) / len(values)
+    error = math.sqrt(sum((value - mean) ** 2 for value in values)) / len(values)
+    found = bootstrap(values, resamples=4000)
+    assert found.value == pytest.approx(mean)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.05)
+    assert (found.high + found.low) / 2 == pytest.approx(mean, abs=0.1 * error)
+
+
 def test_the_same_values_give_the_same_interval() -> None:
     values = [0.1, 0.7, 0.3, 0.9]
     assert bootstrap(values) == bootstrap(values) != bootstrap(values, seed=1)

@@ -51,6 +51,12 @@ def test_reinforcement_has_its_share_of_the_operations(tmp_path: Path) -> None:
     assert told.splitlines()[-1].split() == ["sft", "13", "thousand"]
 
 
+def test_a_step_of_reinforcement_counts_every_answer(tmp_path: Path) -> None:
+    recipe = expression(instructgpt, parse(["rl.method=grpo", "rl.steps=7", "rl.group_size=4"]))
+    found = {one.address: one for one in shares(recipe, plan(recipe, Workspace(tmp_path), Machine()))}
+    assert found["rl"].examples == 7 * 192 * 4
+
+
 def test_the_command_line_draws_and_weighs(tmp_path: Path, capsys: object) -> None:
     import pytest
 
