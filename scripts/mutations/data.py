@@ -97,9 +97,9 @@ MUTATIONS = [
     of(
         "a second check of one kind takes the place of the first",
         CONSTRAINTS,
-        'found[given["check"] if again == 1 else f"{given[\'check\']}[{again}]"] = obeys',
-        'found[given["check"]] = obeys',
-        "tests/rewards/test_constraint_reward.py::test_two_checks_of_one_kind_are_two_checks",
+        'judged.append((given["check"], check(response, **settings)))',
+        'judged = [*(j for j in judged if j[0] != name), (given["check"], check(response, **settings))]',
+        "tests/data/test_constraints.py",
     ),
     of(
         "more sentences than were asked for",
