@@ -51,10 +51,10 @@ MUTATIONS = [
         "tests/data/test_alike.py",
     ),
     of(
-        "a place from the end is read as it is",
+        "a slice takes every item whatever its step",
         "data/by_place.py",
-        "return self.read(range(len(self))[place])",
-        "return self.read(place)",
+        "range(*place.indices(len(self)))]",
+        "range(*place.indices(len(self))[:2])]",
         "tests/data/test_by_place.py",
     ),
     of(
@@ -91,9 +91,15 @@ MUTATIONS = [
         CHECK,
         'if found is None:\n            self.wrong(column, f"is {value!r}, expected true',
         'if False:\n            self.wrong(column, f"is {value!r}, expected true',
-        OF_READ,
+        "tests/stages/test_alignment.py::test_a_label_that_is_neither_is_named",
     ),
-    of("copies are counted by their id", "data/own.py", 'if k != "id"})', "})", OF_OWN),
+    of(
+        "copies are counted by their id",
+        "data/own.py",
+        'if k != "id"})',
+        "})",
+        f"{OF_OWN}::test_a_copy_with_another_id_is_a_copy",
+    ),
     of(
         "a second check of one kind takes the place of the first",
         CONSTRAINTS,

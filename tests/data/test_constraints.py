@@ -19,7 +19,15 @@ CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     "sentences": (
         {"count": 2},
         ["Owls fly. They eat mice.", "Do owls fly? Yes!", "It is 3.5 metres. That is long."],
-        ["Owls fly.", "Owls fly. They eat", "Owls fly. Owls fly.", "- Owls fly.\n- They eat.", "..", ""],
+        [
+            "Owls fly.",
+            "Owls fly. They eat mice. They sleep.",
+            "Owls fly. They eat",
+            "Owls fly. Owls fly.",
+            "- Owls fly.\n- They eat.",
+            "..",
+            "",
+        ],
     ),
     "bullets": (
         {"count": 2},
@@ -63,7 +71,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
         ["Owls eat mice.", "MICE are what owls eat."],
         ["Owls eat mouse.", "mice mice mice mice", "mice", "Owls eat dormice."],
     ),
-    "excludes": ({"word": "owls"}, ["They eat mice."], ["Owls eat mice.", "", "OWLS, I say"]),
+    "excludes": ({"word": "Owls"}, ["They eat mice."], ["Owls eat mice.", "", "OWLS, I say"]),
     "quoted": ({}, ['"Owls fly."', "“Owls fly.”"], ["Owls fly.", '"Owls" fly.', '""', '"Owls', '"a" b "c"']),
     "json_keys": (
         {"keys": ["name", "fact"]},
