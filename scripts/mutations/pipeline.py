@@ -51,7 +51,7 @@ MUTATIONS = [
         FINGERPRINT,
         'item.metadata.get("later") and getattr(value, item.name) == item.default',
         "False",
-        "tests/stages/test_compute.py::test_it_is_part_of_a_fingerprint_where_it_is_not_the_default",
+        f"{OF_RUNNER}::test_a_field_that_came_later_counts_where_it_is_set",
     ),
     of(
         "the name of a stage counts",

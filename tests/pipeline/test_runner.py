@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from posttrain.pipeline.lineage import lineage
 from posttrain.pipeline.plan import plan, plan_table
 from posttrain.pipeline.runner import Run, StageFailed, latest_run, run
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.pipeline.store import Product, Workspace
 
 
@@ -128,6 +128,19 @@ def test_every_digit_of_a_setting_counts(tmp_path: Path, file: Path) -> None:
     ]
     assert len({of(**one) for one in settings}) == len(settings)
     assert of(rate=1.0) == of()
+
+
+def test_a_field_that_came_later_counts_where_it_is_set(tmp_path: Path, file: Path) -> None:
+    """Products from before the field are those of its default."""
+    here = {"bases": (Twice,), "frozen": True, "kw_only": True, "namespace": {"__module__": __name__}}
+    before = make_dataclass("Grown", [], **here)  # type: ignore[call-overload]
+    after = make_dataclass("Grown", [("extra", float, later(0.5))], **here)  # type: ignore[call-overload]
+
+    def of(kind: Any, **settings: Any) -> str:
+        return Fingerprints(Workspace(tmp_path)).of(kind(text=Text(source=SourceFile(str(file))), **settings))
+
+    assert of(after) == of(after, extra=0.5) == of(before)
+    assert of(after, extra=0.25) != of(before)
 
 
 def test_name_and_place_of_a_file_do_not_count(tmp_path: Path, file: Path) -> None:
