@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 ADDRESS = {"policy_gradients": "rl", "direct_alignment": "alignment"}
 RECIPE = {"policy_gradients": "instructgpt", "direct_alignment": "dpo"}
-CONTROLS = ("evaluate.sft_4x=none", "evaluate.control=none")  # the same in every run, and dear
 SMALLER = ("pairs.rows=1000", "rl.steps=30", "evaluate.rows=400", "evaluate.best_of=1")
 TEACHER = "TEACHER"  # in a setting: the directory of the policy that the case ``after`` made
 
@@ -33,8 +32,7 @@ class Case:
         address = ADDRESS[self.folder]
         own = [setting.replace(TEACHER, teacher) for setting in self.settings]
         sizes = [] if whole else [s for s in SMALLER if address == "rl" or not s.startswith("rl.")]
-        controls = CONTROLS if address == "rl" else ()
-        return [f"{address}.method={self.method}", *own, *controls, *sizes, f"seed={seed}"]
+        return [f"{address}.method={self.method}", *own, *sizes, f"seed={seed}"]
 
 
 def gradient(method: str, *settings: str, because: str = "", **more: str) -> Case:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn, get_args
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from posttrain import __version__, settings
 from posttrain.pipeline.collector import uncollected
@@ -473,6 +473,8 @@ def recipe_help(recipe: Callable[..., Stage], name: str, expression: Stage) -> s
 
 
 def _type_name(declared: Any) -> str:
+    if get_origin(declared) is Literal:
+        return " or ".join(map(str, get_args(declared)))
     return getattr(declared, "__name__", str(declared)) if declared else ""
 
 

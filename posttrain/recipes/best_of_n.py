@@ -9,7 +9,7 @@ from typing import cast
 
 from posttrain.pipeline.stage import Stage
 from posttrain.recipes.instructgpt import instructgpt
-from posttrain.recipes.presets import on_more_prompts
+from posttrain.recipes.presets import Evidence, on_more_prompts, with_controls
 from posttrain.rewards.learned import LearnedReward
 from posttrain.rollouts.choosing import best_overall, best_per_prompt, random_overall, random_per_prompt
 from posttrain.stages.contest import Contest
@@ -18,6 +18,7 @@ from posttrain.stages.rejection import RejectionSampling
 from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
 
+BY_LOT = "random_control: imitation of answers drawn by lot, which shows what the reward model is worth"
 SLOWER = 2  # the first tuning's learning rate over that of imitation
 
 
@@ -30,14 +31,17 @@ def best_of_n(  # size: the recipe's parameters, each a word on the command line
     prompts: str = "",
     lora: int = -1,
     overall: bool = False,
+    evidence: Evidence = "quick",
 ) -> Stage:
     """Base model, instruction tuning, preferences, reward model, the best of n answers imitated, evaluation.
 
     The parameters are those of ``instructgpt``. overall: keep the best answers whichever prompts they answer,
-    as many as there are prompts, in place of the best to each prompt.
+    as many as there are prompts, in place of the best to each prompt. evidence: full imitates answers drawn
+    by lot as well, the control of choosing.
     """
     told = cast(Evaluation, instructgpt(seed, model, base, demonstrations, comparisons, prompts, lora))
     sft, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
+    controlled = with_controls(evidence)
     kept = RejectionSampling(
         policy=sft,
         prompts=told.prompts,
@@ -54,10 +58,11 @@ def best_of_n(  # size: the recipe's parameters, each a word on the command line
     return on_more_prompts(
         Contest(
             policies=(sft, tuned),
-            controls=(control,),
+            controls=(control,) if controlled else (),
             prompts=told.prompts,
             reward_model=judge,
             max_completion_length=told.max_completion_length,
             seed=seed,
+            left_out=() if controlled else (BY_LOT,),
         )
     )

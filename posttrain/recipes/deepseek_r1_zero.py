@@ -13,7 +13,7 @@ from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import adapter
-from posttrain.recipes.presets import known_problems, own, preset, verified_by
+from posttrain.recipes.presets import Evidence, known_problems, own, preset, verified_by, with_controls
 from posttrain.rewards.coin_reward import CoinReward
 from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.exact_answer import ExactAnswer
@@ -34,6 +34,9 @@ PAPER = Paper(
         ("reward", "accuracy by rules, and format by rules"),
     ),
 )
+COIN = "random_control: the same reinforcement paid by a coin"
+FORM = "format_control: the same paid for the form of an answer alone"
+IMITATED = "sft_verified: imitation of verified answers of the base, as many drawn as reinforcement draws"
 OWN = {"steps": 200, "prompts_per_step": 32, "group_size": 16, "warmup": 10}
 
 
@@ -55,7 +58,7 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
     problems: str = "",
     verifier: str = "",
     lora: int = -1,
-    controls: bool = True,
+    evidence: Evidence = "quick",
 ) -> Stage:
     """Base model, reinforcement with a verifiable reward, and how many held-out problems are solved.
 
@@ -64,8 +67,8 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
     problems: your rows {"prompt", "answer"}; with "stop" in a row its prompt is plain text to be gone on
     with; or reasoning_gym:TASK,TASK. verifier: who pays for answers and counts what is solved, a file of
     posttrain/rewards such as math_answer or code_tests. lora: rank of the adapters; 0 trains every weight.
-    controls: the same reinforcement paid by a coin, and paid for the form of an answer alone; imitation of
-    verified answers of the base, as many drawn as reinforcement draws.
+    evidence: full adds the same reinforcement paid by a coin, and paid for the form of an answer alone;
+    imitation of verified answers of the base, as many drawn as reinforcement draws.
     """
     if base and not problems:
         raise UserError(
@@ -92,14 +95,17 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
     }
     start = BeforeChat(base=chosen.base) if model == "field_guide" and not base else chosen.base
     rl = Reinforcement(policy=start, reward=task.reward, prompts=task.prompts, **learning)
+    controlled = with_controls(evidence)
+    missing = (COIN, FORM, IMITATED) if task.form is not None else (COIN, IMITATED)
     return Solving(
         base=start,
-        beside=_beside(rl, task, seed) if controls else (),
+        beside=_beside(rl, task, seed) if controlled else (),
         final=rl,
         prompts=task.prompts,
         reward=task.reward,
         max_completion_length=task.longest,
         seed=seed,
+        left_out=() if controlled else missing,
         **task.settings.get("evaluate", {}),
     )
 

@@ -53,4 +53,4 @@ def dpo(  # size: the recipe's parameters, each a word on the command line
         lora=sft.lora,
         seed=seed,
     )
-    return aligned if ratings else replace(told, final=aligned, control=None, sft_4x=None)
+    return aligned if ratings else replace(told, final=aligned, left_out=())

@@ -14,7 +14,7 @@ from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.on_policy_distillation import OnPolicyDistillation
 from posttrain.policy_gradients.ppo import PPO
-from posttrain.recipes.presets import Preset, on_more_prompts, own, preset
+from posttrain.recipes.presets import Evidence, Preset, on_more_prompts, own, preset, with_controls
 from posttrain.rewards.learned import LearnedReward
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.contest import Contest
@@ -38,6 +38,9 @@ PAPER = Paper(
     ),
 )
 
+SHUFFLED = "rm_shuffled: how often a reward model of shuffled labels agrees with gold"
+MORE = "sft_4x: the loss after instruction tuning on four times the demonstrations"
+PLAIN = "plain_control: the same PPO without pretraining text"
 CONTROL_ROWS = 2000  # shuffled comparisons teach nothing; this many show it
 
 
@@ -52,6 +55,7 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     teacher: str = "",
     ptx: float = 0.0,
     text: str = "",
+    evidence: Evidence = "quick",
 ) -> Stage:
     """Base model, instruction tuning, preferences, reward model, PPO with a critic, evaluation.
 
@@ -60,8 +64,10 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     demonstrations: your rows {"messages": [...]}; comparisons: {"prompt", "chosen", "rejected"}; prompts:
     {"prompt"}. lora: rank of the adapters; 0 trains every weight. teacher: a model to distil in place of
     reinforcement, with the base's vocabulary; a directory or a name on the hub. ptx: how much the likelihood
-    of pretraining text counts beside the reward (PPO-ptx); then plain PPO stands beside it, and what each
-    forgot. text: your rows {"text"} of such text.
+    of pretraining text counts beside the reward (PPO-ptx); then what each policy forgot is measured. text:
+    your rows {"text"} of such text. evidence: quick makes the recipe and measures it; full makes its controls
+    as well (a reward model of shuffled labels, instruction tuning on four times the demonstrations, with ptx
+    PPO without it).
     """
     if base and model != "field_guide":
         raise UserError(f"base={base} and model={model} both name where to begin; give one of them")
@@ -77,7 +83,17 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
         )
     rank = chosen.lora_rank if lora < 0 else lora
     made = _recipe(chosen, shown or chosen.demonstrations, compared, asked, rank, seed, teacher)
-    return _remembering(made, _pretraining(text, base or model, seed), ptx) if ptx else made
+    controlled = with_controls(evidence)
+    if ptx:
+        return _remembering(made, _pretraining(text, base or model, seed), ptx, controlled)
+    return made if controlled else without_controls(made)
+
+
+def without_controls(evaluation: Evaluation) -> Evaluation:
+    """The evaluation without the stages that are no part of the recipe; it names what it leaves out."""
+    left_out = ((evaluation.control, SHUFFLED), (evaluation.sft_4x, MORE))
+    missing = tuple(text for stage, text in left_out if stage is not None)
+    return replace(evaluation, control=None, sft_4x=None, left_out=missing)
 
 
 def _pretraining(given: str, model: str, seed: int) -> Stage:
@@ -91,18 +107,19 @@ def _pretraining(given: str, model: str, seed: int) -> Stage:
     return PretrainingPages(seed=seed)
 
 
-def _remembering(told: Evaluation, text: Stage, coef: float) -> Stage:
-    """PPO with pretraining text mixed in, beside the same PPO without."""
+def _remembering(told: Evaluation, text: Stage, coef: float, controlled: bool) -> Stage:
+    """PPO with pretraining text mixed in; ``controlled``: beside the same PPO without."""
     plain = replace(cast(Reinforcement, told.final), name="plain_control")
     return on_more_prompts(
         Contest(
-            controls=(told.base, plain),
+            controls=(told.base, plain) if controlled else (told.base,),
             policies=(told.sft, replace(plain, name="", pretraining=text, pretraining_coef=coef)),
             prompts=told.prompts,
             reward_model=told.reward_model,
             text=text,
             max_completion_length=told.max_completion_length,
             seed=told.seed,
+            left_out=() if controlled else (PLAIN,),
         )
     )
 

@@ -5,13 +5,16 @@ policy answers, the answers are compared, and it learns from the comparisons.
 from __future__ import annotations
 
 from posttrain.pipeline.stage import Stage
+from posttrain.recipes.presets import Evidence
 from posttrain.recipes.rounds import rounds
 
 
-def iterated_dpo(seed: int = 0, model: str = "field_guide", count: int = 3, ablation: bool = True) -> Stage:
+def iterated_dpo(
+    seed: int = 0, model: str = "field_guide", count: int = 3, evidence: Evidence = "quick"
+) -> Stage:
     """Base model, instruction tuning, then ``count`` rounds of pairs, labels and direct alignment.
 
-    ablation: as many rounds on comparisons of the first policy's answers, of as many labels: what is left
-    when pairs are not the current policy's own.
+    evidence: full adds as many rounds on comparisons of the first policy's answers, as many labels: what is
+    left when pairs are not the current policy's own.
     """
-    return rounds(seed, model, count, by="dpo", ablation=ablation)
+    return rounds(seed, model, count, by="dpo", evidence=evidence)

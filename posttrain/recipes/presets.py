@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from posttrain.core.kl import KLInReward
 from posttrain.feedback.constraint_annotators import CHECKERS
@@ -25,6 +25,7 @@ from posttrain.stages.smollm2 import SmolLM2
 from posttrain.training.kl_control import AdaptiveKL
 
 Settings = dict[str, Any]
+Evidence = Literal["quick", "full"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +144,13 @@ def verified_by(name: str, otherwise: RewardSource) -> RewardSource:
         return otherwise
     made: RewardSource = named_class(Override("verifier", name), (ExactAnswer,), ExactAnswer())()
     return made
+
+
+def with_controls(evidence: Evidence) -> bool:
+    """Whether a recipe makes its controls. Raises UserError for evidence that is neither quick nor full."""
+    if evidence not in get_args(Evidence):
+        raise UserError(f"evidence={evidence}: expected {', '.join(get_args(Evidence))}")
+    return evidence == "full"
 
 
 PRESETS = {"field_guide": field_guide, "smollm2": smollm2}

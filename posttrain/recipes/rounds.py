@@ -15,7 +15,7 @@ from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.recipes.instructgpt import instructgpt
-from posttrain.recipes.presets import on_more_prompts
+from posttrain.recipes.presets import Evidence, on_more_prompts, with_controls
 from posttrain.rewards.learned import LearnedReward
 from posttrain.stages.alignment import Alignment
 from posttrain.stages.contest import Contest
@@ -30,6 +30,7 @@ from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
 from posttrain.training.kl_control import AdaptiveKL
 
+FROZEN = "frozen_control: as many rounds and labels, all labels of the first policy's answers"
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
     "field_guide": {
         "pairs": {"rows": 800, "heldout": 100},
@@ -74,14 +75,19 @@ class Round:
 
 
 def rounds(
-    seed: int = 0, model: str = "field_guide", count: int = 4, by: str = "ppo", ablation: bool = True
+    seed: int = 0,
+    model: str = "field_guide",
+    count: int = 4,
+    by: str = "ppo",
+    evidence: Evidence = "quick",
 ) -> Stage:
     """Base model, instruction tuning, then ``count`` rounds of pairs, labels, reward model and improvement.
 
     A reward model learns from the labels of all rounds so far. by: ppo; dpo (on the round's labels, without a
     reward model); scored_dpo (on pairs that the reward model makes of the policy's answers); or rejection.
-    ablation: as many rounds of the same size that all use labels of the first policy's answers, as many
-    labels in all; with a reward model, one, frozen, which reads them as often as the rounds' read theirs.
+    evidence: full adds as many rounds of the same size that all use labels of the first policy's answers, as
+    many labels in all; with a reward model, one, frozen, which reads them as often as the rounds' read
+    theirs.
     Prompts are the same in every round.
     """
     if by not in IMPROVED:
@@ -98,7 +104,8 @@ def rounds(
         known = labels[-1] if by == "dpo" else _together(labels, seed + number)
         start = Round(policy=policies[-1], labels=known, seed=seed + number, **shared)
         policies.append(improved(start, start.judge if by != "dpo" else None))
-    frozen = [_frozen(told, sizes, count, seed, by)] if ablation and count > 1 else []
+    controlled = with_controls(evidence) or count == 1  # one round is its own ablation
+    frozen = [_frozen(told, sizes, count, seed, by)] if controlled and count > 1 else []
     return on_more_prompts(
         Contest(
             controls=tuple(frozen),
@@ -106,6 +113,7 @@ def rounds(
             prompts=told.prompts,
             max_completion_length=told.max_completion_length,
             seed=seed,
+            left_out=() if controlled else (FROZEN,),
         )
     )
 

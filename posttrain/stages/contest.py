@@ -12,7 +12,7 @@ from posttrain.checks import reward_fits, rows_fit
 from posttrain.data.rows import family
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name, later
 from posttrain.rewards.learned import LearnedReward
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     is where they came from, and each of ``controls``. Gold is read here, and nowhere that trains.
 
     ``problems`` are held-out prompts that ``verifier`` pays 1 for where they are solved; ``text`` is held-out
-    pretraining text, whose loss tells what was forgotten.
+    pretraining text, whose loss tells what was forgotten. ``left_out`` names the controls that the recipe did
+    not make, each with what it shows.
     """
 
     address = "evaluate"
@@ -47,6 +48,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     max_completion_length: int = 48
     samples: int = 24
     seed: int = 0
+    left_out: tuple[str, ...] = later(())
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,6 +58,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``samples.jsonl`` and ``answers.jsonl``."""
         from posttrain.data.jsonl import write_jsonl
+        from posttrain.evaluation.not_measured import not_measured
         from posttrain.evaluation.several import in_a_row
 
         found, prompts, figures = self._answer(inputs, machine)
@@ -66,7 +69,8 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         write_jsonl(output / "answers.jsonl", rows)
         drawn = random.Random(f"samples:{self.seed}").sample(range(len(rows)), min(self.samples, len(rows)))
         write_jsonl(output / "samples.jsonl", [rows[place] for place in sorted(drawn)])
-        return Report(figures=figures)
+        missing, notes = not_measured(self.left_out)
+        return Report(figures=figures | missing, notes=notes)
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         if self.verifier is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import rows_fit
 from posttrain.field_guide.freeze import GOLD_VERSION
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.rewards.learned import LearnedReward
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
     """Independent answers at ``temperature`` to held-out prompts; gold is read here, and nowhere that trains.
 
     ``control`` is a reward model on shuffled labels, ``sft_4x`` a model of four times the demonstrations.
+    ``left_out`` names the controls that the recipe did not make, each with what it shows.
     """
 
     address = "evaluate"
@@ -53,6 +54,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
     max_completion_length: int = 48
     samples: int = 24
     seed: int = 0
+    left_out: tuple[str, ...] = later(())
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``samples.jsonl``, ``answers.jsonl`` and ``gold.jsonl`` (gold over the steps of
@@ -60,6 +62,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         """
         from posttrain.data.jsonl import read_jsonl, write_jsonl
         from posttrain.evaluation import compare
+        from posttrain.evaluation.not_measured import not_measured
         from posttrain.evaluation.over_time import gold_over_steps
 
         found, prompts, figures = self._answer(inputs, machine)
@@ -86,8 +89,9 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         if shared:
             ids = ", ".join(shared[:10]) + (", ..." if len(shared) > 10 else "")
             notes.append(f"{len(shared)} of {len(prompts)} held-out prompts are trained on as well: {ids}")
+        missing, why = not_measured(self.left_out)
         first = {name: figures[name] for name in FIRST if name in figures}
-        return Report(figures={**first, **figures}, notes=notes)
+        return Report(figures={**first, **figures, **missing}, notes=notes + why)
 
     def rehearsal(self) -> Evaluation:
         return replace(self, rows=8, samples=2)

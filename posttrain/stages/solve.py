@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from posttrain.checks import reward_fits, rows_fit, solves_more
 from posttrain.data.rows import family
 from posttrain.pipeline.finding import Finding
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name, later
 
 if TYPE_CHECKING:
     from posttrain.rewards.protocol import Episode, RewardSource
@@ -23,7 +23,8 @@ class Solving(Stage):  # size: who is compared, on what, how often
     """``base``, each of ``beside`` under its own name, and ``final``: one answer to each of ``rows`` held-out
     prompts at ``temperature``, and the likeliest one. Solved is what ``reward`` pays 1 for.
 
-    The base also answers the first ``often_rows`` prompts ``often`` times, for pass@k.
+    The base also answers the first ``often_rows`` prompts ``often`` times, for pass@k. ``left_out`` names the
+    controls that the recipe did not make, each with what it shows.
     """
 
     address = "evaluate"
@@ -41,11 +42,13 @@ class Solving(Stage):  # size: who is compared, on what, how often
     max_completion_length: int = 48
     samples: int = 24
     seed: int = 0
+    left_out: tuple[str, ...] = later(())
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``samples.jsonl`` and ``answers.jsonl``."""
         from posttrain.data.jsonl import read_jsonl, write_jsonl
         from posttrain.evaluation.intervals import bootstrap, with_interval
+        from posttrain.evaluation.not_measured import not_measured
 
         prompts = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
         solved: dict[str, list[float]] = {}
@@ -77,7 +80,9 @@ class Solving(Stage):  # size: who is compared, on what, how often
         write_jsonl(output / "answers.jsonl", rows)
         write_jsonl(output / "samples.jsonl", rows[: self.samples])
         first = [name for name in ("pass@1/base", "solved/final") if name in figures]
-        return Report(figures={name: figures[name] for name in [*first, *figures]})
+        missing, notes = not_measured(self.left_out)
+        ordered = {name: figures[name] for name in [*first, *figures]}
+        return Report(figures=ordered | missing, notes=notes)
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         return reward_fits.check(self.reward, inputs["prompts"].path / "heldout.jsonl")

@@ -54,7 +54,8 @@ def test_a_stage_that_cannot_name_its_gates_before_its_work_is_asked_afterwards(
 
 
 def test_every_gate_of_the_recipe_is_known_by_name() -> None:
-    known = {address: names(stage) for address, stage in addresses(instructgpt()).items()}
+    recipe = instructgpt(evidence="full")
+    known = {address: names(stage) for address, stage in addresses(recipe).items()}
     assert None not in known.values()
     assert known["base"] == ["base_facts", "base_continues"]
     assert known["rl"] == ["rl_same_at_the_start", "rl_reward_rose", "rl_kl_budget"]

@@ -71,7 +71,7 @@ def rows(run: Run, address: str, side: str = "train") -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_the_best_of_n_stands_beside_answers_by_lot(source: Path, workspace: Path) -> None:
-    result = made(best_of_n(), source, workspace)
+    result = made(best_of_n(evidence="full"), source, workspace)
     kept, lot = result.products["rejection"].figures, result.products["by_lot"].figures
     assert kept["rows"] == lot["rows"]
     assert kept["answers"] == lot["answers"]
@@ -91,7 +91,7 @@ SLOWER = [pytest.param(by, marks=pytest.mark.slow) for by in ("scored_dpo", "rej
 
 @pytest.mark.parametrize("by", ["ppo", "dpo", *SLOWER])
 def test_a_round_begins_with_the_policy_of_the_round_before(by: str, source: Path, workspace: Path) -> None:
-    result = made(rounds(count=2, by=by), source, workspace)
+    result = made(rounds(count=2, by=by, evidence="full"), source, workspace)
     last = {"ppo": "rl", "rejection": "imitation"}.get(by, "alignment")
     begins = "base" if by == "rejection" else "policy"
 
@@ -119,7 +119,7 @@ def test_a_round_begins_with_the_policy_of_the_round_before(by: str, source: Pat
 
 
 def test_the_ablation_has_as_many_labels_in_one_go() -> None:
-    stages = addresses(rounds(count=4))
+    stages = addresses(rounds(count=4, evidence="full"))
     fresh = [stage for name, stage in stages.items() if name.startswith("pairs[")]
     assert len(fresh) == 4
     assert stages["frozen_control_pairs"].rows == sum(stage.rows for stage in fresh)  # type: ignore[attr-defined]
@@ -132,7 +132,7 @@ def test_the_ablation_has_as_many_labels_in_one_go() -> None:
 
 
 def test_iterated_dpo_needs_no_reward_model() -> None:
-    stages = addresses(iterated_dpo(count=2))
+    stages = addresses(iterated_dpo(count=2, evidence="full"))
     assert {"alignment[1]", "alignment[2]", "frozen_control[2]"} <= set(stages)
     assert not any(name.startswith("rm") for name in stages)
 
@@ -146,7 +146,7 @@ def test_a_round_of_another_kind_is_refused(wish: dict[str, Any], told: str) -> 
 
 
 def test_the_report_is_made_of_whatever_there_is(source: Path, workspace: Path) -> None:
-    result = made(rounds(count=2, by="dpo"), source, workspace)
+    result = made(rounds(count=2, by="dpo", evidence="full"), source, workspace)
     result.save("finished")
     told = html(Told.load(result.directory, workspace))
     for name in ("alignment[2]", "frozen_control[2]", "gold_slope".replace("_", " ")):

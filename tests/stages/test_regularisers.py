@@ -111,7 +111,7 @@ def test_a_user_s_text_is_read_and_the_recipe_asks_for_it(tmp_path: Path) -> Non
 
 
 def test_the_recipe_measures_what_each_forgot(source: Path, workspace: Path) -> None:
-    told = instructgpt(ptx=2.0)
+    told = instructgpt(ptx=2.0, evidence="full")
     assert isinstance(told, Contest)
     mixed, plain = told.policies[1], told.controls[1]
     assert isinstance(mixed, Reinforcement)

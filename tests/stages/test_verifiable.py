@@ -77,7 +77,7 @@ def whole(
     known = ExistingModel(source=SourceFile(str(save_llama(folder / "model", letters))))
 
     def small() -> Stage:
-        recipe = deepseek_r1_zero()
+        recipe = deepseek_r1_zero(evidence="full")
         assert isinstance(recipe, Solving)
         from posttrain.pipeline.stage import rewrite
 

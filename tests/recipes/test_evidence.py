@@ -1,0 +1,86 @@
+"""``evidence=quick`` leaves out the controls and nothing else, and the report names what was left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from posttrain import settings
+from posttrain.cli import recipe_help
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.plan import Pipeline
+from posttrain.pipeline.stage import addresses
+from posttrain.pipeline.store import Workspace
+from posttrain.recipes.best_of_n import best_of_n
+from posttrain.recipes.deepseek_r1_zero import deepseek_r1_zero
+from posttrain.recipes.dpo import dpo
+from posttrain.recipes.instructgpt import instructgpt
+from posttrain.recipes.iterated_dpo import iterated_dpo
+from posttrain.recipes.rounds import rounds
+from posttrain.report.page import html
+from posttrain.report.record import Run as Told
+from tests.stages.test_instructgpt import make, recipe, save_llama
+
+CONTROLLED: list[Any] = [
+    (instructgpt, {"rm_shuffled", "sft_4x"}),
+    (partial(instructgpt, ptx=0.4), {"plain_control"}),
+    (best_of_n, {"random_control"}),
+    (partial(rounds, count=2), {"frozen_control"}),
+    (partial(iterated_dpo, count=2), {"frozen_control"}),
+    (deepseek_r1_zero, {"random_control", "format_control", "sft_verified"}),
+]
+
+
+@pytest.mark.parametrize(("made", "controls"), CONTROLLED)
+def test_quick_leaves_out_the_controls_and_full_makes_no_other_stage_again(
+    made: Any, controls: set[str], tmp_path: Path
+) -> None:
+    quick, full = (Pipeline(made(evidence=word), Workspace(tmp_path)) for word in ("quick", "full"))
+    shared = quick.fingerprint.keys() - {"evaluate"}
+    assert {full.fingerprint[address] for address in full.fingerprint} >= {
+        quick.fingerprint[address] for address in shared
+    }
+    assert quick.fingerprint["evaluate"] != full.fingerprint["evaluate"]
+    names = {text.partition(": ")[0] for text in quick.stages["evaluate"].left_out}  # type: ignore[attr-defined]
+    assert names == controls
+    gone = {address.partition("[")[0] for address in full.stages.keys() - quick.stages.keys()}
+    assert controls <= gone
+    assert full.stages["evaluate"].left_out == ()  # type: ignore[attr-defined]
+
+
+def test_only_what_full_would_add_is_named_as_left_out() -> None:
+    assert addresses(instructgpt(model="smollm2"))["evaluate"].left_out == ()  # type: ignore[attr-defined]
+    assert addresses(rounds(count=1))["evaluate"].left_out == ()  # type: ignore[attr-defined]
+    assert addresses(dpo())["evaluate"].left_out == ()  # type: ignore[attr-defined]
+    own = addresses(instructgpt(base="somewhere"))["evaluate"].left_out  # type: ignore[attr-defined]
+    assert [text.partition(": ")[0] for text in own] == ["rm_shuffled"]
+
+
+def test_other_evidence_is_refused_and_help_says_what_there_is() -> None:
+    with pytest.raises(UserError, match="evidence=some: expected quick, full"):
+        settings.expression(instructgpt, settings.parse(["evidence=some"]))
+    with pytest.raises(UserError, match="expected quick, full"):
+        rounds(evidence="some")  # type: ignore[arg-type]
+    assert "quick or full" in recipe_help(instructgpt, "instructgpt", instructgpt())
+
+
+def test_the_report_says_what_was_not_measured_and_how_it_is_added(
+    tmp_path: Path, letters: PreTrainedTokenizerFast
+) -> None:
+    source = save_llama(tmp_path / "model", letters)
+    left_out = instructgpt().left_out  # type: ignore[attr-defined]
+    result = make(replace(recipe(source), left_out=left_out), tmp_path / "workspace")
+    report = result.products["evaluate"].report
+    assert report.figures["not_measured/sft_4x"] == report.figures["not_measured/rm_shuffled"]
+    assert "nll_ratio_4x" not in report.figures
+    result.save("finished")
+    page = html(Told.load(result.directory, tmp_path / "workspace"))
+    for text in left_out:
+        name, _, shows = text.partition(": ")
+        assert f"{name} ({shows})" in page
+    assert "evidence=full adds them" in page
