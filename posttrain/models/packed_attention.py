@@ -22,7 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from posttrain.models.short_attention import attention
-from posttrain.models.tree import Block, Tree, alike, grow
+from posttrain.models.tree import Tree, alike, grow
 from posttrain.models.varlen import at_once, takes
 
 NAME = "posttrain"
@@ -82,32 +82,28 @@ def attend(  # size: the signature is transformers'
 
 
 def _by_block(q: Tensor, k: Tensor, v: Tensor, tree: Tree, scaling: float | None) -> list[Tensor]:
+    """q, k and v [N, heads, E] of a line to [N, H, E]."""
     if q.shape[1] != k.shape[1]:
         k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
-    pieces = (x.split(tree.sizes) for x in (q, k, v))
+    at = tree.fetched
+    shapes = [block.shape for block in tree.blocks]
+    queries = _each(q, at.queries, shapes)
+    sees = [(block.shape[0], block.width) for block in tree.blocks]
+    keys, values = (_each(x, at.keys, sees) for x in (k, v))
+    done = []
+    for block, query, key, value in zip(tree.blocks, queries, keys, values, strict=True):
+        out = attention(query, key, value, block.mask(q.dtype), scaling)
+        done.append(out.transpose(1, 2).flatten(0, 1))
+    return done if at.real is None else [torch.cat(done).index_select(0, at.real)]
+
+
+def _each(x: Tensor, places: Tensor | None, shapes: list[tuple[int, int]]) -> list[Tensor]:
+    """[N, H, E] of the line, fetched from ``places``, as [b, H, n, E] for each of the blocks' (b, n)."""
+    whole = x if places is None else x.index_select(0, places)
+    parts = whole.split([b * n for b, n in shapes])
     return [
-        _of_block(block, (*own,), (k, v), scaling) for block, *own in zip(tree.blocks, *pieces, strict=True)
+        part.view(*shape, *x.shape[1:]).transpose(1, 2) for part, shape in zip(parts, shapes, strict=True)
     ]
-
-
-def _of_block(
-    block: Block, own: tuple[Tensor, ...], line: tuple[Tensor, Tensor], scaling: float | None
-) -> Tensor:
-    """``own`` queries, keys and values [n, H, E] of a block to [n, H, E]; ``line``: all keys, values."""
-
-    def fetched(x: Tensor, places: Tensor | None) -> Tensor:
-        if places is None:
-            return x.view(*block.shape, *x.shape[1:]).transpose(1, 2)
-        return x.index_select(0, places.flatten()).view(*places.shape, *x.shape[1:]).transpose(1, 2)
-
-    q, k, v = own
-    if block.keys is None:
-        keys, values = fetched(k, block.own), fetched(v, block.own)
-    else:
-        keys, values = (fetched(x, block.keys) for x in line)
-    out = attention(fetched(q, block.own), keys, values, block.mask(q.dtype), scaling)
-    flat = out.transpose(1, 2).flatten(0, 1)
-    return flat if block.real is None else flat.index_select(0, block.real)
 
 
 def _mask(*args: Any, **kwargs: Any) -> Any:

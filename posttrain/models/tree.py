@@ -33,6 +33,11 @@ class Block:
     sees: Tensor | None  # [b, 1, Q, K] bool; None: causal
     _added: dict[torch.dtype, Tensor] = field(default_factory=dict)
 
+    @property
+    def width(self) -> int:
+        """K, the keys of a row, padded."""
+        return self.shape[1] if self.keys is None else int(self.keys.shape[1])
+
     def mask(self, dtype: torch.dtype) -> Tensor | None:
         """``sees`` as what is added to scores of this type; made once for all layers."""
         if self.sees is None:
@@ -41,6 +46,18 @@ class Block:
             made = torch.zeros(self.sees.shape, dtype=dtype, device=self.sees.device)
             self._added[dtype] = made.masked_fill_(~self.sees, float("-inf"))
         return self._added[dtype]
+
+
+@dataclass(frozen=True, eq=False)
+class Fetched:
+    """What the blocks of a line attend with, one block after another, as indices; None: the line as it is.
+
+    One fetch serves all blocks, so that its gradient is added to the line once and not once a block.
+    """
+
+    queries: Tensor | None  # [sum of b * Q] index into the line, padded
+    keys: Tensor | None  # [sum of b * K] index into the line
+    real: Tensor | None  # [N] index into the padded queries of what stands in the line
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +79,28 @@ class Tree:
     def sizes(self) -> list[int]:
         """Own tokens in each block."""
         return [block.count for block in self.blocks]
+
+    @cached_property
+    def fetched(self) -> Fetched:
+        """Where the queries and keys of all blocks stand; made once for all layers."""
+        starts = accumulate([0, *self.sizes])
+        queries, keys, real = [], [], []
+        padded = 0
+        for block, start in zip(self.blocks, starts, strict=False):
+            b, Q = block.shape
+            lies = torch.arange(block.count, device=self.tokens.device)
+            asked = lies if block.own is None else block.own.flatten()
+            queries.append(asked + start)
+            keys.append(asked + start if block.keys is None else block.keys.flatten())
+            real.append((lies if block.real is None else block.real) + padded)
+            padded += b * Q
+        uneven = any(block.own is not None for block in self.blocks)
+        shared = any(block.keys is not None for block in self.blocks)
+        return Fetched(
+            queries=torch.cat(queries) if uneven else None,
+            keys=torch.cat(keys) if uneven or shared else None,
+            real=torch.cat(real) if uneven else None,
+        )
 
     @cached_property
     def whole(self) -> Whole:

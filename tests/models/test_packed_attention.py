@@ -16,7 +16,7 @@ from posttrain.core.batch import Wants
 from posttrain.models.collate import Row, rollouts
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.loading import save_causal_lm
-from posttrain.models.packed_attention import NAME, _alike, lined_up, packs
+from posttrain.models.packed_attention import NAME, _alike, _by_block, lined_up, packs
 from posttrain.models.tree import alike, grow
 from tests.models.small import CONFIGS, VOCABULARY, causal, rows, tokenizer
 
@@ -40,6 +40,22 @@ def test_a_row_in_a_line_is_the_row_alone(family: str) -> None:
     for row, found in zip(SHARED, in_a_line(model, SHARED), strict=True):
         alone = model.base_model(input_ids=torch.tensor([row])).last_hidden_state[0]
         torch.testing.assert_close(found, alone, rtol=1e-10, atol=1e-12)
+
+
+def test_the_line_is_fetched_from_once_however_many_blocks_there_are() -> None:
+    given = [[*range(1, 30), n] for n in range(40, 44)] + [[n] * (3 + 40 * n) for n in range(2, 5)]
+    order, shared = alike(given)
+    tree = grow([given[i] for i in order], shared, torch.device("cpu"))
+    assert len(tree.blocks) > 3
+    q, k, v = (torch.randn(len(tree.tokens), 2, 8, requires_grad=True) for _ in range(3))
+    found, names, seen = [torch.cat(_by_block(q, k, v, tree, None)).grad_fn], [], set()
+    while found:
+        node = found.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            names.append(type(node).__name__)
+            found += [before for before, _ in node.next_functions]
+    assert sum(name.startswith("IndexSelect") for name in names) <= 4
 
 
 def test_a_model_that_packs_generates_and_is_saved_as_before(tmp_path: Path) -> None:

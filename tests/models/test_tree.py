@@ -70,3 +70,21 @@ def test_rows_of_one_shape_are_one_block_as_they_lie() -> None:
 def test_rows_too_unlike_are_not_padded_to_each_other() -> None:
     _, tree = grown([[1] * 10, [2] * 200])
     assert [block.shape for block in tree.blocks] == [(1, 10), (1, 200)]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_is_fetched_at_once_is_what_each_block_names(name: str) -> None:
+    _, tree = grown(ROWS[name])
+    at, line = tree.fetched, torch.arange(len(tree.tokens))
+    queries = line if at.queries is None else at.queries
+    keys = line if at.keys is None else at.keys
+    assert queries[line if at.real is None else at.real].tolist() == line.tolist()
+    start = asked = known = 0
+    for block in tree.blocks:
+        b, Q = block.shape
+        own = torch.arange(block.count) if block.own is None else block.own.flatten()
+        assert queries[asked : asked + b * Q].tolist() == (own + start).tolist()
+        wanted = own + start if block.keys is None else block.keys.flatten()
+        assert keys[known : known + b * block.width].tolist() == wanted.tolist()
+        start, asked, known = start + block.count, asked + b * Q, known + b * block.width
+    assert (asked, known) == (len(queries), len(keys))
