@@ -121,6 +121,19 @@ def test_options_and_settings_may_be_mixed(home: Path, capsys: pytest.CaptureFix
     assert not (home / "workspace").exists()
 
 
+@pytest.mark.parametrize("chosen", [None, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
+def test_threads_that_wait_spin_briefly_unless_a_user_says_otherwise(
+    home: Path, monkeypatch: pytest.MonkeyPatch, chosen: str | None
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "as chosen")  # so that it is as it was, afterwards
+        if name != chosen:
+            monkeypatch.delenv(name)
+    assert call("run", "toy.py", "--dry-run") == 0
+    wanted = {None: "1000", "GOMP_SPINCOUNT": "as chosen", "OMP_WAIT_POLICY": None}[chosen]
+    assert os.environ.get("GOMP_SPINCOUNT") == wanted
+
+
 def test_list_report_and_lineage_find_what_was_made(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call("run", "toy.py", "count.rate=0.25")
     capsys.readouterr()
