@@ -485,7 +485,7 @@ def recipe_help(recipe: Callable[..., Stage], name: str, expression: Stage) -> s
 
 def _type_name(declared: Any) -> str:
     if get_origin(declared) is Literal:
-        return " or ".join(map(str, get_args(declared)))
+        return " or ".join(str(option) for option in get_args(declared) if option != "")
     return getattr(declared, "__name__", str(declared)) if declared else ""
 
 

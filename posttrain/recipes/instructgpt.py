@@ -14,7 +14,16 @@ from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.on_policy_distillation import OnPolicyDistillation
 from posttrain.policy_gradients.ppo import PPO
-from posttrain.recipes.presets import Evidence, Preset, on_more_prompts, own, preset, with_controls
+from posttrain.recipes.presets import (
+    Evidence,
+    Objective,
+    Preset,
+    on_more_prompts,
+    own,
+    preset,
+    with_controls,
+    with_objective,
+)
 from posttrain.rewards.learned import LearnedReward
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.contest import Contest
@@ -56,6 +65,7 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     ptx: float = 0.0,
     text: str = "",
     evidence: Evidence = "quick",
+    objective: Objective = "",
 ) -> Stage:
     """Base model, instruction tuning, preferences, reward model, PPO with a critic, evaluation.
 
@@ -67,11 +77,14 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     of pretraining text counts beside the reward (PPO-ptx); then what each policy forgot is measured. text:
     your rows {"text"} of such text. evidence: quick makes the recipe and measures it; full makes its controls
     as well (a reward model of shuffled labels, instruction tuning on four times the demonstrations, with ptx
-    PPO without it).
+    PPO without it). objective: of PPO. plain is the reward less the KL from the instruction-tuned model, the
+    textbook's, with optimum reference * exp(reward / coef). sharpened charges the KL from that model raised
+    to the power 3, with optimum reference ** 3 * exp(reward / coef): an answer that the model finds unlikely
+    needs more reward. The embedded model's default is sharpened, every other model's plain.
     """
     if base and model != "field_guide":
         raise UserError(f"base={base} and model={model} both name where to begin; give one of them")
-    chosen = own(seed, base, max(lora, 0)) if base else preset(model, seed)
+    chosen = with_objective(own(seed, base, max(lora, 0)) if base else preset(model, seed), objective)
     shown = DemonstrationRows(source=SourceFile(demonstrations, "datasets")) if demonstrations else None
     compared = ComparisonRows(source=SourceFile(comparisons, "datasets")) if comparisons else None
     asked = _prompts(prompts, compared) or chosen.prompts

@@ -26,6 +26,7 @@ from posttrain.training.kl_control import AdaptiveKL
 
 Settings = dict[str, Any]
 Evidence = Literal["quick", "full"]
+Objective = Literal["", "sharpened", "plain"]  # empty: what the preset has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class Preset:
     lora_rank: int = 0  # 0 trains every weight
     shuffled_control: bool = True  # a second reward model, on shuffled labels; as dear as the first
     settings: dict[str, Settings] = field(default_factory=dict)
+    plain: Settings = field(default_factory=dict)  # of rl where its settings are not of the plain objective
 
 
 def field_guide(seed: int) -> Preset:
@@ -61,6 +63,11 @@ def field_guide(seed: int) -> Preset:
                 "control": AdaptiveKL(target=2.4, horizon=640),
                 "steps": 42,
             },
+        },
+        plain={
+            "method": PPO(kl=KLInReward(coef=0.2), epochs=1, minibatches=4),
+            "control": AdaptiveKL(target=2.5, horizon=640),
+            "steps": 45,
         },
     )
 
@@ -144,6 +151,20 @@ def verified_by(name: str, otherwise: RewardSource) -> RewardSource:
         return otherwise
     made: RewardSource = named_class(Override("verifier", name), (ExactAnswer,), ExactAnswer())()
     return made
+
+
+def with_objective(chosen: Preset, objective: Objective) -> Preset:
+    """The preset with the objective that was asked for. Raises UserError where it has no settings for it."""
+    if objective not in get_args(Objective):
+        raise UserError(f"objective={objective}: expected {', '.join(get_args(Objective)[1:])}")
+    if objective == "sharpened" and not chosen.plain:
+        raise UserError(
+            "objective=sharpened: only the embedded model has settings for it; with another model choose the "
+            "power yourself, rl.method.kl.power=3"
+        )
+    if objective == "plain" and chosen.plain:
+        return replace(chosen, settings={**chosen.settings, "rl": chosen.plain})
+    return chosen
 
 
 def with_controls(evidence: Evidence) -> bool:

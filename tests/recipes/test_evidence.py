@@ -84,3 +84,24 @@ def test_the_report_says_what_was_not_measured_and_how_it_is_added(
         name, _, shows = text.partition(": ")
         assert f"{name} ({shows})" in page
     assert "evidence=full adds them" in page
+
+
+def test_the_plain_objective_is_the_reward_less_the_kl_from_the_reference() -> None:
+    sharpened, plain = (addresses(instructgpt(objective=word)) for word in ("sharpened", "plain"))
+    default = addresses(instructgpt())
+    assert default["rl"] == sharpened["rl"]
+    assert sharpened["rl"].method.kl.power == 3.0  # type: ignore[attr-defined]
+    assert plain["rl"].method.kl.power == 1.0  # type: ignore[attr-defined]
+    assert plain["rl"].control.target == 2.5  # type: ignore[attr-defined]
+    assert plain["rm"] == sharpened["rm"]  # the same policy, labels and reward model
+
+
+def test_an_objective_is_refused_where_there_are_no_settings_for_it() -> None:
+    other = addresses(instructgpt(model="smollm2"))["rl"].method.kl.power  # type: ignore[attr-defined]
+    assert other == 1.0
+    assert addresses(instructgpt(model="smollm2", objective="plain"))["rl"].method.kl.power == other  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=r"rl\.method\.kl\.power=3"):
+        instructgpt(base="somewhere", objective="sharpened")
+    with pytest.raises(UserError, match="expected sharpened, plain"):
+        instructgpt(objective="dull")  # type: ignore[arg-type]
+    assert "sharpened or plain" in recipe_help(instructgpt, "instructgpt", instructgpt())
