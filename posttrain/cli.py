@@ -18,6 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NoReturn, get_args, get_origin
@@ -273,10 +274,10 @@ def _run(options: Any) -> int:
     workspace = Workspace(options.workspace)
     machine = _machine(options, workspace, quiet=options.quiet)
     if options.dry_run:
-        from posttrain.checks.machine import flops_per_second
+        from posttrain.checks.machine import flops_per_second, speed
 
         planned = plan(expression, workspace, machine, lambda: flops_per_second(machine.device))
-        print(plan_table(planned))
+        print(plan_table(planned, speed(machine.device)))
         if told := scale_table(expression, planned, _paper(recipe)):
             print(f"\n{told}")
         return 0
@@ -347,13 +348,21 @@ def _named(expression: Stage, setting: str) -> list[str]:
 
 
 def _machine(options: Any, workspace: Workspace, quiet: bool) -> Machine:
+    device = _device(options.device)
     return Machine(
-        device=_device(options.device),
+        device=device,
         threads=options.threads,
         micro_batch_tokens=options.micro_batch_tokens,
         quiet=quiet,
         workspace=workspace.root,
+        speed=partial(_speed, device),
     )
+
+
+def _speed(device: str) -> float:
+    from posttrain.checks.machine import speed
+
+    return speed(device)
 
 
 def _doctor(options: Any) -> int:

@@ -7,6 +7,7 @@ import platform
 import shutil
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from posttrain.compiled import all_compiled
@@ -17,9 +18,15 @@ REACHED = 0.5  # of a plain matrix product's speed, by small transformers that t
 SAMPLED_FOR = 0.2  # seconds
 
 
+@cache
+def speed(device: str = "cpu") -> float:
+    """Operations a second of float32 matrix products on all threads, measured once a process."""
+    return _of_product(device, "float32")
+
+
 def flops_per_second(device: str = "cpu") -> float:
-    """Floating-point operations a second that stages are likely to reach, from a matrix product timed now."""
-    return REACHED * _of_product(device, "float32")
+    """Floating-point operations a second that stages are likely to reach."""
+    return REACHED * speed(device)
 
 
 def _of_product(device: str, dtype: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import resource
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -29,6 +30,15 @@ def versions() -> dict[str, str]:
             found[name] = metadata.version(name)
     found["kernels"] = "compiled" if all_compiled() else "PyTorch"
     return found
+
+
+def computing(speed: Callable[[], float] | None) -> dict[str, float | int]:
+    """What the speed of float32 matrix products was, where PyTorch was needed at all: a time is work only
+    beside the speed of the machine that took it.
+    """
+    if speed is None or "torch" not in sys.modules:
+        return {}
+    return {"gflops": round(speed() / 1e9, 1), "threads": int(sys.modules["torch"].get_num_threads())}
 
 
 def reset_peak() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from posttrain.pipeline.code import changed
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.fingerprint import Fingerprints, Finished
-from posttrain.pipeline.progress import described, duration, size, table
+from posttrain.pipeline.progress import at_speed, described, duration, size, table
 from posttrain.pipeline.sources import finished_product
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, addresses, base_name, nested
 from posttrain.pipeline.store import Product, Workspace, content_of, read_json
@@ -211,9 +211,9 @@ def _last_time(stage: Stage, workspace: Workspace) -> dict[str, Any]:
     return max(alike, key=lambda record: str(record.get("finished", "")), default={})
 
 
-def plan_table(rows: Sequence[Planned]) -> str:
+def plan_table(rows: Sequence[Planned], speed: float = 0.0) -> str:
     """The dry run as text: address, stage, state, tokens, time, memory, and the sums of what is left to
-    do.
+    do. ``speed``: of float32 matrix products, operations a second; 0 is not known.
     """
     lines: list[tuple[str, ...]] = [("ADDRESS", "STAGE", "STATE", "TOKENS", "TIME", "MEMORY")]
     for row in rows:
@@ -238,7 +238,8 @@ def plan_table(rows: Sequence[Planned]) -> str:
     total = f"{len(waiting)} of {len(rows)} to make" + (f", about {_rounded(seconds)}" if seconds else "")
     total += f", {unknown} of unknown time" if unknown else ""
     total += f"; about {size(peak)} of memory at most" if peak else ""
-    basis = "Estimates from the sizes of models and rows and a speed measured now; a factor of two is common."
+    at = f"{at_speed(speed / 1e9)} of matrix products, measured now" if speed else "a speed measured now"
+    basis = f"Estimates from the sizes of models and rows and {at}; a factor of two is common."
     if any(row.measured for row in waiting):
         basis += "\n* in proportion to what such a stage took in this workspace"
     return "\n\n".join([table(lines), total, basis])

@@ -27,6 +27,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def at_speed(gflops: float) -> str:
+    """The speed beside a time, which is no measure of work without it."""
+    return f"{gflops:.0f} GFLOP/s"
+
+
 def size(count: float) -> str:
     for unit in ("B", "KB", "MB"):
         if count < 1000:

@@ -13,7 +13,7 @@ from typing import Any
 
 from posttrain import __version__
 from posttrain.pipeline import gates
-from posttrain.pipeline.circumstances import now, peak, reset_peak, versions
+from posttrain.pipeline.circumstances import computing, now, peak, reset_peak, versions
 from posttrain.pipeline.code import changed, code
 from posttrain.pipeline.finding import UserError, Waiting
 from posttrain.pipeline.fingerprint import Finished, described
@@ -208,11 +208,15 @@ def _make(
                 return meanwhile
             hoped = estimated(pipeline, address, record.products, machine)
             reset_peak()
-            began, started = time.monotonic(), now()
+            began, worked, started = time.monotonic(), time.process_time(), now()
             report = stage.run(inputs, output, machine)
-            spent = {"started": started, "finished": now(), "seconds": round(time.monotonic() - began, 3)}
+            spent: dict[str, Any] = {"started": started, "finished": now()}
+            spent["seconds"] = round(time.monotonic() - began, 3)
+            spent["processor_seconds"] = round(time.process_time() - worked, 3)
             told = {"peak_bytes": peak(), "estimate": _work(hoped), "report": report.to_json()}
-            made = _made(pipeline, record, address) | spent | told
+            facts = computing(machine.speed)
+            record.record |= {"machine": facts} if facts else {}
+            made = _made(pipeline, record, address) | spent | told | {"machine": facts}
             return workspace.finish(output, final, made)
     except UserError as error:
         raise UserError(f"stage {address}: {error}") from error

@@ -40,6 +40,7 @@ class Machine:
     micro_batch_tokens: int = 8192
     quiet: bool = False
     workspace: Path | None = None  # set by run(); a stage may keep downloads under workspace / "cache"
+    speed: Callable[[], float] | None = None  # measures float32 matrix products, operations a second
 
 
 @dataclass(frozen=True, kw_only=True)

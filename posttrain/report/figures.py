@@ -47,7 +47,7 @@ def flat(run_dir: Path, workspace: Path) -> dict[str, float | str]:
     """
     run = Run.load(run_dir, workspace)
     found: dict[str, Any] = {"run.recipe": run.recipe, "run.directory": run.directory.name}
-    found |= {"run.seconds": run.seconds, "run.stages": len(run.stages)}
+    found |= {"run.seconds": run.seconds, "run.gflops": run.gflops, "run.stages": len(run.stages)}
     checks = [finding for stage in run.stages for finding in stage.findings]
     found["run.checks"] = len(checks)
     found["run.checks_failed"] = sum(not finding.passed for finding in checks)

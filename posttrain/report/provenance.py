@@ -31,7 +31,7 @@ def checks(run: Run) -> str:
 
 
 def costs(run: Run) -> str:
-    """Wall time and peak memory of each stage, as numbers and as bars."""
+    """Wall time and peak memory of each stage, as numbers and as bars, and the speed that makes time work."""
     longest = max((stage.seconds or 0.0 for stage in run.stages), default=0.0) or 1.0
     most = max((stage.peak_bytes or 0 for stage in run.stages), default=0) or 1
     rows = []
@@ -52,7 +52,9 @@ def costs(run: Run) -> str:
         spent = sum(stage.seconds or 0.0 for stage in run.stages)
         total = tag("td", "all") + tag("td", escape(duration(spent))) + tag("td") * 3
         rows.append(tag("tr", total, class_="total"))
-    return _table(["stage", "wall time", "peak memory of the process", "", "*seed"], rows)
+    speed = f"{number(run.gflops)} GFLOP/s of float32 matrix products on this machine." if run.gflops else ""
+    caption = tag("p", escape(speed), class_="caption") if speed and rows else ""
+    return caption + _table(["stage", "wall time", "peak memory of the process", "", "*seed"], rows)
 
 
 def _bar(share: float) -> str:

@@ -158,6 +158,11 @@ class Run:
         return (ended - began).total_seconds()
 
     @property
+    def gflops(self) -> float | None:
+        """Float32 matrix products of the machine when the run computed, in 10^9 operations a second."""
+        return _number(dict(self.record.get("machine", {})).get("gflops"))
+
+    @property
     def waiting(self) -> list[str]:
         """Addresses that wait for people, or for what waits for them."""
         return [str(one["address"]) for one in self.record.get("stages", []) if one.get("state") == "waiting"]

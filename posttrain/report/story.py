@@ -149,6 +149,8 @@ def did(run: Run) -> str:
     sentence = f"{run.recipe} made {len(addresses)} products, {_listed(addresses)}"
     if spent:
         sentence += f", in {duration(spent)} of work"
+        if run.gflops:
+            sentence += f" at {number(run.gflops)} GFLOP/s of float32 matrix products"
     if made < len(addresses):
         sentence += f"; {len(addresses) - made} of them were there already"
     return sentence + "."

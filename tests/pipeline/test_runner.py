@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -383,3 +384,29 @@ def test_a_lambda_is_refused_because_it_has_no_lasting_name(tmp_path: Path, file
     odd = replace(chain(file), rate=lambda: 1.0)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="no lasting name"):
         go(odd, tmp_path)
+
+
+def test_the_speed_of_the_machine_is_measured_where_something_was_computed(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch  # its speed is asked for only where it was needed
+
+    asked: list[int] = []
+    machine = Machine(speed=lambda: asked.append(1) or 2.64e11)  # type: ignore[func-returns-value]
+    found = run(chain(file), Workspace(tmp_path / "work"), machine, say=lambda text: None)
+    facts = {"gflops": 264.0, "threads": torch.get_num_threads()}
+    assert json.loads((found.directory / "run.json").read_text())["machine"] == facts
+    for product in found.products.values():
+        assert product.made["machine"] == facts
+        assert 0 <= product.made["processor_seconds"] < 60
+    assert run(chain(file), Workspace(tmp_path / "work"), machine, say=lambda text: None).made == []
+    assert len(asked) == 2  # nothing was made the second time
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "torch")
+    without = run(chain(file, rate=3), Workspace(tmp_path / "work"), machine, say=lambda text: None)
+    assert without.products["twice"].made["machine"] == {}
+
+
+def test_a_dry_run_says_at_what_speed(tmp_path: Path, file: Path) -> None:
+    rows = plan(chain(file), Workspace(tmp_path / "work"), Machine())
+    assert "264 GFLOP/s of matrix products, measured now" in plan_table(rows, 2.64e11)
