@@ -21,13 +21,13 @@ check: $(VENV)/.ready-check  ## format, lint, types
 docs: $(VENV)/.ready-docs  ## the pages of docs/ as a site in build/site
 	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
-bench: $(VENV)/.ready-test  ## side-by-side measurements, some two and a half hours; JSON under benchmarks/results
+bench: $(VENV)/.ready-test  ## side-by-side measurements, some two and a half hours at 264 GFLOP/s; JSON under benchmarks/results
 	$(BIN)/python benchmarks/run_all.py $(if $(ONLY),--only $(ONLY),)
 
 mutate: $(VENV)/.ready-test  ## deliberate mistakes in a copy; every one must be caught, and the tests that did are listed
 	$(BIN)/python scripts/mutate.py
 
-base: $(VENV)/.ready-smollm2  ## train the embedded base model again, from nothing (about an hour)
+base: $(VENV)/.ready-smollm2  ## train the embedded base model again, from nothing (about an hour at 264 GFLOP/s)
 	$(BIN)/python scripts/train_base.py
 
 $(VENV)/.ready-%: pyproject.toml constraints.txt scripts/set_up.py $(wildcard posttrain/*/*.[ch])
