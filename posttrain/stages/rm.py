@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from posttrain.models.said_on_disk import SaidOnDisk
 
 
+SCALED = 8192  # answers, some 700 prompts, give the mean of scores within 0.04 and the deviation within 3 %
+
+
 @dataclass(frozen=True, kw_only=True)
 class RewardModeling(Stage):  # size: a model, its data and how it is trained
     """Trains ``base`` with a scalar head on ``comparisons``. With ``shuffled_labels`` every comparison is
@@ -37,7 +40,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     """
 
     address = "rm"
-    version = 2  # a pair is a tie where half or more of its annotators say so
+    version = 3  # the scale of scores is that of the first answers, no longer of all
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     fits = rows_fit.check
     base: Stage
@@ -80,7 +83,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             )
         if self.shuffled_labels:
             train = self._shuffled(train)
-        answers = Made(len(train.rows), train.rows.read)  # without those that follow
+        answers = Made(min(len(train.rows), SCALED), train.rows.read)
         counted = {"rows": len(train), **counts, "heldout_rows": len(held)}
         self._add_mismatched(train)
         plan = Fitting(
@@ -146,7 +149,8 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         pair = min(1.3 * rows.row_tokens, 2 * self.max_length)  # the prompt is read with both answers
         pair *= rows.fresh  # an answer is read once for all its comparisons
         used = min(rows.rows, self.rows or rows.rows)
-        learned, scored = used * self.epochs * pair, (used + rows.heldout_rows) * pair
+        learned = used * self.epochs * pair
+        scored = (min(used, SCALED // 2) + rows.heldout_rows) * pair
         at_once = min(machine.micro_batch_tokens, self.batch_size * pair)
         share = 1.0 if self.lora is None else 0.0
         return Estimate(

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
 import pytest
+from transformers import PreTrainedTokenizerFast
 
+from posttrain.models.chat import Chat
 from posttrain.models.collate import Row
+from posttrain.models.language_policy import LanguageReward
+from posttrain.models.loading import load_reward_model, load_tokenizer
 from posttrain.models.said_on_disk import Said, SaidOnDisk
 from posttrain.pipeline.sources import SourceFile
+from posttrain.rewards.learned import Scale
+from posttrain.rollouts.reread import reread, scores
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.fitting import mismatched
+from posttrain.stages.labels import ComparisonRows
 from posttrain.stages.rm import RewardModeling
+from tests.stages.test_instructgpt import make, save_llama
 
 NONE = ExistingModel(source=SourceFile(""))
 
@@ -55,3 +64,26 @@ def test_mismatched_comparisons_follow_those_that_are_there(train: SaidOnDisk) -
     assert 0 < len(expected) < len(asked)  # some answers to other prompts are the same
     RewardModeling(base=NONE, comparisons=NONE, mismatched=0.5, seed=4)._add_mismatched(train)
     assert list(train) == before + expected
+
+
+def test_the_scale_is_that_of_the_first_answers(
+    tmp_path: Path, letters: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("posttrain.stages.rm.SCALED", 10)
+    rows = [{"prompt": f"{n}?", "chosen": "a" * (1 + n), "rejected": "b" * (2 + n)} for n in range(20)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    comparisons = ComparisonRows(source=SourceFile(str(file), "datasets"), heldout_share=0.2)
+    base = ExistingModel(source=SourceFile(str(save_llama(tmp_path / "model", letters))))
+    stage = RewardModeling(base=base, comparisons=comparisons, batch_size=8)
+    made = make(stage, tmp_path / "workspace", accept=["rm_above_chance"])
+    product = made.products["rm"]
+    assert int(product.figures["rows"]) > 10
+    scale = Scale.load(product.path)
+    assert scale.rows == 10
+    chat = Chat(load_tokenizer(product.path))
+    model, _ = load_reward_model(product.path)
+    first = [json.loads(line) for line in (made.products["labels"].path / "train.jsonl").open()][:5]
+    answers = [reread(chat, row["prompt"], row[side]) for row in first for side in ("chosen", "rejected")]
+    found = scores(LanguageReward(model), answers, chat.pad_id, 512)
+    assert scale.mean == pytest.approx(float(found.mean()), abs=1e-5)
