@@ -50,6 +50,11 @@ class Gymnasium:
         return _spaces(self.id).actions
 
     @property
+    def one_hot(self) -> bool:
+        """Whether observations are, so that there is nothing to normalise."""
+        return _spaces(self.id).states > 0
+
+    @property
     def limit(self) -> int:
         """Raises UserError where neither the settings nor the registration has one."""
         found = self.steps or _spaces(self.id).limit
@@ -69,6 +74,7 @@ class Games:
 
     def __init__(self, games: Sequence[Any], seeds: Sequence[int], spaces: Spaces) -> None:
         self._games, self._spaces = games, spaces
+        self._one_hot = np.eye(spaces.states, dtype=np.float32)
         self._over = [False] * len(games)
         begun = [game.reset(seed=seed % 2**31)[0] for game, seed in zip(games, seeds, strict=True)]
         self._seen = [self._flat(one) for one in begun]
@@ -89,7 +95,7 @@ class Games:
 
     def _flat(self, seen: Any) -> np.ndarray:
         if self._spaces.states:
-            return np.eye(self._spaces.states, dtype=np.float32)[int(seen) - self._spaces.first[0]]
+            return self._one_hot[int(seen) - self._spaces.first[0]]
         return np.asarray(seen, dtype=np.float32).reshape(-1)
 
 

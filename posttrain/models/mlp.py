@@ -18,6 +18,7 @@ from posttrain.core.batch import Evaluation, Policy, Rollouts, Wants
 from posttrain.core.kl import exact
 from posttrain.core.masked import lengths
 from posttrain.core.seeds import derive
+from posttrain.models.running import RunningNormaliser
 from posttrain.pipeline.finding import UserError
 
 OBSERVATIONS = "observations"  # [B, T+1, D] float32, among Rollouts.context
@@ -39,22 +40,49 @@ def network(widths: Sequence[int], last_gain: float, seed: int) -> nn.Sequential
 
 
 class MLPPolicy(nn.Module):
-    """A policy over A actions, and a critic of its own beside it."""
+    """A policy over A actions, and a critic of its own beside it.
 
-    def __init__(self, observations: int, actions: int, hidden: Sequence[int] = (64, 64), seed: int = 0):
+    With ``normalise`` both read observations through running moments, which :meth:`observe` moves.
+    """
+
+    def __init__(  # size: a shape, a seed, and how it is read
+        self,
+        observations: int,
+        actions: int,
+        hidden: Sequence[int] = (64, 64),
+        seed: int = 0,
+        normalise: bool = False,
+    ):
         super().__init__()
         self.shape = {"observations": observations, "actions": actions, "hidden": list(hidden)}
         self.policy = network([observations, *hidden, actions], 0.01, derive(seed, "policy"))
         self.critic = network([observations, *hidden, 1], 1.0, derive(seed, "critic"))
+        self.normaliser = RunningNormaliser(observations) if normalise else None
+        if normalise:
+            self.shape["normalise"] = True
 
     def parameters_of(self, role: str) -> list[nn.Parameter]:
         """role: "policy" or "critic"."""
         return list({"policy": self.policy, "critic": self.critic}[role].parameters())
 
+    def observe(self, rollouts: Rollouts) -> None:
+        """Add what these rows saw to the moments. Call it between the last update on a batch and the next
+        batch: the sampler and the trainer then read alike."""
+        if self.normaliser is not None:
+            self.normaliser.update(rollouts.context[OBSERVATIONS][:, :-1][rollouts.action_mask])
+
+    def _read(self, observations: Tensor) -> Tensor:
+        return observations if self.normaliser is None else self.normaliser(observations)
+
     def logits(self, observations: Tensor) -> Tensor:
         """[..., D] -> [..., A]."""
-        found: Tensor = self.policy(observations)
-        return found
+        logits: Tensor = self.policy(self._read(observations))
+        return logits
+
+    def value(self, observations: Tensor) -> Tensor:
+        """[..., D] -> [...]."""
+        values: Tensor = self.critic(self._read(observations))[..., 0]
+        return values
 
     def evaluate(self, rollouts: Rollouts, wants: Wants, against: Policy | None = None) -> Evaluation:
         """Log-probabilities at the rows' temperature; with ``against`` (another MLPPolicy) the exact KL.
@@ -78,9 +106,9 @@ class MLPPolicy(nn.Module):
             kl = _spread(exact(log_p, other), mask)
         values = bootstrap = None
         if wants.values:
-            values = _spread(self.critic(at)[:, 0], mask)
+            values = _spread(self.value(at), mask)
             after = seen[torch.arange(len(seen), device=seen.device), lengths(mask)]
-            bootstrap = self.critic(after)[:, 0]
+            bootstrap = self.value(after)
         return Evaluation(
             logprobs=_spread(log_p.gather(-1, taken[:, None])[:, 0], mask),
             entropy=None if entropy is None else _spread(entropy, mask),

@@ -124,12 +124,17 @@ class Player:
 
     def __call__(self, step: int) -> Rollouts:
         """The rows of a step; those of a group begin alike."""
-        rows = self.starts * self.group_size
+        return self.wave(step, 0)
+
+    def wave(self, step: int, number: int) -> Rollouts:
+        """As many rows again, the ``number``-th lot: others than those of any other lot."""
+        count = self.starts * self.group_size
+        rows = range(number * count, (number + 1) * count)
         return play(
             self.environment,
             self.actor,
-            [derive(self.seed, "play", step, row) for row in range(rows)],
+            [derive(self.seed, "play", step, row) for row in rows],
             temperature=self.temperature,
             version=self.version,
-            groups=[row // self.group_size for row in range(rows)],
+            groups=[row // self.group_size for row in rows],
         )

@@ -13,11 +13,12 @@ from posttrain.core.batch import PolicyGradient
 from posttrain.core.kl import KLInReward
 from posttrain.environments.protocol import Environment
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.rollouts.compared import Comparisons
 
 SECONDS = 5e-4  # for one step of all copies, and what is learned from it; one core
+EACH = 3e-4  # the same for one step of one copy, where ``least_steps`` says how many there are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,11 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     Paid by the environment, or with ``comparisons`` by a reward that is learned meanwhile from comparisons
     of stretches of play. With ``paid_at_the_end`` a row's rewards are paid in one sum at its last step, as a
     completion's is. Where the method charges for KL, the reference is the policy as it began.
+
+    ``least_steps``: plays are added, ``starts * group_size`` at a time, until a batch has that many steps.
+    ``normalise``: networks read observations less their running mean, over their running deviation; one-hot
+    observations are read as they are. ``scale_rewards``: learned from in units of the running deviation of
+    their discounted sums. Returns are always reported in the environment's own units.
     """
 
     address = "rl"
@@ -41,6 +47,9 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     learning_rate: float = 2e-3
     critic_learning_rate: float = 5e-3
     hidden: tuple[int, ...] = (64, 64)
+    least_steps: int = later(0)
+    normalise: bool = later(False)
+    scale_rewards: bool = later(False)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -50,6 +59,11 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
             raise UserError(
                 f"group_size is {self.group_size}, and {type(self.method).__name__} compares plays that "
                 "begin alike: expected at least 2"
+            )
+        if self.least_steps > 0 and self.comparisons is not None:
+            raise UserError(
+                f"least_steps is {self.least_steps}, and comparisons are of starts * group_size plays: "
+                "set one of the two"
             )
         if wants.greedy:
             raise UserError(
@@ -72,7 +86,8 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
                 log.write({name: value for name, value in told.items() if math.isfinite(value)})
                 history.append(told)
         policy.save(output)
-        return Report(figures=_figures(history) | _shape(collect.last), notes=self._notes())
+        figures = _figures(history) | _shape(collect.last) | {"environment_steps": collect.steps}
+        return Report(figures=figures, notes=self._notes())
 
     @property
     def _updates(self) -> int:
@@ -84,14 +99,27 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         from posttrain.models.mlp import MLPPolicy
         from posttrain.rollouts.compared import Compared
         from posttrain.rollouts.play import Player
+        from posttrain.rollouts.scaled import ScaledRewards
+        from posttrain.rollouts.waves import Waves
         from posttrain.training.optimizer import Group, Optimizer, linear
         from posttrain.training.reinforce import ReinforceState, reinforce
 
         world = self.environment
-        policy = MLPPolicy(world.observations, world.actions, self.hidden, self.seed)
+        reads = self.normalise and not getattr(world, "one_hot", False)
+        policy = MLPPolicy(world.observations, world.actions, self.hidden, self.seed, reads)
         player = Player(world, policy, starts=self.starts, group_size=self.group_size, seed=self.seed)
-        paying = player if self.comparisons is None else Compared(player, self.comparisons, self.seed)
+        paying: Any = Waves(player, self.least_steps) if self.least_steps else player
+        if self.comparisons is not None:
+            paying = Compared(player, self.comparisons, self.seed)
+        if self.scale_rewards:
+            paying = ScaledRewards(paying, getattr(self.method, "gamma", 1.0))
         collect = Collected(paying, self.paid_at_the_end)
+
+        def publish(version: int) -> None:
+            if collect.last is not None:
+                policy.observe(collect.last)
+            player.publish(version)
+
         rates = {"policy": self.learning_rate}
         if self.method.wants.values:
             rates["critic"] = self.critic_learning_rate
@@ -107,7 +135,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
             self.method,
             collect,
             Optimizer(groups, schedule=linear(self._updates)),
-            player.publish,
+            publish,
             steps=self.steps,
             reference=copy.deepcopy(policy) if charged else None,
             micro_batch_tokens=machine.micro_batch_tokens,
@@ -128,10 +156,11 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
 
     def rehearsal(self) -> Control:
         few = None if self.comparisons is None else replace(self.comparisons, most=8, at_first=8, updates=2)
-        return replace(self, steps=1, starts=8, comparisons=few)
+        return replace(self, steps=1, starts=8, least_steps=0, comparisons=few)
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        return Estimate(seconds=self.steps * self.environment.limit * SECONDS)
+        steps = self.least_steps * EACH if self.least_steps else self.environment.limit * SECONDS
+        return Estimate(seconds=self.steps * steps)
 
 
 class Collected:
@@ -140,11 +169,13 @@ class Collected:
     def __init__(self, paying: Any, at_the_end: bool) -> None:
         self.paying, self.at_the_end = paying, at_the_end
         self.last: Any = None
+        self.steps = 0  # of the environment, so far
 
     def __call__(self, step: int) -> Any:
         from posttrain.rollouts.play import paid_at_the_end
 
         facts = self.paying(step)
+        self.steps += int(facts.action_mask.sum())
         self.last = paid_at_the_end(facts) if self.at_the_end else facts
         return self.last
 

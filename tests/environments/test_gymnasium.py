@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from posttrain.core.kl import KLInReward
 from posttrain.environments.cartpole import CartPole
 from posttrain.environments.gymnasium import Gymnasium
 from posttrain.models.mlp import MLPPolicy
 from posttrain.pipeline.finding import UserError
+from posttrain.policy_gradients.ppo import PPO
 from posttrain.rollouts.play import play
 
 gymnasium: Any = pytest.importorskip("gymnasium")
@@ -20,6 +23,7 @@ def test_its_shape_is_read_from_the_spaces() -> None:
     pole, lake = Gymnasium(id="CartPole-v1"), Gymnasium(id="FrozenLake-v1", steps=30)
     assert (pole.observations, pole.actions, pole.limit) == (4, 2, 500)
     assert (lake.observations, lake.actions, lake.limit) == (16, 4, 30)
+    assert (pole.one_hot, lake.one_hot) == (False, True)
 
 
 def test_a_row_is_what_the_environment_said() -> None:
@@ -78,3 +82,40 @@ def test_a_limit_of_the_environments_own_is_a_cut_not_an_end() -> None:
 def test_what_cannot_be_played_is_named(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         _ = Gymnasium(id=name).actions
+
+
+@pytest.mark.parametrize("bootstrapped", [True, False])
+def test_play_cut_by_a_limit_is_worth_what_the_endless_play_is(bootstrapped: bool) -> None:
+    """Paid 1 a step for ever, every state is worth 1 / (1 - gamma): a critic that says so sees no advantage
+    anywhere in play that was cut, and without a bootstrap every step looks the worse the later it is."""
+
+    class Salary(gymnasium.Env):  # type: ignore[misc]
+        observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            return np.zeros(2, np.float32), {}
+
+        def step(self, action: int) -> Any:
+            return np.zeros(2, np.float32), 1.0, False, False, {}
+
+    if "Salary-v0" not in gymnasium.registry:
+        gymnasium.register("Salary-v0", entry_point=Salary, max_episode_steps=6)
+    gamma, actor = 0.9, MLPPolicy(2, 2, hidden=())
+    with torch.no_grad():
+        actor.critic[0].bias.fill_(1 / (1 - gamma))  # type: ignore[operator]
+    rollouts = play(Gymnasium(id="Salary-v0"), actor, [0, 1])
+    assert rollouts.truncated.tolist() == [True, True]
+    method = PPO(
+        gamma=gamma,
+        gae_lambda=1.0,
+        whiten=False,
+        bootstrap_truncated=bootstrapped,
+        kl=KLInReward(coef=0.0),
+    )
+    past = method.credit(rollouts, actor.evaluate(rollouts, method.wants), None)
+    missing = [0.0 if bootstrapped else gamma ** (6 - t) / (1 - gamma) for t in range(6)]
+    assert past.returns is not None
+    for row in range(2):
+        assert (-past.advantages[row]).tolist() == pytest.approx(missing, abs=1e-4)
+        assert past.returns[row].tolist() == pytest.approx([1 / (1 - gamma) - m for m in missing], abs=1e-4)

@@ -1,0 +1,41 @@
+"""Rewards in units of their own discounted sums: a critic's targets are about 1 in every environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from posttrain.core.batch import Rollouts
+from posttrain.core.masked import wide
+from posttrain.models.running import RunningNormaliser
+
+
+class ScaledRewards:
+    """``paying``'s rows, their rewards divided by the standard deviation of ``R_t = gamma R_{t-1} + r_t``
+    over all steps so far, those of this batch included (Engstrom et al. 2020, section 3, code-level
+    optimization 2).
+
+    A positive factor changes no policy's rank. ``parts["return"]`` stays in the environment's units.
+    """
+
+    def __init__(self, paying: Callable[[int], Rollouts], gamma: float) -> None:
+        self.paying, self.gamma = paying, gamma
+        self.sums = RunningNormaliser(1)
+        self.last_figures: dict[str, float] = {}
+
+    @property
+    def scale(self) -> float:
+        """What rewards are divided by."""
+        return max(float(self.sums.variance.sqrt()), 1e-4)
+
+    def __call__(self, step: int) -> Rollouts:
+        rollouts = self.paying(step)
+        rewards, total, sums = wide(rollouts.rewards), torch.zeros(len(rollouts)).double(), []
+        for reward in rewards.unbind(1):
+            total = self.gamma * total + reward
+            sums.append(total)
+        self.sums.update(torch.stack(sums, 1)[rollouts.action_mask][:, None])
+        self.last_figures = getattr(self.paying, "last_figures", {}) | {"reward_scale": self.scale}
+        return replace(rollouts, rewards=(rewards / self.scale).to(rollouts.rewards.dtype))
