@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from posttrain.environments.protocol import Moved
+from posttrain.environments.undrawn import undrawn
 from posttrain.pipeline.finding import UserError
 
 
@@ -60,7 +61,8 @@ class Gymnasium:
         found = self.steps or _spaces(self.id).limit
         if found < 1:
             raise UserError(
-                f"{self.id} has no limit of its own: say after how many steps to cut it, steps=1000"
+                f"{self.id} has no limit of its own: say after how many steps to cut it, such as limit=200 "
+                "of the recipe `environment`, or rl.environment.steps=200"
             )
         return found
 
@@ -111,7 +113,13 @@ def _made(name: str) -> Any:
     """Without Gymnasium's own limit: play has one."""
     gymnasium = _gymnasium()
     try:
-        return gymnasium.make(name, max_episode_steps=-1)
+        with undrawn():
+            return gymnasium.make(name, max_episode_steps=-1)
+    except gymnasium.error.DependencyNotInstalled as error:
+        extra = "box2d" if "box2d" in str(error).lower() else "gymnasium"
+        raise UserError(
+            f"{name} needs more than gymnasium: pip install 'posttrain[{extra}]' ({error})"
+        ) from None
     except gymnasium.error.Error as error:
         raise UserError(f"{name}: {error}") from None
 

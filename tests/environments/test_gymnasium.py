@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from typing import Any
 
 import numpy as np
@@ -72,7 +74,7 @@ def test_a_limit_of_the_environments_own_is_a_cut_not_an_end() -> None:
     assert facts.action_mask.sum(1).tolist() == [4, 4]
     assert facts.truncated.tolist() == [True, True]
     assert facts.context["observations"][0].argmax(-1).tolist() == [0, 1, 2, 2, 2]
-    with pytest.raises(UserError, match="steps=1000"):
+    with pytest.raises(UserError, match=r"environment\.steps=200"):
         _ = Gymnasium(id="Brief-v0").limit
 
 
@@ -119,3 +121,16 @@ def test_play_cut_by_a_limit_is_worth_what_the_endless_play_is(bootstrapped: boo
     for row in range(2):
         assert (-past.advantages[row]).tolist() == pytest.approx(missing, abs=1e-4)
         assert past.returns[row].tolist() == pytest.approx([1 / (1 - gamma) - m for m in missing], abs=1e-4)
+
+
+def test_lunar_lander_is_played_without_what_would_draw_it() -> None:
+    """Its physics is one extra; pygame is in none."""
+    if importlib.util.find_spec("Box2D") is None:
+        with pytest.raises(UserError, match=r"posttrain\[box2d\]"):
+            _ = Gymnasium(id="LunarLander-v3").actions
+        return
+    rollouts = play(Gymnasium(id="LunarLander-v3"), MLPPolicy(8, 4), [0, 1])
+    if importlib.util.find_spec("pygame") is None:
+        assert "pygame" not in sys.modules
+    assert rollouts.context["observations"].shape[-1] == 8
+    assert rollouts.action_mask.sum(1).tolist() != [1000, 1000]
