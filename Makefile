@@ -21,7 +21,7 @@ check: $(VENV)/.ready-check  ## format, lint, types
 docs: $(VENV)/.ready-docs  ## the pages of docs/ as a site in build/site
 	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
-bench: $(VENV)/.ready-test  ## side-by-side measurements, some two and a half hours at 264 GFLOP/s; JSON under benchmarks/results
+bench: $(VENV)/.ready-test  ## side-by-side measurements, some three and a half hours at 264 GFLOP/s; JSON under benchmarks/results
 	$(BIN)/python benchmarks/run_all.py $(if $(ONLY),--only $(ONLY),)
 
 mutate: $(VENV)/.ready-test  ## deliberate mistakes in a copy; every one must be caught, and the tests that did are listed

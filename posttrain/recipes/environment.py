@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from posttrain.core.kl import KLInReward
 from posttrain.environments.gymnasium import Gymnasium
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.stages.control import Control, ControlEvaluation
+
+NETWORK: dict[str, Any] = {"hidden": (64, 64), "learning_rate": 1e-3, "critic_learning_rate": 2e-3}
+TABLE: dict[str, Any] = {"hidden": (), "learning_rate": 0.03, "critic_learning_rate": 0.1}
 
 
 def environment(id: str = "CartPole-v1", limit: int = 0, seed: int = 0) -> Stage:
@@ -16,10 +21,12 @@ def environment(id: str = "CartPole-v1", limit: int = 0, seed: int = 0) -> Stage
     limit: steps after which play is cut and goes on in the critic; 0: what is registered. CliffWalking-v1 has
     none: limit=200.
 
-    A batch is about 4,096 steps of whole plays. Box observations are normalised, Discrete ones are one-hot,
-    rewards are learned from in units of their discounted sums. rl.steps=200 is twice the training;
-    rl.method.gamma and rl.method.entropy_coef are what an environment may want changed next.
+    PPO on batches of about 4,096 steps of whole plays. A Box observation is normalised and read by two layers
+    of 64; a Discrete one has a table, a row for each state. Rewards are learned from in units of their
+    discounted sums. rl.steps=200 is twice the training; rl.method.entropy_coef and rl.method.gamma are what
+    an environment may want changed next.
     """
+    world = Gymnasium(id=id, steps=limit)
     method = PPO(
         gamma=0.99,
         entropy_coef=0.01,
@@ -29,15 +36,14 @@ def environment(id: str = "CartPole-v1", limit: int = 0, seed: int = 0) -> Stage
         minibatches=8,
     )
     policy = Control(
-        environment=Gymnasium(id=id, steps=limit),
+        environment=world,
         method=method,
         steps=100,
         starts=8,
         least_steps=4096,
-        learning_rate=1e-3,
-        critic_learning_rate=2e-3,
         normalise=True,
         scale_rewards=True,
         seed=seed,
+        **(TABLE if world.one_hot else NETWORK),
     )
     return ControlEvaluation(policy=policy, seed=seed)

@@ -86,8 +86,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
                 log.write({name: value for name, value in told.items() if math.isfinite(value)})
                 history.append(told)
         policy.save(output)
-        figures = _figures(history) | _shape(collect.last) | {"environment_steps": collect.steps}
-        return Report(figures=figures, notes=self._notes())
+        return Report(figures=_figures(history) | _shape(collect.last), notes=self._notes())
 
     @property
     def _updates(self) -> int:
@@ -169,13 +168,11 @@ class Collected:
     def __init__(self, paying: Any, at_the_end: bool) -> None:
         self.paying, self.at_the_end = paying, at_the_end
         self.last: Any = None
-        self.steps = 0  # of the environment, so far
 
     def __call__(self, step: int) -> Any:
         from posttrain.rollouts.play import paid_at_the_end
 
         facts = self.paying(step)
-        self.steps += int(facts.action_mask.sum())
         self.last = paid_at_the_end(facts) if self.at_the_end else facts
         return self.last
 

@@ -36,7 +36,7 @@ def test_its_moments_are_of_what_every_batch_saw_but_the_one_to_come(tmp_path: P
     read alike."""
     figures, policy = run(tmp_path / "a", normalise=True, scale_rewards=True)
     assert policy.normaliser is not None
-    assert int(policy.normaliser.count) == figures["environment_steps"] >= 3 * 90
+    assert int(policy.normaliser.count) == figures["actions"] >= 3 * 90
     rows = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     assert max(row["sampler_delta_max"] for row in rows if "sampler_delta_max" in row) < 1e-5
     assert all(row["reward_scale"] > 1 for row in rows)
