@@ -40,6 +40,10 @@ class Gymnasium:
 
     decision = 1
 
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise UserError(f"steps is {self.steps}, expected how many to cut play after, or 0")
+
     @property
     def observations(self) -> int:
         """The numbers of one observation."""

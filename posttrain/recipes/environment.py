@@ -27,6 +27,7 @@ def environment(id: str = "CartPole-v1", limit: int = 0, seed: int = 0) -> Stage
     an environment may want changed next.
     """
     world = Gymnasium(id=id, steps=limit)
+    _ = world.limit  # raises where there is none, before anything is made
     method = PPO(
         gamma=0.99,
         entropy_coef=0.01,

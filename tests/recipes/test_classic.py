@@ -184,3 +184,47 @@ def test_from_rl_to_rlhf_every_row_learns(tmp_path: Path, capsys: pytest.Capture
         assert figures[f"table.return_final/{name}"] > 2.4
     assert figures["table.return_start/more_turns"] < 1.5
     assert figures["table.return_final/more_turns"] > 6
+
+
+@pytest.mark.parametrize("id", ["CartPole-v1", "FrozenLake-v1"])
+def test_an_environment_is_known_by_its_id(
+    id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its spaces decide what reads it, and the report shows its curve."""
+    pytest.importorskip("gymnasium")
+    wishes = (f"id={id}", "limit=20", "rl.steps=3", "rl.least_steps=100", "evaluate.episodes=8")
+    figures = made(capsys, tmp_path, "environment", *wishes, accept="better_than_random")
+    assert 300 <= figures["rl.actions"] < 3 * (100 + 8 * 20)
+    assert figures["rl.steps_per_play"] <= 20
+    shape = json.loads(next(tmp_path.glob("products/rl-*/mlp.json")).read_text())
+    table = id == "FrozenLake-v1"
+    assert shape["hidden"] == ([] if table else [64, 64])
+    assert ("normalise" in shape) != table
+    page = next(tmp_path.glob("runs/*/report.html")).read_text("utf-8")
+    assert "Return" in page
+    assert "<svg" in page
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ("id=Nothing-v0", "Nothing"),
+        ("id=Pendulum-v1", "expected Discrete actions"),
+        ("limit=-1", "steps is -1"),
+        ("id=CliffWalking-v1", "limit=200"),
+    ],
+)
+def test_an_environment_that_cannot_be_learned_is_refused_at_once(wish: str, message: str) -> None:
+    pytest.importorskip("gymnasium")
+    with pytest.raises(UserError, match=message):
+        settings.expression(find_recipe("environment"), settings.parse([wish]))
+
+
+@pytest.mark.slow
+def test_the_cliff_is_walked_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At best it earns -13; falling once costs 100, and keeping away from the edge for ever 200."""
+    pytest.importorskip("gymnasium")
+    wishes = ("id=CliffWalking-v1", "limit=200", "rl.steps=30")
+    figures = made(capsys, tmp_path, "environment", *wishes)
+    assert figures["evaluate.return/policy"] >= -30
+    assert figures["evaluate.return/random"] < -1000
