@@ -25,14 +25,14 @@ EACH = 3e-4  # the same for one step of one copy, where ``least_steps`` says how
 class Control(Stage):  # size: who learns where, from which reward, by what method, how much
     """``steps`` batches of ``starts * group_size`` plays of a policy that begins with all actions alike.
 
-    Paid by the environment, or with ``comparisons`` by a reward that is learned meanwhile from comparisons
-    of stretches of play. With ``paid_at_the_end`` a row's rewards are paid in one sum at its last step, as a
-    completion's is. Where the method charges for KL, the reference is the policy as it began.
-
     ``least_steps``: plays are added, ``starts * group_size`` at a time, until a batch has that many steps.
     ``normalise``: networks read observations less their running mean, over their running deviation; one-hot
     observations are read as they are. ``scale_rewards``: learned from in units of the running deviation of
     their discounted sums. Returns are always reported in the environment's own units.
+
+    Paid by the environment, or with ``comparisons`` by a reward that is learned meanwhile from comparisons
+    of stretches of play. With ``paid_at_the_end`` a row's rewards are paid in one sum at its last step, as a
+    completion's is. Where the method charges for KL, the reference is the policy as it began.
     """
 
     address = "rl"
@@ -54,16 +54,16 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.least_steps > 0 and self.comparisons is not None:
+            raise UserError(
+                f"least_steps is {self.least_steps}, and comparisons are of starts * group_size plays: "
+                "set one of the two"
+            )
         wants = self.method.wants
         if wants.group and self.group_size < 2:
             raise UserError(
                 f"group_size is {self.group_size}, and {type(self.method).__name__} compares plays that "
                 "begin alike: expected at least 2"
-            )
-        if self.least_steps > 0 and self.comparisons is not None:
-            raise UserError(
-                f"least_steps is {self.least_steps}, and comparisons are of starts * group_size plays: "
-                "set one of the two"
             )
         if wants.greedy:
             raise UserError(
@@ -96,10 +96,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         import copy
 
         from posttrain.models.mlp import MLPPolicy
-        from posttrain.rollouts.compared import Compared
         from posttrain.rollouts.play import Player
-        from posttrain.rollouts.scaled import ScaledRewards
-        from posttrain.rollouts.waves import Waves
         from posttrain.training.optimizer import Group, Optimizer, linear
         from posttrain.training.reinforce import ReinforceState, reinforce
 
@@ -107,12 +104,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         reads = self.normalise and not getattr(world, "one_hot", False)
         policy = MLPPolicy(world.observations, world.actions, self.hidden, self.seed, reads)
         player = Player(world, policy, starts=self.starts, group_size=self.group_size, seed=self.seed)
-        paying: Any = Waves(player, self.least_steps) if self.least_steps else player
-        if self.comparisons is not None:
-            paying = Compared(player, self.comparisons, self.seed)
-        if self.scale_rewards:
-            paying = ScaledRewards(paying, getattr(self.method, "gamma", 1.0))
-        collect = Collected(paying, self.paid_at_the_end)
+        collect = Collected(self._paying(player), self.paid_at_the_end)
 
         def publish(version: int) -> None:
             if collect.last is not None:
@@ -141,6 +133,19 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
             seed=self.seed,
         )
         return policy, collect, loop
+
+    def _paying(self, player: Any) -> Any:
+        """What gives a batch of plays with the rewards to learn from."""
+        from posttrain.rollouts.compared import Compared
+        from posttrain.rollouts.scaled import ScaledRewards
+        from posttrain.rollouts.waves import Waves
+
+        paying: Any = Waves(player, self.least_steps) if self.least_steps else player
+        if self.comparisons is not None:
+            paying = Compared(player, self.comparisons, self.seed)
+        if self.scale_rewards:
+            paying = ScaledRewards(paying, getattr(self.method, "gamma", 1.0))
+        return paying
 
     def _told(self, figures: dict[str, Any], collect: Any) -> dict[str, Any]:
         """The figures by the names that mean something here: ``return`` is the environment's own reward."""

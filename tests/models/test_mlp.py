@@ -58,6 +58,32 @@ def test_numbers_step_by_step(facts: Rollouts) -> None:
         assert float(now.bootstrap[row]) == pytest.approx(float(actor.critic(after)), abs=1e-5)
 
 
+def test_what_it_reads_through_is_saved_with_it(facts: Rollouts, tmp_path: Path) -> None:
+    """Sampler, trainer and a loaded copy see one normalisation; one that reads plainly is stored as ever."""
+    actor = MLPPolicy(4, 2, hidden=(8,), seed=3, normalise=True)
+    plain = MLPPolicy(4, 2, hidden=(8,), seed=3)
+    seen = facts.context["observations"]
+    assert torch.equal(actor.logits(seen), plain.logits(seen))  # nothing was observed yet
+    actor.observe(facts)
+    assert not torch.allclose(actor.logits(seen), plain.logits(seen))
+    moments = seen[:, :-1][facts.action_mask].double()
+    by_hand = ((seen.double() - moments.mean(0)) / moments.std(0, correction=0)).clamp(-10, 10)
+    assert torch.allclose(actor.logits(seen), plain.logits(by_hand.float()), atol=1e-5)
+    played = play(CartPole(limit=18), actor, range(5))
+    read = actor.evaluate(played, Wants(values=True))
+    mask = played.action_mask
+    assert torch.allclose(read.logprobs[mask], played.logprobs[mask], atol=1e-6)
+    actor.save(tmp_path)
+    again = MLPPolicy.load(tmp_path)
+    assert torch.equal(again.logits(seen), actor.logits(seen))
+    assert torch.equal(again.value(seen), actor.value(seen))
+    again.observe(played)  # and its stream goes on where it was
+    actor.observe(played)
+    assert torch.equal(again.logits(seen), actor.logits(seen))
+    plain.save(tmp_path)
+    assert "normalise" not in (tmp_path / "mlp.json").read_text()
+
+
 def test_junk_in_padding_changes_nothing(facts: Rollouts) -> None:
     actor = opinionated()
     seen = facts.context["observations"].clone()
@@ -125,29 +151,3 @@ def test_two_widths_are_a_table() -> None:
 def test_an_exact_kl_needs_its_like(facts: Rollouts) -> None:
     with pytest.raises(TypeError, match="exact KL"):
         opinionated().evaluate(facts, Wants(exact_kl=True), object())  # type: ignore[arg-type]
-
-
-def test_what_it_reads_through_is_saved_with_it(facts: Rollouts, tmp_path: Path) -> None:
-    """Sampler, trainer and a loaded copy see one normalisation; one that reads plainly is stored as ever."""
-    actor = MLPPolicy(4, 2, hidden=(8,), seed=3, normalise=True)
-    plain = MLPPolicy(4, 2, hidden=(8,), seed=3)
-    seen = facts.context["observations"]
-    assert torch.equal(actor.logits(seen), plain.logits(seen))  # nothing was observed yet
-    actor.observe(facts)
-    assert not torch.allclose(actor.logits(seen), plain.logits(seen))
-    moments = seen[:, :-1][facts.action_mask].double()
-    by_hand = ((seen.double() - moments.mean(0)) / moments.std(0, correction=0)).clamp(-10, 10)
-    assert torch.allclose(actor.logits(seen), plain.logits(by_hand.float()), atol=1e-5)
-    played = play(CartPole(limit=18), actor, range(5))
-    read = actor.evaluate(played, Wants(values=True))
-    mask = played.action_mask
-    assert torch.allclose(read.logprobs[mask], played.logprobs[mask], atol=1e-6)
-    actor.save(tmp_path)
-    again = MLPPolicy.load(tmp_path)
-    assert torch.equal(again.logits(seen), actor.logits(seen))
-    assert torch.equal(again.value(seen), actor.value(seen))
-    again.observe(played)  # and its stream goes on where it was
-    actor.observe(played)
-    assert torch.equal(again.logits(seen), actor.logits(seen))
-    plain.save(tmp_path)
-    assert "normalise" not in (tmp_path / "mlp.json").read_text()
