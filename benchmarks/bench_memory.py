@@ -5,7 +5,7 @@
 The figure is the highest resident memory of a process that makes its models and two steps, less what is
 resident when everything is imported and no model is there yet. posttrain is measured with all weights moving
 and with its roles as adapters on one trunk (``lora``). The task ``ppo`` needs TRL 1.12 in the Python that
-runs this. Writes benchmarks/results/memory-MODEL-OURS-THEIRS.json.
+runs this. Writes benchmarks/results/memory-MODEL-OURS-THEIRS[-ISA].json.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import trl  # noqa: F401  # what both sides have imported does not count
 from bench_training import TASKS, options, work_of
+from isa import suffix
 from turns import Turns, keep, peak_bytes, resident_bytes
 
 SIDES = ("trl", "posttrain", "posttrain lora")
@@ -56,7 +57,7 @@ def main() -> None:
         print(alone(*ask.alone, ask))
         return
     work = work_of(ask)
-    file = f"memory-{Path(work.model).name}-{work.dtype}-{work.theirs_dtype}.json"
+    file = f"memory-{Path(work.model).name}-{work.dtype}-{work.theirs_dtype}{suffix(ask.isa)}.json"
     for task in ask.tasks.split(","):
         found = {side: measured(task, side) for side in SIDES}
         shares = {side: found[side] / found["trl"] for side in SIDES[1:]}

@@ -1,7 +1,7 @@
 """Training: one step of posttrain beside the same step of TRL 1.16, on the same rows and weights.
 
     python benchmarks/bench_training.py [--model DIR|smollm2] [--tasks sft,dpo,rm,grpo,rloo] [--steps 4]
-        [--dtype float32] [--theirs float32]
+        [--dtype float32] [--theirs float32] [--isa avx2]
 
 A and B take turns in one process: after every step of TRL's own trainer, timed by its callbacks, posttrain
 makes a step on rows of the same lengths. The figure is the ratio of the medians. ``--clock cpu`` counts the
@@ -9,7 +9,7 @@ processor time of this process, which a busy machine does not lengthen; take it 
 ``--most`` makes our steps once more and counts their matrix products: how many times faster than TRL we could
 be if nothing else took time and each ran at the speed of a large one. The task
 ``ppo`` needs TRL 1.12, the last that had it: run it with the Python of an environment of its own. Writes
-benchmarks/results/training-MODEL-OURS-THEIRS.json.
+benchmarks/results/training-MODEL-OURS-THEIRS[-ISA].json.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from isa import add_isa, limit_isa, suffix
 from operations import Operations, least_seconds
 from reinforcement_tasks import grpo, ppo, rloo
 from supervised_tasks import dpo, rm, sft
@@ -41,11 +42,13 @@ def options(parser: argparse.ArgumentParser, tasks: str, steps: int) -> None:
     parser.add_argument("--dtype", default="float32", choices=TYPES)
     parser.add_argument("--theirs", default=None, choices=TYPES)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    add_isa(parser)
     for name, size in (("rows", 8), ("prompt", 60), ("answer", 48), ("group", 4)):
         parser.add_argument(f"--{name}", type=int, default=size)
 
 
 def work_of(ask: argparse.Namespace, lora: bool = False) -> Work:
+    limit_isa(ask.isa)
     torch.set_num_threads(ask.threads)
     model = model_directory(ask.model)
     return Work(
@@ -88,7 +91,7 @@ def main() -> None:
     parser.add_argument("--most", action="store_true", help="count matrix products too")
     ask = parser.parse_args()
     work = work_of(ask)
-    file = f"training-{Path(work.model).name}-{work.dtype}-{work.theirs_dtype}.json"
+    file = f"training-{Path(work.model).name}-{work.dtype}-{work.theirs_dtype}{suffix(ask.isa)}.json"
     for task in ask.tasks.split(","):
         with tempfile.TemporaryDirectory() as where:
             found = measured(TASKS[task](work, where), Turns(None, CLOCKS[ask.clock]))

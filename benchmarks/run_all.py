@@ -22,6 +22,7 @@ from peers import peer
 from turns import ROOT
 
 OWN, TRL, VLLM = "own", "trl", "vllm"  # whose Python runs it; with vllm ours, which is told where vllm's is
+NARROW = "--isa avx2"  # as on a processor without AVX-512, for both sides
 HALF, ACROSS = "--dtype bfloat16", "--dtype bfloat16 --theirs float32"
 BIG = "--model smollm2"
 
@@ -62,6 +63,12 @@ PARTS = (
     Part("memory", f"{BIG} --tasks grpo --rows 4", 3),
     Part("memory", f"{BIG} --tasks ppo", 4, TRL),
     Part("memory", "--rows 4", 3),
+    Part("training", f"{BIG} --tasks grpo --rows 4 --steps 3 --most {NARROW}", 8),
+    Part("training", f"{BIG} --tasks sft,dpo,rm --steps 3 --most {NARROW}", 16),
+    Part("generation", f"{BIG} --cases fixed --rounds 5 {NARROW}", 5),
+    Part("generation", f"{BIG} --cases tail --rounds 2 {NARROW}", 9),
+    Part("memory", f"{BIG} --tasks sft,dpo,rm {NARROW}", 8),
+    Part("memory", f"{BIG} --tasks grpo --rows 4 {NARROW}", 4),
     Part("products", BIG, 2),
     Part("roles", BIG),
     Part("roles"),

@@ -42,9 +42,17 @@ one `benchmarks/bench_generation.py`, `bench_training.py`, `bench_memory.py`, `b
 
 ![Times faster than the peer, and what is required](speed.svg)
 
-| work | required | measured | | products allow | on |
-|---|--:|--:|---|--:|---|
 """
+NARROW = """
+## With AVX2 only
+
+Most laptops have no AVX-512. These rows were measured with `--isa avx2`, which keeps both sides to AVX2: our
+kernels, PyTorch's loops, MKL and oneDNN. On one thread of Intel's machine the speed of a large product falls
+from 149 to 93 billion operations a second by MKL and from 147 to 91 by oneDNN; `benchmarks/isa.py` measures it.
+
+{table}
+
+{memory}"""
 REST = """
 ## Memory
 
@@ -62,14 +70,29 @@ and samples in it; weights, heads, the optimizer and evaluation stay in float32.
 corrected for: the trainer reads every batch before it learns, and each step is weighted by the ratio of
 trainer to sampler, at most 2 (Yao et al. 2025). `sampler_delta_mean` says how far apart the two were.
 
-Some C is compiled when posttrain is installed, where there is a C compiler; without it, or with
-`POSTTRAIN_KERNELS=off`, PyTorch and transformers do the same up to rounding. `posttrain doctor` says which it
-is, and so does every product's `made.json`.
+## Compiled code
+
+Some C is compiled when posttrain is installed, where there is a C compiler, once for each kind of processor:
+AVX-512, AVX2, NEON. The widest that the processor has is used, or what `POSTTRAIN_KERNELS` says:
+`avx512`, `avx2`, `neon`, or `off`, where PyTorch and transformers do the same up to rounding. A value that the
+processor lacks is an error. `posttrain doctor` says which is used and how long the same work takes by the
+others; every product's `made.json` has it as `kernels`. With each of them a row's bits depend neither on the
+rows beside it nor on the number of threads; they differ from one to another by rounding.
+
+| processor | compiler | threads | tested |
+|---|---|---|---|
+| AVX-512, AVX2 | GCC | PyTorch's | every test, on Linux |
+| AVX-512, AVX2 | clang | one; products by PyTorch | every test, on Linux |
+| NEON, Linux | GCC | PyTorch's | a self-test under an emulator; speed untested |
+| NEON or AVX2, macOS | Apple's clang | one; products by PyTorch | untested |
+
+Only GCC's OpenMP shares its threads with PyTorch on Linux. Two OpenMP libraries in a process may abort it,
+so other compilers make libraries of one thread, and then PyTorch makes the products on all threads.
 
 | file | what it does in one pass | where that pays |
 |---|---|---|
 | `engines/decode.c` | attention over each row's own columns, the norm, the choice of a token | decoding |
-| `engines/product.c` | products of 4 to 32 rows, AVX-512: 1.2 to 1.6 × oneDNN's speed | decoding |
+| `engines/product.c` | products of 4 to 32 rows: 1.2 to 1.6 × oneDNN's speed | decoding |
 | `models/layers.c` | norm, rotation and gate of Llama's family, forward and backward | training, memory |
 | `core/tiles.c` | a tile of logits to log-probabilities and entropy, and its gradient | training |
 
@@ -221,31 +244,51 @@ def rows() -> list[Row]:
     ]
 
 
+def narrow_rows() -> list[Row]:
+    """What is required in float32, on a processor without AVX-512."""
+    peer, tasks = ("ratios", "transformers.generate"), f"training-{SMOL}-float32-float32-avx2.json"
+    generation = f"generation-{SMOL}-float32-float32-avx2.json"
+    return [
+        Row("generation 8 × 4 × 64", generation, ("fixed", *peer), 2.5),
+        Row("generation, long-tailed", generation, ("tail", *peer), 7.5),
+        Row("SFT", tasks, ("sft", "ratio"), 1.8),
+        Row("DPO with reference", tasks, ("dpo", "ratio"), 2.5),
+        Row("reward modeling", tasks, ("rm", "ratio"), 2.0),
+        Row("GRPO, whole step", tasks, ("grpo", "ratio"), 3.0),
+    ]
+
+
 def verdict(row: Row) -> str:
     if row.ratio is None:
         return "not measured"
     return "met" if row.ratio >= row.required else "short"
 
 
-def page() -> str:
+def table(rows: list[Row]) -> str:
     lines = [
         f"| {row.title} | {row.required:.1f} × | {'' if row.ratio is None else f'{row.ratio:.2f} ×'} "
         f"| {verdict(row)} | {'' if row.most is None else f'{row.most:.2f} ×'} | {row.maker} |"
-        for row in rows()
+        for row in rows
     ]
-    ways = list(dict.fromkeys(row.how for row in rows() if row.how))
+    head = ["| work | required | measured | | products allow | on |", "|---|--:|--:|---|--:|---|"]
+    return "\n".join([*head, *lines])
+
+
+def page() -> str:
+    ways = list(dict.fromkeys(row.how for row in (*rows(), *narrow_rows()) if row.how))
     return (
         HEAD.format(smol=SMOL, how="; ".join(ways))
-        + "\n".join(lines)
+        + table(rows())
         + "\n"
+        + NARROW.format(table=table(narrow_rows()), memory=memory("-avx2"))
         + REST.format(memory=memory(), others=others())
     )
 
 
-def memory() -> str:
+def memory(suffix: str = "") -> str:
     out = "| step | TRL | posttrain | posttrain, LoRA |\n|---|--:|--:|--:|\n"
     for model, title in ((SMOL, ""), ("base", ", tiny")):
-        for task, found in read(f"memory-{model}-float32-float32.json").items():
+        for task, found in read(f"memory-{model}-float32-float32{suffix}.json").items():
             shares, whole = found["shares"], found["bytes"]["trl"] / 2**20
             out += (
                 f"| {task}{title} | {whole:.0f} MiB | {shares['posttrain']:.2f} × "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import resource
 import statistics
 import time
@@ -11,7 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from isa import current_isa
 from transformers import TrainerCallback
+
+from posttrain.processor import processor_name
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = ROOT / "posttrain" / "field_guide" / "base"
@@ -53,22 +55,15 @@ def compared(seconds: dict[str, list[float]]) -> dict[str, Any]:
 
 def keep(file: str, key: str, found: Any) -> None:
     """Writes ``found`` under ``key`` into a file of the results, beside what is there, and on which processor
-    it was found.
+    it was found, limited or not.
     """
     if isinstance(found, dict):
-        found = {**found, "processor": processor()}
+        found = {"processor": processor_name(), **found}
+        found |= {"isa": isa} if (isa := current_isa()) else {}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / file
     there = json.loads(path.read_text()) if path.is_file() else {}
     path.write_text(json.dumps(there | {key: found}, indent=1) + "\n")
-
-
-def processor() -> str:
-    """Its name, as the system says it."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text("utf-8", "replace").splitlines() if told.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def peak_bytes() -> int:

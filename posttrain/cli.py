@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from posttrain import __version__, settings
+from posttrain.compiled import NoSuchPath, kernel_path
 from posttrain.pipeline.collector import uncollected
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.lineage import lineage
@@ -123,10 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.overrides = [*getattr(options, "overrides", []), *rest]
         if stray := [text for text in rest if text.startswith("-") or options.command not in TAKES]:
             raise UserError(f"{stray[0]}: no such option; see posttrain {options.command} --help")
+        kernel_path()
         done: int = options.do(options)
         sys.stdout.flush()
         return done
-    except UserError as error:
+    except (UserError, NoSuchPath) as error:
         return _told(2, str(error))
     except StageFailed as error:
         return _stage_failed(error)

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     **dict.fromkeys(("core", "pipeline", "sandbox"), 1),
     **dict.fromkeys(("direct_alignment", "reward_losses", "data", "merging", "field_guide"), 2),
+    "processor": -1,
     "compiled": 0,
     "settings": 2,
     **dict.fromkeys(("policy_gradients", "models", "environments", "training", "feedback"), 3),

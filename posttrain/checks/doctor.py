@@ -35,6 +35,7 @@ def examine(
     weights = sum(FLOAT * int(hoped.expects.get("parameters", 0)) for hoped in waiting)
     findings = (
         machines.computes(machine.device),
+        machines.kernels(),
         machines.memory(machine.device, max((hoped.bytes for hoped in waiting), default=0)),
         machines.disk(workspace.root, 2 * weights),  # a policy keeps its critic beside it
     )

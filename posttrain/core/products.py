@@ -9,13 +9,13 @@ alone; ``missing`` says how many rows a caller may add.
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from posttrain.processor import processor_maker
 
 ROWS = 64
 _LEAST = 256  # rows; below, the layout of the matrix, made at each call, and rows added cost what is saved
@@ -26,12 +26,7 @@ def _known() -> bool:
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def _amd() -> bool:
-    told = Path("/proc/cpuinfo")
-    return "AuthenticAMD" in (told.read_text("utf-8", "replace") if told.is_file() else platform.processor())
-
-
-_KNOWN = _known() and _amd()
+_KNOWN = _known() and processor_maker() == "amd"
 
 
 def missing(rows: int, device: torch.device) -> int:

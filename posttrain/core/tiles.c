@@ -10,7 +10,7 @@
 
 int posttrain_version(void) { return VERSION; }
 
-FITTED static void said(const float *z, long count, float *lse, float *entropy) {
+static void said(const float *z, long count, float *lse, float *entropy) {
     float top = -INFINITY;
 #pragma omp simd reduction(max : top)
     for (long v = 0; v < count; v++) top = z[v] > top ? z[v] : top;
@@ -32,7 +32,7 @@ void posttrain_tile_said(const float *logits, float *lse, float *entropy, long r
     for (long r = 0; r < rows; r++) said(logits + r * count, count, lse + r, entropy == NULL ? NULL : entropy + r);
 }
 
-FITTED static void moved(float *z, long count, float lse, float by_logprob, float by_entropy, float entropy) {
+static void moved(float *z, long count, float lse, float by_logprob, float by_entropy, float entropy) {
 #pragma omp simd
     for (long v = 0; v < count; v++) {
         const float x = z[v] - lse, p = power(x);

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posttrain.compiled import library
+from posttrain.compiled import kernel_path, library
 
 VERSION = 1  # as in tiles.c
 _POINTER, _LONG = ctypes.c_void_p, ctypes.c_long
@@ -21,7 +21,7 @@ def _library() -> Any:
         "posttrain_tile_said": [*[_POINTER] * 3, _LONG, _LONG],
         "posttrain_tile_moved": [*[_POINTER] * 6, _LONG, _LONG],
     }
-    return library("posttrain.core._tiles", VERSION, functions)
+    return library("posttrain.core._tiles", VERSION, functions, kernel_path())
 
 
 def fit(logits: Tensor) -> bool:

@@ -4,18 +4,24 @@
  * threads there are nor on what other rows are under way. Numbers are float32 or bfloat16 (2 bytes, the upper
  * half of a float32); sums are float32, over many blocks float64.
  */
-#include <omp.h>
 #include <stdlib.h>
 
 #include "../models/numbers.h"
 
-#define VERSION 4 /* as in native.py: raised with every change of a signature */
+#define VERSION 5 /* as in native.py: raised with every change of a signature */
 #define BLOCK 256 /* tokens whose probabilities are summed first, as in choose.py */
 #define WIDEST 256 /* of a head */
 
 int posttrain_version(void) { return VERSION; }
 
-typedef float half_vec __attribute__((vector_size(32)));
+int posttrain_threaded(void) {
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
+}
+
 typedef float quarter __attribute__((vector_size(16)));
 #if defined(__clang__)
 #define MIXED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -24,15 +30,12 @@ typedef int32_t places __attribute__((vector_size(16)));
 #define MIXED(a, b, ...) __builtin_shuffle(a, b, (places){__VA_ARGS__})
 #endif
 
-INLINE quarter folded(vec x) { /* 16 numbers to 4 sums */
-    half_vec low, high;
-    memcpy(&low, &x, sizeof low);
-    memcpy(&high, (const char *)&x + sizeof low, sizeof high);
-    low += high;
-    quarter a, b;
-    memcpy(&a, &low, sizeof a);
-    memcpy(&b, (const char *)&low + sizeof a, sizeof b);
-    return a + b;
+INLINE quarter folded(vec x) { /* all numbers to 4 sums */
+    quarter part[LANES / 4];
+    memcpy(part, &x, sizeof x);
+    for (int n = LANES / 8; n > 0; n /= 2)
+        for (int i = 0; i < n; i++) part[i] += part[i + n];
+    return part[0];
 }
 
 INLINE quarter summed(vec a, vec b, vec c, vec d) { /* the sums of four */
@@ -48,15 +51,15 @@ INLINE void fetch(const void *from, long bytes) { /* what the next head will rea
 
 INLINE vec product(const vec *q, const float *k, long parts) {
     vec sum = q[0] * load(k);
-    for (long i = 1; i < parts; i++) sum += q[i] * load(k + 16 * i);
+    for (long i = 1; i < parts; i++) sum += q[i] * load(k + LANES * i);
     return sum;
 }
 
-/* q . k of a query and n keys [n, 16 parts]; */
+/* q . k of a query and n keys [n, parts LANES]. */
 INLINE void dots(const float *query, const float *keys, float *scores, long n, long parts) {
-    vec q[WIDEST / 16];
-    for (long i = 0; i < parts; i++) q[i] = load(query + 16 * i);
-    const long width = 16 * parts;
+    vec q[WIDEST / LANES];
+    for (long i = 0; i < parts; i++) q[i] = load(query + LANES * i);
+    const long width = LANES * parts;
     long c = 0;
     for (; c + 4 <= n; c += 4) {
         const float *k = keys + c * width;
@@ -71,24 +74,26 @@ INLINE void dots(const float *query, const float *keys, float *scores, long n, l
     }
 }
 
-/* The weighted sum of n values [n, 16 parts]. */
+/* The weighted sum of n values [n, parts LANES], a strip of at most 4 vectors at a time: their sums are in registers. */
 INLINE void mixed(const float *weights, const float *values, float *out, long n, long parts, float scale) {
-    const long width = 16 * parts;
-    vec even[WIDEST / 16], odd[WIDEST / 16];
-    for (long i = 0; i < parts; i++) even[i] = odd[i] = (vec){0};
-    long c = 0;
-    for (; c + 2 <= n; c += 2) {
-        const float *v = values + c * width, p = weights[c], r = weights[c + 1];
-        for (long i = 0; i < parts; i++) {
-            even[i] += p * load(v + 16 * i);
-            odd[i] += r * load(v + width + 16 * i);
+    const long width = LANES * parts, strip = parts < 4 ? parts : 4;
+    for (long from = 0; from < width; from += strip * LANES) {
+        vec even[4], odd[4];
+        for (long i = 0; i < strip; i++) even[i] = odd[i] = (vec){0};
+        long c = 0;
+        for (; c + 2 <= n; c += 2) {
+            const float *v = values + c * width + from, p = weights[c], r = weights[c + 1];
+            for (long i = 0; i < strip; i++) {
+                even[i] += p * load(v + LANES * i);
+                odd[i] += r * load(v + width + LANES * i);
+            }
         }
-    }
-    if (c < n)
-        for (long i = 0; i < parts; i++) even[i] += weights[c] * load(values + c * width + 16 * i);
-    for (long i = 0; i < parts; i++) {
-        const vec sum = (even[i] + odd[i]) * scale;
-        memcpy(out + 16 * i, &sum, sizeof sum);
+        if (c < n)
+            for (long i = 0; i < strip; i++) even[i] += weights[c] * load(values + c * width + from + LANES * i);
+        for (long i = 0; i < strip; i++) {
+            const vec sum = (even[i] + odd[i]) * scale;
+            memcpy(out + from + LANES * i, &sum, sizeof sum);
+        }
     }
 }
 
@@ -133,18 +138,18 @@ INLINE void attend_width(const float *queries, const float *keys, const float *v
         const float *q = queries + g * width;
         float *to = out + g * width;
         switch (width) { /* of these the vectors stay in registers */
-        case 16: dots(q, keys, scores, n, 1); break;
-        case 32: dots(q, keys, scores, n, 2); break;
-        case 64: dots(q, keys, scores, n, 4); break;
-        case 128: dots(q, keys, scores, n, 8); break;
+        case 16: dots(q, keys, scores, n, 16 / LANES); break;
+        case 32: dots(q, keys, scores, n, 32 / LANES); break;
+        case 64: dots(q, keys, scores, n, 64 / LANES); break;
+        case 128: dots(q, keys, scores, n, 128 / LANES); break;
         default: dots_of_any(q, keys, scores, n, width);
         }
         const float share = 1.0f / weighed(scores, n, scale);
         switch (width) {
-        case 16: mixed(scores, values, to, n, 1, share); break;
-        case 32: mixed(scores, values, to, n, 2, share); break;
-        case 64: mixed(scores, values, to, n, 4, share); break;
-        case 128: mixed(scores, values, to, n, 8, share); break;
+        case 16: mixed(scores, values, to, n, 16 / LANES, share); break;
+        case 32: mixed(scores, values, to, n, 32 / LANES, share); break;
+        case 64: mixed(scores, values, to, n, 64 / LANES, share); break;
+        case 128: mixed(scores, values, to, n, 128 / LANES, share); break;
         default: mixed_of_any(scores, values, to, n, width, share);
         }
     }
@@ -164,7 +169,7 @@ INLINE void turned(float *x, const float *cos, const float *sin, long width) { /
  * value join the head's cache [columns, E] at column ``past``, and the queries attend to all columns until there.
  * ``room`` is float32 for n scores, 2 H / K E for queries and what they saw, and for bfloat16 2 n E more.
  */
-FITTED static void attend_f32(const float *fused, float *keys, float *values, const float *cos,
+static void attend_f32(const float *fused, float *keys, float *values, const float *cos,
                               const float *sin, float *out, float *room, long past, long k, long heads,
                               long key_heads, long width, long columns) {
     const long group = heads / key_heads, n = past + 1;
@@ -179,7 +184,7 @@ FITTED static void attend_f32(const float *fused, float *keys, float *values, co
     attend_width(queries, keys, values, out + k * group * width, scores, n, group, width);
 }
 
-FITTED static void attend_bf16(const uint16_t *fused, uint16_t *keys, uint16_t *values, const float *cos,
+static void attend_bf16(const uint16_t *fused, uint16_t *keys, uint16_t *values, const float *cos,
                                const float *sin, uint16_t *out, float *room, long past, long k, long heads,
                                long key_heads, long width, long columns) {
     const long group = heads / key_heads, n = past + 1, size = group * width;
@@ -232,7 +237,7 @@ int posttrain_attend(const void *fused, void *keys, void *values, const float *c
     return 0;
 }
 
-FITTED static void norm_f32(const float *x, float *out, long width, float eps) {
+static void norm_f32(const float *x, float *out, long width, float eps) {
     float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
     for (long e = 0; e < width; e++) sum += x[e] * x[e];
@@ -241,7 +246,7 @@ FITTED static void norm_f32(const float *x, float *out, long width, float eps) {
     for (long e = 0; e < width; e++) out[e] = x[e] * scale;
 }
 
-FITTED static void norm_bf16(const uint16_t *x, uint16_t *out, long width, float eps) {
+static void norm_bf16(const uint16_t *x, uint16_t *out, long width, float eps) {
     float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
     for (long e = 0; e < width; e++) sum += widened(x[e]) * widened(x[e]);
@@ -262,7 +267,7 @@ void posttrain_norm(const void *x, void *out, long rows, long width, float eps, 
 }
 
 /* A row of logits [V] as float32, divided by the temperature. Returns the largest. */
-FITTED static float read_f32(const float *logits, float *z, long count, float scale) {
+static float read_f32(const float *logits, float *z, long count, float scale) {
     float top = -INFINITY;
 #pragma omp simd reduction(max : top)
     for (long v = 0; v < count; v++) {
@@ -272,7 +277,7 @@ FITTED static float read_f32(const float *logits, float *z, long count, float sc
     return top;
 }
 
-FITTED static float read_bf16(const uint16_t *logits, float *z, long count, float scale) {
+static float read_bf16(const uint16_t *logits, float *z, long count, float scale) {
     float top = -INFINITY;
 #pragma omp simd reduction(max : top)
     for (long v = 0; v < count; v++) {
@@ -282,7 +287,7 @@ FITTED static float read_bf16(const uint16_t *logits, float *z, long count, floa
     return top;
 }
 
-FITTED static float block_sum(const float *z, long count, float top) {
+static float block_sum(const float *z, long count, float top) {
     float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
     for (long v = 0; v < count; v++) sum += power(z[v] - top);

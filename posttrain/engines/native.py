@@ -2,67 +2,59 @@
 
 ``kernels()`` is None otherwise, on a GPU's tensors nothing here is used, and ``POSTTRAIN_KERNELS=off`` does
 without. PyTorch then makes the same in more steps, equal up to rounding. A run's record says which it was.
+Products are made here where the library shares PyTorch's threads: one thread alone would be slower than
+PyTorch on all.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from posttrain.compiled import library
+from posttrain.compiled import kernel_path, library
+from posttrain.processor import processor_features, processor_maker
 
-VERSION = 4  # as in decode.c
+VERSION = 5  # as in decode.c
 WIDEST = 256  # of an attention head
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
 _HALF = {torch.float32: 0, torch.bfloat16: 1}
-_WIDE = 16  # outputs in a block of a packed matrix
 PLAIN, SILU, TIMES, PLUS = range(4)  # what is done with a product, as in product.c
 
 
 class Kernels:
     """The functions of the library; tensors are contiguous, on the CPU, float32 or bfloat16."""
 
-    def __init__(self, found: Any) -> None:
+    def __init__(self, found: Any, path: str) -> None:
+        self.path = path
         self._attend, self._norm = found.posttrain_attend, found.posttrain_norm
         self._choose, self._pack = found.posttrain_choose, found.posttrain_pack
-        self._product = found.posttrain_product
-        self._multiplied = {torch.float32: bool(found.posttrain_wide())}
-        self._multiplied[torch.bfloat16] = bool(found.posttrain_widens())
+        self._product, self._panel = found.posttrain_product, int(found.posttrain_panel())
+        self.threaded = bool(found.posttrain_threaded())
 
     @staticmethod
     def fit(device: torch.device, dtype: torch.dtype, width: int) -> bool:
         """Whether they compute what such a model needs."""
         return device.type == "cpu" and dtype in _HALF and width % 2 == 0 and width <= WIDEST
 
-    def multiplies(self, matrices: Sequence[Tensor], dtype: torch.dtype) -> bool:
-        """Whether ``product`` is for this processor, such numbers, and these matrices one above the other."""
-        return self._multiplied.get(dtype, False) and _whole(matrices)
-
-    def packed(
-        self, matrices: Sequence[Tensor], scale: Tensor | None, dtype: torch.dtype = torch.float32
-    ) -> Tensor:
-        """Matrices [n, K] one above the other, columns times ``scale`` [K], laid out in ``dtype`` for
-        ``product``.
-
-        Raises ValueError where one that another follows does not end with a block of 16.
+    def multiplies(self, dtype: torch.dtype) -> bool:
+        """Whether ``product`` is the fastest there is for such numbers on this processor. bfloat16 is better
+        widened than multiplied by oneDNN where there are no such products, and on Intel's with AVX-512 but
+        without the matrix unit, where they take twice the time of float32's.
         """
-        if not _whole(matrices):
-            raise ValueError(f"matrices of {[len(one) for one in matrices]} rows cannot be packed together")
-        inputs, count = matrices[0].shape[1], sum(map(len, matrices))
-        out = torch.empty(-(-count // _WIDE) * _WIDE * inputs, dtype=dtype)
+        slow = processor_maker() == "intel" and "amx_bf16" not in processor_features()
+        return self.threaded and (dtype == torch.float32 or self.path != "avx512" or slow)
+
+    def packed(self, weight: Tensor, scale: Tensor | None, dtype: torch.dtype = torch.float32) -> Tensor:
+        """A matrix [N, K], columns times ``scale`` [K], laid out in ``dtype`` for ``product``."""
+        weight, (outputs, inputs) = weight.float().contiguous(), weight.shape
         by = None if scale is None else scale.float().contiguous()
-        start = 0
-        for one in matrices:
-            rows = one.float().contiguous()
-            at = None if by is None else by.data_ptr()
-            half = int(dtype == torch.bfloat16)
-            self._pack(rows.data_ptr(), at, out.data_ptr(), start, len(rows), inputs, half)
-            start += len(rows)
+        out = torch.empty(-(-outputs // self._panel) * self._panel * inputs, dtype=dtype)
+        at = None if by is None else by.data_ptr()
+        self._pack(weight.data_ptr(), at, out.data_ptr(), outputs, inputs, _HALF[dtype])
         return out
 
     def product(  # size: a product, and what is done with it
@@ -77,7 +69,7 @@ class Kernels:
         out = x.new_empty(len(x), outputs)
         at = (None if one is None else one.data_ptr() for one in (bias, other))
         sizes = (len(x), x.shape[1], outputs)
-        half = int(packed.dtype == torch.bfloat16)
+        half = _HALF[packed.dtype]
         if self._product(x.data_ptr(), packed.data_ptr(), *at, out.data_ptr(), *sizes, how, half):
             raise MemoryError("no memory for a product")
         return out
@@ -161,20 +153,20 @@ class Kernels:
         return tokens, logprobs
 
 
-def _whole(matrices: Sequence[Tensor]) -> bool:
-    """Whether each matrix that another follows ends with a block."""
-    return all(len(one) % _WIDE == 0 for one in matrices[:-1])
-
-
-@cache
-def kernels() -> Kernels | None:
-    """The library's functions; None where it is absent, cannot be loaded, or is of another version."""
+def kernels_of(path: str | None) -> Kernels | None:
+    """A path's functions; None where the library is absent, cannot be loaded, or is of another version."""
     functions = {
         "posttrain_attend": [*[_POINTER] * 7, *[_LONG] * 5, _INT],
         "posttrain_norm": [_POINTER, _POINTER, _LONG, _LONG, _FLOAT, _INT],
         "posttrain_choose": [*[_POINTER] * 5, _LONG, _LONG, _INT],
-        "posttrain_pack": [*[_POINTER] * 3, *[_LONG] * 3, _INT],
+        "posttrain_pack": [*[_POINTER] * 3, _LONG, _LONG, _INT],
         "posttrain_product": [*[_POINTER] * 5, *[_LONG] * 3, _INT, _INT],
     }
-    found = library("posttrain.engines._decode", VERSION, functions)
-    return None if found is None else Kernels(found)
+    found = library("posttrain.engines._decode", VERSION, functions, path)
+    return None if found is None or path is None else Kernels(found, path)
+
+
+@cache
+def kernels() -> Kernels | None:
+    """Those of the path that is taken. Raises NoSuchPath."""
+    return kernels_of(kernel_path())

@@ -37,11 +37,11 @@ INLINE void norm_row(const float *x, const float *weight, void *out, float *rstd
     for (long e = 0; e < width; e++) put(out, e, weight[e] * (x[e] * scale), half);
 }
 
-FITTED static void norm_f32(const float *x, const float *weight, void *out, float *rstd, long width, float eps) {
+static void norm_f32(const float *x, const float *weight, void *out, float *rstd, long width, float eps) {
     norm_row(x, weight, out, rstd, width, eps, 0);
 }
 
-FITTED static void norm_bf16(const float *x, const float *weight, void *out, float *rstd, long width, float eps) {
+static void norm_bf16(const float *x, const float *weight, void *out, float *rstd, long width, float eps) {
     norm_row(x, weight, out, rstd, width, eps, 1);
 }
 
@@ -72,12 +72,12 @@ INLINE void unnorm_row(const void *g, const float *x, const float *weight, float
     for (long e = 0; e < width; e++) dw[e] += get(g, e, half) * (x[e] * s);
 }
 
-FITTED static void unnorm_f32(const void *g, const float *x, const float *weight, float s, float *dx, float *dw,
+static void unnorm_f32(const void *g, const float *x, const float *weight, float s, float *dx, float *dw,
                               long width) {
     unnorm_row(g, x, weight, s, dx, dw, width, 0);
 }
 
-FITTED static void unnorm_bf16(const void *g, const float *x, const float *weight, float s, float *dx, float *dw,
+static void unnorm_bf16(const void *g, const float *x, const float *weight, float s, float *dx, float *dw,
                                long width) {
     unnorm_row(g, x, weight, s, dx, dw, width, 1);
 }
@@ -125,12 +125,12 @@ INLINE void ungate_piece(const void *g, const void *gate, const void *up, void *
     }
 }
 
-FITTED static void gate_f32(const void *gate, const void *up, void *out, long n) { gate_piece(gate, up, out, n, 0); }
-FITTED static void gate_bf16(const void *gate, const void *up, void *out, long n) { gate_piece(gate, up, out, n, 1); }
-FITTED static void ungate_f32(const void *g, const void *gate, const void *up, void *dgate, void *dup, long n) {
+static void gate_f32(const void *gate, const void *up, void *out, long n) { gate_piece(gate, up, out, n, 0); }
+static void gate_bf16(const void *gate, const void *up, void *out, long n) { gate_piece(gate, up, out, n, 1); }
+static void ungate_f32(const void *g, const void *gate, const void *up, void *dgate, void *dup, long n) {
     ungate_piece(g, gate, up, dgate, dup, n, 0);
 }
-FITTED static void ungate_bf16(const void *g, const void *gate, const void *up, void *dgate, void *dup, long n) {
+static void ungate_bf16(const void *g, const void *gate, const void *up, void *dgate, void *dup, long n) {
     ungate_piece(g, gate, up, dgate, dup, n, 1);
 }
 
@@ -178,14 +178,14 @@ INLINE void turn_row(const void *x, const float *cos, const float *sin, void *ou
     }
 }
 
-FITTED static void turn_f32(const void *x, const float *c, const float *s, void *out, long heads, long width, int back) {
+static void turn_f32(const void *x, const float *c, const float *s, void *out, long heads, long width, int back) {
     if (back)
         turn_row(x, c, s, out, heads, width, 1, 0);
     else
         turn_row(x, c, s, out, heads, width, 0, 0);
 }
 
-FITTED static void turn_bf16(const void *x, const float *c, const float *s, void *out, long heads, long width,
+static void turn_bf16(const void *x, const float *c, const float *s, void *out, long heads, long width,
                              int back) {
     if (back)
         turn_row(x, c, s, out, heads, width, 1, 1);

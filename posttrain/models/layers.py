@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from posttrain.compiled import library
+from posttrain.compiled import kernel_path, library
 from posttrain.core.products import product
 from posttrain.models.packed_attention import attend, line
 
@@ -33,7 +33,7 @@ def _library() -> Any:
         "posttrain_gate_backward": [*[_POINTER] * 5, _LONG, _INT],
         "posttrain_turn": [*[_POINTER] * 4, _LONG, _LONG, _LONG, _INT, _INT],
     }
-    return library("posttrain.models._layers", VERSION, functions)
+    return library("posttrain.models._layers", VERSION, functions, kernel_path())
 
 
 def _at(*tensors: Tensor | None) -> list[int | None]:

@@ -1,6 +1,6 @@
 /* Numbers of float32 and bfloat16 (2 bytes, the upper half of a float32), the exponential and vectors, as all C
- * sources here compute them. A function marked FITTED is compiled for several kinds of processor, of which the best
- * is chosen when the library is loaded.
+ * sources here compute them. A source is compiled once for each kind of processor (setup.py); posttrain/compiled.py
+ * chooses one of the libraries when it runs.
  */
 #ifndef POSTTRAIN_NUMBERS_H
 #define POSTTRAIN_NUMBERS_H
@@ -9,11 +9,21 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
-#define FITTED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FITTED
+#ifdef _OPENMP
+#include <omp.h>
+#else /* one thread */
+#define omp_get_max_threads() 1
+#define omp_get_thread_num() 0
 #endif
+
+#if defined(__AVX512F__)
+#define LANES 16 /* numbers in a register */
+#elif defined(__AVX2__)
+#define LANES 8
+#else /* NEON */
+#define LANES 4
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE float widened(uint16_t x) {
@@ -52,7 +62,7 @@ INLINE float sigmoid(float x) {
     return x < 0.0f ? e * near : near;
 }
 
-typedef float vec __attribute__((vector_size(64))); /* of 16, which a narrower processor makes of several */
+typedef float vec __attribute__((vector_size(4 * LANES)));
 
 INLINE vec load(const float *x) {
     vec out;

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from posttrain import __version__
-from posttrain.compiled import all_compiled
+from posttrain.compiled import kernel_path
 
 REPORTED_VERSIONS = ("torch", "transformers", "tokenizers", "numpy")
 
@@ -28,7 +28,7 @@ def versions() -> dict[str, str]:
     for name in REPORTED_VERSIONS:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-    found["kernels"] = "compiled" if all_compiled() else "PyTorch"
+    found["kernels"] = kernel_path() or "PyTorch"
     return found
 
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
 
-from posttrain.core import tiles
 from posttrain.core.logit_transform import PLAIN, LogitTransform
 from posttrain.core.logprobs import Head, Scored, chosen_logprobs
+from tests.kernel_paths import COMPILED, computed_by
 
 N, D, V = 13, 6, 11
 CAPPED = LogitTransform(scale=2.0, cap=3.0)
@@ -133,15 +135,13 @@ def test_rows_must_match() -> None:
         chosen_logprobs(x["hidden"], x["weight"], x["chosen"][:12])
 
 
-@pytest.fixture(params=["compiled", "torch"])
-def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "torch":
-        monkeypatch.setattr(tiles, "_library", lambda: None)
-    elif tiles._library() is None:
-        pytest.skip("tiles.c was not compiled")
+@pytest.fixture(params=[*COMPILED, "off"])
+def path(request: pytest.FixtureRequest) -> Iterator[None]:
+    with computed_by(request.param):
+        yield
 
 
-@pytest.mark.usefixtures("either")
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("tile", [(4, 3), (13, 10), (100, 100), None])
 @pytest.mark.parametrize("heated", [True, False])
 @pytest.mark.parametrize("transform", [PLAIN, CAPPED])
@@ -175,7 +175,7 @@ def test_float32_is_near_the_plain_formula(
         torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.usefixtures("either")
+@pytest.mark.usefixtures("path")
 def test_words_that_cannot_be_said_and_broken_logits() -> None:
     x = inputs(torch.float32)
     x["bias"][2] = float("-inf")
@@ -190,7 +190,7 @@ def test_words_that_cannot_be_said_and_broken_logits() -> None:
     assert broken.nonzero()[:, 0].tolist() == [3]
 
 
-@pytest.mark.usefixtures("either")
+@pytest.mark.usefixtures("path")
 def test_no_rows_say_nothing_and_move_nothing() -> None:
     x = inputs(torch.float32)
     weight = x["weight"].requires_grad_()
@@ -200,7 +200,7 @@ def test_no_rows_say_nothing_and_move_nothing() -> None:
     assert not weight.grad.any()
 
 
-@pytest.mark.usefixtures("either")
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("apart", [False, True])
 def test_rows_that_are_added_say_nothing(apart: bool) -> None:
     g = torch.Generator().manual_seed(0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor
@@ -86,16 +84,3 @@ def test_rows_are_added_up_to_sizes_of_which_there_are_few(rows: int, more: int)
     assert products._quick(torch.randn(rows + more, 300), weight) == (rows >= 256)
     assert not products._quick(torch.randn(257, 300), weight)
     assert products.missing(257, torch.device("meta")) == 0
-
-
-@pytest.mark.parametrize(("vendor", "amd"), [("AuthenticAMD", True), ("GenuineIntel", False)])
-def test_the_vendor_is_what_the_system_says(
-    vendor: str, amd: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = tmp_path / "cpuinfo"
-    told.write_text(f"processor : 0\nvendor_id : {vendor}\nmodel name : \u00e9\n", "utf-8")
-    monkeypatch.setattr(products, "Path", lambda _: told)
-    assert products._amd() == amd
-    told.unlink()
-    monkeypatch.setattr(products.platform, "processor", lambda: f"x86 Family 25 Model 1, {vendor}")
-    assert products._amd() == amd

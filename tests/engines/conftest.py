@@ -1,4 +1,4 @@
-"""Every test of the engines with the compiled kernels, where there are any, and without them."""
+"""Every test of the engines by the path that is taken here; with the slow ones by all others too."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from posttrain.compiled import compiled_kernels
-from posttrain.engines import native
-
-BOTH = ["compiled", pytest.param("torch", marks=pytest.mark.slow)]
+from tests.kernel_paths import CHOSEN, OTHERS, computed_by
 
 
-@pytest.fixture(autouse=True, params=BOTH if compiled_kernels("posttrain.engines._decode") else ["torch"])
-def _with_kernels_or_without(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    if request.param == "torch":
-        monkeypatch.setenv("POSTTRAIN_KERNELS", "off")
-    native.kernels.cache_clear()
-    yield
-    native.kernels.cache_clear()
+@pytest.fixture(
+    autouse=True, params=[CHOSEN, *(pytest.param(path, marks=pytest.mark.slow) for path in OTHERS)]
+)
+def path(request: pytest.FixtureRequest) -> Iterator[str]:
+    with computed_by(request.param):
+        yield request.param

@@ -1,10 +1,8 @@
-"""The compiled kernels give what PyTorch gives, and a row's bits depend on nothing but the row."""
+"""Every compiled path gives what PyTorch gives, and a row's bits depend on nothing but the row."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,20 +10,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from posttrain.compiled import compiled_kernels
 from posttrain.engines import native
 from posttrain.engines.choose import choose
+from posttrain.engines.packed import linear
+from tests.kernel_paths import COMPILED, computed_by
 
 SHAPES = [(4, 2, 16), (3, 3, 32), (9, 3, 64), (8, 1, 128), (6, 2, 40)]  # heads, key heads, width
 TYPES = {torch.float32: 3e-6, torch.bfloat16: 2e-2}
 ROWS, COLUMNS = 7, 48
 
 
+@pytest.fixture(autouse=True, params=COMPILED)
+def path(request: pytest.FixtureRequest) -> Iterator[str]:
+    with computed_by(request.param):
+        yield request.param
+
+
 @pytest.fixture
-def kernels(request: pytest.FixtureRequest) -> native.Kernels:
+def kernels() -> native.Kernels:
     found = native.kernels()
-    if found is None:
-        pytest.skip("without them there is nothing to compare")
+    assert found is not None
     return found
 
 
@@ -170,19 +174,57 @@ def test_what_is_not_laid_out_as_it_must_be_is_refused(kernels: native.Kernels) 
         called(kernels, {**x, "past": x["past"].int()}, 4)
 
 
-def test_a_file_older_than_its_source_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("POSTTRAIN_KERNELS", raising=False)
-    file, source = tmp_path / "_decode.so", tmp_path / "decode.c"
-    for path in (file, source):
-        path.touch()
-    found = SimpleNamespace(origin=str(file))
-    monkeypatch.setattr("posttrain.compiled.importlib.util.find_spec", lambda name: found)
-    os.utime(source, (1e9, 1e9))
-    assert compiled_kernels("posttrain.engines._decode") == file
-    os.utime(source, (4e9, 4e9))
-    assert compiled_kernels("posttrain.engines._decode") is None
-    source.unlink()  # as in a wheel
-    assert compiled_kernels("posttrain.engines._decode") == file
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 65), (64, 24), (96, 576), (301, 70)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_products_are_those_of_float64(
+    kernels: native.Kernels, sizes: tuple[int, int], biased: bool, kind: torch.dtype
+) -> None:
+    outputs, inputs = sizes
+    g = torch.Generator().manual_seed(outputs)
+    weight, scale = torch.randn(outputs, inputs, generator=g), torch.rand(inputs, generator=g)
+    bias = torch.randn(outputs, generator=g) if biased else None
+    packed, stored = kernels.packed(weight, scale, kind), (weight * scale).to(kind)
+    for rows in (1, 2, 4, 5, 7, 8, 9, 33, 64, 65, 130):
+        x, other = (torch.randn(rows, n, generator=g).to(kind) for n in (inputs, outputs))
+        plain = F.linear(x.double(), stored.double(), None if bias is None else bias.double())
+        near = 8 * torch.finfo(kind).eps * max(1.0, float(plain.abs().max()))
+        for how, expected in (
+            (native.PLAIN, plain),
+            (native.SILU, F.silu(plain)),
+            (native.TIMES, plain * other.double()),
+            (native.PLUS, plain + other.double()),
+        ):
+            made = kernels.product(x, packed, bias, outputs, how, other)
+            assert made.dtype == kind
+            torch.testing.assert_close(made.double(), expected, rtol=near, atol=near)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_product_of_a_row_does_not_see_the_others_nor_the_threads(
+    kernels: native.Kernels, kind: torch.dtype
+) -> None:
+    packed, x = kernels.packed(torch.randn(1500, 200), None, kind), torch.randn(90, 200).to(kind)
+    other = torch.randn(90, 1500).to(kind)
+
+    def made(rows: slice, how: int) -> Tensor:
+        return kernels.product(x[rows], packed, None, 1500, how, other[rows])
+
+    threads = torch.get_num_threads()
+    for how in (native.PLAIN, native.SILU, native.PLUS):
+        torch.set_num_threads(2)
+        whole = made(slice(None), how)
+        torch.set_num_threads(threads)
+        for rows in (1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 65, 90):
+            assert torch.equal(made(slice(90 - rows, 90), how), whole[-rows:])
+
+
+def test_matrices_are_packed_one_above_the_other(kernels: native.Kernels) -> None:
+    weights, x = [torch.randn(20, 40), torch.randn(13, 40)], torch.randn(5, 40)
+    like = (x.device, x.dtype)
+    torch.testing.assert_close(
+        linear(weights, None, None, like, kernels)(x), F.linear(x, torch.cat(weights)), rtol=0, atol=1e-5
+    )
 
 
 def test_a_file_of_another_version_is_not_used(

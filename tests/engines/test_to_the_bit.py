@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Completion, Sampling
+from tests.kernel_paths import COMPILED, computed_by
 
 LENGTHS = (3, 25, 9, 61, 14, 2, 38)
+
+
+@pytest.fixture(autouse=True, params=[*COMPILED, "off"])
+def path(request: pytest.FixtureRequest) -> Iterator[str]:
+    with computed_by(request.param):
+        yield request.param
 
 
 def answers(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from posttrain.models.lora import Adapter, Lora, checkpoint_activations, wearing
 from posttrain.models.packed_attention import lined_up, packs
 from posttrain.models.role import Role
 from posttrain.models.tree import alike, grow
+from tests.kernel_paths import COMPILED, computed_by
 
 SIZES: dict[str, Any] = {
     "vocab_size": 300,
@@ -34,7 +36,11 @@ SIZES: dict[str, Any] = {
 }
 KINDS = [LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config]
 
-pytestmark = pytest.mark.skipif(layers._library() is None, reason="layers.c was not compiled")
+
+@pytest.fixture(autouse=True, params=COMPILED)
+def path(request: pytest.FixtureRequest) -> Iterator[None]:
+    with computed_by(request.param):
+        yield
 
 
 def made(kind: type = LlamaConfig, **more: Any) -> Any:
