@@ -17,6 +17,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 MACHINE = platform.machine().lower()
+OPTIONS = ["-O3", "-std=gnu11", "-Wno-psabi"]
 AVX2 = ["-mavx2", "-mfma"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
 FLAGS: dict[str, dict[str, list[str]]] = {
@@ -65,18 +66,19 @@ class BuildKernels(build_ext):
         return True
 
 
-setup(
-    cmdclass={"build_ext": BuildKernels},
-    ext_modules=[
-        Extension(
-            f"{module}_{path}",
-            sources,
-            extra_compile_args=["-O3", "-std=gnu11", "-Wno-psabi", *flags],
-            libraries=["m"],
-            depends=["posttrain/models/numbers.h"],
-            optional=True,
-        )
-        for path, flags in FLAGS.get(MACHINE, {}).items()
-        for module, sources in SOURCES.items()
-    ],
-)
+if __name__ == "__main__":
+    setup(
+        cmdclass={"build_ext": BuildKernels},
+        ext_modules=[
+            Extension(
+                f"{module}_{path}",
+                sources,
+                extra_compile_args=[*OPTIONS, *flags],
+                libraries=["m"],
+                depends=["posttrain/models/numbers.h"],
+                optional=True,
+            )
+            for path, flags in FLAGS.get(MACHINE, {}).items()
+            for module, sources in SOURCES.items()
+        ],
+    )

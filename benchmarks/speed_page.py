@@ -47,8 +47,9 @@ NARROW = """
 ## With AVX2 only
 
 Most laptops have no AVX-512. These rows were measured with `--isa avx2`, which keeps both sides to AVX2: our
-kernels, PyTorch's loops, MKL and oneDNN. On one thread of Intel's machine the speed of a large product falls
-from 149 to 93 billion operations a second by MKL and from 147 to 91 by oneDNN; `benchmarks/isa.py` measures it.
+kernels, PyTorch's loops, MKL and oneDNN. On one thread of Intel's machine the speed of a large product
+falls from 149 to 93 billion operations a second by MKL, from 147 to 91 by oneDNN; `benchmarks/isa.py`
+measures it.
 
 {table}
 
@@ -74,8 +75,8 @@ trainer to sampler, at most 2 (Yao et al. 2025). `sampler_delta_mean` says how f
 
 Some C is compiled when posttrain is installed, where there is a C compiler, once for each kind of processor:
 AVX-512, AVX2, NEON. The widest that the processor has is used, or what `POSTTRAIN_KERNELS` says:
-`avx512`, `avx2`, `neon`, or `off`, where PyTorch and transformers do the same up to rounding. A value that the
-processor lacks is an error. `posttrain doctor` says which is used and how long the same work takes by the
+`avx512`, `avx2`, `neon`, or `off`, where PyTorch and transformers do the same up to rounding. A value that
+the processor lacks is an error. `posttrain doctor` says which is used and how long the same work takes by the
 others; every product's `made.json` has it as `kernels`. With each of them a row's bits depend neither on the
 rows beside it nor on the number of threads; they differ from one to another by rounding.
 
