@@ -13,6 +13,7 @@ from typing import Any
 from isa import current_isa
 from transformers import TrainerCallback
 
+from posttrain.pipeline.circumstances import peak
 from posttrain.processor import processor_name
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,13 +69,13 @@ def keep(file: str, key: str, found: Any) -> None:
 
 def peak_bytes() -> int:
     """The most memory that this process ever had resident."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak()
 
 
 def resident_bytes() -> int:
-    """What this process has resident now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+    """What this process has resident now; where the system does not tell, the most until now."""
+    told = Path("/proc/self/statm")
+    return int(told.read_text().split()[1]) * resource.getpagesize() if told.is_file() else peak()
 
 
 def model_directory(asked: str) -> str:

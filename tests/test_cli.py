@@ -216,6 +216,7 @@ def test_the_doctor_rehearses_and_leaves_nothing_behind(
     said = capsys.readouterr().out
     for told in (
         "ok    machine_computes: PyTorch",
+        "ok    machine_kernels: ",
         "products in bfloat16 (--compute)",
         "ok    machine_memory",
         "[2/2] count  made in",
