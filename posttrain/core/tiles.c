@@ -11,9 +11,7 @@
 int posttrain_version(void) { return VERSION; }
 
 static void said(const float *z, long count, float *lse, float *entropy) {
-    float top = -INFINITY;
-#pragma omp simd reduction(max : top)
-    for (long v = 0; v < count; v++) top = z[v] > top ? z[v] : top;
+    const float top = largest(z, count);
     float total = 0.0f, mean = 0.0f;
 #pragma omp simd reduction(+ : total, mean)
     for (long v = 0; v < count; v++) {

@@ -119,9 +119,8 @@ INLINE void mixed_of_any(const float *weights, const float *values, float *out, 
 
 /* Scores to what each counts, of which the largest is 1; their sum. */
 INLINE float weighed(float *scores, long n, float scale) {
-    float top = -INFINITY, total = 0.0f;
-#pragma omp simd reduction(max : top)
-    for (long c = 0; c < n; c++) top = scores[c] > top ? scores[c] : top;
+    const float top = largest(scores, n);
+    float total = 0.0f;
 #pragma omp simd reduction(+ : total)
     for (long c = 0; c < n; c++) {
         scores[c] = power((scores[c] - top) * scale);
@@ -268,23 +267,13 @@ void posttrain_norm(const void *x, void *out, long rows, long width, float eps, 
 
 /* A row of logits [V] as float32, divided by the temperature. Returns the largest. */
 static float read_f32(const float *logits, float *z, long count, float scale) {
-    float top = -INFINITY;
-#pragma omp simd reduction(max : top)
-    for (long v = 0; v < count; v++) {
-        z[v] = logits[v] * scale;
-        top = z[v] > top ? z[v] : top;
-    }
-    return top;
+    for (long v = 0; v < count; v++) z[v] = logits[v] * scale;
+    return largest(z, count);
 }
 
 static float read_bf16(const uint16_t *logits, float *z, long count, float scale) {
-    float top = -INFINITY;
-#pragma omp simd reduction(max : top)
-    for (long v = 0; v < count; v++) {
-        z[v] = widened(logits[v]) * scale;
-        top = z[v] > top ? z[v] : top;
-    }
-    return top;
+    for (long v = 0; v < count; v++) z[v] = widened(logits[v]) * scale;
+    return largest(z, count);
 }
 
 static float block_sum(const float *z, long count, float top) {

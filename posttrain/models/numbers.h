@@ -62,6 +62,20 @@ INLINE float sigmoid(float x) {
     return x < 0.0f ? e * near : near;
 }
 
+INLINE float largest(const float *x, long n) { /* NaN is passed over; -infinity where there is no other */
+    float top[4 * LANES]; /* four registers, as one would wait for itself */
+    long c = 0;
+    for (int i = 0; i < 4 * LANES; i++) top[i] = -INFINITY;
+    for (; c + 4 * LANES <= n; c += 4 * LANES)
+        for (int i = 0; i < 4 * LANES; i++) top[i] = x[c + i] > top[i] ? x[c + i] : top[i];
+    for (; c + LANES <= n; c += LANES)
+        for (int i = 0; i < LANES; i++) top[i] = x[c + i] > top[i] ? x[c + i] : top[i];
+    for (; c < n; c++) top[0] = x[c] > top[0] ? x[c] : top[0];
+    for (int half = 2 * LANES; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) top[i] = top[i + half] > top[i] ? top[i + half] : top[i];
+    return top[0];
+}
+
 typedef float vec __attribute__((vector_size(4 * LANES)));
 
 INLINE vec load(const float *x) {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -160,6 +161,28 @@ def test_the_gate_is_exact_from_flat_to_steep(far: float) -> None:
     assert torch.allclose(out.double(), expected, rtol=1e-5, atol=1e-6)
     for own, exact in zip(inputs, wide, strict=True):
         assert torch.allclose(own.grad.double(), exact.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gate_is_made_of_vectors() -> None:
+    """Left a number at a time it takes 20 times as long: GCC did so with AVX2 alone."""
+    gate, up, g = (torch.randn(100_000) for _ in range(3))
+
+    def fastest(call: Callable[[], object]) -> float:
+        seconds = []
+        for _ in range(40):
+            began = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - began)
+        return min(seconds)
+
+    def back(gate_of: Callable[..., Tensor]) -> None:
+        inputs = [gate.clone().requires_grad_(), up.clone().requires_grad_()]
+        torch.autograd.grad(gate_of(*inputs), inputs, g)
+
+    def plain(gate: Tensor, up: Tensor) -> Tensor:
+        return torch.nn.functional.silu(gate) * up
+
+    assert fastest(lambda: back(layers._Gate.apply)) < 4 * fastest(lambda: back(plain))
 
 
 def test_a_gate_of_what_is_no_number_is_none() -> None:
