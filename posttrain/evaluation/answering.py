@@ -51,17 +51,21 @@ def fitting(
 
 @torch.no_grad()
 def kl_per_answer(
-    policy: Any, reference: Any, episodes: Sequence[Episode], pad_id: int, limit: int
+    models: tuple[Any, Any],
+    episodes: Sequence[Episode],
+    sampling: Sampling,
+    pad_id: int,
+    limit: int,
 ) -> list[float]:
     """KL(policy || reference) in nats of each answer's steps, exact at every step of the policy's own
-    answers.
+    answers, of the distributions that the answers were drawn from: both at the temperature of ``sampling``.
 
-    The mean over answers is an unbiased estimate of the KL per completion. ``limit`` bounds tokens held at
-    a time.
+    ``models`` are the policy and its reference. The mean over answers is an unbiased estimate of the KL per
+    completion. ``limit`` bounds tokens held at a time.
     """
-    rows = [Row(ids=e.ids, mask=e.mask) for e in episodes]
+    rows = [Row(ids=e.ids, mask=e.mask, temperature=sampling.temperature or 1.0) for e in episodes]
     batch = rollouts(rows, pad_id)
-    now, still = LanguagePolicy(policy), LanguagePolicy(reference)
+    now, still = (LanguagePolicy(model) for model in models)
     wants = Wants(before=False, entropy=False, exact_kl=True)
     found = in_slices(lambda part: now.evaluate(part, wants, still), batch, cut(batch, limit))
     assert found.kl is not None

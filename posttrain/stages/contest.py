@@ -33,7 +33,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     """
 
     address = "evaluate"
-    version = GOLD_VERSION
+    version = 1 + GOLD_VERSION  # KL at the temperature of the answers
     positive = ("rows", "max_completion_length")
     fits = rows_fit.check
     controls: tuple[Stage, ...] = ()
@@ -120,7 +120,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
             said[name] = answers(model, tokenizer, prompts, sampling, derive(self.seed, f"contest/{name}"))
             if stage is not self.policies[0]:
                 pad_id = Chat(tokenizer).pad_id
-                nats = kl_per_answer(model, first, said[name], pad_id, machine.micro_batch_tokens)
+                nats = kl_per_answer((model, first), said[name], sampling, pad_id, machine.micro_batch_tokens)
                 figures |= with_interval(f"kl/{name}", bootstrap(nats))
             if self.problems is not None:
                 right[name] = self._solved(name, (model, tokenizer), sampling, posed, inputs, machine)
