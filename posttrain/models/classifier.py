@@ -10,6 +10,7 @@ import torch
 
 from posttrain.models.loading import load_classifier
 from posttrain.models.positions import row_limit
+from posttrain.models.reading import refuse_mean
 from posttrain.pipeline.finding import UserError
 
 
@@ -17,8 +18,11 @@ class TextClassifier:
     """One text at a time and without padding, so that no pad token can be read in the answer's place."""
 
     def __init__(self, source: Path | str, label: str, device: str) -> None:
-        """Raises UserError for a label that the model does not have."""
+        """Raises UserError for a label that the model does not have, and for a score that is read
+        elsewhere.
+        """
         self.model, self.tokenizer = load_classifier(source, device=device)
+        refuse_mean(self.model.config, source)
         names = {int(number): str(name) for number, name in self.model.config.id2label.items()}
         self.row = 0
         if len(names) > 1:

@@ -17,6 +17,7 @@ from posttrain.core.logit_transform import LogitTransform
 from posttrain.core.logprobs import Head, Scored, chosen_logprobs
 from posttrain.models.packed_attention import in_one_call, packs
 from posttrain.models.positions import check_rows
+from posttrain.models.reading import is_mean
 from posttrain.models.role import Role, role_of
 from posttrain.models.sub_batches import SubBatch, sub_batches
 
@@ -174,10 +175,22 @@ def _said(  # size: what is said, of what, and what it is compared with
 
 
 class LanguageReward:
-    """The ``RewardModel`` of a transformer with one label, or of such a role on a shared trunk."""
+    """The ``RewardModel`` of a transformer with one label, or of such a role on a shared trunk.
 
-    def __init__(self, model: Any, *, sub_batch_tokens: int = SUB_BATCH_TOKENS, packed: bool = True) -> None:
+    A score is read at the answer's last token, or with ``mean`` as the mean over its tokens; None asks the
+    config of ``model`` which it was trained on.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        mean: bool | None = None,
+        sub_batch_tokens: int = SUB_BATCH_TOKENS,
+        packed: bool = True,
+    ) -> None:
         self.role: Role = role_of(model)
+        self.mean = is_mean(getattr(model, "config", None)) if mean is None else mean
         self.sub_batch_tokens = sub_batch_tokens
         self.packed = packed
 
@@ -186,11 +199,34 @@ class LanguageReward:
         return self.role.parameters()
 
     def score(self, rollouts: Rollouts) -> Tensor:
-        """[B, T] in at least float32, zero but at each row's last action; read at the last assistant token.
+        """[B, T] in at least float32, zero but at each row's last action; read at the last assistant token,
+        or over all of them.
 
-        The place comes from ``action_mask``, so a pad that equals EOS cannot move it. Differentiable.
+        The places come from ``action_mask``, so a pad that equals EOS cannot move them. Differentiable.
         """
         return self.score_and_say(rollouts, None)[0]
+
+    @torch.no_grad()
+    def features(self, rollouts: Rollouts) -> Tensor:
+        """[B, D] float32: what the head is applied to, so ``score`` is their product with it."""
+        made = torch.zeros(len(rollouts), self.role.head.weight.shape[1])
+        for part in self._parts(rollouts):
+            made[part.members.cpu()] = self._over(part, self.role.states(part)).float().cpu()
+        return made
+
+    def _over(self, part: SubBatch, states: Tensor) -> Tensor:
+        """[b, ...] of a sub-batch from its states [S, ...]: those at the last tokens, or means over the
+        answers.
+        """
+        if not self.mean:
+            return states[part.ends]
+        count = part.tokens.new_zeros(int(part.members.max()) + 1)
+        count[part.members] = torch.arange(len(part.members), device=count.device)
+        row = count[part.rows].to(states.device)
+        read = states[part.after]
+        sums = read.new_zeros(len(part.members), *read.shape[1:]).index_add(0, row, read)
+        each = torch.bincount(row, minlength=len(part.members)).clamp(min=1).to(sums)
+        return sums / each.view(-1, *[1] * (sums.dim() - 1))
 
     def score_and_say(
         self, rollouts: Rollouts, words: Any, said: Tensor | None = None
@@ -211,19 +247,16 @@ class LanguageReward:
             return scores[each], logprobs[each]
         return scores[each], logprobs[each] * said[:, None]
 
+    def _parts(self, rollouts: Rollouts) -> list[SubBatch]:
+        longest = _longest(rollouts, [self.role], self.packed)
+        return list(sub_batches(rollouts, self.role.device, self.sub_batch_tokens, longest=longest))
+
     def _read(self, rollouts: Rollouts, words: Any, said: Tensor | None) -> tuple[Tensor, Tensor]:
-        parts = list(
-            sub_batches(
-                rollouts,
-                self.role.device,
-                self.sub_batch_tokens,
-                longest=_longest(rollouts, [self.role], self.packed),
-            )
-        )
+        parts = self._parts(rollouts)
         scores, states, spoken = [], [], []
         for part in parts:
             hidden = self.role.states(part)
-            scores.append(self.role.scalar(hidden[part.ends]))
+            scores.append(self.role.scalar(self._over(part, hidden)))
             if words is None or said is None:
                 continue
             wanted = said.to(part.rows.device)[part.rows]

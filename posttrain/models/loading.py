@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from posttrain.models.directory import check_directory
 from posttrain.models.head import check_head
+from posttrain.models.reading import describe
 from posttrain.pipeline.collector import uncollected
 from posttrain.pipeline.finding import UserError
 
@@ -280,3 +281,4 @@ def save_reward_model(directory: str | Path, model: Any, tokenizer: PreTrainedTo
     with without_bars():
         model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
+    describe(directory, model.config)

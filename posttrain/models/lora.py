@@ -107,10 +107,11 @@ def _shape(module: nn.Module) -> tuple[int, int]:
 
 
 def _attach(trunk: nn.Module) -> None:
-    """Every matrix asks, at each call, what is worn. Once a trunk."""
-    if getattr(trunk, "_asks_what_is_worn", False):
-        return
+    """Every matrix asks, at each call, what is worn. Once a matrix: trunks may share layers."""
     for path, module in _matrices(trunk):
+        if getattr(module, "_asks_what_is_worn", False):
+            continue
+        module._asks_what_is_worn = True  # type: ignore[assignment]
 
         def ask(
             _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, key: str = path.replace(".", "/")
@@ -119,7 +120,6 @@ def _attach(trunk: nn.Module) -> None:
             return output if adapter is None else adapter.add(key, inputs[0], output)
 
         module.register_forward_hook(ask)
-    trunk._asks_what_is_worn = True  # type: ignore[assignment]
 
 
 def merged(model: Any, adapter: Adapter | None) -> Iterator[tuple[str, Tensor]]:

@@ -9,7 +9,6 @@ roles may meet in one graph.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,24 +16,33 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from posttrain.models.adapter_files import fits, load_adapter, save_adapter
+from posttrain.models.adapter_files import load_adapter, save_adapter
+from posttrain.models.cutting import cut
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.models.loading import (
     load_causal_lm,
     load_reward_model,
     new_head,
     save_causal_lm,
-    save_reward_model,
     scalar_model,
     short,
 )
 from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged
+from posttrain.models.reading import Reading, mark
 from posttrain.models.role import Role, role_of, still_role_of
+from posttrain.models.scalar_files import (
+    Source,
+    cut_as,
+    head_of,
+    is_scalar,
+    reading_of,
+    save_scalar,
+    scores_mean,
+    shares,
+)
 from posttrain.pipeline.finding import UserError
-
-Source = str | Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +92,8 @@ class PolicyRoles:
         if adapter is not None:
             save_adapter(Path(directory) / "adapter", self.model, adapter)
         if self.policy.critic is not None:
-            _save_scalar(Path(directory) / "critic", self.policy.critic, self.critic_model, self.tokenizer)
+            mark(self.critic_model.config, mean=False)  # a value is read at each step
+            save_scalar(Path(directory) / "critic", self.policy.critic, self.critic_model, self.tokenizer)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -96,8 +105,11 @@ class RewardRole:
     reward: LanguageReward
 
     def save(self, directory: Source) -> None:
-        """A plain model with one label; its adapter, with the head, in ``adapter/`` if it has one."""
-        _save_scalar(Path(directory), self.reward.role, self.model, self.tokenizer)
+        """A plain model with one label; its adapter, with the head, in ``adapter/`` if it has one. Where it
+        scores a mean, its config and a README.md beside it say so.
+        """
+        mark(self.model.config, self.reward.mean)
+        save_scalar(Path(directory), self.reward.role, self.model, self.tokenizer)
 
 
 def open_policy(
@@ -166,25 +178,34 @@ def open_teacher(
 
 
 def open_reward(
-    source: Source, *, lora: Lora | None = None, seed: int = 0, place: Place | None = None
+    source: Source,
+    *,
+    lora: Lora | None = None,
+    seed: int = 0,
+    place: Place | None = None,
+    reading: Reading | None = None,
 ) -> RewardRole:
-    """A reward model to train: from a language model, with a new head, or one to train further.
+    """A reward model to train: from a language model, with a new head and read where ``reading`` says, or
+    one to train further, read where it was.
 
-    Raises UserError for what the loaders refuse.
+    Raises UserError for what the loaders refuse, and for a reading other than that of a reward model.
     """
-    place = place or Place()
+    place, reading = place or Place(), reading or Reading()
+    if is_scalar(source):
+        reading = reading_of(source, reading)
     if lora is None:
-        model, tokenizer = _scalar(source, seed, place)
-        reward = LanguageReward(role_of(model, place.product))
+        model, tokenizer = _scalar(source, seed, place, reading.layer)
+        reward = LanguageReward(role_of(model, place.product), mean=reading.mean)
         return RewardRole(model=model, tokenizer=tokenizer, reward=reward)
-    if _is_scalar(source):
+    if is_scalar(source):
         model, tokenizer = load_reward_model(source, dtype=place.dtype, device=place.device)
         head = model.score
     else:
         model, tokenizer = load_causal_lm(source, dtype=place.dtype, device=place.device)
+        model = cut(model, reading.layer)
         head = new_head(model, seed=seed)
     role = _adapted(model, head, lora, seed, place)
-    return RewardRole(model=model, tokenizer=tokenizer, reward=LanguageReward(role))
+    return RewardRole(model=model, tokenizer=tokenizer, reward=LanguageReward(role, mean=reading.mean))
 
 
 def words(reward: RewardRole, source: Source) -> nn.Module:
@@ -196,7 +217,7 @@ def words(reward: RewardRole, source: Source) -> nn.Module:
     trunk = reward.reward.role.trunk
     if reward.reward.role.adapter is not None and reward.model.get_output_embeddings() is not None:
         return reward.model.get_output_embeddings()  # type: ignore[no-any-return]
-    if _is_scalar(source):
+    if is_scalar(source):
         raise UserError(f"{source} is a reward model: it has no words whose likelihood could be kept")
     kind = str(reward.model.dtype).removeprefix("torch.")
     grown, _ = load_causal_lm(source, dtype=kind, device=str(reward.model.device))
@@ -210,11 +231,12 @@ def reward_on(roles: PolicyRoles, source: Source) -> LanguageReward:
     """A trained reward model to score with: on the policy's trunk if its adapter was made there, else by
     itself.
     """
-    model = roles.model
-    if _shares(source, model):
+    model = cut_as(source, roles.model)
+    if shares(source, model):
         adapter, head = load_adapter(Path(source) / "adapter", model)
         if head is not None:
-            return LanguageReward(Role(model.base_model, _head(head, model), adapter.requires_grad_(False)))
+            role = Role(model.base_model, head_of(head, model), adapter.requires_grad_(False))
+            return LanguageReward(role, mean=scores_mean(source))
     own, _ = load_reward_model(
         source, dtype=str(model.dtype).removeprefix("torch."), device=str(model.device)
     )
@@ -224,15 +246,19 @@ def reward_on(roles: PolicyRoles, source: Source) -> LanguageReward:
 def _critic(
     critic: Source, source: Source, model: Any, lora: Lora | None, seed: int, place: Place
 ) -> tuple[Role, Any]:
-    """The critic's role, and the model whose trunk it goes through."""
+    """The critic's role, and the model whose trunk it goes through. One that grows from a reward model is
+    read after the same layer, at every step: where that scores a mean, a step's value is at first its share
+    of the mean.
+    """
     if lora is None:
         own, _ = _scalar(critic, seed, place)
         return role_of(own, place.product), own
-    if _shares(critic, model):
+    model = cut_as(critic, model)
+    if shares(critic, model):
         adapter, head = load_adapter(Path(critic) / "adapter", model)
         if head is not None:
-            return Role(model.base_model, _head(head, model), adapter, place.product), model
-    if not _is_scalar(critic) and str(critic) == str(source):
+            return Role(model.base_model, head_of(head, model), adapter, place.product), model
+    if not is_scalar(critic) and str(critic) == str(source):
         adapter = Adapter(model.base_model, lora, seed=seed)
         return Role(model.base_model, new_head(model, seed=seed), adapter, place.product), model
     own, _ = _scalar(critic, seed, replace(place, recompute=False))
@@ -249,50 +275,15 @@ def _adapted(model: Any, head: nn.Module, lora: Lora, seed: int, place: Place) -
     return role
 
 
-def _scalar(source: Source, seed: int, place: Place) -> tuple[Any, PreTrainedTokenizerBase]:
-    """A model with one label: loaded if it is one, else a language model's trunk with a new head."""
-    if _is_scalar(source):
+def _scalar(source: Source, seed: int, place: Place, layers: int = 0) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A model with one label: loaded if it is one, else a language model's trunk, cut after ``layers``,
+    with a new head.
+    """
+    if is_scalar(source):
         model, tokenizer = load_reward_model(source, dtype=place.dtype, device=place.device)
     else:
         base, tokenizer = load_causal_lm(source, dtype=place.dtype, device=place.device)
-        model = scalar_model(base, tokenizer, seed=seed)
+        model = scalar_model(cut(base, layers), tokenizer, seed=seed)
     if place.recompute:
         checkpoint_activations(model)
     return model, tokenizer
-
-
-def _is_scalar(source: Source) -> bool:
-    config = Path(source) / "config.json"
-    if config.is_file():
-        kinds = json.loads(config.read_text("utf-8")).get("architectures") or [""]
-    elif Path(source).exists() or not isinstance(source, str):
-        return False  # the loader says what is wrong with it
-    else:
-        kinds = AutoConfig.from_pretrained(source, trust_remote_code=False).architectures or [""]
-    return str(kinds[0]).endswith("ForSequenceClassification")
-
-
-def _shares(source: Source, model: Any) -> bool:
-    return fits(Path(source) / "adapter", model.base_model)
-
-
-def _head(weight: Tensor, model: Any) -> nn.Linear:
-    head = nn.Linear(weight.shape[1], 1, bias=False, device=model.device, dtype=weight.dtype)
-    with torch.no_grad():
-        head.weight.copy_(weight)
-    return head
-
-
-def _save_scalar(directory: Path, role: Role, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """A scalar role as a plain model with one label; ``model`` is the one whose trunk it goes through."""
-    if role.adapter is None:
-        save_reward_model(directory, model, tokenizer)
-        return
-    made = scalar_model(model, tokenizer, seed=0)
-    prefix = f"{model.base_model_prefix}."
-    trunk = {n.removeprefix(prefix): t for n, t in merged(model, role.adapter) if n.startswith(prefix)}
-    made.base_model.load_state_dict(trunk)
-    with torch.no_grad():
-        made.score.weight.copy_(role.head.weight)
-    save_reward_model(directory, made, tokenizer)
-    save_adapter(directory / "adapter", model, role.adapter, head=role.head)

@@ -25,6 +25,7 @@ class SubBatch:
     rows: Tensor  # [n] row of the rollouts, for each action in the sub-batch
     steps: Tensor  # [n] step of the rollouts
     places: Tensor  # [n] index into S of the state in which the step was chosen
+    after: Tensor  # [n] index into S of the state that has read what was chosen
     ends: Tensor  # [b] index into S of the last assistant token of each row
     members: Tensor  # [b] the row of the rollouts
     last: Tensor  # [b] the step of the last action
@@ -70,6 +71,7 @@ def _padded(
             rows=members[row],
             steps=steps,
             places=(offset[row] + place[members[row], steps]).to(device),
+            after=(offset[row] + place[members[row], steps + 1]).to(device),
             ends=(offset + place[members, last[members] + 1].clamp(min=0)).to(device),
             members=members,
             last=last[members],
@@ -117,6 +119,7 @@ def _packed(  # size: rollouts, three facts about their rows, and two limits
             rows=members[row],
             steps=steps,
             places=paths[row, place[members[row], steps]].to(device),
+            after=paths[row, place[members[row], steps + 1]].to(device),
             ends=paths.gather(1, lengths[members, None] - 1)[:, 0].to(device),
             members=members,
             last=last[members],

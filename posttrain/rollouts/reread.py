@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from posttrain.core.batch import Rollouts
 from posttrain.data.alike import firsts, numbered
 from posttrain.data.by_place import Made
 from posttrain.models.chat import Chat
@@ -44,8 +45,21 @@ def example(chat: Chat, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
 @torch.no_grad()
 def scores(reward: LanguageReward, rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> Tensor:
     """[n] float32: one number an answer, without gradient; an answer given several times is read once."""
+    return _once(lambda part: reward.score(part).sum(-1), rows, pad_id, micro_batch_tokens)
+
+
+def features(reward: LanguageReward, rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> Tensor:
+    """[n, D] float32: what the head of a reward model is applied to; an answer given several times is read
+    once.
+    """
+    return _once(reward.features, rows, pad_id, micro_batch_tokens)
+
+
+def _once(
+    read: Callable[[Rollouts], Tensor], rows: Sequence[Row], pad_id: int, micro_batch_tokens: int
+) -> Tensor:
     kinds = numbered(array("i", row.ids).tobytes() + bytes(row.mask) for row in rows)
     first = firsts(kinds)
     once = Made(len(first), lambda kind: replace(rows[first[kind]], group=-1))
-    parts = [reward.score(part).sum(-1) for part in in_parts(once, pad_id, micro_batch_tokens)]
+    parts = [read(part) for part in in_parts(once, pad_id, micro_batch_tokens)]
     return torch.cat(parts).float().cpu()[torch.tensor(kinds)]

@@ -1,0 +1,88 @@
+"""What is known of a one-label model from its directory, and how one is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, PreTrainedTokenizerBase
+
+from posttrain.models.adapter_files import fits, save_adapter
+from posttrain.models.cutting import cut
+from posttrain.models.loading import save_reward_model, scalar_model
+from posttrain.models.lora import merged
+from posttrain.models.reading import CONFIG_KEY, MEAN, Reading, layers_of
+from posttrain.models.role import Role
+from posttrain.pipeline.finding import UserError
+
+Source = str | Path
+
+
+def scores_mean(source: Source) -> bool:
+    """Whether a reward model scores the mean over an answer's tokens."""
+    return read_config(source).get(CONFIG_KEY) == MEAN
+
+
+def is_scalar(source: Source) -> bool:
+    return str((read_config(source).get("architectures") or [""])[0]).endswith("ForSequenceClassification")
+
+
+def read_config(source: Source) -> dict[str, Any]:
+    """A model's config as it is written; empty where there is none, and the loader says what is wrong with
+    it.
+    """
+    config = Path(source) / "config.json"
+    if config.is_file():
+        return dict(json.loads(config.read_text("utf-8")))
+    if Path(source).exists() or not isinstance(source, str):
+        return {}
+    return dict(AutoConfig.from_pretrained(source, trust_remote_code=False).to_dict())
+
+
+def cut_as(source: Source, model: Any) -> Any:
+    """``model`` with as many layers as the reward model ``source`` has, so that its adapter fits; the whole
+    model for any other source.
+    """
+    layers = layers_of(read_config(source)) if is_scalar(source) else 0
+    return cut(model, layers) if 0 < layers < int(model.config.num_hidden_layers) else model
+
+
+def shares(source: Source, model: Any) -> bool:
+    return fits(Path(source) / "adapter", model.base_model)
+
+
+def head_of(weight: Tensor, model: Any) -> nn.Linear:
+    head = nn.Linear(weight.shape[1], 1, bias=False, device=model.device, dtype=weight.dtype)
+    with torch.no_grad():
+        head.weight.copy_(weight)
+    return head
+
+
+def save_scalar(directory: Path, role: Role, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """A scalar role as a plain model with one label; ``model`` is the one whose trunk it goes through."""
+    if role.adapter is None:
+        save_reward_model(directory, model, tokenizer)
+        return
+    made = scalar_model(model, tokenizer, seed=0)
+    prefix = f"{model.base_model_prefix}."
+    trunk = {n.removeprefix(prefix): t for n, t in merged(model, role.adapter) if n.startswith(prefix)}
+    made.base_model.load_state_dict(trunk)
+    with torch.no_grad():
+        made.score.weight.copy_(role.head.weight)
+    save_reward_model(directory, made, tokenizer)
+    save_adapter(directory / "adapter", model, role.adapter, head=role.head)
+
+
+def reading_of(source: Source, wanted: Reading) -> Reading:
+    """Where a reward model is read. Raises UserError where something else is wanted."""
+    config = read_config(source)
+    found = Reading(layer=layers_of(config), mean=config.get(CONFIG_KEY) == MEAN)
+    if wanted != Reading() and (wanted.mean, wanted.layer or found.layer) != (found.mean, found.layer):
+        raise UserError(
+            f"{source} is a reward model that is read after layer {found.layer}, mean={found.mean}; expected "
+            f"no other reading than that, found layer={wanted.layer}, mean={wanted.mean}"
+        )
+    return found
