@@ -70,6 +70,13 @@ def logistic(difference: Tensor, confidence: Tensor) -> Tensor:
     return -(confidence * F.logsigmoid(difference) + (1 - confidence) * F.logsigmoid(-difference))
 
 
+def floor(confidence: Tensor) -> Tensor:
+    """[pairs]: the least that ``logistic`` can be, in nats: the entropy of the label, 0 for a certain one."""
+    return -(
+        torch.special.xlogy(confidence, confidence) + torch.special.xlogy(1 - confidence, 1 - confidence)
+    )
+
+
 def wanted(rollouts: Rollouts) -> Judged:
     """Demonstrations: every row is wanted, with certainty."""
     rows, like = len(rollouts), rollouts.rewards

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from posttrain.core.batch import Judged, Term, Wants
 from posttrain.core.masked import masked_sum
-from posttrain.core.preferences import logistic, on_winner, pair_confidence, pair_margin, pairs
+from posttrain.core.preferences import floor, logistic, on_winner, pair_confidence, pair_margin, pairs
 from posttrain.core.reduction import pair_mean, row_mean
 
 
@@ -19,10 +19,12 @@ class BradleyTerry:
 
     ``L = -E[log sigmoid(r_w - r_l - m)] + center_coef E[(r_w + r_l)^2]``
 
-    with r the sum of a row's rewards, m the margin the annotators gave (Llama 2, 2023, eq. 2) and E the mean
-    over pairs. Converges to the log-odds of being preferred, up to a constant per prompt; the second term
-    (Eisenstein et al. 2023) fixes that constant near 0 and does not move the differences much while it is
-    small. It is not calibrated where annotators disagree with themselves more than the scale of r says.
+    with r the sum of a row's rewards, m the margin the annotators gave (Llama 2, 2023, eq. 2) and E the
+    mean over pairs. Converges to the log-odds of being preferred, up to a constant per prompt; the second
+    term (Eisenstein et al. 2023) fixes that constant near 0 and does not move the differences much while it
+    is small. Where annotators disagree the loss cannot reach 0: ``pair_loss_floor`` is the entropy of their
+    votes, the loss of a model that is as sure as they are. It is not calibrated where annotators disagree
+    with themselves more than the scale of r says.
     """
 
     center_coef: float = 0.01
@@ -43,11 +45,13 @@ class BradleyTerry:
         total, between = masked_sum(scores, past.rollouts.action_mask), pairs(past)
         won, lost = total[between.winner], total[between.loser]
         wanted_gap = pair_margin(past, between) if self.margin else torch.zeros_like(won)
-        nll = logistic(won - lost - wanted_gap, pair_confidence(past, between).to(won))
+        sure = pair_confidence(past, between).to(won)
+        nll = logistic(won - lost - wanted_gap, sure)
         gap = (won - lost).detach()
         correct = (gap > 0).to(gap) + (gap == 0).to(gap) / 2
         return {
             "pair_loss": Term(on_winner(nll, between, rows), pair_mean),
+            "pair_loss_floor": Term(on_winner(floor(sure), between, rows), pair_mean, 0.0),
             "center_loss": Term(on_winner((won + lost).square(), between, rows), pair_mean, self.center_coef),
             "accuracy": Term(on_winner(correct, between, rows), pair_mean, 0.0),
             "gap": Term(on_winner(gap, between, rows), pair_mean, 0.0),

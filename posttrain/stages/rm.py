@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from array import array
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import ranks_better_than_chance, rows_fit
 from posttrain.core.batch import Judged, RewardLoss, Term, Wants
 from posttrain.core.reduction import chosen_mean
+from posttrain.models.reading import Reading
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
@@ -34,13 +36,15 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     ``sft_coef`` adds the negative log-likelihood of the chosen answers, read through the same trunk, to the
     loss: what the trunk knows is not given up for the comparisons at hand (Yang et al. 2024, GRM, eq. 5).
     Comparisons of answers to the same prompt are in the same batch, and an answer is read once for all of
-    them (InstructGPT 2022, section 3.5). To each of a share ``mismatched`` of the comparisons comes another,
-    in which the chosen answer beats what was chosen for another prompt: what is worth nothing on its own is
-    no longer a reason (Liu et al. 2024, RRM, section 3.2, its non-contextual pairs).
+    them (InstructGPT 2022, section 3.5). To each of a share ``mismatched`` of the comparisons comes
+    another, in which the chosen answer beats what was chosen for another prompt: what is worth nothing on
+    its own is no longer a reason (Liu et al. 2024, RRM, section 3.2, its non-contextual pairs). ``reading``
+    is where the score is read; the layers above are cut off. With ``fitted_head`` the head starts as the
+    ridge-penalised Bradley–Terry fit on what the untrained trunk holds there, in place of random numbers.
     """
 
     address = "rm"
-    version = 3  # the scale of scores is that of the first answers, no longer of all
+    version = 3  # the scale of scores is that of the first answers; the floor of the loss stands beside it
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     fits = rows_fit.check
     base: Stage
@@ -59,6 +63,16 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     seed: int = 0
     mismatched: float = later(0.0)
     compute: Compute = later("float32")  # of matrix products; weights and heads stay in float32
+    reading: Reading = later(Reading())
+    fitted_head: bool = later(False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sft_coef and self.reading.layer:
+            raise UserError(
+                f"sft_coef={self.sft_coef} reads the likelihood of answers after the last layer, and "
+                f"reading.layer={self.reading.layer} cuts it off; give sft_coef=0 or reading.layer=0"
+            )
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the model with one label, ``scale.json`` and ``metrics.jsonl``."""
@@ -72,7 +86,9 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
 
         source = inputs["comparisons"].path
         place = Place(device=machine.device, compute=self.compute)
-        role = open_reward(inputs["base"].path, lora=self.lora, seed=self.seed, place=place)
+        role = open_reward(
+            inputs["base"].path, lora=self.lora, seed=self.seed, place=place, reading=self.reading
+        )
         chat = Chat(role.tokenizer)
         train, held = SaidOnDisk(output.parent), SaidOnDisk(output.parent)
         counts = pairs(chat, RowsInFile(source / "train.jsonl"), self.max_length, train, self.rows)
@@ -83,8 +99,13 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             )
         if self.shuffled_labels:
             train = self._shuffled(train)
-        answers = Made(min(len(train.rows), SCALED), train.rows.read)
-        counted = {"rows": len(train), **counts, "heldout_rows": len(held)}
+        answers = Made(min(len(train.rows), SCALED), train.rows.read)  # without those that follow
+        counted: dict[str, Any] = {"rows": len(train), **counts, "heldout_rows": len(held)}
+        counted["pair_loss_floor"] = _floor(train)
+        if self.fitted_head:
+            counted["head_ridge"] = _fit_head(role, train, chat.pad_id, machine)
+            untrained = _figures(role.reward, held, chat.pad_id, machine)
+            counted["label_accuracy_untrained_trunk"] = untrained["label_accuracy"]
         self._add_mismatched(train)
         plan = Fitting(
             name=self.name or self.address,
@@ -103,14 +124,8 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             weight_decay=self.weight_decay,
         )
         forward, method = _loss(role, self.method, self.sft_coef, inputs["base"].path)
-        plan.run(
-            group,
-            forward,
-            method,
-            lambda rows: judged([train[i] for i in rows], chat.pad_id),
-            output,
-            machine,
-        )
+        batch = partial(_batch, train, chat.pad_id)
+        plan.run(group, forward, method, batch, output, machine)
         role.save(output)
         _save_scale(scores(role.reward, answers, chat.pad_id, machine.micro_batch_tokens), output)
         counted |= {f"heldout_{why}": number for why, number in left_out.items()}
@@ -153,9 +168,12 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         scored = (min(used, SCALED // 2) + rows.heldout_rows) * pair
         at_once = min(machine.micro_batch_tokens, self.batch_size * pair)
         share = 1.0 if self.lora is None else 0.0
+        depth = self.reading.layer / size.layers if self.reading.layer else 1.0
+        if self.fitted_head:
+            scored += used * pair
         return Estimate(
             tokens=int(learned + scored),
-            operations=size.learning(learned, share) + size.reading(scored),
+            operations=depth * (size.learning(learned, share) + size.reading(scored)),
             bytes=size.training_bytes(at_once, share),
             expects=size.figures(),
         )
@@ -175,6 +193,10 @@ class _Keeping:
     def loss(self, now: tuple[Tensor, Tensor], past: Judged) -> dict[str, Term]:
         scores, logprobs = now
         return {**self.method.loss(scores, past), "sft_nll": Term(-logprobs, chosen_mean, self.coef)}
+
+
+def _batch(comparisons: SaidOnDisk, pad_id: int, places: list[int]) -> Any:
+    return judged([comparisons[place] for place in places], pad_id)
 
 
 def _loss(role: Any, method: RewardLoss, sft_coef: float, source: Path) -> tuple[Any, Any]:
@@ -199,6 +221,32 @@ def _save_scale(said: Any, output: Path) -> None:
         raise UserError(f"the reward model learned nothing: {problem}") from None
 
 
+def _floor(comparisons: SaidOnDisk) -> float:
+    """The least mean loss that labels as sure as these allow, in nats a pair."""
+    import torch
+
+    from posttrain.core.preferences import floor
+
+    return float(floor(torch.tensor([pair.sure for pair in comparisons], dtype=torch.float64)).mean())
+
+
+def _fit_head(role: Any, train: SaidOnDisk, pad_id: int, machine: Machine) -> float:
+    """Gives the role's head the weights that explain the comparisons best from what its trunk holds now; the
+    ridge that they were fitted with.
+    """
+    import torch
+
+    from posttrain.rollouts.reread import features
+    from posttrain.training.linear_preferences import fit_linear
+
+    read = features(role.reward, train.rows, pad_id, machine.micro_batch_tokens)
+    sure = torch.tensor([pair.sure for pair in train])
+    weights, ridge = fit_linear(read[::2] - read[1::2], sure, same_prompt(train))
+    with torch.no_grad():
+        role.reward.role.head.weight.copy_(weights[None])
+    return ridge
+
+
 def _figures(reward: Any, held: SaidOnDisk, pad_id: int, machine: Machine) -> dict[str, float | int | str]:
     """How often the chosen answer scores higher on held-out comparisons, and how often it is the longer
     one.
@@ -208,10 +256,19 @@ def _figures(reward: Any, held: SaidOnDisk, pad_id: int, machine: Machine) -> di
 
     if not held:
         return {"label_accuracy": "unknown"}
+    import torch
+
+    from posttrain.core.preferences import logistic
+
     said = scores(reward, held.rows, pad_id, machine.micro_batch_tokens)
     right, longer = int((said[::2] > said[1::2]).sum()), 0.0
+    sure = torch.tensor([pair.sure for pair in held])
     for pair in held:
         chosen, rejected = (sum(row.mask) for row in pair.rows)
         longer += (chosen > rejected) + (chosen == rejected) / 2
     figures = with_interval("label_accuracy", wilson(right, len(held)))
-    return figures | {"label_control/longer": longer / len(held)}
+    losses = {
+        "pair_loss_heldout": float(logistic(said[::2] - said[1::2], sure).mean()),
+        "pair_loss_floor_heldout": _floor(held),
+    }
+    return figures | losses | {"label_control/longer": longer / len(held)}
