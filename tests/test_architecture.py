@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     **dict.fromkeys(("core", "pipeline", "sandbox"), 1),
-    **dict.fromkeys(("direct_alignment", "reward_losses", "data", "merging", "field_guide"), 2),
+    **dict.fromkeys(("direct_alignment", "reward_losses", "data", "merging", "everyday", "field_guide"), 2),
     "processor": -1,
     "compiled": 0,
     "settings": 2,
@@ -33,13 +33,13 @@ LOSSES = ("policy_gradients", "direct_alignment", "reward_losses")
 # online alignment is a policy gradient around a direct alignment loss
 LOSS_USES = {"policy_gradients": {"direct_alignment"}}
 NO_TORCH = frozenset({"torch", "transformers", "peft"})
-NO_GOLD = frozenset({"posttrain.field_guide.gold"})
+NO_GOLD = frozenset({"posttrain.field_guide.gold", "posttrain.everyday.gold"})
 NO_HOUSE = frozenset(
     f"posttrain.{name}" for name in ("models", "rewards", "environments", "pipeline", "stages")
 )
 # folder: what no file of it may reach, directly or through other files of the package
 NEVER_REACHES = {
-    **dict.fromkeys(("data", "pipeline", "feedback", "field_guide", "sandbox"), NO_TORCH),
+    **dict.fromkeys(("data", "pipeline", "feedback", "everyday", "field_guide", "sandbox"), NO_TORCH),
     **dict.fromkeys(("core", "models", "engines", "environments", "rewards", "rollouts", "checks"), NO_GOLD),
     **dict.fromkeys(LOSSES, NO_GOLD),
     "training": NO_GOLD | NO_HOUSE,
@@ -52,7 +52,7 @@ TRAINS = tuple(
 # module: the folders that alone may import it
 ONLY_IN = {"transformers": {"models"}, "peft": {"models"}, "vllm": {"engines"}}
 # these standard-library-only folders import nothing from outside
-STANDARD_LIBRARY = ("pipeline", "sandbox", "field_guide")
+STANDARD_LIBRARY = ("pipeline", "sandbox", "everyday", "field_guide")
 MAX_LINES, MAX_FUNCTION, MAX_PARAMETERS, MAX_FIELDS = 300, 60, 7, 15
 REASON = "# size:"
 
@@ -234,6 +234,11 @@ def copy(tmp_path: Path) -> Path:
             "rewards/learned.py",
             "import posttrain.field_guide.gold",
             "must not reach posttrain.field_guide.gold",
+        ),
+        (
+            "rewards/learned.py",
+            "import posttrain.everyday.gold",
+            "must not reach posttrain.everyday.gold",
         ),
         (
             "training/update.py",

@@ -1,5 +1,5 @@
-"""The truth about an answer, where there is one: the embedded world's gold reward, or the constraints a
-prompt states.
+"""The truth about an answer, where there is one: the gold reward of the embedded or the everyday world, or
+the constraints a prompt states.
 
 Read afterwards, from saved answers. Nothing that trains imports this.
 """
@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from posttrain.data import constraints
+from posttrain.everyday import gold as everyday
+from posttrain.everyday.prompts import is_everyday
 from posttrain.field_guide import gold as field_guide
 
 
@@ -32,6 +34,9 @@ def judge(prompt: Mapping[str, Any], response: str, ended: bool) -> Judgement | 
     if item.get("family") == "constraint":
         judged = constraints.judge(item, response)
         return Judgement(constraints.share(judged), constraints.by_name(judged))
+    if is_everyday(item):
+        found_everyday = everyday.score(item, response, ended)
+        return Judgement(found_everyday.total, found_everyday.parts)
     if item.get("family") in field_guide.WEIGHTS:
         found = field_guide.score(item, response, ended)
         return Judgement(found.total, found.parts)

@@ -81,6 +81,40 @@ class ConstraintDemonstrations(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EverydayDemonstrations(Stage):
+    """Answers to everyday questions by simulated demonstrators of several manners. Held-out ones are about
+    held-out topics; with ``validation`` about those that settings are chosen on.
+    """
+
+    address = "demonstrations"
+    positive = ("rows",)
+    rows: int = 640
+    heldout: int = 48
+    validation: bool = False
+    seed: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"messages", ...}."""
+        from posttrain.data.jsonl import write_jsonl
+        from posttrain.everyday.demonstrations import demonstrations
+
+        split = "validation" if self.validation else "test"
+        train = write_jsonl(output / "train.jsonl", demonstrations("train", self.rows, self.seed))
+        held = write_jsonl(output / "heldout.jsonl", demonstrations(split, self.heldout, self.seed))
+        return Report(
+            figures={"rows": train, "heldout_rows": held}, notes=["The demonstrators are simulated."]
+        )
+
+    def rehearsal(self) -> EverydayDemonstrations:
+        return replace(self, rows=8, heldout=8)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        from posttrain.everyday.demonstrations import demonstrations
+
+        return loaded(self.rows, self.heldout, tokens_of(demonstrations("train", 64, self.seed)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemonstrationRows(OwnRows):
     """The user's own rows {"messages": [...]}; ``heldout_share`` of the conversations, by a hash, is not
     trained on. ``rows`` takes the first so many, 0 takes all; ``skip_bad`` leaves faulty ones out.

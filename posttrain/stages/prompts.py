@@ -78,6 +78,39 @@ class ConstraintPrompts(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EverydayPrompts(Stage):
+    """Everyday questions for a real model; held-out ones have held-out topics and wordings. With
+    ``validation`` their topics are those that settings are chosen on, so that a quoted figure is of topics
+    nobody looked at.
+    """
+
+    address = "prompts"
+    positive = ("rows", "heldout")
+    rows: int = 800
+    heldout: int = 320
+    validation: bool = False
+    seed: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": messages, "item"}."""
+        from posttrain.data.jsonl import write_jsonl
+        from posttrain.everyday.prompts import prompts
+
+        split = "validation" if self.validation else "test"
+        train = write_jsonl(output / "train.jsonl", prompts("train", self.rows, self.seed + 1_000_000))
+        held = write_jsonl(output / "heldout.jsonl", prompts(split, self.heldout, self.seed))
+        return Report(figures={"rows": train, "heldout_rows": held})
+
+    def rehearsal(self) -> EverydayPrompts:
+        return replace(self, rows=8, heldout=8)
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        from posttrain.everyday.prompts import prompts
+
+        return loaded(self.rows, self.heldout, tokens_of(prompts("test", 64, self.seed)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class PromptRows(OwnRows):
     """The user's own rows {"prompt": ...}; up to ``heldout`` of them, at most a quarter, are kept for
     evaluation, and one that comes twice is asked once. ``rows`` takes the first so many, 0 takes all;

@@ -1,0 +1,1 @@
+"""Everyday questions in plain English for a real small model: feelings, how-tos, beginnings of facts."""
