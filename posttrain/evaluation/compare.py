@@ -103,9 +103,29 @@ def falls(one: Answers, other: Answers) -> Figures:
 
 
 def by_family(answers: Answers, prompts: Sequence[Mapping[str, Any]]) -> Figures:
-    """``gold_by_family/MODEL/FAMILY``: means, for a reader who wonders where a change comes from."""
+    """``gold_by_family/MODEL/FAMILY`` and its parts ``gold_by_family/MODEL/FAMILY/PART``: means, for a
+    reader who wonders where a change comes from.
+    """
     found: dict[str, list[float]] = {}
     for prompt, judgement in zip(prompts, answers.gold, strict=True):
         if judgement is not None:
-            found.setdefault(str(prompt["item"]["family"]), []).append(judgement.total)
+            family = str(prompt["item"]["family"])
+            found.setdefault(family, []).append(judgement.total)
+            for part, value in judgement.parts.items():
+                found.setdefault(f"{family}/{part}", []).append(value)
     return {f"gold_by_family/{answers.name}/{f}": sum(v) / len(v) for f, v in sorted(found.items())}
+
+
+def family_changes(one: Answers, other: Answers, prompts: Sequence[Mapping[str, Any]]) -> Figures:
+    """``family_change/FAMILY``: how gold moved from B to A for each family of prompts, and the least of them,
+    ``family_change_worst``.
+    """
+    moved: dict[str, list[float]] = {}
+    for prompt, before, after in zip(prompts, other.gold, one.gold, strict=True):
+        if before is not None and after is not None:
+            moved.setdefault(str(prompt["item"]["family"]), []).append(after.total - before.total)
+    figures: Figures = {}
+    for family, changes in sorted(moved.items()):
+        figures |= with_interval(f"family_change/{family}", bootstrap(changes))
+    means = [sum(changes) / len(changes) for changes in moved.values()]
+    return figures | {"family_change_worst": min(means, default="unknown")}

@@ -46,18 +46,18 @@ def accuracy(
     pairs: Sequence[Mapping[str, Any]],
     scores: Sequence[tuple[float, float]],
     control: Sequence[tuple[float, float]] | None = None,
+    words_alone: Sequence[tuple[float, float]] | None = None,
 ) -> Figures:
     """``accuracy`` on all untied pairs, ``accuracy/clear`` where the gap is at least half the standard
     deviation of gold; ``control/word_count`` prefers the longer answer (or the shorter, whichever does
-    better), and ``control/shuffled`` is a reward model trained on shuffled labels.
+    better), ``control/shuffled`` is a reward model trained on shuffled labels, and ``control/bag_of_words``
+    a linear model of word counts on the same comparisons.
 
     Args:
         scores: of a and b of each pair.
     """
     gaps, clear = gold_gaps(pairs)
-    differences = [a - b for a, b in scores]
-    figures = with_interval("accuracy", agreement(differences, gaps))
-    figures |= with_interval("accuracy/clear", agreement(differences, gaps, clear))
+    figures = _agreements("accuracy", scores, gaps, clear)
     words = [float(len(pair["a"].split()) - len(pair["b"].split())) for pair in pairs]
     by_words = max(
         agreement(words, gaps), agreement([-w for w in words], gaps), key=lambda found: found.value
@@ -65,8 +65,47 @@ def accuracy(
     figures |= with_interval("control/word_count", by_words)
     if control is not None:
         figures |= with_interval("control/shuffled", agreement([a - b for a, b in control], gaps))
+    if words_alone is not None:
+        figures |= _agreements("control/bag_of_words", words_alone, gaps, clear)
     figures["gold_ties"] = sum(gap == 0 for gap in gaps)
     return figures
+
+
+def on_policy(
+    pairs: Sequence[Mapping[str, Any]], scores: Sequence[tuple[float, float]], clear: float
+) -> Figures:
+    """``accuracy_on_policy``: the same of pairs of the final policy's answers, which the reward model was
+    not trained on but was optimised over. ``clear`` is the least gap of a clear pair, that of the pairs of
+    ``accuracy``.
+    """
+    return _agreements("accuracy_on_policy", scores, gold_gaps(pairs)[0], clear)
+
+
+def _agreements(
+    name: str, scores: Sequence[tuple[float, float]], gaps: Sequence[float | None], clear: float
+) -> Figures:
+    differences = [a - b for a, b in scores]
+    figures = with_interval(name, agreement(differences, gaps))
+    return figures | with_interval(f"{name}/clear", agreement(differences, gaps, clear))
+
+
+def of_comparisons(pairs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Figures:
+    """What a reward model learns from: ``comparisons_gold_tied_share``, of comparisons whose answers gold
+    ties, and ``comparisons_right_share``, of the others those that the votes decided as gold does.
+
+    Args:
+        pairs: what was labelled.
+        rows: one a pair, ties left out (``feedback.votes.counted``).
+    """
+    gaps = dict(zip([pair["id"] for pair in pairs], gold_gaps(pairs)[0], strict=True))
+    known = [(gap, row["choice"]) for row in rows if (gap := gaps.get(row["id"])) is not None]
+    if not known:
+        return {"comparisons_gold_tied_share": "unknown"}
+    right = [(gap > 0) == (choice == "a") for gap, choice in known if gap]
+    return {
+        "comparisons_gold_tied_share": sum(gap == 0 for gap, _ in known) / len(known),
+        "comparisons_right_share": sum(right) / len(right) if right else "unknown",
+    }
 
 
 def of_annotators(pairs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Figures:

@@ -23,6 +23,7 @@ class Finding:
     """One figure that a preflight check or a gate looked at.
 
     ``learning``: it says something only of a stage that has learned for a while, nothing of a rehearsal.
+    ``stops``: where it did not pass, the recipe stops; otherwise it is printed and stands in the report.
     """
 
     name: str
@@ -32,3 +33,4 @@ class Finding:
     evidence: str = ""
     advice: str = ""
     learning: bool = False
+    stops: bool = True

@@ -283,7 +283,10 @@ def _gates(
 ) -> None:
     looked_at = stage.gates(record.products[address].report)
     record.record["stages"][-1]["findings"] = [asdict(found) for found in looked_at]
-    failed = [found for found in looked_at if not found.passed]
+    for found in looked_at:
+        if not found.passed and not found.stops:
+            say(described_finding(found))
+    failed = [found for found in looked_at if not found.passed and found.stops]
     excused = gates.accepted(address, failed, accept)
     for found in excused:
         record.record["accepted_gates"].append(f"{address}.{found.name}")

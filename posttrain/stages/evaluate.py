@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import rows_fit
+from posttrain.checks import family_falls, rows_fit
 from posttrain.field_guide.freeze import GOLD_VERSION
+from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.rewards.learned import LearnedReward
 
@@ -36,7 +37,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
     """
 
     address = "evaluate"
-    version = GOLD_VERSION
+    version = 1 + GOLD_VERSION  # KL at the temperature of the answers; gold by family and part; words alone
     positive = ("rows", "best_of", "max_completion_length")
     fits = rows_fit.check
     base: Stage
@@ -55,6 +56,8 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
     samples: int = 24
     seed: int = 0
     left_out: tuple[str, ...] = later(())
+    # of the final policy to each prompt, compared by the reward model; 0, or 2 and more
+    own_answers: int = later(0)
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``samples.jsonl``, ``answers.jsonl`` and ``gold.jsonl`` (gold over the steps of
@@ -70,10 +73,10 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         figures |= compare.against(final, sft) | compare.against(best, sft) | compare.against(final, best)
         for one in (base, sft, best, final):
             figures |= compare.of_one(one)
-        figures |= (
-            compare.falls(final, sft) | compare.by_family(sft, prompts) | compare.by_family(final, prompts)
-        )
-        figures |= self._of_reward_model(inputs, machine) | self._of_demonstrations(inputs)
+        figures |= compare.falls(final, sft) | compare.family_changes(final, sft, prompts)
+        for one in (sft, best, final):
+            figures |= compare.by_family(one, prompts)
+        figures |= self._of_reward_model(inputs, machine, prompts) | self._of_demonstrations(inputs)
         figures["prompts"] = len(prompts)
         shared = _also_trained_on(inputs["prompts"].path, prompts)
         figures["prompts_also_trained_on"] = len(shared)
@@ -93,6 +96,9 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         first = {name: figures[name] for name in FIRST if name in figures}
         return Report(figures={**first, **figures, **missing}, notes=notes + why)
 
+    def gates(self, report: Report) -> list[Finding]:
+        return [family_falls.check(report.figures)]
+
     def rehearsal(self) -> Evaluation:
         return replace(self, rows=8, samples=2)
 
@@ -103,7 +109,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         if size is None or prompts is None:
             return None
         asked = min(self.rows, prompts.heldout_rows)
-        answers = asked * (3 + self.best_of)
+        answers = asked * (3 + self.best_of + self.own_answers)
         length = prompts.row_tokens + self.max_completion_length / 2  # where answers end by themselves
         pairs = Rows.of(inputs.get("pairs"))
         judged = 0.0 if pairs is None else 2 * pairs.heldout_rows * length
@@ -135,7 +141,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         final, tokenizer = load_causal_lm(inputs["final"].path, device=machine.device)
         by_final = answers(final, tokenizer, prompts, sampling, self.seed + 3)
         pad_id = Chat(tokenizer).pad_id
-        nats = kl_per_answer(final, sft, by_final, pad_id, machine.micro_batch_tokens)
+        nats = kl_per_answer((final, sft), by_final, sampling, pad_id, machine.micro_batch_tokens)
         figures: Figures = with_interval("kl", bootstrap(nats)) | {
             "prompts_too_long": len(asked) - len(prompts)
         }
@@ -152,22 +158,49 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         )
         return found, prompts, figures
 
-    def _of_reward_model(self, inputs: Inputs, machine: Machine) -> Figures:
-        """Agreement with gold on held-out pairs, of the reward model, its controls and the annotators."""
+    def _of_reward_model(
+        self, inputs: Inputs, machine: Machine, prompts: Sequence[Mapping[str, Any]]
+    ) -> Figures:
+        """Agreement with gold on held-out pairs, of the reward model, its controls and the annotators; and
+        on pairs of the final policy's answers.
+        """
         from posttrain.data.jsonl import read_jsonl
         from posttrain.evaluation import reward_accuracy
+        from posttrain.evaluation.bag_of_words import bag_of_words
+        from posttrain.feedback.votes import counted
 
         pairs = read_jsonl(inputs["pairs"].path / "heldout.jsonl") if self.pairs is not None else []
         if not pairs:
             return {"accuracy": "unknown"}
         control = None if self.control is None else _scored(inputs["control"].path, pairs, machine)
-        figures = reward_accuracy.accuracy(
-            pairs, _scored(inputs["reward_model"].path, pairs, machine), control
-        )
+        model, figures, words_alone = inputs["reward_model"].path, Figures(), None
         if self.labels is not None:
-            rows = read_jsonl(inputs["labels"].path / "heldout.jsonl")
-            figures |= reward_accuracy.of_annotators(pairs, rows)
+            labels = inputs["labels"].path
+            learned = [row for row in counted(read_jsonl(labels / "train.jsonl")) if not row.get("tie")]
+            words_alone = bag_of_words(learned, pairs)
+            asked = read_jsonl(inputs["pairs"].path / "train.jsonl")
+            figures |= reward_accuracy.of_comparisons(asked, learned)
+            figures |= reward_accuracy.of_annotators(pairs, read_jsonl(labels / "heldout.jsonl"))
+        figures |= reward_accuracy.accuracy(pairs, _scored(model, pairs, machine), control, words_alone)
+        if self.own_answers:
+            made = self._own_pairs(inputs, machine, prompts)
+            clear = reward_accuracy.gold_gaps(pairs)[1]
+            figures |= reward_accuracy.on_policy(made, _scored(model, made, machine), clear)
         return figures
+
+    def _own_pairs(
+        self, inputs: Inputs, machine: Machine, prompts: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Every two different answers of the final policy to a held-out prompt."""
+        from posttrain.engines.protocol import Sampling
+        from posttrain.evaluation.answering import answers
+        from posttrain.models.loading import load_causal_lm
+        from posttrain.rollouts.paired_answers import paired
+
+        final, tokenizer = load_causal_lm(inputs["final"].path, device=machine.device)
+        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
+        made = answers(final, tokenizer, prompts, sampling, self.seed + 5, self.own_answers)
+        return paired(made, self.own_answers)[0]
 
     def _of_demonstrations(self, inputs: Inputs) -> Figures:
         """``nll_ratio_4x``: held-out NLL over that of a model trained on four times the demonstrations."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from posttrain.checks import rows_fit
 from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
@@ -40,6 +38,7 @@ class ComparisonPairs(Stage):
         from posttrain.engines.protocol import Sampling
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm, short
+        from posttrain.rollouts.paired_answers import paired
         from posttrain.rollouts.sample import ask, sample
 
         model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
@@ -52,7 +51,7 @@ class ComparisonPairs(Stage):
             repeated = [one for one in asked for _ in range(self.answers)]
             seeds = [derive(self.seed, f"pairs/{side}", row) for row in range(len(repeated))]
             episodes = sample(engine, chat, repeated, sampling, seeds)
-            rows, equal = _paired(episodes, self.answers)
+            rows, equal = paired(episodes, self.answers)
             write_jsonl(output / f"{side}.jsonl", rows)
             prefix = "" if side == "train" else "heldout_"
             figures |= {f"{prefix}rows": len(rows), f"{prefix}equal": equal, f"{prefix}too_long": too_long}
@@ -85,28 +84,3 @@ class ComparisonPairs(Stage):
             bytes=size.sampling_bytes(answers, prompts.row_tokens + self.max_completion_length),
             expects=pairs.figures(),
         )
-
-
-def _paired(episodes: list[Any], answers: int) -> tuple[list[dict[str, Any]], int]:
-    """Every two different answers to one prompt, and how many pairs were left out because they are equal."""
-    rows, equal = [], 0
-    for start in range(0, len(episodes), answers):
-        for i, j in combinations(range(start, start + answers), 2):
-            a, b = episodes[i], episodes[j]
-            if (a.response, a.ended) == (b.response, b.ended) or not (
-                a.response.strip() and b.response.strip()
-            ):
-                equal += 1
-                continue
-            rows.append(
-                {
-                    "id": f"{a.prompt['id']}/{i - start}-{j - start}",
-                    "prompt": a.prompt["prompt"],
-                    "item": a.prompt.get("item"),
-                    "a": a.response,
-                    "b": b.response,
-                    "ended_a": a.ended,
-                    "ended_b": b.ended,
-                }
-            )
-    return rows, equal
