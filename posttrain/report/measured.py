@@ -24,7 +24,11 @@ _GROUPS: tuple[tuple[str, re.Pattern[str], tuple[float, str] | None], ...] = (
     ("Win rates by the reward model, ties as half", re.compile(r"reward_win_rate(/|$)"), (0.5, "even")),
     ("Ties in gold", re.compile(r"tie_rate(/|$)"), None),
     ("Gold reward, share of the attainable maximum", re.compile(r"gold(/|$)"), None),
-    ("Agreement with gold on pairs", re.compile(r"(accuracy|control|annotators?)(/|$)"), (0.5, "chance")),
+    (
+        "Agreement with gold on pairs",
+        re.compile(r"(accuracy|accuracy_on_policy|control|annotators?)(/|$)"),
+        (0.5, "chance"),
+    ),
     ("Agreement with held-out labels", re.compile(r"label_(accuracy|control)(/|$)"), (0.5, "chance")),
     ("Answers that end by themselves", re.compile(r"(ends|ended)(/|$)"), None),
     ("Shares", re.compile(r""), None),
@@ -32,12 +36,21 @@ _GROUPS: tuple[tuple[str, re.Pattern[str], tuple[float, str] | None], ...] = (
 _LABELS = {
     "accuracy": "reward model",
     "accuracy/clear": "reward model, clear pairs",
+    "accuracy_on_policy": "reward model, the final policy's answers",
+    "accuracy_on_policy/clear": "reward model, the final policy's answers, clear pairs",
+    "control/bag_of_words": "words alone",
+    "control/bag_of_words/clear": "words alone, clear pairs",
     "annotators": "mean annotator",
 }
 # Figures with two names of their own are drawn as changes from one model to another.
 _CHANGES = (
     ("Components of the gold reward", re.compile(r"gold/([^/]+)/([^/]+)"), "component_change"),
-    ("Gold reward by kind of prompt", re.compile(r"gold_by_family/([^/]+)/([^/]+)"), ""),
+    ("Gold reward by kind of prompt", re.compile(r"gold_by_family/([^/]+)/([^/]+)"), "family_change"),
+    (
+        "Components of the gold reward by kind of prompt",
+        re.compile(r"gold_by_family/([^/]+)/([^/]+/[^/]+)"),
+        "",
+    ),
 )
 _ENDS = (("sft", "final"), ("sft", "rl"), ("base", "final"), ("base", "rl"), ("base", "sft"))
 

@@ -38,14 +38,14 @@ def picture(run: Run) -> str:
     panels += [curve(name, stage.curves[name], stage.curves) for name in shown if name in stage.curves]
     words, wins = _standing(run)
     width = 2 * _MARGIN + len(panels) * WIDTH + (len(panels) - 1) * _GAP
-    parts = [svg.tag("rect", width=width, height="100%", class_="paper"), _title(run)]
+    parts = [svg.tag("rect", width=width, height="100%", class_="paper"), titled(run, _MARGIN)]
     for place, drawn in enumerate(panels):
         parts.append(_at(drawn, _MARGIN + place * (WIDTH + _GAP), _HEAD + _MARGIN, WIDTH))
     bottom = _HEAD + _MARGIN + HEIGHT + 8
     if wins:
         parts += [svg.text(_MARGIN, bottom + 14, words, class_="title"), _at(wins, _MARGIN, bottom + 26, 740)]
         bottom += 26 + _height(wins)
-    whole = svg.drawing(width, bottom + 14, [svg.tag("style", _css()), *parts], "; ".join(story.verdict(run)))
+    whole = svg.drawing(width, bottom + 14, [svg.tag("style", css()), *parts], "; ".join(story.verdict(run)))
     return whole + "\n"
 
 
@@ -71,10 +71,12 @@ def _dots(run: Run, what: str) -> list[Dot]:
     return dots
 
 
-def _title(run: Run) -> str:
+def titled(run: Run, margin: float) -> str:
+    """The command and its seeds."""
     seeds = list(dict.fromkeys(str(stage.seed) for stage in run.stages if stage.seed is not None))
-    about = f"posttrain run {run.recipe}" + (f", seed {', '.join(seeds)}" if seeds else "")
-    return svg.text(_MARGIN, _MARGIN + 12, about, class_="heading")
+    words = " ".join(str(word) for word in run.record.get("overrides", []) if str(word).startswith("model="))
+    about = f"posttrain run {run.recipe} {words}".rstrip() + (f", seed {', '.join(seeds)}" if seeds else "")
+    return svg.text(margin, margin + 12, about, class_="heading")
 
 
 def _at(drawn: str, x: float, y: float, width: float) -> str:
@@ -87,7 +89,7 @@ def _height(drawn: str) -> float:
     return float(drawn.partition('viewBox="')[2].partition('"')[0].split()[3])
 
 
-def _css() -> str:
+def css() -> str:
     """The page's tones and the rules of its drawings; ``svg text`` would not match inside a lone SVG file."""
     start = CSS.index("svg text{")
     rules = CSS[start : CSS.index("table{")].replace("svg ", "")

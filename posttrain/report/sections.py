@@ -17,6 +17,7 @@ from posttrain.report.scale import number
 from posttrain.report.svg import tag
 
 _BANDS = ("_low", "_high", "_n")
+_FLOOR = "_floor"  # the least that a loss can be, in the same panel
 _BACKGROUND = re.compile(r"^(step|update|rows|tokens|seconds|dropped|unscored|answers)($|/)")
 
 
@@ -102,7 +103,7 @@ def curves(stage: Made, gold: tuple[Made, Curve] | None) -> str:
     if gold and "gold" not in found and "reward" in found:
         found["gold"] = gold[1]
         bands["gold"] = gold[0].curves
-    drawn = [name for name in found if not name.endswith(_BANDS) and not _BACKGROUND.search(name)]
+    drawn = [name for name in found if not name.endswith((*_BANDS, _FLOOR)) and not _BACKGROUND.search(name)]
     known = [name for name in names.CURVES if name in drawn]
     if not {"reward", "return"} & set(known):  # the objective of reinforcement is no measure of anything
         known = [name for name in [*names.FITS, *names.CURVES] if name in drawn]
@@ -126,10 +127,11 @@ def curve(name: str, points: Curve, beside: Mapping[str, Curve]) -> str:
     band = [(lows[step], highs[step]) for step, _ in points if step in lows and step in highs]
     band = band if len(band) == len(points) else []
     share = what.share and all(0 <= y <= 1 for _, y in points if math.isfinite(y))
-    series = Series(points=points, tone=what.tone, band=band)
-    return panel(
-        Panel(title=what.title, unit=what.unit, series=[series], share=share, positive=what.positive)
-    )
+    series, unit = [Series(points=points, tone=what.tone, band=band)], what.unit
+    if least := beside.get(f"{name}{_FLOOR}"):
+        series.append(Series(points=least, tone="muted"))
+        unit = f"{unit}; grey: the least these labels allow"
+    return panel(Panel(title=what.title, unit=unit, series=series, share=share, positive=what.positive))
 
 
 def over_steps(run: Run) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from posttrain.pipeline.finding import UserError
-from posttrain.report import page, picture
+from posttrain.report import before_after, page, picture
 from posttrain.report.record import Run
 from tests.report import fabricated
 
@@ -310,3 +310,69 @@ def test_no_picture_without_a_reward_and_the_reason_is_said(
     assert picture.main([str(directory), str(tmp_path / "out.svg")]) == 2
     assert "no stage of this run has a reward" in capsys.readouterr().err
     assert not (tmp_path / "out.svg").exists()
+
+
+def test_before_and_after_are_the_models_own_words_drawn_by_lot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {
+            "id": str(number),
+            "family": ("feeling", "how_to")[number % 2],
+            "prompt": [
+                {"role": "system", "content": "Be <brief>."},
+                {"role": "user", "content": f"Ask {number}?"},
+            ],
+            "answers": {
+                "base": {"text": "nothing of this"},
+                "sft": {"text": f"Before & long {number} " + "word " * 30, "gold": 0.25, "ended": False},
+                "final": {"text": f"1. After {number}.\n2. Done.", "gold": 0.75, "ended": True},
+            },
+        }
+        for number in range(9)
+    ]
+    files = {"evaluate": {"samples.jsonl": rows}}
+    directory = fabricated.run(tmp_path, {"evaluate": {"figures": {}}}, files)
+    assert before_after.main([str(directory), str(tmp_path / "out.svg")]) == 0
+    drawn = (tmp_path / "out.svg").read_text(encoding="utf-8")
+    balance = Balance()
+    balance.feed(drawn)
+    assert balance.open == []
+    asked = [number for number in range(9) if f">Ask {number}?<" in drawn]
+    assert len(asked) == before_after.ROWS
+    for number in asked:
+        assert f"Before &amp; long {number}" in drawn
+        assert f">1. After {number}.<" in drawn  # lines stay lines
+    for words in ("before: SFT", "after: final", "[…]", "gold 25\u202f%", "gold 75\u202f%"):
+        assert words in drawn
+    assert "nothing of this" not in drawn
+    assert "brief" not in drawn
+
+    alone = fabricated.run(tmp_path / "alone", {"sft": {}}, {})
+    assert before_after.main([str(alone), str(tmp_path / "none.svg")]) == 2
+    assert "kept no answers of sft and final" in capsys.readouterr().err
+
+
+def test_the_floor_of_a_loss_is_in_its_panel_and_parts_of_gold_stand_by_family(tmp_path: Path) -> None:
+    steps = [
+        {"step": n, "pair_loss": 0.7 - n / 50, "pair_loss_floor": 0.45, "accuracy": 0.5} for n in range(9)
+    ]
+    figures = {
+        "gold_by_family/sft/feeling": 0.5,
+        "gold_by_family/final/feeling": 0.7,
+        "gold_by_family/sft/feeling/manner": 0.4,
+        "gold_by_family/final/feeling/manner": 0.9,
+        "family_change/feeling": 0.2,
+        "family_change/feeling_low": 0.1,
+        "family_change/feeling_high": 0.3,
+        "family_change/feeling_n": 40,
+    }
+    reports = {"rm": {"figures": {}}, "evaluate": {"figures": figures}}
+    directory = fabricated.run(tmp_path, reports, {"rm": {"metrics.jsonl": steps}})
+    html = page.write(directory, tmp_path).read_text(encoding="utf-8")
+    assert "grey: the least these labels allow" in html
+    assert html.count("Pairwise loss") >= 1
+    assert "pair loss floor" not in html  # it has no panel of its own
+    assert "Components of the gold reward by kind of prompt" in html
+    assert "feeling/manner" in html
+    assert "+10.0 to +30.0" in html
