@@ -47,6 +47,7 @@ def best_of_n(  # size: the recipe's parameters, each a word on the command line
         prompts=told.prompts,
         reward=LearnedReward(model=judge),
         choose=best_overall if overall else best_per_prompt,
+        temperature=told.temperature,
         max_completion_length=told.max_completion_length,
         seed=seed,
     )
@@ -61,6 +62,7 @@ def best_of_n(  # size: the recipe's parameters, each a word on the command line
             controls=(control,) if controlled else (),
             prompts=told.prompts,
             reward_model=judge,
+            temperature=told.temperature,
             max_completion_length=told.max_completion_length,
             seed=seed,
             left_out=() if controlled else (BY_LOT,),

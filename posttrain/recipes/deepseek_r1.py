@@ -13,7 +13,7 @@ from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import instructgpt
-from posttrain.recipes.presets import on_more_prompts
+from posttrain.recipes.presets import on_more_prompts, verifiable_world
 from posttrain.recipes.tulu3 import verifiable
 from posttrain.rewards.first_that_scores import FirstThatScores
 from posttrain.rewards.learned import LearnedReward
@@ -64,7 +64,7 @@ def deepseek_r1(  # size: one stage after another, each with what it is made fro
     """
     if model not in SETTINGS:
         raise UserError(f"model={model}: expected one of {', '.join(SETTINGS)}")
-    told = cast(Evaluation, instructgpt(seed, model))
+    told = cast(Evaluation, instructgpt(seed, verifiable_world(model)))
     general, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
     problems, verifier = verifiable(model, seed, told.prompts)
     settings, longest = SETTINGS[model], told.max_completion_length

@@ -13,7 +13,15 @@ from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import adapter
-from posttrain.recipes.presets import Evidence, known_problems, own, preset, verified_by, with_controls
+from posttrain.recipes.presets import (
+    Evidence,
+    known_problems,
+    own,
+    preset,
+    verifiable_world,
+    verified_by,
+    with_controls,
+)
 from posttrain.rewards.coin_reward import CoinReward
 from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.exact_answer import ExactAnswer
@@ -74,8 +82,9 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
         raise UserError(
             "a model of your own needs problems of yours: give problems=FILE, rows {prompt, answer}"
         )
-    chosen = own(seed, base, max(lora, 0)) if base else preset(model, seed)
-    task = _smollm2(seed, chosen.prompts) if model == "smollm2" and not base else _sums(seed)
+    chosen = own(seed, base, max(lora, 0)) if base else preset(verifiable_world(model), seed)
+    checked = verifiable_world(model) == "smollm2_constraints" and not base
+    task = _smollm2(seed, chosen.prompts) if checked else _sums(seed)
     if problems:
         rows, pays = known_problems(problems, seed)
         task = replace(task, prompts=rows, reward=pays, form=None)

@@ -69,7 +69,8 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
 ) -> Stage:
     """Base model, instruction tuning, preferences, reward model, PPO with a critic, evaluation.
 
-    model: field_guide (the embedded model and world) or smollm2 (fetched once, trained with adapters).
+    model: field_guide (the embedded model and world), smollm2 (fetched once, trained with adapters on
+    everyday questions) or smollm2_constraints (the same model on prompts that a program can check).
     base: your own model instead, a directory or a name on the hub.
     demonstrations: your rows {"messages": [...]}; comparisons: {"prompt", "chosen", "rejected"}; prompts:
     {"prompt"}. lora: rank of the adapters; 0 trains every weight. teacher: a model to distil in place of

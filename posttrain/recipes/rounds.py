@@ -92,6 +92,8 @@ def rounds(
     """
     if by not in IMPROVED:
         raise UserError(f"by={by}: expected one of {', '.join(IMPROVED)}")
+    if model not in SIZES:
+        raise UserError(f"model={model}: expected one of {', '.join(SIZES)}")
     if count < 1:
         raise UserError(f"count={count}: expected at least one round")
     told = cast(Evaluation, instructgpt(seed, model))
@@ -111,6 +113,7 @@ def rounds(
             controls=tuple(frozen),
             policies=tuple(policies),
             prompts=told.prompts,
+            temperature=told.temperature,
             max_completion_length=told.max_completion_length,
             seed=seed,
             left_out=() if controlled else (FROZEN,),
@@ -188,6 +191,7 @@ def _aligned_by_reward(start: Round, judge: RewardModeling | None) -> Stage:
         policy=start.policy,
         prompts=start.told.prompts,
         reward=LearnedReward(model=judge),
+        temperature=start.told.temperature,
         max_completion_length=start.told.max_completion_length,
         seed=start.seed,
         **start.sizes["preferences"],
@@ -204,6 +208,7 @@ def _imitated(start: Round, judge: RewardModeling | None) -> Stage:
         policy=start.policy,
         prompts=start.told.prompts,
         reward=LearnedReward(model=judge),
+        temperature=start.told.temperature,
         max_completion_length=start.told.max_completion_length,
         seed=start.seed,
         **start.sizes["rejection"],

@@ -14,7 +14,7 @@ from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import instructgpt
-from posttrain.recipes.presets import known_problems, on_more_prompts, verified_by
+from posttrain.recipes.presets import known_problems, on_more_prompts, verifiable_world, verified_by
 from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.exact_answer import ExactAnswer
 from posttrain.rewards.protocol import RewardSource
@@ -72,7 +72,7 @@ def tulu3(seed: int = 0, model: str = "field_guide", problems: str = "", verifie
     """
     if model not in SETTINGS:
         raise UserError(f"model={model}: expected one of {', '.join(SETTINGS)}")
-    told = cast(Evaluation, instructgpt(seed, model))
+    told = cast(Evaluation, instructgpt(seed, verifiable_world(model)))
     judge, settings = cast(RewardModeling, told.reward_model), SETTINGS[model]
     sft = _skilled(cast(InstructionTuning, told.sft), settings.get("worked", {}), seed)
     pairs = replace(cast(ComparisonPairs, told.pairs), policy=sft, **settings["pairs"])
