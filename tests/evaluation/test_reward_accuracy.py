@@ -68,3 +68,18 @@ def test_gold_over_steps_is_read_from_kept_episodes() -> None:
     rows = list(gold_over_steps(episodes))
     assert [(row["step"], row["gold"]) for row in rows] == [(1, 0.5), (2, 1.0)]
     assert not list(gold_over_steps([{**episodes[0], "prompt": {}}]))
+
+
+def test_what_is_learned_from_is_measured_against_gold() -> None:
+    rows = [{"id": "1", "choice": "a"}, {"id": "2", "choice": "a"}, {"id": "3", "choice": "b"}]
+    figures = reward_accuracy.of_comparisons(PAIRS, rows)
+    assert figures["comparisons_gold_tied_share"] == pytest.approx(1 / 3)  # pair 3
+    assert figures["comparisons_right_share"] == pytest.approx(1 / 2)  # pair 1, and not pair 2
+    assert reward_accuracy.of_comparisons(PAIRS, [])["comparisons_gold_tied_share"] == "unknown"
+
+
+def test_pairs_of_the_final_policy_are_clear_by_the_gap_of_the_others() -> None:
+    figures = reward_accuracy.on_policy(PAIRS, [(2.0, 1.0), (3.0, 1.0), (9.0, 0.0)], 0.75)
+    assert figures["accuracy_on_policy"] == pytest.approx(0.5)
+    assert figures["accuracy_on_policy/clear"] == 1.0
+    assert figures["accuracy_on_policy/clear_n"] == 1

@@ -30,6 +30,11 @@ class Odd(Gated):
         return [Finding(name="told", value=str(report.figures["text"]).upper() + report.figures["text"])]  # type: ignore[operator]
 
 
+class Told(Gated):
+    def gates(self, report: Report) -> list[Finding]:
+        return [Finding(name="fell", value=0, passed=False, advice="look at it", stops=False)]
+
+
 def go(stage: Stage, tmp_path: Path, accept: list[str]) -> list[str]:
     said: list[str] = []
     run(stage, Workspace(tmp_path / "work"), Machine(), accept=accept, say=said.append)
@@ -51,6 +56,14 @@ def test_an_accepted_gate_that_did_not_fail_is_said(tmp_path: Path) -> None:
 def test_a_stage_that_cannot_name_its_gates_before_its_work_is_asked_afterwards(tmp_path: Path) -> None:
     assert names(Odd()) is None
     assert any("--accept-gate tpld was not needed" in line for line in go(Odd(), tmp_path, ["tpld"]))
+
+
+def test_a_finding_that_does_not_stop_is_printed_and_kept(tmp_path: Path) -> None:
+    said: list[str] = []
+    done = run(Told(), Workspace(tmp_path / "work"), Machine(), say=said.append)
+    assert any("fell" in line and "look at it" in line for line in said)
+    assert done.record["status"] == "finished"
+    assert done.record["stages"][-1]["findings"][0]["passed"] is False
 
 
 def test_every_gate_of_the_recipe_is_known_by_name() -> None:

@@ -26,6 +26,7 @@ from posttrain.recipes.rounds import rounds
 from posttrain.recipes.tulu3 import tulu3
 from posttrain.rollouts.choosing import best_per_prompt
 from posttrain.stages.rejection import RejectionSampling
+from posttrain.stages.rm import RewardModeling
 
 SMALL = (
     "demonstrations.rows=16",
@@ -35,6 +36,7 @@ SMALL = (
     "pairs.rows=12",
     "pairs.heldout=8",
     "pairs.max_completion_length=12",
+    "rm.reading.layer=1",
     "rl.steps=2",
     "rl.prompts_per_step=4",
     "rl.max_completion_length=12",
@@ -96,6 +98,10 @@ def test_the_recipe_runs_with_adapters_on_what_the_fetched_model_is_asked(
     figures = json.loads(capsys.readouterr().out)
     named = {name.removeprefix("evaluate.") for name in figures}
     assert {"gold/base", "gold/sft", "gold/final", "win_rate/final_vs_sft", "accuracy"} <= named
+    assert {"win_rate/best_of_8_vs_sft", "win_rate/final_vs_best_of_8", "family_change_worst"} <= named
+    assert {"accuracy_on_policy", "control/bag_of_words", "comparisons_gold_tied_share"} <= named
+    assert 0 < figures["rm.pair_loss_floor"] < 0.6932
+    assert figures["rm.pair_loss_heldout"] >= figures["rm.pair_loss_floor_heldout"]
     assert figures["rl.ratio_start"] == 1.0
     assert figures["rl.kl_start"] == 0.0
 
@@ -104,6 +110,11 @@ def test_the_recipe_runs_with_adapters_on_what_the_fetched_model_is_asked(
     for address in ("sft", "rl"):
         AutoModelForCausalLM.from_pretrained(made[address])
         assert (made[address] / "adapter" / "adapter_model.safetensors").is_file()
+    config = json.loads((made["rm"] / "config.json").read_text("utf-8"))
+    assert config["num_hidden_layers"] == 1
+    assert "mean over an answer's tokens" in (made["rm"] / "README.md").read_text("utf-8")
+    lines = (made["rm"] / "metrics.jsonl").read_text("utf-8").splitlines()
+    assert all(0 < json.loads(line)["pair_loss_floor"] < 0.6932 for line in lines)
     notes = json.loads((made["base"] / "made.json").read_text("utf-8"))["report"]["notes"]
     assert any("already" in note for note in notes)
     rows = [json.loads(line) for line in (made["labels"] / "train.jsonl").read_text("utf-8").splitlines()]
@@ -127,7 +138,9 @@ OTHERS = {
 def least(_: Stage, now: Stage) -> Stage:
     """The stage with each size as small as it may be."""
     has = {item.name: getattr(now, item.name) for item in fields(now)}
-    return replace(now, **{name: min(most, has[name]) for name, most in LEAST.items() if has.get(name)})
+    shallow = {"reading": replace(now.reading, layer=1)} if isinstance(now, RewardModeling) else {}
+    least = {name: min(most, has[name]) for name, most in LEAST.items() if has.get(name)}
+    return replace(now, **least, **shallow)
 
 
 @pytest.mark.slow
