@@ -16,30 +16,30 @@ from posttrain.everyday.prompts import family_of, words
 
 WEIGHTS = {
     "feeling": {
-        "manner": 0.34,
-        "content": 0.20,
-        "topic": 0.20,
+        "manner": 0.40,
+        "content": 0.24,
+        "topic": 0.10,
         "brief": 0.12,
         "whole": 0.07,
         "fresh": 0.07,
     },
     "how_to": {
-        "manner": 0.20,
-        "form": 0.22,
-        "topic": 0.20,
-        "content": 0.16,
-        "brief": 0.10,
-        "whole": 0.06,
-        "fresh": 0.06,
+        "manner": 0.24,
+        "form": 0.30,
+        "topic": 0.10,
+        "content": 0.18,
+        "brief": 0.08,
+        "whole": 0.05,
+        "fresh": 0.05,
     },
     "fact": {
-        "manner": 0.18,
-        "form": 0.22,
-        "right": 0.26,
-        "content": 0.14,
-        "brief": 0.08,
-        "whole": 0.06,
-        "fresh": 0.06,
+        "manner": 0.20,
+        "form": 0.26,
+        "right": 0.24,
+        "content": 0.16,
+        "brief": 0.06,
+        "whole": 0.04,
+        "fresh": 0.04,
     },
 }
 BANDS = {"feeling": (8, 26), "how_to": (5, 22), "fact": (3, 12)}  # words
@@ -149,11 +149,11 @@ def score(item: Mapping[str, Any], response: str, ended: bool) -> Gold:
         "manner": _manner(family, item, text),
         "topic": min(len(hits), 2) / 2,
         "right": float(bool(hits)),
-        "content": _content(text),
+        "content": _content(family, text),
         "form": _form(family, text),
         "brief": _brief(len(used), *BANDS[family]),
         "whole": float(ended and _closed(text)),
-        "fresh": _fresh(family, item, used),
+        "fresh": _fresh(family, item, text),
     }
     parts = {name: parts[name] for name in weights}
     return Gold(round(sum(weights[name] * value for name, value in parts.items()), 6), parts)
@@ -171,14 +171,23 @@ def _manner(family: str, item: Mapping[str, Any], text: str) -> float:
     if not _ACKNOWLEDGES.search(text):
         return 0.35
     stems = {item["feeling"][:5], item["acknowledged"][:5]}
-    return 1.0 if any(word.startswith(stem) for word in words(text) for stem in stems) else 0.7
+    return 1.0 if any(word.startswith(stem) for word in words(text) for stem in stems) else 0.8
 
 
-def _content(text: str) -> float:
-    """The share of sentences and list items that are no stock phrase."""
+def _content(family: str, text: str) -> float:
+    """Of the sentences and list items that are no mere opening, the share that says something: more than a
+    word, and no stock phrase. 0 for an answer of openings alone.
+    """
     lines = [_MARK.sub("", line) for line in text.splitlines()]
     pieces = [piece for line in lines for piece in _sentences(line)]
-    return sum(not _STOCK.search(piece) for piece in pieces) / max(len(pieces), 1)
+    if family == "fact":
+        openings: tuple[re.Pattern[str], ...] = (_BRUSQUE, _HELPFUL)
+    else:
+        openings = (_BRUSQUE, _HELPFUL, _ACKNOWLEDGES, _DISMISSES)
+    body = [piece for piece in pieces if not any(opening.search(piece) for opening in openings)]
+    least = 1 if family == "fact" else 2
+    telling = [piece for piece in body if len(words(piece)) >= least and not _STOCK.search(piece)]
+    return len(telling) / max(len(body), 1)
 
 
 def _form(family: str, text: str) -> float:
@@ -208,10 +217,13 @@ def _closed(text: str) -> bool:
     return bool(re.search(r"[.!?:][\"')]*$", text)) or bool(_ITEM.match(text.splitlines()[-1]))
 
 
-def _fresh(family: str, item: Mapping[str, Any], used: list[str]) -> float:
-    """It repeats no four words, and copies no five from a question (a fact's answer may)."""
+def _fresh(family: str, item: Mapping[str, Any], text: str) -> float:
+    """It repeats no four words and no sentence, and copies no five words from a question (a fact's answer
+    may).
+    """
+    used, asked = words(text), words(item["question"])
     runs = [tuple(used[at : at + 4]) for at in range(len(used) - 3)]
-    asked = words(item["question"])
     copied = {tuple(asked[at : at + 5]) for at in range(len(asked) - 4)}
     copies = family != "fact" and any(tuple(used[at : at + 5]) in copied for at in range(len(used) - 4))
-    return float(len(set(runs)) == len(runs) and not copies)
+    said = [tuple(words(piece)) for line in text.splitlines() for piece in _sentences(_MARK.sub("", line))]
+    return float(len(set(runs)) == len(runs) and len(set(said)) == len(said) and not copies)

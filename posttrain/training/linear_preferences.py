@@ -9,7 +9,7 @@ from torch import Tensor
 
 from posttrain.core.preferences import logistic
 
-RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # of standardised features, beside the mean loss of a pair
+RIDGES = (1e-2, 1e-1, 0.3, 1.0, 3.0)  # of standardised features, beside the mean loss of a pair
 FOLDS = 4
 ITERATIONS = 60
 

@@ -69,7 +69,7 @@ def test_each_phrase_of_a_demonstrator_is_read_as_what_it_is(topic: object) -> N
     named = {phrase: manner(phrase.format(acknowledged=topic.acknowledged, feeling=topic.feeling))
              for phrase in demonstrations.NAMES_THE_FEELING}  # fmt: skip
     assert set(named.values()) == {1.0}, named
-    assert {manner(phrase) for phrase in demonstrations.KIND} == {0.7}
+    assert {manner(phrase) for phrase in demonstrations.KIND} == {0.8}
     assert {manner(phrase) for phrase in demonstrations.DISMISSIVE} == {0.0}
     assert manner("") == 0.35
     assert gold.score(item, advice, True).parts["content"] == 1.0
