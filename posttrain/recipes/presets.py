@@ -112,7 +112,7 @@ def smollm2(seed: int) -> Preset:
                 "prompts_per_step": 32,
                 **answering,
             },
-            "evaluate": {"rows": 320, "best_of": 8, "own_answers": 3, **answering},
+            "evaluate": {"rows": 240, "best_of": 8, "own_answers": 2, **answering},
         },
     )
 
