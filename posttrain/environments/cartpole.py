@@ -33,7 +33,10 @@ def moved(state: np.ndarray, actions: np.ndarray) -> np.ndarray:
     inertia = HALF_LENGTH * (4 / 3 - POLE * cosine**2 / both)
     turning = (GRAVITY * sine - cosine * push) / inertia
     rolling = push - POLE * HALF_LENGTH * turning * cosine / both
-    return np.stack([x + TAU * speed, speed + TAU * rolling, angle + TAU * spin, spin + TAU * turning], 1)
+    after = np.empty_like(state)
+    after[:, 0], after[:, 1] = x + TAU * speed, speed + TAU * rolling
+    after[:, 2], after[:, 3] = angle + TAU * spin, spin + TAU * turning
+    return after
 
 
 def fallen(state: np.ndarray) -> np.ndarray:

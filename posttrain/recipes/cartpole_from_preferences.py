@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from posttrain.core.kl import KLInReward
 from posttrain.environments.cartpole import CartPole
 from posttrain.pipeline.stage import Stage
@@ -17,12 +19,33 @@ def cartpole_from_preferences(seed: int = 0, shuffled: bool = False, constant: b
 
     shuffled: every comparison by a coin. constant: a reward that is 0. Both are controls.
     """
+    world = CartPole(absorbing=True)  # as long as the plays it is judged on: drifting must be able to fail
     policy = Control(
-        environment=CartPole(limit=300, absorbing=True),
-        comparisons=Comparisons(shuffled_labels=shuffled, constant=constant),
+        environment=world,
+        comparisons=Comparisons(
+            at_first=500,
+            first_plays=256,
+            each_step=20,
+            balanced=True,
+            length=50,
+            batch_size=32,
+            hidden=(32, 32),
+            updates=2.0,
+            weight_decay=0.1,
+            normalised=True,
+            bound=0.5,
+            zero_untrained=True,
+            shuffled_labels=shuffled,
+            constant=constant,
+        ),
         method=PPO(gamma=0.99, kl=KLInReward(coef=0.0), bootstrap_truncated=True, epochs=4, minibatches=4),
         steps=50,
         starts=16,
+        critic_only_steps=2,
+        warmup_steps=4,
+        average=0.99,
         seed=seed,
     )
-    return ControlEvaluation(policy=policy, environment=CartPole(), control=shuffled or constant, seed=seed)
+    return ControlEvaluation(
+        policy=policy, environment=replace(world, absorbing=False), control=shuffled or constant, seed=seed
+    )

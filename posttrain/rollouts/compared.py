@@ -15,6 +15,7 @@ from posttrain.core.preferences import ranked
 from posttrain.core.seeds import derive
 from posttrain.feedback.segments import Choice, Watcher
 from posttrain.models.mlp import OBSERVATIONS, MLPReward
+from posttrain.pipeline.stage import later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.rollouts.play import Player
 from posttrain.training.fit import FitState, fit
@@ -22,19 +23,30 @@ from posttrain.training.optimizer import Group, Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparisons:  # size: what people are asked, and how a reward is fitted to what they say
+class Comparisons:  # size: what people are asked, and how a reward is fitted to their answers
     """``at_first`` comparisons of the untrained policy's play, answered before it learns, then ``each_step``
     until ``most`` were asked; ties count as asked, and are learned from as odds of one to one. Answers to a
     step's pairs come ``delay`` steps later. Every ``every`` steps the reward is refreshed, with ``updates``
     for each new answer, on all answers there are; in between the policy goes on with the last one.
+
+    ``first_plays`` is how many plays of the untrained policy the first comparisons are drawn from (0: those
+    of the first step). With ``normalised`` the reward model's inputs are centred and scaled over the compared
+    stretches.
+
+    Comparisons do not determine a constant of the reward. It is chosen so that the mean step of the compared
+    stretches is paid 0, or with ``zero_untrained`` the median step of the untrained policy's play. A constant
+    does not move the optimum, but a critic begins at 0: where a fallen pole is paid -0.13 for ever, the
+    critic must first learn -13 by bootstrap.
 
     Two controls: with ``shuffled_labels`` every choice is a coin's, with ``constant`` the reward stays 0.
     """
 
     most: int = 1500
     at_first: int = 300
+    first_plays: int = later(0)
     each_step: int = 20
     length: int = 25  # steps of a stretch
+    balanced: bool = later(False)  # half of the stretches begin in motion, half end at rest
     same_start: bool = False  # both of a pair from plays that began alike: two answers to one prompt
     delay: int = 1
     every: int = 2
@@ -43,6 +55,9 @@ class Comparisons:  # size: what people are asked, and how a reward is fitted to
     learning_rate: float = 3e-3
     weight_decay: float = 0.3
     hidden: tuple[int, ...] = (64, 64)
+    normalised: bool = later(False)
+    bound: float | None = later(None)  # of a step's reward, above and below
+    zero_untrained: bool = later(False)
     method: BradleyTerry = field(default_factory=lambda: BradleyTerry(center_coef=0.0))
     watcher: Watcher = field(default_factory=Watcher)
     shuffled_labels: bool = False
@@ -52,10 +67,15 @@ class Comparisons:  # size: what people are asked, and how a reward is fitted to
         for name in ("at_first", "each_step", "length", "every", "batch_size", "updates", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected above 0")
-        if self.most < self.at_first or self.delay < 0:
+        if self.balanced and self.same_start:
             raise ValueError(
-                f"most is {self.most} and delay {self.delay}: expected {self.at_first} (at_first), 0, or more"
+                "balanced draws stretches by how they move, same_start by how their plays began: expected one"
             )
+        if self.bound is not None and not self.bound > 0:
+            raise ValueError(f"bound is {self.bound}, expected above 0")
+        for name, least in (("most", self.at_first), ("first_plays", 0), ("delay", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
 
 
 def stretches(facts: Rollouts, rows: Tensor, begins: Tensor, length: int) -> Rollouts:
@@ -93,6 +113,31 @@ def begins(facts: Rollouts, rows: Tensor, length: int, generator: torch.Generato
     return torch.multinomial(fit_in.float(), 1, generator=generator)[:, 0]
 
 
+def balanced(facts: Rollouts, count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """[n] rows, and [n] the step at which a stretch of each begins. Half of the stretches begin with a step
+    that moves, half end with one that does not, each kind drawn from the whole batch (from anywhere, where
+    the batch has none). Raises ValueError for a stretch longer than play.
+
+    While most plays have ended, :func:`begins` draws about the same. Once few of them end, those few are
+    still in half of the questions, and a reward that pays a new way of falling is corrected.
+    """
+    observations = facts.context[OBSERVATIONS]
+    moves = (observations[:, 1:] != observations[:, :-1]).any(-1)
+    starts = observations.shape[1] - length
+    if starts < 1:
+        raise ValueError(f"stretches of {length} steps do not fit into play of {observations.shape[1] - 1}")
+    begins_moving, ends_still = moves[:, :starts], ~moves[:, length - 1 : length - 1 + starts]
+
+    def draw(allowed: Tensor) -> Tensor:
+        weight = allowed.flatten().float()
+        weight = weight if bool(weight.any()) else torch.ones_like(weight)
+        return torch.multinomial(weight, count, replacement=True, generator=generator)
+
+    half = torch.rand(count, generator=generator) < 0.5
+    chosen = torch.where(half, draw(begins_moving), draw(ends_still))
+    return chosen // starts, chosen % starts
+
+
 def companions(group: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
     """[n]: for each of the rows another one of its group. Raises ValueError for a row alone in its group."""
     others = group[rows][:, None] == group[None, :]
@@ -104,7 +149,7 @@ def companions(group: Tensor, rows: Tensor, generator: torch.Generator) -> Tenso
 
 class Compared:
     """``collect(step)``: play, with what the comparisons so far taught in the place of the environment's own
-    reward, which stays in ``parts["return"]``. The reward of a step is 0 on average over what was compared.
+    reward, which stays in ``parts["return"]``.
 
     A batch depends on those before it, through the reward; so a run is repeated from its start. After a call
     ``last_figures`` has the comparisons asked, the share of ties, and how the reward fits.
@@ -113,7 +158,9 @@ class Compared:
     def __init__(self, player: Player, settings: Comparisons, seed: int) -> None:
         environment = player.environment
         self.player, self.settings, self.seed = player, settings, seed
-        self.reward = MLPReward(environment.observations, environment.actions, settings.hidden, seed)
+        self.reward = MLPReward(
+            environment.observations, environment.actions, settings.hidden, seed, settings.bound
+        )
         group = Group(
             name="reward",
             parameters=list(self.reward.parameters()),
@@ -121,7 +168,8 @@ class Compared:
             weight_decay=settings.weight_decay,
         )
         self.optimizer = Optimizer([group])
-        self.mean = 0.0
+        self.zero = 0.0  # the network's reward that is paid 0
+        self.untrained: Rollouts | None = None
         self.asked = self.learned = 0  # pairs
         self.answered: list[Judged] = []
         self.waiting: list[tuple[int, Judged]] = []  # and the step at which the answers come
@@ -130,7 +178,9 @@ class Compared:
     def __call__(self, step: int) -> Rollouts:
         """Play, ask, refresh, and pay what the reward says."""
         facts, settings = self.player(step), self.settings
-        asked = self._ask(step, facts)
+        if self.untrained is None:
+            self.untrained = self._untrained(facts)
+        asked = self._ask(step, facts if step else self.untrained)
         if asked is not None:
             self.waiting.append((step + settings.delay if step else 0, asked))
         self.answered += [judged for due, judged in self.waiting if due <= step]
@@ -141,8 +191,23 @@ class Compared:
         if settings.constant:
             return replace(facts, rewards=torch.zeros_like(facts.rewards))
         with torch.no_grad():
-            paid = (self.reward.score(facts) - self.mean) * facts.action_mask
+            paid = (self.reward.score(facts) - self.zero) * facts.action_mask
         return replace(facts, rewards=paid)
+
+    def _untrained(self, facts: Rollouts) -> Rollouts:
+        """The untrained policy's play; more of it than a step has, where settings want that."""
+        if not self.settings.first_plays:
+            return facts
+        player = self.player
+        more = Player(
+            player.environment,
+            player.actor,
+            starts=-(-self.settings.first_plays // player.group_size),
+            group_size=player.group_size,
+            temperature=player.temperature,
+            seed=derive(self.seed, "untrained"),
+        )
+        return more(0)
 
     def _ask(self, step: int, facts: Rollouts) -> Judged | None:
         """Stretches drawn from this play in pairs, and what people say of them."""
@@ -151,10 +216,13 @@ class Compared:
         if not count:
             return None
         generator = torch.Generator().manual_seed(derive(self.seed, "pairs", step))
-        rows = torch.randint(len(facts), (2 * count,), generator=generator)
-        if settings.same_start:
-            rows[1::2] = companions(facts.group, rows[::2], generator)
-        places = begins(facts, rows, settings.length, generator)
+        if settings.balanced:
+            rows, places = balanced(facts, 2 * count, settings.length, generator)
+        else:
+            rows = torch.randint(len(facts), (2 * count,), generator=generator)
+            if settings.same_start:
+                rows[1::2] = companions(facts.group, rows[::2], generator)
+            places = begins(facts, rows, settings.length, generator)
         shown = stretches(facts, rows, places, settings.length)
         shown = replace(shown, group=shown.group + self.asked)  # else two steps' pairs would be one
         earned = shown.rewards.sum(1).reshape(-1, 2).tolist()
@@ -175,6 +243,8 @@ class Compared:
         settings, data = self.settings, concatenate(self.answered)
         pairs = len(data.rank) // 2
         new, self.learned = pairs - self.learned, pairs
+        if settings.normalised:
+            self.reward.normalise(data.rollouts)
 
         def batch(update: int) -> Judged:
             generator = torch.Generator().manual_seed(derive(self.seed, "refresh", step, update))
@@ -188,5 +258,11 @@ class Compared:
         for figures in fit(FitState(), forward, settings.method, batch, self.optimizer, steps=steps):
             for name in ("pair_loss", "accuracy", "gap"):
                 self.last_figures[f"reward_model/{name}"] = figures[name]
-        with torch.no_grad():
-            self.mean = float(self.reward.score(data.rollouts)[data.rollouts.action_mask].mean())
+        self.zero = self._zero(data.rollouts)
+
+    @torch.no_grad()
+    def _zero(self, compared: Rollouts) -> float:
+        """The network's reward of what is to be paid 0."""
+        if self.settings.zero_untrained and self.untrained is not None:
+            return float(self.reward.score(self.untrained)[self.untrained.action_mask].median())
+        return float(self.reward.score(compared)[compared.action_mask].mean())

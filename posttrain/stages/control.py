@@ -33,6 +33,12 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     Paid by the environment, or with ``comparisons`` by a reward that is learned meanwhile from comparisons
     of stretches of play. With ``paid_at_the_end`` a row's rewards are paid in one sum at its last step, as a
     completion's is. Where the method charges for KL, the reference is the policy as it began.
+
+    For the first ``critic_only_steps`` only the critic learns, and over the next ``warmup_steps`` the
+    policy's learning rate rises from 0: the advantages of an untrained critic are noise, and 16 updates on
+    noise can be more than the policy recovers from. ``average`` is the decay, an update, of the moving
+    average of the policy's weights that is kept (0: the last ones): once all plays earn the same, whitened
+    advantages are noise again.
     """
 
     address = "rl"
@@ -46,6 +52,9 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     group_size: int = 1
     learning_rate: float = 2e-3
     critic_learning_rate: float = 5e-3
+    critic_only_steps: int = later(0)
+    warmup_steps: int = later(0)
+    average: float = later(0.0)
     hidden: tuple[int, ...] = (64, 64)
     least_steps: int = later(0)
     normalise: bool = later(False)
@@ -65,6 +74,13 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
                 f"group_size is {self.group_size}, and {type(self.method).__name__} compares plays that "
                 "begin alike: expected at least 2"
             )
+        if self.average >= 1:
+            raise UserError(f"average is {self.average}: a decay is below 1; 0.99 averages some 100 updates")
+        if self.critic_only_steps and not wants.values:
+            raise UserError(
+                f"critic_only_steps is {self.critic_only_steps}, and {type(self.method).__name__} has no "
+                "critic: expected 0"
+            )
         if wants.greedy:
             raise UserError(
                 f"{type(self.method).__name__} needs a greedy play beside each, which is not made here"
@@ -73,18 +89,24 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy with its critic, and ``metrics.jsonl``."""
         from posttrain.data.jsonl import Lines
+        from posttrain.training.average import Average
         from posttrain.training.progress import progress
 
         policy, collect, loop = self._loop(machine)
+        average = Average(policy.parameters_of("policy"), self.average) if self.average else None
         history: list[dict[str, Any]] = []
         shown = ["return", "reward"]
         with Lines(output / "metrics.jsonl") as log:
             for figures in progress(
                 loop, self._updates, self.name or self.address, quiet=machine.quiet, figures=shown
             ):
+                if average is not None:
+                    average.add()
                 told = self._told(figures, collect)
                 log.write({name: value for name, value in told.items() if math.isfinite(value)})
                 history.append(told)
+        if average is not None:
+            average.take_over()
         policy.save(output)
         return Report(figures=_figures(history) | _shape(collect.last), notes=self._notes())
 
@@ -97,7 +119,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
 
         from posttrain.models.mlp import MLPPolicy
         from posttrain.rollouts.play import Player
-        from posttrain.training.optimizer import Group, Optimizer, linear
+        from posttrain.training.optimizer import Group, Optimizer, constant, delayed, linear
         from posttrain.training.reinforce import ReinforceState, reinforce
 
         world = self.environment
@@ -114,8 +136,15 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         rates = {"policy": self.learning_rate}
         if self.method.wants.values:
             rates["critic"] = self.critic_learning_rate
+        each = self.method.epochs * self.method.minibatches  # updates of a step
+        schedules = {"policy": delayed(self.critic_only_steps * each, self.warmup_steps * each)}
         groups = [
-            Group(name=role, parameters=policy.parameters_of(role), learning_rate=rate)
+            Group(
+                name=role,
+                parameters=policy.parameters_of(role),
+                learning_rate=rate,
+                schedule=schedules.get(role, constant()),
+            )
             for role, rate in rates.items()
         ]
         kl = getattr(self.method, "kl", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,6 +31,12 @@ def cosine(total: int, warmup: int = 0) -> Schedule:
     return lambda step: rise(step) * (1 + math.cos(math.pi * _progress(step, total, warmup))) / 2
 
 
+def delayed(delay: int, warmup: int = 0) -> Schedule:
+    """0 for ``delay`` updates, then 1 after ``warmup`` updates that rise to it."""
+    rise = constant(warmup)
+    return lambda step: 0.0 if step < delay else rise(step - delay)
+
+
 def _progress(step: int, total: int, warmup: int) -> float:
     return min(max((step - warmup) / max(total - warmup, 1), 0.0), 1.0)
 
@@ -47,6 +53,7 @@ class Group:
     decay_to_start: float = (
         0.0  # as weight decay, but towards where the weights began (Li et al. 2018, L2-SP)
     )
+    schedule: Schedule = field(default_factory=constant)  # of this group, times the optimizer's
 
 
 class Optimizer:
@@ -94,7 +101,7 @@ class Optimizer:
             FloatingPointError: a gradient is not finite; nothing was moved. ``evidence`` goes into the
             message.
         """
-        factor, norms = self.schedule(self.steps), [self._norm(group) for group in self.groups]
+        norms = [self._norm(group) for group in self.groups]
         sizes = torch.stack(norms).tolist()
         for group, size in zip(self.groups, sizes, strict=True):
             if not math.isfinite(size):
@@ -107,22 +114,25 @@ class Optimizer:
             if size > group.clip_norm:
                 grads = [p.grad for p in group.parameters if p.grad is not None]
                 torch._foreach_mul_(grads, group.clip_norm / norm)
-            inner["lr"] = group.learning_rate * factor
+            inner["lr"] = self._rate(group)
             figures[f"grad_norm/{group.name}"] = size
             figures[f"learning_rate/{group.name}"] = inner["lr"]
         self._adam.step()
-        self._return_a_little(factor)
+        self._return_a_little()
         self.zero()
         self.steps += 1
         return figures
 
     @torch.no_grad()
-    def _return_a_little(self, factor: float) -> None:
+    def _return_a_little(self) -> None:
         """``w <- w - learning rate * decay_to_start * (w - start)``, decoupled from Adam's step."""
         for group, starts in zip(self.groups, self._starts, strict=True):
-            rate = group.learning_rate * factor * group.decay_to_start
+            rate = self._rate(group) * group.decay_to_start
             for weight, start in zip(group.parameters, starts, strict=False):
                 weight.lerp_(start, min(rate, 1.0))
+
+    def _rate(self, group: Group) -> float:
+        return group.learning_rate * self.schedule(self.steps) * group.schedule(self.steps)
 
     def _norm(self, group: Group) -> Tensor:
         grads = [p.grad for p in group.parameters if p.grad is not None]

@@ -151,3 +151,51 @@ def test_two_widths_are_a_table() -> None:
 def test_an_exact_kl_needs_its_like(facts: Rollouts) -> None:
     with pytest.raises(TypeError, match="exact KL"):
         opinionated().evaluate(facts, Wants(exact_kl=True), object())  # type: ignore[arg-type]
+
+
+def test_a_reward_of_normalised_inputs(facts: Rollouts) -> None:
+    """It equals the network on inputs that were scaled beforehand."""
+    reward = MLPReward(4, 2, seed=3)
+    plain = reward.score(facts)
+    reward.normalise(facts)
+    assert not torch.allclose(reward.score(facts), plain)
+    observations, mask = facts.context["observations"][:, :-1], facts.action_mask
+    inputs = torch.cat([observations[mask], torch.eye(2)[facts.actions[mask]]], -1)
+    inputs = (inputs - inputs.mean(0)) / inputs.std(0, correction=0)
+    assert torch.allclose(reward.score(facts)[mask], reward.network(inputs)[:, 0], atol=1e-5)
+
+
+def test_a_bounded_reward_stays_within_its_bound(facts: Rollouts) -> None:
+    plain = MLPReward(4, 2, seed=3).score(facts)
+    bounded = MLPReward(4, 2, seed=3, bound=0.005).score(facts)
+    assert float(bounded.abs().max()) <= 0.005 < float(plain.abs().max())
+    assert torch.allclose(bounded, 0.005 * (plain / 0.005).tanh(), atol=1e-7)
+
+
+def test_rows_of_full_length_are_evaluated_as_those_with_a_mask_are(facts: Rollouts) -> None:
+    """Without the detour over a mask, but to the same numbers and gradients."""
+    width = int(facts.action_mask.sum(1).min())
+    cut = replace(
+        facts,
+        context={"observations": facts.context["observations"][:, : width + 1]},
+        **{
+            name: getattr(facts, name)[:, :width]
+            for name in ("actions", "action_mask", "turn", "logprobs", "rewards")
+        },
+    )
+    assert bool(cut.action_mask.all())
+    policy, reward, steps = opinionated(), MLPReward(4, 2, seed=3), []
+    for rollouts in (cut, facts):
+        mask = torch.zeros_like(rollouts.action_mask)
+        mask[:, :width] = True
+        with_mask = replace(rollouts, action_mask=mask)
+        evaluation = policy.evaluate(with_mask, Wants(values=True))
+        assert evaluation.values is not None
+        score = reward.score(with_mask)
+        total = (evaluation.logprobs + evaluation.values + score)[:, :width].sum()
+        gradients = torch.autograd.grad(
+            total, [*policy.parameters_of("policy"), *reward.network.parameters()]
+        )
+        steps.append([evaluation.logprobs[:, :width], score[:, :width], *gradients])
+    for a, b in zip(*steps, strict=True):
+        torch.testing.assert_close(a, b)

@@ -38,7 +38,7 @@ def made(
         ("thermostat", ("rl.environment.limit=6",)),
         (
             "cartpole_from_preferences",
-            ("rl.environment.limit=40", "rl.comparisons.at_first=12", "rl.comparisons.each_step=4"),
+            ("rl.environment.limit=60", "rl.comparisons.at_first=12", "rl.comparisons.each_step=4"),
         ),
     ],
 )

@@ -12,8 +12,10 @@ from posttrain.core.preferences import pairs
 from posttrain.environments.cartpole import CartPole
 from posttrain.feedback.segments import Watcher
 from posttrain.models.mlp import OBSERVATIONS, MLPPolicy
-from posttrain.rollouts.compared import Compared, Comparisons, begins, companions, stretches
+from posttrain.pipeline.stage import Machine
+from posttrain.rollouts.compared import Compared, Comparisons, balanced, begins, companions, stretches
 from posttrain.rollouts.play import Player
+from posttrain.stages.control import Control
 
 SMALL = Comparisons(most=60, at_first=30, each_step=10, length=10, updates=0.1, batch_size=16)
 
@@ -51,6 +53,65 @@ def test_more_than_still_frames_are_asked_about(facts: Rollouts) -> None:
     assert float(moving) == pytest.approx(0.5 + 0.5 * float(anywhere), abs=0.08)
     with pytest.raises(ValueError, match="do not fit"):
         begins(facts, rows, 51, generator)
+
+
+def test_the_few_plays_that_end_are_in_half_of_the_stretches() -> None:
+    observations = torch.arange(51.0).repeat(20, 1)[..., None].clone()  # 19 of 20 plays move to the end
+    observations[7, 30:] = 30.0
+    plays = Player(CartPole(limit=50, absorbing=True), MLPPolicy(4, 2), starts=20)(0)
+    plays = replace(plays, context={OBSERVATIONS: observations})
+    rows, starts = balanced(plays, 2000, 10, torch.Generator().manual_seed(0))
+    ends_still = observations[rows, starts + 10, 0] == observations[rows, starts + 9, 0]
+    assert float(ends_still.float().mean()) == pytest.approx(0.5, abs=0.05)
+    assert set(rows[ends_still].tolist()) == {7}
+    assert len(rows.unique()) == 20
+    assert (int(starts.min()), int(starts.max())) == (0, 40)
+    with pytest.raises(ValueError, match="do not fit"):
+        balanced(plays, 2, 51, torch.Generator())
+
+
+def test_play_without_rest_is_drawn_from_anywhere() -> None:
+    moving = Player(CartPole(limit=20, absorbing=True), MLPPolicy(4, 2), starts=5)(0)
+    moving = replace(moving, context={OBSERVATIONS: torch.arange(21.0).repeat(5, 1)[..., None]})
+    rows, starts = balanced(moving, 500, 10, torch.Generator().manual_seed(0))
+    assert rows.unique().tolist() == list(range(5))
+    assert starts.unique().tolist() == list(range(11))
+
+
+def test_the_median_step_of_untrained_play_is_paid_nothing() -> None:
+    """Most of it lies on the ground, and a critic begins at 0."""
+    settings = replace(SMALL, zero_untrained=True, first_plays=40, at_first=60, updates=2.0)
+    source = Compared(Player(CartPole(limit=200, absorbing=True), MLPPolicy(4, 2), starts=6), settings, 0)
+    assert len(source(0)) == 6
+    untrained = source.untrained
+    assert untrained is not None
+    assert len(untrained) == 40
+    with torch.no_grad():
+        paid = source.reward.score(untrained) - source.zero
+    lying, standing = untrained.rewards == 0, untrained.rewards > 0
+    assert float(paid.median()) == pytest.approx(0, abs=1e-5)
+    assert float(paid[standing].mean()) > 3 * abs(float(paid[lying].mean()))
+    source(1)  # the untrained play is not replaced by that of a later step
+    assert source.untrained is untrained
+
+
+@pytest.mark.parametrize("zero_untrained", [False, True])
+def test_a_constant_of_the_learned_reward_changes_no_policy(zero_untrained: bool) -> None:
+    """Comparisons of stretches of one length do not determine it, so where it begins must not matter."""
+    settings = replace(SMALL, zero_untrained=zero_untrained, weight_decay=0.0)
+    stage = Control(
+        environment=CartPole(limit=40, absorbing=True), comparisons=settings, steps=2, starts=6, seed=3
+    )
+    policies, rewards = [], []
+    for constant in (0.0, 0.7):
+        policy, collect, loop = stage._loop(Machine(quiet=True))
+        with torch.no_grad():
+            collect.paying.reward.network[-1].bias += constant
+        assert len(list(loop)) == 8
+        policies.append(torch.cat([p.detach().flatten() for p in policy.parameters()]))
+        rewards.append(collect.last.rewards)
+    torch.testing.assert_close(*rewards, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(*policies, atol=1e-3, rtol=1e-2)
 
 
 def test_two_answers_to_one_prompt() -> None:
@@ -146,7 +207,18 @@ def test_a_constant_reward_is_zero_and_asks_all_the_same() -> None:
     assert one.last_figures["comparisons"] == 30
 
 
-@pytest.mark.parametrize("wrong", [{"most": 10}, {"length": 0}, {"delay": -1}, {"learning_rate": 0.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"most": 10},
+        {"length": 0},
+        {"delay": -1},
+        {"learning_rate": 0.0},
+        {"first_plays": -1},
+        {"bound": 0.0},
+        {"balanced": True, "same_start": True},
+    ],
+)
 def test_settings_without_meaning_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected"):
         replace(SMALL, **wrong)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import Parameter
 
-from posttrain.training.optimizer import Group, Optimizer, constant, cosine, linear
+from posttrain.training.optimizer import Group, Optimizer, constant, cosine, delayed, linear
 
 
 def two() -> tuple[Parameter, Parameter, Optimizer]:
@@ -118,3 +118,22 @@ def test_a_group_without_gradients_stays() -> None:
     a.grad = torch.ones(3)
     assert opt.step()["grad_norm/critic"] == 0
     assert torch.equal(b.data, torch.ones(2))
+
+
+def test_a_group_that_waits() -> None:
+    """Its schedule is times that of the optimizer, and the other group's rate does not know of it."""
+    wait = delayed(3, warmup=1)
+    assert [wait(step) for step in range(6)] == [0, 0, 0, 0.5, 1, 1]
+    a, b = Parameter(torch.ones(3)), Parameter(torch.ones(2))
+    groups = [
+        Group(name="policy", parameters=[a], learning_rate=0.1, schedule=wait, decay_to_start=0.5),
+        Group(name="critic", parameters=[b], learning_rate=0.3),
+    ]
+    opt, rates = Optimizer(groups, schedule=linear(10)), []
+    for step in range(5):
+        metrics = move(a, b, opt)
+        rates.append((metrics["learning_rate/policy"], metrics["learning_rate/critic"]))
+        assert torch.equal(a, torch.ones(3)) == (step < 3)
+    assert rates[2] == pytest.approx((0, 0.3 * 0.8))
+    assert rates[3] == pytest.approx((0.1 * 0.7 * 0.5, 0.3 * 0.7))
+    assert rates[4] == pytest.approx((0.1 * 0.6, 0.3 * 0.6))
