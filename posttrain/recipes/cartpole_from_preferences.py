@@ -12,6 +12,22 @@ from posttrain.rollouts.compared import Comparisons
 from posttrain.stages.control import Control, ControlEvaluation
 
 
+STRETCHES = Comparisons(  # what is asked about play in which most of a row is a fallen pole
+    at_first=500,
+    first_plays=256,
+    each_step=20,
+    balanced=True,
+    length=50,
+    batch_size=32,
+    hidden=(32, 32),
+    updates=2.0,
+    weight_decay=0.1,
+    normalised=True,
+    bound=0.5,
+    zero_untrained=True,
+)
+
+
 def cartpole_from_preferences(seed: int = 0, shuffled: bool = False, constant: bool = False) -> Stage:
     """Play of a fixed length in which a fallen pole lies where it is: neither the environment's reward nor an
     end tells the learner anything; simulated people compare stretches, Bradley and Terry make a reward of it
@@ -22,22 +38,7 @@ def cartpole_from_preferences(seed: int = 0, shuffled: bool = False, constant: b
     world = CartPole(absorbing=True)  # as long as the plays it is judged on: drifting must be able to fail
     policy = Control(
         environment=world,
-        comparisons=Comparisons(
-            at_first=500,
-            first_plays=256,
-            each_step=20,
-            balanced=True,
-            length=50,
-            batch_size=32,
-            hidden=(32, 32),
-            updates=2.0,
-            weight_decay=0.1,
-            normalised=True,
-            bound=0.5,
-            zero_untrained=True,
-            shuffled_labels=shuffled,
-            constant=constant,
-        ),
+        comparisons=replace(STRETCHES, shuffled_labels=shuffled, constant=constant),
         method=PPO(gamma=0.99, kl=KLInReward(coef=0.0), bootstrap_truncated=True, epochs=4, minibatches=4),
         steps=50,
         starts=16,

@@ -11,6 +11,7 @@ from posttrain.feedback.segments import Watcher
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.policy_gradients.rloo import RLOO
+from posttrain.recipes.cartpole_from_preferences import STRETCHES
 from posttrain.rollouts.compared import Comparisons
 from posttrain.stages.control import Control
 from posttrain.stages.side_by_side import Row, SideBySide
@@ -25,11 +26,22 @@ def from_rl_to_rlhf(seed: int = 0) -> Stage:  # size: one row after another, eac
     play = CartPole(limit=200, absorbing=True)
     word = Writing()
     control = PPO(gamma=0.99, kl=KLInReward(coef=0.0), bootstrap_truncated=True, epochs=4, minibatches=4)
-    own = Control(name="environment_reward", environment=play, method=control, steps=60, starts=16, seed=seed)
-    learned = replace(own, name="learned_reward", comparisons=Comparisons())
+    own = Control(
+        name="environment_reward",
+        environment=play,
+        method=control,
+        steps=60,
+        starts=16,
+        critic_only_steps=2,
+        warmup_steps=4,
+        seed=seed,
+    )
+    learned = replace(own, name="learned_reward", comparisons=STRETCHES)
     letters = replace(
         learned,
         name="no_transition",
+        critic_only_steps=0,
+        warmup_steps=0,
         environment=word,
         method=replace(control, entropy_coef=0.02),
         comparisons=Comparisons(

@@ -254,7 +254,14 @@ class ControlEvaluation(Stage):
             figures |= with_interval(f"return/{name}", bootstrap(earned, seed=self.seed))
         if hasattr(world, "table"):
             figures |= against_the_optimum(world, policy, self.gamma)
-        return Report(figures=figures)
+        return Report(figures=figures, notes=self._notes(world))
+
+    def _notes(self, world: Any) -> list[str]:
+        """A policy that was never played so long may do what only fails later."""
+        trained = getattr(getattr(self.policy, "environment", None), "limit", world.limit)
+        if trained >= world.limit:
+            return []
+        return [f"Trained on plays of at most {trained} steps, judged on plays of up to {world.limit}."]
 
     def gates(self, report: Report) -> list[Finding]:
         return [] if self.control else [better_than_random.check(report.figures)]

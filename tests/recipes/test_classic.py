@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import os
+import random
+import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from posttrain import settings
 from posttrain.cli import find_recipe, main
+from posttrain.models.mlp import MLPPolicy
 from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.stage import addresses
 
 MINI = ("rl.steps=2", "rl.starts=4", "evaluate.episodes=8")
 
@@ -92,11 +99,42 @@ def test_a_method_without_settings_here_is_answered_with_how_to_set_it() -> None
         ("rl.method=remax", "greedy play"),
         ("rl.starts=0", "starts is 0"),
         ("rl.environment.limit=0", "limit is 0"),
+        ("rl.average=1", "a decay is below 1"),
+        ("rl.critic_only_steps=-1", "critic_only_steps is -1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_anything_is_made(wish: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         settings.expression(find_recipe("cartpole"), settings.parse([wish]))
+
+
+def test_only_a_critic_can_learn_alone() -> None:
+    with pytest.raises(UserError, match="Reinforce has no critic"):
+        settings.expression(
+            find_recipe("cartpole"), settings.parse(["method=reinforce", "rl.critic_only_steps=2"])
+        )
+
+
+def test_the_critic_learns_first_and_the_average_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two runs that differ in the average alone; in both, the policy stands still for one step of two."""
+    ends = {}
+    for average in (0.0, 0.9):
+        root = tmp_path / str(average)
+        slow = ("rl.critic_only_steps=1", "rl.warmup_steps=1", f"rl.average={average}")
+        made(capsys, root, "cartpole", *slow, *MINI, accept="better_than_random")
+        product = next(root.glob("products/rl-*"))
+        rows = [json.loads(text) for text in (product / "metrics.jsonl").read_text().splitlines()]
+        rates = [row["learning_rate/policy"] for row in rows]
+        each = len(rows) // 2
+        assert rates[:each] == [0] * each
+        assert 0 < rates[each] < rows[each]["learning_rate/critic"]
+        assert max(row["approx_kl"] for row in rows[:each]) < 1e-6
+        ends[average] = MLPPolicy.load(product).state_dict()
+    for name, last in ends[0.0].items():
+        same = torch.equal(last, ends[0.9][name])
+        assert same == name.startswith("critic")
 
 
 @pytest.mark.slow
@@ -128,24 +166,57 @@ def test_the_thermostat_is_close_to_the_optimum_and_heats_less_as_it_gets_warmer
     assert sum(heats[-5:]) / 5 < 0.2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_comparisons_alone_teach_to_balance(
-    seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_policy_is_trained_on_plays_as_long_as_those_it_is_judged_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figures = made(capsys, tmp_path, "cartpole_from_preferences", f"seed={seed}")
-    assert figures["evaluate.return/policy"] >= 400
-    assert figures["rl.comparisons"] <= 1500
+    """Who drifts for 300 steps never falls in 300; with settings that say otherwise the report does too."""
+    for recipe in ("cartpole", "cartpole_from_preferences", "thermostat"):
+        stages = addresses(find_recipe(recipe)())
+        world = stages["evaluate"].environment or stages["rl"].environment
+        assert stages["rl"].environment.limit == world.limit
+    short = ("rl.environment.limit=60", "rl.comparisons.at_first=12", "rl.comparisons.first_plays=4")
+    made(capsys, tmp_path, "cartpole_from_preferences", *short, *MINI, accept="better_than_random")
+    page = next(tmp_path.glob("runs/*/report.html")).read_text("utf-8")
+    assert "Trained on plays of at most 60 steps, judged on plays of up to 500." in page
+
+
+def seeds_of_the_day() -> list[int]:
+    """Four that nobody chose. POSTTRAIN_SEEDS=1,2,3,4 repeats those that a failure has printed."""
+    if words := os.environ.get("POSTTRAIN_SEEDS"):
+        return [int(word) for word in words.split(",")]
+    return random.Random(f"{datetime.datetime.now(datetime.UTC).date()}").sample(range(10**4, 10**6), 4)
+
+
+def returns_of(
+    capsys: pytest.CaptureFixture[str], workspace: Path, seeds: list[int], *overrides: str
+) -> dict[int, float]:
+    """The sampled return of each seed; printed, so that a failure can be repeated."""
+    returns: dict[int, float] = {}
+    for seed in seeds:
+        root, words = workspace / str(seed), (f"seed={seed}", *overrides)
+        figures = made(capsys, root, "cartpole_from_preferences", *words, accept="better_than_random")
+        assert figures["rl.comparisons"] <= 1500
+        returns[seed] = figures["evaluate.return/policy"]
+    print(f"POSTTRAIN_SEEDS={','.join(map(str, seeds))} {' '.join(overrides)}: {returns}")
+    return returns
+
+
+@pytest.mark.slow
+def test_comparisons_alone_teach_to_balance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On three of four seeds drawn from the date; docs/classic.md has the distribution over forty."""
+    returns = returns_of(capsys, tmp_path, seeds_of_the_day())
+    assert sum(value >= 400 for value in returns.values()) >= 3, returns
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("control", ["shuffled", "constant"])
-@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_without_labels_or_a_reward_it_does_not(
-    control: str, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    control: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figures = made(capsys, tmp_path, "cartpole_from_preferences", f"seed={seed}", f"{control}=true")
-    assert figures["evaluate.return/policy"] < 150
+    """A reward by a coin may prefer an upright pole by chance, so one of four is let pass."""
+    returns = returns_of(capsys, tmp_path, seeds_of_the_day(), f"{control}=true")
+    assert statistics.median(returns.values()) < 50, returns
+    assert sum(value >= 150 for value in returns.values()) <= 1, returns
 
 
 SEVEN = ("environment_reward", "learned_reward", "no_transition", "one_action", "reward_at_the_end")
