@@ -79,6 +79,8 @@ PARTS = (
     Part("gymnasium", "--sb3", 60),
     Part("embedded_methods", "", 30),
     Part("convergence", "", 10),
+    Part("cartpole_preferences", "--page", 20),
+    Part("cartpole_preferences", "--cases shuffled,constant --seeds 1001-1020 --page", 15),
 )
 PAGES = ("benchmarks/speed_page.py", "scripts/method_pages.py")
 
