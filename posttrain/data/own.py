@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from posttrain.data.jsonl import write_jsonl
-from posttrain.data.read import Reading
+from posttrain.data.read import ReadOptions
 from posttrain.data.rows import Problems, Row
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.sizes import loaded, tokens_of
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
 
-Reader = Callable[[str, str | None, Reading | None], list[Row]]
+Reader = Callable[[str, str | None, ReadOptions | None], list[Row]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Own:
         ``skip_bad``; and for ``columns`` that are not of the form STANDARD:COLUMN,...
         """
         skipped = Problems(source.path)
-        reading = Reading(columns=renamed(columns), skipped=skipped if skip_bad else None)
+        reading = ReadOptions(columns=renamed(columns), skipped=skipped if skip_bad else None)
         rows = reader(source.path, source.revision(workspace), reading)
         return cls(
             rows=rows[:first] if first else rows,

@@ -22,7 +22,7 @@ SYSTEM = ("system", "system_prompt")
 
 
 @dataclass
-class Reading:
+class ReadOptions:
     """How a file is read: ``columns`` maps a standard column to the file's own; ``notices`` collects what a
     user should know of it, and ``skipped``, where it is given, the problems of rows that are left out.
     """
@@ -32,7 +32,7 @@ class Reading:
     notices: list[str] = field(default_factory=list)
 
 
-def read_messages(source: str, revision: str | None = None, reading: Reading | None = None) -> list[Row]:
+def read_messages(source: str, revision: str | None = None, reading: ReadOptions | None = None) -> list[Row]:
     """Demonstrations as rows {"messages": [...]}, the last message the assistant's.
 
     Reads ``messages``, or ``prompt`` with ``completion``, each text or messages, and what ``formats``
@@ -51,7 +51,7 @@ def read_messages(source: str, revision: str | None = None, reading: Reading | N
     return file.checked(joined)
 
 
-def read_prompts(source: str, revision: str | None = None, reading: Reading | None = None) -> list[Row]:
+def read_prompts(source: str, revision: str | None = None, reading: ReadOptions | None = None) -> list[Row]:
     """Rows {"prompt": messages}, the last message the user's, with what a program can verify answers by where
     a row has it. Raises UserError as above.
     """
@@ -67,7 +67,7 @@ def read_prompts(source: str, revision: str | None = None, reading: Reading | No
     return file.checked(asked)
 
 
-def read_problems(source: str, revision: str | None = None, reading: Reading | None = None) -> list[Row]:
+def read_problems(source: str, revision: str | None = None, reading: ReadOptions | None = None) -> list[Row]:
     """Rows {"prompt", ...} with what a program can verify answers by, the prompt as messages; or where a row
     has ``stop``, plain text to be gone on with until that is said. Raises UserError as above.
     """
@@ -110,14 +110,16 @@ def verifiable(row: Row, check: Check) -> Row:
     return found
 
 
-def read_text(source: str, revision: str | None = None, reading: Reading | None = None) -> list[Row]:
+def read_text(source: str, revision: str | None = None, reading: ReadOptions | None = None) -> list[Row]:
     """Plain text: rows {"text"} as rows {"prompt": "", "completion": text}. Raises UserError as above."""
     file = _File(source, revision, reading, "", ("text",))
     file.columns("text")
     return file.checked(lambda row, check: {"prompt": "", "completion": check.text(row, "text")})
 
 
-def read_comparisons(source: str, revision: str | None = None, reading: Reading | None = None) -> list[Row]:
+def read_comparisons(
+    source: str, revision: str | None = None, reading: ReadOptions | None = None
+) -> list[Row]:
     """Rows {"prompt": messages, "chosen": messages, "rejected": messages}, each answer one message; with
     {"margin"}, how much better the chosen one is, {"confidence"}, the share of judgements that chose it, and
     {"tie"}, where a row or several rows together say so.
@@ -164,7 +166,7 @@ def read_comparisons(source: str, revision: str | None = None, reading: Reading 
     return merged
 
 
-def read_ratings(source: str, revision: str | None = None, reading: Reading | None = None) -> list[Row]:
+def read_ratings(source: str, revision: str | None = None, reading: ReadOptions | None = None) -> list[Row]:
     """Rows {"prompt": messages, "completion": messages, "label": bool}: answers that were wanted or not, each
     on its own. Raises UserError as above, also where a label is neither true nor false.
     """
@@ -184,10 +186,10 @@ class _File:
     """The rows of a source under examination, in standard columns."""
 
     def __init__(
-        self, source: str, revision: str | None, reading: Reading | None, kind: str, read: tuple[str, ...]
+        self, source: str, revision: str | None, reading: ReadOptions | None, kind: str, read: tuple[str, ...]
     ) -> None:
         self._source = source
-        self._reading = reading or Reading()
+        self._reading = reading or ReadOptions()
         skipped = self._reading.skipped
         self._stops = skipped is None
         self._problems = Problems(source) if skipped is None else skipped

@@ -11,7 +11,6 @@ from posttrain.policy_gradients.ppo import PPO
 from posttrain.rollouts.compared import Comparisons
 from posttrain.stages.control import Control, ControlEvaluation
 
-
 STRETCHES = Comparisons(  # what is asked about play in which most of a row is a fallen pole
     at_first=500,
     first_plays=256,

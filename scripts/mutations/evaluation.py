@@ -94,9 +94,9 @@ MUTATIONS = [
     of(
         "a family has the mean of all",
         COMPARE,
-        'found.setdefault(str(prompt["item"]["family"]), []).append(judgement.total)',
-        'for family in {str(p["item"]["family"]) for p in prompts}:\n'
-        "                found.setdefault(family, []).append(judgement.total)",
+        "found.setdefault(family, []).append(judgement.total)",
+        'for every in {str(p["item"]["family"]) for p in prompts}:\n'
+        "                found.setdefault(every, []).append(judgement.total)",
         f"{OF_COMPARE}::test_families_have_their_own_means",
     ),
     of(
@@ -172,8 +172,8 @@ MUTATIONS = [
     of(
         "KL of the reference from the policy",
         "evaluation/answering.py",
-        "now, still = LanguagePolicy(policy), LanguagePolicy(reference)",
-        "still, now = LanguagePolicy(policy), LanguagePolicy(reference)",
+        "now, still = (LanguagePolicy(model)",
+        "still, now = (LanguagePolicy(model)",
         "tests/evaluation/test_answering.py",
     ),
     of(

@@ -172,8 +172,8 @@ MUTATIONS = [
     of(
         "a learned reward that does not look at what was done",
         MLP,
-        "torch.cat([seen[mask], done], -1)",
-        "torch.cat([seen[mask], done * 0], -1)",
+        "torch.cat([_gather(observations, mask), taken], -1)",
+        "torch.cat([_gather(observations, mask), taken * 0], -1)",
         OF_MLP,
     ),
     of(

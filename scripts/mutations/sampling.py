@@ -185,7 +185,7 @@ MUTATIONS = [
     of(
         "a learned reward keeps its constant",
         COMPARED,
-        "(self.reward.score(facts) - self.mean)",
+        "(self.reward.score(facts) - self.zero)",
         "self.reward.score(facts)",
         f"{OF_COMPARED}::test_what_is_learned_is_standing",
     ),
@@ -290,8 +290,8 @@ MUTATIONS = [
     of(
         "a cart moves by the speed it has afterwards",
         "environments/cartpole.py",
-        "[x + TAU * speed, speed",
-        "[x + TAU * (speed + TAU * rolling), speed",
+        "x + TAU * speed, speed",
+        "x + TAU * (speed + TAU * rolling), speed",
         "tests/environments/test_cartpole.py",
     ),
     of(

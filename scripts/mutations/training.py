@@ -48,8 +48,8 @@ MUTATIONS = [
     of(
         "a schedule one update late",
         OPTIMIZER,
-        "self.schedule(self.steps), [",
-        "self.schedule(max(self.steps - 1, 0)), [",
+        "self.schedule(self.steps) * group",
+        "self.schedule(max(self.steps - 1, 0)) * group",
         OF_OPTIMIZER,
     ),
     of(
@@ -77,7 +77,7 @@ MUTATIONS = [
     of(
         "the pull to the start ignores the schedule",
         OPTIMIZER,
-        "group.learning_rate * factor * group.decay_to_start",
+        "self._rate(group) * group.decay_to_start",
         "group.learning_rate * group.decay_to_start",
         OF_OPTIMIZER,
     ),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from posttrain.data.read import (
-    Reading,
+    ReadOptions,
     read_comparisons,
     read_messages,
     read_problems,
@@ -33,7 +33,7 @@ HH = f"\n\nHuman: {Q}\n\nAssistant:"
 def rows_of(reader: Callable[..., Any], tmp_path: Path, *rows: Any, columns: Any = None) -> tuple[Any, str]:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    reading = Reading(columns=columns or {})
+    reading = ReadOptions(columns=columns or {})
     return reader(str(path), reading=reading), "\n".join(reading.notices)
 
 

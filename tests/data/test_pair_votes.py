@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from posttrain.core.preferences import logistic
-from posttrain.data.read import Reading, read_comparisons
+from posttrain.data.read import ReadOptions, read_comparisons
 from posttrain.pipeline.finding import UserError
 
 
@@ -23,7 +23,7 @@ FOR, AGAINST = vote("A", "B"), vote("B", "A")
 def read(tmp_path: Path, *rows: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     path = tmp_path / "votes.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    reading = Reading()
+    reading = ReadOptions()
     return read_comparisons(str(path), reading=reading), reading.notices
 
 

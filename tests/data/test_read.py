@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from posttrain.data.jsonl import read_jsonl, write_jsonl
-from posttrain.data.read import Reading, read_comparisons, read_messages, read_prompts
+from posttrain.data.read import ReadOptions, read_comparisons, read_messages, read_prompts
 from posttrain.data.rows import Problems, read_rows
 from posttrain.pipeline.finding import UserError
 
@@ -97,7 +97,7 @@ def test_bad_rows_can_be_skipped_and_are_named(tmp_path: Path) -> None:
         "rows.csv": b"prompt,id\na,1\noops\n,2\nx,y,z\nb,3\n",
     }.items():
         skipped = Problems(name)
-        found = read_prompts(wrote(tmp_path, content, name), reading=Reading(skipped=skipped))
+        found = read_prompts(wrote(tmp_path, content, name), reading=ReadOptions(skipped=skipped))
         assert [row["prompt"][0]["content"] for row in found] == ["a", "b"], name
         assert len(skipped.rows) == 3, name
         assert any("row 3: prompt is" in text for text in skipped.told()), name
@@ -106,7 +106,7 @@ def test_bad_rows_can_be_skipped_and_are_named(tmp_path: Path) -> None:
 def test_a_file_of_bad_rows_only_is_refused_also_when_they_are_skipped(tmp_path: Path) -> None:
     for content in (b"oops\nno\n", b'{"prompt": ""}\n{"prompt": 1}\n'):
         with pytest.raises(UserError, match=r"(line|row) 2"):
-            read_prompts(wrote(tmp_path, content), reading=Reading(skipped=Problems("rows.jsonl")))
+            read_prompts(wrote(tmp_path, content), reading=ReadOptions(skipped=Problems("rows.jsonl")))
 
 
 def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
