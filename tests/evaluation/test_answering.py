@@ -23,7 +23,7 @@ def test_kl_is_the_sum_over_an_answer_of_each_step_from_the_policy_to_the_refere
         for parameter in policy.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     said = answers(policy, letters, PROMPTS, Sampling(max_tokens=9), 0, each=3)
-    found = kl_per_answer(policy, small_llama, said, 1, 40)
+    found = kl_per_answer((policy, small_llama), said, Sampling(max_tokens=9), 1, 40)
     for episode, nats in zip(said, found, strict=True):
         ids, start = torch.tensor([episode.ids]), episode.mask.index(True) - 1
         with torch.no_grad():

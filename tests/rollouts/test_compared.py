@@ -194,9 +194,9 @@ def test_what_is_learned_is_standing() -> None:
         assert abs(float(paid.rewards.mean())) < float(paid.rewards.std())
         compared_steps = concatenate(one.answered).rollouts
         with torch.no_grad():
-            again = one.reward.score(compared_steps)[compared_steps.action_mask] - one.mean
+            again = one.reward.score(compared_steps)[compared_steps.action_mask] - one.zero
         assert float(again.mean()) == pytest.approx(0, abs=1e-5)  # the reward's own constant pays nothing
-        assert torch.equal(paid.rewards, (one.reward.score(paid).detach() - one.mean) * paid.action_mask)
+        assert torch.equal(paid.rewards, (one.reward.score(paid).detach() - one.zero) * paid.action_mask)
     assert found[False] > 1.2
     assert abs(found[True]) < found[False] - 0.5
 
