@@ -298,7 +298,13 @@ CASES: tuple[Case, ...] = (
         "cartpole_from_preferences",
         "classic",
         "cartpole_from_preferences",
-        elsewhere="its own bench, on 40 seeds",
+        elsewhere="benchmarks/bench_cartpole_preferences.py, on 40 seeds",
+    ),
+    Case(
+        "environment",
+        "classic",
+        "environment",
+        elsewhere="benchmarks/bench_gymnasium.py, three seeds an environment",
     ),
     Case(
         "instructgpt smollm2",

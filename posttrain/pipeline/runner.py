@@ -1,3 +1,4 @@
+# size: one pass over a recipe, from what is current to what is written down
 """Makes what is not made yet, in order; stops where a gate says that a stage did not do its work."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# size: the stage and its evaluation, which reads what the stage writes
 """Reinforcement in an environment: the same loop, records and methods as for language, on a small network."""
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def test_what_is_used_stands_beside_what_could_be(path: str, monkeypatch: pytest
     monkeypatch.setenv("POSTTRAIN_KERNELS", path)
     found = machine.kernels()
     assert found.value == path
-    assert found.evidence.startswith("PyTorch alone;" if path == "off" else f"{path};")
+    assert found.evidence.startswith("PyTorch alone" if path == "off" else f"{path};")
     timed = dict(re.findall(r"(\w+) ([\d.]+) ms", found.evidence))
     assert list(timed) == [*usable_paths(), "off"]
     assert all(0 < float(milliseconds) < 1e3 for milliseconds in timed.values())

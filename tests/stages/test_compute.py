@@ -124,7 +124,18 @@ def test_one_option_reaches_all_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("posttrain.cli.plan", plan)
     with pytest.raises(SystemExit):
-        main(["run", "rounds", "count=3", "rl.compute=float32", "--compute", "bfloat16", "--dry-run"])
+        main(
+            [
+                "run",
+                "rounds",
+                "count=3",
+                "evidence=full",
+                "rl.compute=float32",
+                "--compute",
+                "bfloat16",
+                "--dry-run",
+            ]
+        )
     found = {a: s.compute for a, s in addresses(seen[0]).items() if hasattr(s, "compute")}
     assert {found.pop(f"rl[{n}]") for n in (1, 2, 3)} == {"float32"}
     assert len(found) > 9

@@ -64,11 +64,13 @@ def test_the_first_so_many_rows_and_a_rehearsal_of_a_few(kind: type[Any], tmp_pa
     assert min(figures["rows"], figures["heldout_rows"]) > 0
 
 
-def test_a_copy_with_another_id_is_a_copy(tmp_path: Path) -> None:
+def test_a_copy_with_another_id_is_a_copy_and_of_a_comparison_a_vote(tmp_path: Path) -> None:
     rows = [{"id": f"row {n}", "prompt": f"q{n % 8}", "chosen": "yes", "rejected": "no"} for n in range(12)]
     figures = made(ComparisonRows(source=write(tmp_path / "rows.jsonl", rows)), tmp_path).figures
-    assert figures["duplicates"] == 4
-    assert figures["rows"] + figures["heldout_rows"] == 12
+    assert (figures["duplicates"], figures["rows"] + figures["heldout_rows"]) == (0, 8)
+    talks = [{"id": row["id"], "prompt": row["prompt"], "completion": "yes"} for row in rows]
+    figures = made(DemonstrationRows(source=write(tmp_path / "talks.jsonl", talks)), tmp_path).figures
+    assert (figures["duplicates"], figures["rows"] + figures["heldout_rows"]) == (4, 12)
 
 
 def test_prompts_that_come_twice_in_other_rows_are_counted(tmp_path: Path) -> None:
