@@ -98,7 +98,7 @@ MUTATIONS = [
         "data/own.py",
         'if k != "id"})',
         "})",
-        f"{OF_OWN}::test_a_copy_with_another_id_is_a_copy",
+        f"{OF_OWN}::test_a_copy_with_another_id_is_a_copy_and_of_a_comparison_a_vote",
     ),
     of(
         "a second check of one kind takes the place of the first",

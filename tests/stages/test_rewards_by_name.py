@@ -64,9 +64,8 @@ def test_a_reward_that_is_not_there_is_told_with_those_that_are() -> None:
 
 
 def test_a_verifier_pays_chooses_and_counts() -> None:
-    made: Any = expression(
-        deepseek_r1_zero, parse(["evidence=full", "verifier=math_answer", "rl.reward.seconds=2"])
-    )
+    settings = ["evidence=full", "verifier=math_answer", "rl.reward.seconds=2"]
+    made: Any = expression(deepseek_r1_zero, parse(settings))
     assert made.reward == MathAnswer()
     assert rl_of(made).reward == MathAnswer(seconds=2)
     names = {stage.name: stage for stage in made.beside}
