@@ -73,8 +73,8 @@ def judged(name: str, parts: Sequence[dict[str, float]]) -> Answers:
 
 
 def test_a_component_is_compared_where_it_applies_to_both() -> None:
-    before = judged("sft", [{"right": 0.5, "manner": 1.0}, {"right": 0.5}])
-    after = judged("final", [{"right": 0.25, "manner": 0.9}, {"right": 0.75, "manner": 0.0}])
+    before = judged("sft", [{"right": 0.5, "manner": 1.0}, {"right": 0.5}, {"manner": 0.5}])
+    after = judged("final", [{"right": 0.25, "manner": 0.9}, {"right": 0.75, "manner": 0.0}, {"right": 1.0}])
     figures = falls(after, before)
     assert figures["component_change/right"] == pytest.approx(0.0)
     assert figures["component_change/manner"] == pytest.approx(-0.1)

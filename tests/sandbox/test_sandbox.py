@@ -161,6 +161,12 @@ def _command(pid: str) -> bytes:
 
 FORMS = {
     "asserts": ("def f(x):\n    return x + 1", "assert f(1) == 2\nassert f(2) == 4", None, (2, 1)),
+    "asserts after one that fails": (
+        "def f(x):\n    return x + 1",
+        "assert f(1) == 3\nassert f(2) == 3",
+        None,
+        (2, 1),
+    ),
     "test functions": ("def f(x): return x", "def test_a():\n    assert f(3) == 3", None, (1, 1)),
     "cases": (
         "def f(x): return x if x else 1 / 0",
