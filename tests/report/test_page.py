@@ -114,6 +114,7 @@ def test_a_proxy_that_rises_while_gold_falls_is_called_over_optimized(tmp_path: 
     [
         (0.05, 0.2, "points); the reward it was trained on rose"),
         (-0.05, 0.1, "which is no clear change; the reward"),
+        (-0.1, 0.05, "which is no clear change; the reward"),
         (-0.2, -0.1, "was over-optimized"),
     ],
 )
