@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+REMEMBERED = 20_000  # texts: the same steps and facts are looked for in every answer
 # Function words that may stand before a value or a name without changing which one it is.
 LEADING = frozenset(
     [
@@ -65,10 +66,15 @@ _NUMBERED = re.compile(r"(?:^|\s)(\d+)[.)]\s+(?=\D)")
 
 def words(text: str) -> list[str]:
     """Lower-case words and whole numbers, in order; punctuation is dropped."""
-    return _WORD.findall(text.lower().replace("’", "'"))
+    return list(_words(text))
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=REMEMBERED)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(_WORD.findall(text.lower().replace("’", "'")))
+
+
+@lru_cache(maxsize=REMEMBERED)
 def stem(word: str) -> str:
     """One form for singular and plural, for eat, eats and eating; not a dictionary form."""
     word = _ALIASES.get(word, word)
@@ -87,14 +93,16 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("e") and word not in _KEEP_E else word
 
 
+@lru_cache(maxsize=REMEMBERED)
 def stems(text: str) -> tuple[str, ...]:
     """The stem of every word of the text."""
-    return tuple(stem(word) for word in words(text))
+    return tuple(stem(word) for word in _words(text))
 
 
+@lru_cache(maxsize=REMEMBERED)
 def content(text: str) -> tuple[str, ...]:
     """Stems without articles and prepositions: what two ways of saying one value share."""
-    return tuple(stem(word) for word in words(text) if word not in LEADING)
+    return tuple(stem(word) for word in _words(text) if word not in LEADING)
 
 
 def without_articles(text: str) -> tuple[str, ...]:
