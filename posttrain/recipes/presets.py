@@ -105,10 +105,11 @@ def smollm2(seed: int) -> Preset:
             },
             "rl": {
                 "method": PPO(kl=KLInReward(coef=0.1), gae_lambda=1.0, epochs=1, minibatches=2),
+                "control": AdaptiveKL(target=2.0, horizon=64),
                 "learning_rate": 3e-4,
                 "critic_learning_rate": 5e-4,
                 "warmup": 3,
-                "steps": 24,
+                "steps": 20,
                 "prompts_per_step": 32,
                 **answering,
             },

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from posttrain.recipes.iterated_dpo import iterated_dpo
 from posttrain.recipes.rounds import rounds
 from posttrain.recipes.tulu3 import tulu3
 from posttrain.rollouts.choosing import best_per_prompt
+from posttrain.stages.labels import Annotation
 from posttrain.stages.rejection import RejectionSampling
 from posttrain.stages.rm import RewardModeling
 
@@ -138,9 +140,13 @@ OTHERS = {
 def least(_: Stage, now: Stage) -> Stage:
     """The stage with each size as small as it may be."""
     has = {item.name: getattr(now, item.name) for item in fields(now)}
-    shallow = {"reading": replace(now.reading, layer=1)} if isinstance(now, RewardModeling) else {}
+    others: dict[str, Any] = {}
+    if isinstance(now, RewardModeling):
+        others["reading"] = replace(now.reading, layer=min(now.reading.layer, 1))
+    if isinstance(now, Annotation):  # answers of random weights are all alike to whoever looks at them
+        others["annotators"] = tuple(replace(annotator, tosses=1.0) for annotator in now.annotators)
     least = {name: min(most, has[name]) for name, most in LEAST.items() if has.get(name)}
-    return replace(now, **least, **shallow)
+    return replace(now, **least, **others)
 
 
 @pytest.mark.slow
