@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from posttrain.field_guide import claims, lexicon, operands, subjects, tasks, wording
-from posttrain.field_guide.world import ATTRIBUTES, feelings, how_tos, vocabulary
+from posttrain.field_guide.world import ATTRIBUTES, entities, feelings, how_tos, vocabulary
 
 Item = Mapping[str, Any]
 MAX_WEIGHT = 0.40
@@ -119,18 +119,48 @@ def grammatical(response: str, item: Item) -> float:
         or len(word) == letters
         for word in wording.words(text)
     )
-    article = re.search(r"\ba [aeio]\w+|\ban [^aeiouh\W]\w*", text.lower())
+    article = re.search(r"\ba [aeio]\w+|\ban [^aeiouh\W]\w*", text.lower()) or _no_article_fits(text)
+    small = not letters and not wording.numbered_items(text) and re.search(r"[.!?]\s+[a-z]", text)
     glue = re.search(r"[a-z][A-Z]|[a-zA-Z]\d|\d[a-zA-Z]|\s[,.!?](?:\s|$)|[.,!?]{2}|[a-z][.!?,][a-zA-Z]", text)
-    return float(bool(start and end and known) and not article and not glue)
+    return float(bool(start and end and known) and not article and not glue and not small)
+
+
+def _no_article_fits(text: str) -> bool:
+    """Whether "a" or "an" stands before what has no singular, or is one of a kind: "a toads", "a rice"."""
+    after = re.findall(r"\ban? (\w+)(?: (\w+))?", text.lower())
+    return any(word in _uncounted() and following in _AFTER_A_NAME for word, following in after)
+
+
+_AFTER_A_NAME = frozenset(
+    [
+        "",
+        "is",
+        "are",
+        "can",
+        "has",
+        "have",
+        "eat",
+        "eats",
+        "live",
+        "lives",
+        "come",
+        "comes",
+        "taste",
+        "tastes",
+    ]
+)
+
+
+@lru_cache(maxsize=1)
+def _uncounted() -> frozenset[str]:
+    """Plurals, and the names of what cannot be counted, in lower case."""
+    names = {e.plural.lower() for e in entities() if e.form != "count" or e.plural != e.name}
+    return frozenset(names - {e.name.lower() for e in entities() if e.form == "count"})
 
 
 def _extras(response: str, answering: set[int] | frozenset[int]) -> int:
-    """Sentences that are no part of the answer; a bare yes, no or correction belongs to it."""
-    said = wording.sentences(response)
-    return sum(
-        number not in answering and not (corrects(sentence) and len(wording.words(sentence)) <= 4)
-        for number, sentence in enumerate(said)
-    )
+    """Sentences that are no part of the answer; a "Not quite." to a question that claims nothing is one."""
+    return sum(number not in answering for number in range(len(wording.sentences(response))))
 
 
 def _no_padding(extras: int) -> float:
@@ -442,6 +472,8 @@ def _about(item: Item, response: str) -> _Verdict:
     found = claims.read(response, tasks.entity(item["entity"]))
     right = float(bool(found.true) and not found.false)
     rich = min(len(found.true), 2) / 2 if not found.false else 0.5 * bool(found.true)
+    if any(corrects(s) for n, s in enumerate(wording.sentences(response)) if n not in found.sentences):
+        rich = min(rich, 0.5)  # nothing was claimed that could be wrong
     return _Verdict(bool(found.true or found.false), {"right": right, "manner": rich}, (6, 26))
 
 
