@@ -1,4 +1,4 @@
-"""One quantity over steps: a small panel with round ticks, its unit, and the last value at the line's end."""
+"""One quantity over steps: a small panel with round ticks, its unit, and the mean of the last steps."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from posttrain.report.scale import Scale, extent, labels, number, percent, ticks
 WIDTH, HEIGHT = 336.0, 208.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 288.0, 46.0, 172.0
 _DENSE = 40  # points from which on a running mean is drawn over the steps
+_BESIDE = 12.0  # pixels that the words at a line's end may reach beyond the panel
+_SPARSE = 12  # points up to which each is drawn, and the last stands for itself
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Points in the order they are joined; ``band`` has the 95 % interval of each point, or nothing."""
+    """Points in the order they are joined; ``band`` has the 95 % interval of each point, or nothing.
+
+    ``weights``: over how many rows or tokens each point is a mean; nothing where all count alike.
+    """
 
     points: Sequence[tuple[float, float]]
+    weights: Sequence[float] = ()
     tone: str = "ink"
     label: str = ""
     band: Sequence[tuple[float, float]] = ()
@@ -96,7 +102,7 @@ def _frame(what: Panel, x: Scale, y: Scale) -> list[str]:
 def _series(what: Panel, series: Series, x: Scale, y: Scale) -> list[str]:
     points = [(x(a), y(b)) for a, b in series.points]
     parts = []
-    dense, sparse = len(points) > _DENSE, len(points) <= 12
+    dense, sparse = len(points) > _DENSE, len(points) <= _SPARSE
     if series.band and sparse:
         for (px, _), (low, high) in zip(points, series.band, strict=True):
             parts.append(svg.line((px, y(low)), (px, y(high)), f"whisker {series.tone}"))
@@ -104,7 +110,7 @@ def _series(what: Panel, series: Series, x: Scale, y: Scale) -> list[str]:
         upper = [(px, y(high)) for (px, _), (_, high) in zip(points, series.band, strict=True)]
         lower = [(px, y(low)) for (px, _), (low, _) in zip(points, series.band, strict=True)]
         parts.append(svg.area(upper, lower, f"band {series.tone}"))
-    drawn = running_mean(series.points) if dense else list(series.points)
+    drawn = running_mean(series.points, series.weights) if dense else list(series.points)
     if dense and what.dots:
         parts += [svg.circle(px, py, 1.5, f"faint {series.tone}") for px, py in points if math.isfinite(py)]
     elif dense:
@@ -123,9 +129,14 @@ def _ends(
 ) -> list[str]:
     x, y = scales
     (first_x, first), (last_x, last) = finite[0], finite[-1]
-    words = series.label or what.ends[1] or value_of(last, what.share)
+    mean, count = at_the_end(series)
+    words = series.label or what.ends[1] or value_of(mean, what.share)
     place = x(last_x) + 6 if x(last_x) > RIGHT - 40 else x(last_x) + 7
     parts = [svg.text(place, y(last) + 4, words, class_=f"end {series.tone}")]
+    if svg.width_of(words, 11.5) > _BESIDE + WIDTH - place:  # too long beside the line: above it
+        parts = [svg.text(WIDTH, y(last) - 8, words, class_=f"end {series.tone}", text_anchor="end")]
+    if count > 1 and not (series.label or what.ends[1]):
+        parts.append(svg.text(place, y(last) + 16, f"last {count}", class_="note"))
     if what.ends[0]:
         parts.append(svg.text(x(first_x) + 7, y(first) + 4, what.ends[0], class_="note"))
     return parts
@@ -140,16 +151,42 @@ def window(count: int) -> int:
     return max(3, 2 * (count // 30) + 1)
 
 
-def running_mean(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Of both coordinates, centred over ``window`` steps, fewer at the ends; only what is finite counts."""
+def tail(count: int) -> int:
+    """How many of the last steps the number at a line's end is over: a tenth of them, five at least."""
+    return 1 if count <= _SPARSE else max(5, count // 10)
+
+
+def at_the_end(series: Series) -> tuple[float, int]:
+    """The weighted mean of the last steps, and how many of them are finite: one batch alone may be small."""
+    count = tail(len(series.points))
+    last = [pair for pair in _weighted(series.points, series.weights)[-count:] if math.isfinite(pair[0][1])]
+    last = last or [p for p in _weighted(series.points, series.weights) if math.isfinite(p[0][1])][-1:]
+    return _mean([(y, weight) for (_, y), weight in last]), len(last)
+
+
+def running_mean(
+    points: Sequence[tuple[float, float]], weights: Sequence[float] = ()
+) -> list[tuple[float, float]]:
+    """Of both coordinates, weighted, over ``window`` steps around each, and half of them at the ends."""
     half = window(len(points)) // 2
+    pairs = _weighted(points, weights)
     means = []
     for place in range(len(points)):
-        reach = min(half, place, len(points) - 1 - place)
-        near = [point for point in points[place - reach : place + reach + 1] if math.isfinite(point[1])]
-        x = math.fsum(x for x, _ in near) / len(near) if near else points[place][0]
-        means.append((x, math.fsum(y for _, y in near) / len(near) if near else math.nan))
+        near = [pair for pair in pairs[max(0, place - half) : place + half + 1] if math.isfinite(pair[0][1])]
+        x = _mean([(x, weight) for (x, _), weight in near]) if near else points[place][0]
+        means.append((x, _mean([(y, weight) for (_, y), weight in near])))
     return means
+
+
+def _weighted(
+    points: Sequence[tuple[float, float]], weights: Sequence[float]
+) -> list[tuple[tuple[float, float], float]]:
+    return list(zip(points, weights or [1.0] * len(points), strict=True))
+
+
+def _mean(pairs: Sequence[tuple[float, float]]) -> float:
+    whole = math.fsum(weight for _, weight in pairs)
+    return math.fsum(value * weight for value, weight in pairs) / whole if whole > 0 else math.nan
 
 
 def _story(what: Panel) -> str:
@@ -157,10 +194,11 @@ def _story(what: Panel) -> str:
     if not finite:
         return "nothing measured"
     first, last = finite[0], finite[-1]
-    return (
-        f"{value_of(first[1], what.share)} at {what.x_title} {number(first[0])}, "
-        f"{value_of(last[1], what.share)} at {number(last[0])}"
-    )
+    began = f"{value_of(first[1], what.share)} at {what.x_title} {number(first[0])}, "
+    mean, count = at_the_end(what.series[0])
+    if what.dots or count == 1:
+        return began + f"{value_of(last[1], what.share)} at {number(last[0])}"
+    return began + f"{value_of(mean, what.share)} as the mean of the last {count}, to {number(last[0])}"
 
 
 def _hover(what: Panel, x: Scale, y: Scale) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from posttrain.report import svg
@@ -11,6 +11,7 @@ from posttrain.report.scale import Scale, extent, labels, number, percent, ticks
 
 _ROW, _WIDTH, _VALUES = 22.0, 740.0, 230.0
 _LEGEND = 30.0  # height above the rows for words
+_NARROW = 340.0  # width of the same on a phone: words stand above their dot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +70,60 @@ def _axis(
 
 def _row(row: Dot, x: Scale, y: float, share: bool) -> list[str]:
     parts = [svg.text(x.start - 14, y + 4, row.label, class_="label", text_anchor="end")]
+    parts += _mark(row, x, y, share)
+    parts.append(svg.text(x.end + 16, y + 4, said(row, share), class_="value"))
+    return parts
+
+
+def _mark(row: Dot, x: Scale, y: float, share: bool) -> list[str]:
+    parts = []
     if row.low is not None and row.high is not None:
         parts.append(svg.line((x(row.low), y), (x(row.high), y), f"whisker {row.tone}"))
     kind = "hollow" if row.control else "dot"
     parts.append(svg.circle(x(row.value), y, 3.8, f"{kind} {row.tone}", f"{row.label}: {said(row, share)}"))
-    parts.append(svg.text(x.end + 16, y + 4, said(row, share), class_="value"))
     return parts
+
+
+def narrow_whiskers(rows: Sequence[Dot], *, share: bool, level: tuple[float, str] | None = None) -> str:
+    """``whiskers`` for a narrow screen."""
+    if not rows:
+        return ""
+    x = _axis(rows, share, level, (8.0, _NARROW - 8.0))
+
+    def mark(place: int, y: float) -> list[str]:
+        return _mark(rows[place], x, y, share)
+
+    return _narrow([(row.label, said(row, share)) for row in rows], mark, x, share, level)
+
+
+def _narrow(
+    lines: Sequence[tuple[str, str]],
+    mark: Callable[[int, float], list[str]],
+    x: Scale,
+    share: bool,
+    level: tuple[float, str] | None = None,
+) -> str:
+    """Rows of a name, its value, and under them what ``mark`` draws at a height."""
+    crowded = any(svg.width_of(f"{name}  {value}", 12) > _NARROW for name, value in lines)
+    top, height = (18.0 if level else 4.0), (52.0 if crowded else 36.0)
+    bottom = top + height * len(lines)
+    grid = ticks(x.low, x.high, 4)
+    parts = []
+    for value, words in zip(grid, labels(grid, share), strict=True):
+        parts.append(svg.line((x(value), top), (x(value), bottom), "grid"))
+        parts.append(svg.text(x(value), bottom + 14, words, class_="tick", text_anchor="middle"))
+    if level and x.low <= level[0] <= x.high:
+        parts.append(svg.line((x(level[0]), top - 4), (x(level[0]), bottom), "level"))
+        side = "start" if x(level[0]) < 40 else "end" if x(level[0]) > _NARROW - 40 else "middle"
+        parts.append(svg.text(x(level[0]), top - 7, level[1], class_="note", text_anchor=side))
+    for place, (name, words) in enumerate(lines):
+        y = top + height * place
+        parts.append(svg.text(0, y + 14, name, class_="label"))
+        at, anchor = (0.0, "start") if crowded else (_NARROW, "end")
+        parts.append(svg.text(at, y + (30 if crowded else 14), words, class_="value", text_anchor=anchor))
+        parts += mark(place, y + height - 11)
+    told = "; ".join(f"{name} {words}" for name, words in lines)
+    return svg.drawing(_NARROW, bottom + 20, parts, told, class_="dots narrow")
 
 
 def said(row: Dot, share: bool) -> str:
@@ -119,16 +168,35 @@ def dumbbells(rows: Sequence[Change], before: str, after: str, fall: float = 0.0
     parts += [svg.circle(at, 9, 3.8, "dot gold"), svg.text(at + 8, 13, after, class_="note")]
     for place, row in enumerate(rows):
         y = top + _ROW * (place + 0.5)
-        change = 100 * (row.after - row.before)
         parts.append(svg.text(left - 14, y + 4, row.label, class_="label", text_anchor="end"))
-        parts.append(svg.line((x(row.before), y), (x(row.after), y), "whisker gold"))
-        parts.append(svg.circle(x(row.before), y, 3.8, "hollow muted"))
-        parts.append(svg.circle(x(row.after), y, 3.8, "dot gold"))
-        words = f"{percent(row.before)} → {percent(row.after)}  {change:+.1f} {row.note}".rstrip().replace(
-            "-", "−"
-        )
+        parts += _dumbbell(row, x, y)
         bad = row.after - row.before < -fall
-        words += "  fell" if bad else ""
-        parts.append(svg.text(end + 16, y + 4, words, class_="value bad" if bad else "value"))
+        parts.append(svg.text(end + 16, y + 4, _moved(row, fall), class_="value bad" if bad else "value"))
     told = "; ".join(f"{row.label} {percent(row.before)} to {percent(row.after)}" for row in rows)
     return svg.drawing(_WIDTH, bottom + 22, parts, told, class_="dots")
+
+
+def narrow_dumbbells(rows: Sequence[Change], fall: float = 0.05) -> str:
+    """``dumbbells`` for a narrow screen; the words of each row name both ends."""
+    if not rows:
+        return ""
+    x = Scale(0.0, 1.0, 8.0, _NARROW - 8.0)
+
+    def mark(place: int, y: float) -> list[str]:
+        return _dumbbell(rows[place], x, y)
+
+    return _narrow([(row.label, _moved(row, fall)) for row in rows], mark, x, True)
+
+
+def _dumbbell(row: Change, x: Scale, y: float) -> list[str]:
+    return [
+        svg.line((x(row.before), y), (x(row.after), y), "whisker gold"),
+        svg.circle(x(row.before), y, 3.8, "hollow muted"),
+        svg.circle(x(row.after), y, 3.8, "dot gold"),
+    ]
+
+
+def _moved(row: Change, fall: float) -> str:
+    change = f"{100 * (row.after - row.before):+.1f} {row.note}".rstrip().replace("-", "−")
+    words = f"{percent(row.before)} → {percent(row.after)}  {change}"
+    return words + ("  fell" if row.after - row.before < -fall else "")

@@ -8,15 +8,24 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from posttrain.report import names
-from posttrain.report.dots import Change, Dot, between, dumbbells, whiskers
+from posttrain.report.dots import (
+    Change,
+    Dot,
+    between,
+    dumbbells,
+    narrow_dumbbells,
+    narrow_whiskers,
+    whiskers,
+)
 from posttrain.report.figures import Figure, grouped
 from posttrain.report.record import Made, Run
 from posttrain.report.scale import number, percent
 from posttrain.report.svg import tag
 
 CAPTION = (
-    "Lines are 95 % intervals. Hollow grey dots are controls and people to compare with: what does not have "
-    "the skill that is tested, and those whose choices were learned from."
+    "Lines are 95 % intervals, and n how many rows they are over. In words, an arrow goes from the first "
+    "step to the mean of the last tenth of the steps. Hollow grey dots are controls and people to compare "
+    "with: what does not have the skill that is tested, and those whose choices were learned from."
 )
 # Shares that are compared with each other share an axis; the line to compare with, and its name.
 _GROUPS: tuple[tuple[str, re.Pattern[str], tuple[float, str] | None], ...] = (
@@ -33,6 +42,11 @@ _GROUPS: tuple[tuple[str, re.Pattern[str], tuple[float, str] | None], ...] = (
     ("Answers that end by themselves", re.compile(r"(ends|ended)(/|$)"), None),
     ("Shares", re.compile(r""), None),
 )
+# Quantities that are no shares, by the first part of their names.
+_TITLES = {
+    "gold_change": "Change of the gold reward, 1 is all that can be earned",
+    "reward": "Score by the reward model, on its own scale",
+}
 _LABELS = {
     "accuracy": "reward model",
     "accuracy/clear": "reward model, clear pairs",
@@ -41,6 +55,8 @@ _LABELS = {
     "control/bag_of_words": "words alone",
     "control/bag_of_words/clear": "words alone, clear pairs",
     "annotators": "mean annotator",
+    "answers": "bare questions answered",
+    "continues": "bare questions written on from",
 }
 # Figures with two names of their own are drawn as changes from one model to another.
 _CHANGES = (
@@ -61,7 +77,7 @@ def blocks(run: Run) -> list[str]:
     for stage in reversed(run.stages):  # what is measured last says most
         body = _stage(stage)
         if body:
-            does = names.stage(stage.address, stage.kind)
+            does = stage.does
             title = stage.address if does == stage.address else f"{stage.address}: {does}"
             drawn.append(tag("h3", escape(title)) + body)
     return drawn
@@ -75,7 +91,9 @@ def _stage(stage: Made) -> str:
         members = [figure for figure in rest if figure.share and pattern.match(figure.name)]
         if len(members) > 1 and any(figure.interval for figure in members):
             rest = [figure for figure in rest if figure not in members]
-            charts.append(tag("h4", title) + whiskers(_dots(members, pattern), share=True, level=level))
+            dots = _dots(members, pattern)
+            charts.append(tag("h4", title) + whiskers(dots, share=True, level=level))
+            charts.append(narrow_whiskers(dots, share=True, level=level))
     for prefix in dict.fromkeys(f.name.partition("/")[0] for f in rest if "/" in f.name and f.interval):
         pattern = re.compile(re.escape(prefix) + "/")
         members = [figure for figure in rest if pattern.match(figure.name) and figure.interval]
@@ -88,9 +106,11 @@ def _stage(stage: Made) -> str:
 def _beside(prefix: str, dots: Sequence[Dot]) -> str:
     """A quantity that is no share, of several models."""
     level = (0.0, "no change") if "change" in prefix else None
-    title = names.readable(prefix).capitalize()
+    title = _TITLES.get(prefix) or names.readable(prefix).capitalize()
     unit = names.unit(prefix)
-    return tag("h4", escape(f"{title}, {unit}" if unit else title)) + whiskers(dots, share=False, level=level)
+    head = tag("h4", escape(f"{title}, {unit}" if unit else title))
+    drawn = whiskers(dots, share=False, level=level) + narrow_whiskers(dots, share=False, level=level)
+    return head + drawn
 
 
 def _dots(figures: Sequence[Figure], group: re.Pattern[str]) -> list[Dot]:
@@ -129,7 +149,9 @@ def _changes(stage: Made) -> tuple[str, set[str]]:
                 taken.add(f"{change}/{part}")
                 rows.append(Change(label=names.model(part), before=of[ends[0]], after=of[ends[1]], note=note))
         if ends and rows:
-            drawn += tag("h4", escape(title)) + dumbbells(rows, names.model(ends[0]), names.model(ends[1]))
+            models = names.model(ends[0]), names.model(ends[1])
+            drawn += tag("h4", escape(f"{title}: {models[0]} → {models[1]}, change in points"))
+            drawn += dumbbells(rows, *models) + narrow_dumbbells(rows)
     return drawn, taken
 
 

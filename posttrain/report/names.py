@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Quantity:
 
 # In the order they are drawn in; what is not here comes after, under its own name.
 CURVES: dict[str, Quantity] = {
-    "reward": Quantity("Reward (proxy)", "as it was paid, mean per completion", tone="proxy"),
+    "reward": Quantity("Reward (proxy)", "as paid in training, mean per completion", tone="proxy"),
     "return": Quantity("Return", "the environment's own reward, mean per play", tone="gold"),
     "gold": Quantity("Gold reward", "share of the attainable maximum", share=True, tone="gold"),
     "kl": Quantity("KL from the reference", "nats per completion", positive=True, tone="kl"),
@@ -64,8 +66,9 @@ UNITS = (
     (re.compile(r"(^|[/_])(words)($|[/_])"), "words"),
     (re.compile(r"(^|[/_])(tokens|length)($|[/_])"), "tokens"),
     (re.compile(r"(^|[/_])seconds($|[/_])"), "seconds"),
-    (re.compile(r"(^|/)reward($|[/_])"), "reward-model units"),
+    (re.compile(r"^reward/"), "the reward model's own scale"),
 )
+COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 # What a stage does, for its usual addresses; another shows the name of its class.
 STAGES = {
     "base": "base model",
@@ -73,7 +76,7 @@ STAGES = {
     "prompts": "prompts",
     "comparisons": "comparisons",
     "sft": "instruction tuning",
-    "pairs": "two answers a prompt",
+    "pairs": "answers in pairs",
     "labels": "preferences",
     "rm": "reward model",
     "sft_4x": "on four times the data",
@@ -82,6 +85,38 @@ STAGES = {
     "rl": "reinforcement",
     "alignment": "direct alignment",
     "evaluate": "evaluation",
+}
+# Figures whose names are short for something that a reader need not know.
+WORDS = {
+    "kl": "KL from the reference",
+    "kl_final": "KL from the reference, last steps",
+    "nll": "loss",
+    "nll_heldout": "held-out loss",
+    "nll_heldout_before": "held-out loss before",
+    "nll_ratio_4x": "held-out loss, with four times the demonstrations relative to without",
+    "reward_final": "reward, last steps",
+    "return_final": "return, last steps",
+    "gold_ties": "pairs that gold ties",
+    "component_change_worst": "smallest change of a component of gold",
+    "prompts_too_long": "prompts left out as too long",
+    "prompts_also_trained_on": "held-out prompts that were trained on too",
+    "entropy_before": "entropy",
+    "ratio_start": "probability ratio in the first update",
+    "sampler_delta_max": "sampler against trainer, largest difference of log-probabilities",
+    "sampler_delta_mean": "the same, largest mean of a step",
+    "equal": "pairs left out as equal",
+    "too_long": "left out as too long",
+    "heldout_rows": "held-out rows",
+    "heldout_ties": "held-out ties",
+    "heldout_equal": "held-out pairs left out as equal",
+    "heldout_too_long": "held-out, left out as too long",
+    "heldout_ended": "held-out answers that ended by themselves",
+    "ended": "answers that ended by themselves",
+    "krippendorff_alpha": "Krippendorff's alpha",
+    "agreement": "annotators who agree on a pair",
+    "facts_heldout": "held-out facts completed in plain text",
+    "label_accuracy": "agreement with held-out labels",
+    "label_control": "control",
 }
 ORDER = ("base", "sft", "", "rl", "final")  # what has another name, such as best_of_4, is in the middle
 CONTROL = re.compile(
@@ -135,16 +170,23 @@ def rank(name: str) -> int:
 
 
 def readable(name: str) -> str:
-    """``win_rate/final_vs_sft`` is win rate: final vs SFT."""
+    """``win_rate/final_vs_sft`` is win rate: final vs SFT; what has words of its own is said in them."""
+    stem, slash, rest = name.partition("/")
+    if stem in WORDS:
+        return WORDS[stem] + (f": {readable(rest)}" if slash else "")
     parts = [" vs ".join(model(side) for side in part.split("_vs_")) for part in name.split("/")]
     if len(parts) == 1:
         return parts[0]
     return f"{parts[0]}: {', '.join(parts[1:])}"
 
 
-def stage(address: str, kind: str) -> str:
-    """What a stage does in a few words, from its address or else its class."""
-    known = STAGES.get(re.sub(r"\[\d+\]$", "", address))
+def stage(address: str, kind: str, settings: Mapping[str, Any] | None = None) -> str:
+    """What a stage does in a few words, from its address or else its class; how much, from its settings."""
+    stem = re.sub(r"\[\d+\]$", "", address)
+    answers = (settings or {}).get("answers")
+    if stem == "pairs" and isinstance(answers, int):
+        return f"{COUNTS.get(answers, answers)} answers a prompt, in pairs"
+    known = STAGES.get(stem)
     if known:
         return known
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.rpartition(".")[2])

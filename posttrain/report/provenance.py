@@ -25,7 +25,8 @@ def checks(run: Run) -> str:
             words = " ".join(word for word in (found.evidence, "" if found.passed else found.advice) if word)
             cells = tag("td", escape(stage.address)) + tag("td", escape(names.readable(found.name)))
             cells += tag("td", mark + (" (accepted)" if accepted else ""))
-            cells += tag("td", escape(number(found.value)), class_="n") + tag("td", limit, class_="n")
+            cells += tag("td", escape(number(found.value)), class_="n", data_name="value")
+            cells += tag("td", limit, class_="n", data_name="threshold")
             rows.append(tag("tr", cells + tag("td", escape(words))))
     return _table(["stage", "check", "", "*value", "*threshold", "evidence"], rows)
 
@@ -46,8 +47,9 @@ def costs(run: Run) -> str:
             "" if not stage.peak_bytes else _bar(stage.peak_bytes / most) + escape(size(stage.peak_bytes))
         )
         seed = "" if stage.seed is None else escape(str(stage.seed))
-        cells = tag("td", escape(stage.address)) + tag("td", time) + tag("td", memory)
-        rows.append(tag("tr", cells + tag("td", escape(state)) + tag("td", seed, class_="n")))
+        cells = tag("td", escape(stage.address)) + tag("td", time, data_name="wall time")
+        cells += tag("td", memory, data_name="peak memory") + tag("td", escape(state))
+        rows.append(tag("tr", cells + tag("td", seed, class_="n", data_name="seed")))
     if rows:
         spent = sum(stage.seconds or 0.0 for stage in run.stages)
         total = tag("td", "all") + tag("td", escape(duration(spent))) + tag("td") * 3
@@ -69,12 +71,12 @@ def lineage(run: Run) -> str:
     rows = []
     for stage in run.stages:
         parents = ", ".join(from_of.get(stage.address, [])) or "nothing"
-        cells = tag("td", escape(stage.address)) + tag("td", escape(parents))
-        cells += tag("td", _hash(stage.fingerprint)) + tag("td", _hash(stage.product.content))
-        rows.append(tag("tr", cells + tag("td", tag("span", escape(stage.path.name), class_="hash"))))
-    return tag(
-        "div", _table(["stage", "made from", "settings hash", "content hash", "product"], rows), class_="wide"
-    )
+        cells = tag("td", escape(stage.address)) + tag("td", escape(parents), data_name="from")
+        cells += tag("td", _hash(stage.fingerprint), data_name="settings")
+        cells += tag("td", _hash(stage.product.content), data_name="content")
+        product = tag("span", escape(stage.path.name), class_="hash")
+        rows.append(tag("tr", cells + tag("td", product, data_name="product")))
+    return _table(["stage", "made from", "settings hash", "content hash", "product"], rows)
 
 
 def _hash(digest: str) -> str:
@@ -129,4 +131,5 @@ def _table(columns: list[str], rows: list[str]) -> str:
     head = "".join(
         tag("th", escape(c.lstrip("*")), scope="col", class_="n" if c[:1] == "*" else None) for c in columns
     )
-    return tag("table", tag("thead", tag("tr", head)) + tag("tbody", "".join(rows)))
+    whole = tag("table", tag("thead", tag("tr", head)) + tag("tbody", "".join(rows)), class_="plain")
+    return tag("div", whole, class_="wide")

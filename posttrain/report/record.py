@@ -68,6 +68,11 @@ class Made:
         return str(self.made.get("stage") or self.run.get("stage") or "")
 
     @property
+    def does(self) -> str:
+        """What the stage does, in a few words."""
+        return names.stage(self.address, self.kind, self.settings)
+
+    @property
     def cached(self) -> bool:
         """Whether this run found it made already."""
         return self.run.get("state", "made") != "made"

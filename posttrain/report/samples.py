@@ -80,6 +80,16 @@ def table(rows: Sequence[Mapping[str, Any]], seed: object, count: int = 12, at_m
     note = f"Prompts in an order drawn by a hash of the seed ({escape(str(seed))}), not by hand" + (
         "; families take turns." if any(family(row) for row in picked) else "."
     )
+    keys = {
+        key
+        for row in picked
+        for answer in answers(row).values()
+        if isinstance(answer, dict)
+        for key in answer
+    }
+    if {"gold", "reward"} <= keys:
+        note += " Below an answer: the reward model's score, on its own scale, and gold, a share of what the"
+        note += " prompt can earn."
     return tag("p", note, class_="caption") + drawn
 
 
@@ -88,7 +98,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     head = "".join(tag("th", escape(names.model(name)), scope="col") for name in ("prompt", *models))
     body = "".join(tag("tr", _prompt(row) + "".join(_answer(row, name) for name in models)) for row in rows)
     wide = tag("table", tag("thead", tag("tr", head)) + tag("tbody", body))
-    return tag("div", wide, class_="samples wide")
+    return tag("div", wide, class_="samples")
 
 
 def _prompt(row: Mapping[str, Any]) -> str:
@@ -99,17 +109,18 @@ def _prompt(row: Mapping[str, Any]) -> str:
 
 def _answer(row: Mapping[str, Any], model: str) -> str:
     answer = answers(row).get(model)
+    who = names.model(model)  # where the columns are stacked, each answer says whose it is
     if answer is None:
-        return tag("td", tag("span", "no answer", class_="meta"))
+        return tag("td", tag("span", "no answer", class_="meta"), data_model=who)
     if isinstance(answer, str):
-        return tag("td", tag("div", _text(answer), class_="said"))
+        return tag("td", tag("div", _text(answer), class_="said"), data_model=who)
     text = next((answer[k] for k in ("text", "response", "completion", "content") if k in answer), "")
     facts = [_fact(name, value) for name, value in answer.items() if _is_number(value)]
     ended = answer.get("ended")
     if ended is False:
         facts.append("cut off")
     meta = tag("span", escape(" · ".join(fact for fact in facts if fact)), class_="meta") if facts else ""
-    return tag("td", tag("div", _text(str(text)), class_="said") + meta)
+    return tag("td", tag("div", _text(str(text)), class_="said") + meta, data_model=who)
 
 
 def _fact(name: str, value: float) -> str:
@@ -124,4 +135,5 @@ def _is_number(value: object) -> bool:
 def _text(words: str) -> str:
     if not words.strip():
         return tag("span", "(empty)", class_="meta")
+    words = words.strip()  # a base model's answer begins with the space before its first word
     return escape(words if len(words) <= _LONGEST else words[:_LONGEST] + " […]")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from posttrain.report import names, samples, story
-from posttrain.report.chart import Mark, Panel, Series, panel, window
+from posttrain.report.chart import Mark, Panel, Series, panel, tail, window
 from posttrain.report.figures import grouped
 from posttrain.report.graph import Node, diagram
 from posttrain.report.measured import brief
@@ -89,7 +89,7 @@ def recipe(run: Run) -> str:
         first = next(iter(grouped(stage.figures)), None)
         says = f"{names.readable(first.name)} {brief(first)}" if first else ""
         failed = any(not found.passed for found in stage.findings)
-        does = names.stage(stage.address, stage.kind)
+        does = stage.does
         does = "" if does == stage.address else does
         nodes.append(Node(name=stage.address, does=does, says=says, trouble=failed))
     drawn = diagram(nodes, run.edges)
@@ -127,7 +127,11 @@ def curve(name: str, points: Curve, beside: Mapping[str, Curve]) -> str:
     band = [(lows[step], highs[step]) for step, _ in points if step in lows and step in highs]
     band = band if len(band) == len(points) else []
     share = what.share and all(0 <= y <= 1 for _, y in points if math.isfinite(y))
-    series, unit = [Series(points=points, tone=what.tone, band=band)], what.unit
+    counted = dict(beside.get("tokens" if "per token" in what.unit else "rows", []))
+    weights = [counted.get(step, 0.0) for step, _ in points]
+    weights = weights if all(weight > 0 for weight in weights) else []
+    series = [Series(points=points, weights=weights, tone=what.tone, band=band)]
+    unit = what.unit
     if least := beside.get(f"{name}{_FLOOR}"):
         series.append(Series(points=least, tone="muted"))
         unit = f"{unit}; grey: the least these labels allow"
@@ -142,7 +146,7 @@ def over_steps(run: Run) -> str:
         only_gold = main is not None and stage is not main and set(stage.curves) <= _measured()
         drawn = "" if only_gold else curves(stage, story.gold_curve(run) if stage is main else None)
         if drawn:
-            does = names.stage(stage.address, stage.kind)
+            does = stage.does
             title = stage.address if does == stage.address else f"{stage.address}: {does}"
             if names.CONTROL.search(stage.address):
                 blocks.append(tag("details", tag("summary", escape(title)) + drawn))
@@ -152,7 +156,12 @@ def over_steps(run: Run) -> str:
     smooth = (
         f" Bold lines are running means of up to {window(longest)} steps over the thin line of every step."
     )
-    caption = "Means over the answers of a step." + (smooth if longest > 40 else "")
+    ends = (
+        " The number at the end of a line is a mean over as many of its last steps as stand below it, each "
+        "weighted by its rows, or its tokens where the unit is a token."
+    )
+    caption = "Each point is a mean over the rows of one step: the answers of reinforcement, else a batch."
+    caption += (smooth if longest > 40 else "") + (ends if tail(longest) > 1 else "")
     return chapter("Over the steps", *blocks, caption=caption)
 
 

@@ -91,7 +91,10 @@ def kl(run: Run) -> tuple[Figure | None, float] | None:
 
 
 def reward(run: Run) -> tuple[float, float] | None:
-    """The proxy before and after: evaluated, else the means of the first and the last tenth of training."""
+    """The proxy before and after: evaluated, else the means of the first and the last tenth of training.
+
+    The two have scales of their own: evaluation shows the reward model's score, training what was paid.
+    """
     measured = _pair(run, "reward")
     stage = policy_stage(run)
     if measured or stage is None:
@@ -131,11 +134,13 @@ def keys(run: Run) -> list[Key]:
         rows.append(Key(label="KL from the reference, nats", value=number(moved[1]), detail=detail))
     for label, pair, share in (
         ("gold reward", gold(run), True),
-        (_proxy(aligned(run)), reward(run), False),
+        (_proxy(run), reward(run), False),
     ):
         if pair:
             before, after = (percent(v) if share else number(v) for v in pair)
-            rows.append(Key(label=label, value=f"{before} → {after}", detail="SFT to final"))
+            steps = not share and not _pair(run, "reward")
+            over = "first to last tenth of the steps" if steps else _over(run, "gold" if share else "reward")
+            rows.append(Key(label=label, value=f"{before} → {after}", detail=over))
         elif share:
             rows.append(Key(label=label, value="unknown", detail="no answer key"))
     return rows if policy_stage(run) or won else [row for row in rows if row.value != "unknown"]
@@ -166,7 +171,7 @@ def verdict(run: Run) -> list[str]:
     if direct:
         sentences += _prefers(direct)
     proxy, truth = reward(run), gold(run)
-    told = f"the {_proxy(direct)} {_rose(run, proxy)}" if proxy else ""
+    told = f"the {_proxy(run)} {_rose(run, proxy)}" if proxy else ""
     if proxy and truth:
         change = find(run.stages, "gold_change/final_vs_sft", "gold_change/rl_vs_sft")
         climbed = direct is None and told.endswith(" rose")
@@ -214,8 +219,17 @@ def _rose(run: Run, proxy: tuple[float, float]) -> str:
     return "rose" if proxy[1] > proxy[0] else "did not rise"
 
 
-def _proxy(direct: Made | None) -> str:
-    return "score of a reward model that it never saw" if direct else "reward it was trained on"
+def _proxy(run: Run) -> str:
+    if aligned(run):
+        return "score of a reward model that it never saw"
+    return "reward model's score" if _pair(run, "reward") else "reward it was trained on"
+
+
+def _over(run: Run, quantity: str) -> str:
+    """From which model to which, and on how many prompts where that is known."""
+    found = find(run.stages, f"{quantity}/final", f"{quantity}/rl")
+    count = found[1].count if found else None
+    return "SFT to final" + (f", {number(count)} prompts" if count else "")
 
 
 def _prefers(stage: Made) -> list[str]:

@@ -39,7 +39,8 @@ h4{font-size:12.5px;font-weight:600;margin:18px 0 0;color:var(--soft)}
 svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font-size:11px;fill:var(--ink)}
 svg.dots{max-width:780px;margin:10px 0 4px}svg.graph{margin:18px 0 6px;min-width:860px}
-svg.panel{max-width:380px}
+svg.panel{max-width:380px}svg.narrow{display:none;max-width:380px;margin:6px 0 10px}
+svg.narrow .label,svg.narrow .value,svg.narrow .note{paint-order:stroke;stroke:var(--paper);stroke-width:4px}
 svg .title{font-size:12.5px;font-weight:600}svg .unit,svg .tick,svg .note{fill:var(--soft);font-size:10.5px}
 svg .label,svg .value{font-size:12px}svg .value.bad{fill:var(--bad);font-weight:600}
 svg .end{font-size:11.5px;font-weight:600}
@@ -76,6 +77,19 @@ overflow-wrap:anywhere}
 .trouble{border-left:3px solid var(--bad);padding:2px 0 2px 14px;margin:16px 0}
 details{margin:4px 0}summary{cursor:pointer;padding:4px 0}summary .meta{margin-left:8px}
 footer{margin-top:56px;color:var(--soft);font-size:12.5px}
+@media (max-width:760px){main{padding:24px 16px 48px}.lead{font-size:16px}.keys{gap:12px 28px}
+svg.dots{display:none}svg.narrow{display:block}
+.plain thead{display:none}.plain tr{display:flex;flex-wrap:wrap;gap:0 14px;padding:8px 0;
+border-bottom:1px solid var(--faint)}
+.plain td{display:block;padding:1px 0;border-bottom:0;text-align:left}.plain td:empty{display:none}
+.plain td:first-child{flex-basis:100%;font-weight:600}
+.plain td[data-name]::before{content:attr(data-name) " ";color:var(--soft)}
+.samples table{min-width:0}.samples thead{display:none}.samples tbody,.samples tr,.samples th,
+.samples td{display:block;width:auto}
+.samples tr{padding:10px 0;border-bottom:1px solid var(--rule)}
+.samples td,.samples th{padding:3px 0;border-bottom:0}
+.samples td::before{content:attr(data-model);display:block;color:var(--soft);font-weight:600;
+font-size:12px;margin-top:4px}}
 @media print{main{padding:0;max-width:none}.panel,.dots,tr{break-inside:avoid}}
 """.replace("FONTS", FONTS)
 

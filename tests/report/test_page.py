@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from posttrain.pipeline.finding import UserError
-from posttrain.report import before_after, page, picture
+from posttrain.report import before_after, chart, page, picture, svg
 from posttrain.report.record import Run
 from tests.report import fabricated
 
@@ -112,7 +112,7 @@ def test_a_proxy_that_rises_while_gold_falls_is_called_over_optimized(tmp_path: 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (0.05, 0.2, "points); the reward it was trained on rose"),
+        (0.05, 0.2, "points); the reward model&#x27;s score rose"),
         (-0.05, 0.1, "which is no clear change; the reward"),
         (-0.1, 0.05, "which is no clear change; the reward"),
         (-0.2, -0.1, "was over-optimized"),
@@ -134,7 +134,59 @@ def test_a_reward_whose_intervals_overlap_did_not_clearly_change(tmp_path: Path)
     curve = [{"step": s, "reward": float(s), "kl": 0.1} for s in range(4)]
     directory = fabricated.run(tmp_path, {"rl": {"figures": figures}}, {"rl": {"metrics.jsonl": curve}})
     html = page.write(directory, tmp_path).read_text(encoding="utf-8")
-    assert "The reward it was trained on did not clearly change" in html
+    assert "The reward model&#x27;s score did not clearly change" in html
+
+
+def test_a_reward_of_two_scales_has_two_names(tmp_path: Path) -> None:
+    curve = {"metrics.jsonl": [{"step": s, "reward": s / 20, "kl": 0.1} for s in range(1, 21)]}
+    measured = {"figures": fabricated.interval("reward/sft", -1.9, 0.1)}
+    measured["figures"] |= fabricated.interval("reward/final", 0.7, 0.1)
+    told = {}
+    for name, reports in (("paid", {"rl": {}}), ("scored", {"rl": {}, "evaluate": measured})):
+        directory = fabricated.run(tmp_path / name, reports, {"rl": curve})
+        told[name] = page.write(directory, tmp_path / name).read_text(encoding="utf-8")
+    assert "The reward it was trained on rose, from 0.075 to 0.975" in told["paid"]
+    assert "<dt>reward it was trained on</dt>" in told["paid"]
+    assert "<dt>reward it was trained on</dt>" not in told["scored"]
+    assert "The reward model&#x27;s score rose, from −1.90 to 0.700" in told["scored"]
+    assert "<dt>reward model&#x27;s score</dt>" in told["scored"]
+    assert "SFT to final, 512 prompts" in told["scored"]
+    assert "as paid in training" in told["scored"]
+
+
+def test_every_answer_says_whose_it_is_where_columns_are_stacked(tmp_path: Path) -> None:
+    html = written(tmp_path)
+    rows = re.findall(r"<tr><th scope=.row.>.*?</tr>", html[html.index('class="samples"') :])
+    assert rows
+    for row in rows[:12]:
+        assert re.findall(r'data-model="([^"]*)"', row) == ["base", "SFT", "final"]
+    assert "content:attr(data-model)" in html
+
+
+def test_what_is_wide_has_a_form_for_narrow_screens(tmp_path: Path) -> None:
+    html = written(tmp_path)
+    assert html.count('class="dots narrow"') == html.count('class="dots"') > 5
+    for drawn in re.findall(r"<svg [^>]*class=.dots narrow.*?</svg>", html):
+        wide = float(drawn.partition('viewBox="')[2].split()[2])
+        texts = re.findall(r'<text x="([\d.]+)" y="[\d.]+"([^>]*)>([^<]*)</text>', drawn)
+        for x, attributes, words in texts:
+            assert wide <= 340
+            if "end" in attributes:
+                assert float(x) - svg.width_of(words, 12) >= 0, words
+            elif "middle" not in attributes:
+                assert float(x) + svg.width_of(words, 12) <= wide, words
+    for title in ("Checks", "Time and memory", "Lineage"):
+        table = html[html.index(f"<h2>{title}</h2>") :].partition("</section>")[0]
+        assert '<table class="plain">' in table, title
+        assert "data-name=" in table, title
+
+
+def test_a_long_number_at_the_end_of_a_line_stays_in_its_panel() -> None:
+    points = [(float(step), 1.5e-4 - 1e-8 * step) for step in range(50)]
+    drawn = chart.panel(chart.Panel(title="t", unit="u", series=[chart.Series(points=points)]))
+    label = re.search(r'<text x="([\d.]+)"[^>]*class="end ink"[^>]*text-anchor="end">', drawn)
+    assert label is not None
+    assert float(label[1]) == chart.WIDTH
 
 
 @pytest.mark.parametrize("gold", [True, False])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from posttrain.report import figures, graph, names, samples
-from posttrain.report.chart import Panel, Series, panel, running_mean
+from posttrain.report.chart import Panel, Series, at_the_end, panel, running_mean
 from posttrain.report.record import Run
 from posttrain.report.scale import duration, extent, labels, number, percent, size, ticks
 from tests.report import fabricated
@@ -54,10 +54,38 @@ def test_an_axis_has_width_whatever_it_is_given() -> None:
 
 def test_a_running_mean_of_a_line_is_the_line() -> None:
     line = [(float(x), 2.0 * x + 1) for x in range(100)]
-    assert all(
-        math.isclose(a[1], b[1]) and math.isclose(a[0], b[0])
-        for a, b in zip(running_mean(line), line, strict=True)
-    )
+    means = running_mean(line, [1.0 + x % 3 for x, _ in line])
+    assert len(means) == len(line)
+    assert all(math.isclose(y, 2.0 * x + 1) for x, y in means)
+
+
+def test_a_small_last_batch_does_not_speak_for_the_whole() -> None:
+    points = [(float(step), 0.65 + 0.01 * (step % 2)) for step in range(1, 100)] + [(100.0, 0.2)]
+    weights = [128.0] * 99 + [7.0]
+    mean, count = at_the_end(Series(points=points, weights=weights))
+    assert count == 10
+    assert mean == pytest.approx((128 * sum(y for _, y in points[-10:-1]) + 7 * 0.2) / (128 * 9 + 7))
+    last_of_line = running_mean(points, weights)[-1]
+    assert last_of_line[1] == pytest.approx(0.655, abs=0.02)
+    drawn = panel(Panel(title="t", unit="u", share=True, series=[Series(points=points, weights=weights)]))
+    assert f">65.3{NARROW}%</text>" in drawn
+    assert ">last 10</text>" in drawn
+    assert f">20.0{NARROW}%</text>" not in drawn
+
+
+def test_of_few_points_the_last_stands_for_itself() -> None:
+    points = [(float(step), float(step)) for step in range(1, 10)]
+    assert at_the_end(Series(points=points)) == (9.0, 1)
+    assert "last " not in panel(Panel(title="t", unit="u", series=[Series(points=points)]))
+
+
+@pytest.mark.parametrize("missing", [[-1], [-1, -2], list(range(-10, 0))])
+def test_what_is_not_finite_counts_for_no_mean(missing: list[int]) -> None:
+    points = [(float(step), 1.0) for step in range(60)]
+    for place in missing:
+        points[place] = (points[place][0], math.nan)
+    mean, count = at_the_end(Series(points=points))
+    assert (mean, count) == (1.0, max(1, 6 - len(missing)))
 
 
 def test_a_panel_breaks_its_line_where_nothing_was_measured() -> None:
@@ -119,6 +147,9 @@ def test_names_are_readable() -> None:
     assert names.readable("win_rate/best_of_4_vs_sft") == "win rate: best of 4 vs SFT"
     assert names.stage("rl[2]", "x.Reinforcement") == "reinforcement"
     assert names.stage("thermostat", "my.CartPoleRun") == "cart pole run"
+    assert names.stage("pairs", "x.Pairs", {"answers": 4}) == "four answers a prompt, in pairs"
+    assert names.stage("pairs", "x.Pairs", {"answers": 12}) == "12 answers a prompt, in pairs"
+    assert "two" not in names.stage("pairs", "x.Pairs", {})
 
 
 def test_updates_of_one_step_are_averaged_and_the_largest_ratio_kept(tmp_path: Path) -> None:
