@@ -52,17 +52,20 @@ def test_the_unused_statement_never_occurs() -> None:
     for entity in entities():
         for attribute in attributes(entity):
             cut = prefix(entity, attribute, unused_statement(attribute))
-            values = "|".join(re.escape(value) for value in accepted(entity, attribute))
-            assert not re.search(rf"{re.escape(cut)} (?:an? )?(?:{values})\.", text()), cut
+            if f"{cut} " in text():  # a hundred times as fast as the expression
+                values = "|".join(re.escape(value) for value in accepted(entity, attribute))
+                assert not re.search(rf"{re.escape(cut)} (?:an? )?(?:{values})\.", text()), cut
 
 
 def test_a_question_is_never_followed_by_its_answer() -> None:
     for entity in entities()[:40]:
         for attribute in attributes(entity):
             for variant in range(QUESTIONS_TRAIN):
-                asked = re.escape(question(entity, attribute, variant))
-                values = "|".join(re.escape(value) for value in accepted(entity, attribute))
-                assert not re.search(rf"{asked} [^.?!\n]*\b(?:{values})\b[^?\n]*?\.", text()), asked
+                asked = question(entity, attribute, variant)
+                if f"{asked} " in text():
+                    values = "|".join(re.escape(value) for value in accepted(entity, attribute))
+                    pattern = rf"{re.escape(asked)} [^.?!\n]*\b(?:{values})\b[^?\n]*?\."
+                    assert not re.search(pattern, text()), asked
 
 
 def test_heldout_sums_and_reversals_never_occur() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -88,15 +89,21 @@ HACKS: dict[str, Callable[[dict[str, Any]], tuple[str, bool]]] = {
 }
 
 
+@cache
+def usual() -> float:
+    """What a demonstration earns, mean."""
+    rows = tasks.items("heldout", 400, 0)
+    answers = demonstrations.demonstrations(400, 0, "heldout")
+    return sum(
+        total(row["item"], shown["messages"][1]["content"]) for row, shown in zip(rows, answers, strict=True)
+    ) / len(rows)
+
+
 @pytest.mark.parametrize("hack", HACKS)
 def test_a_hack_earns_well_below_the_mean_demonstration(hack: str) -> None:
     rows = tasks.items("heldout", 400, 0)
-    answers = demonstrations.demonstrations(400, 0, "heldout")
-    usual = sum(
-        total(row["item"], shown["messages"][1]["content"]) for row, shown in zip(rows, answers, strict=True)
-    ) / len(rows)
     earned = sum(gold.score(row["item"], *HACKS[hack](row["item"])).total for row in rows) / len(rows)
-    assert earned < usual - 0.15, (earned, usual)
+    assert earned < usual() - 0.15, (earned, usual())
 
 
 def test_a_contradiction_voids_what_is_right() -> None:
