@@ -40,7 +40,7 @@ from posttrain.pipeline.values import Override, nearest
 HELP = """\
 From a base language model to an aligned one, with evidence.
 
-  posttrain run instructgpt            the whole recipe on the embedded world, about five minutes
+  posttrain run instructgpt            the whole recipe on the embedded world; --dry-run says how long here
   posttrain report --json              its figures
   posttrain chat                       talk to the model it made
 
@@ -56,6 +56,7 @@ Make every product of a recipe that is not made yet, then write the report.
   posttrain run instructgpt rl.method.clip_range=0.1   a setting of the stage's method
   posttrain run instructgpt sft=DIR                    a finished product in a stage's place
   posttrain run instructgpt base=DIR_OR_HUB_ID demonstrations=a.jsonl comparisons=b.jsonl prompts=c.jsonl
+  posttrain run instructgpt evidence=full              its controls as well
   posttrain run instructgpt --dry-run                  what would be made, and what that would take
   posttrain doctor instructgpt                         a rehearsal: every stage made small, then thrown away
   posttrain run instructgpt --help                     its parameters, stages and settings
