@@ -109,13 +109,15 @@ TAKES = ("run", "doctor")  # the commands that take settings
 
 
 class Terminated(SystemExit):
-    """SIGTERM, as an exception that cleans up on its way."""
+    """SIGTERM or SIGHUP, as an exception that cleans up on its way; its code is 128 and the signal."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0 done, 1 a fault of posttrain, 2 something to mend, 130 Ctrl-C, 143 SIGTERM."""
+    """The exit code: 0 done, 1 a fault of posttrain, 2 something to mend, 128 + the signal that ended it."""
     if arguments is None:
         signal.signal(signal.SIGTERM, _terminated)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup it stays ignored
+            signal.signal(signal.SIGHUP, _terminated)
     try:
         parser = _parser()
         options, rest = parser.parse_known_args(arguments)
@@ -135,8 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _stage_failed(error)
     except KeyboardInterrupt:
         return _told(130, "stopped. What was finished stays; the same command goes on from there.")
-    except Terminated:
-        return _told(143, "terminated. What was finished stays; the same command goes on from there.")
+    except Terminated as stop:
+        code = int(stop.code or 0)
+        why = "the terminal was closed" if code == 128 + signal.SIGHUP else "terminated"
+        return _told(code, f"{why}. What was finished stays; the same command goes on from there.")
     except BrokenPipeError:
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
@@ -146,8 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told(2, _disk_trouble(error))
 
 
-def _terminated(*_: object) -> NoReturn:
-    raise Terminated(143)
+def _terminated(received: int, _: object) -> NoReturn:
+    raise Terminated(128 + received)
 
 
 def _told(code: int, message: str) -> int:

@@ -63,9 +63,14 @@ def from_yaml(path: Path) -> list[Override]:
         hint = "; indent with spaces, not tabs" if "\\t" in str(error) else ""
         raise UserError(f"{path}{where}: {getattr(error, 'problem', error)}{hint}") from None
     found: list[Override] = []
+    lines: dict[str, int] = {}
 
     def walk(node: Any, prefix: str) -> None:
         where = f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+        if not isinstance(node, yaml.MappingNode):
+            if prefix in lines:  # once nested and once dotted
+                raise UserError(f"{where}: {prefix} is set twice, first in line {lines[prefix]}; keep one")
+            lines[prefix] = node.start_mark.line + 1
         if isinstance(node, yaml.ScalarNode):
             found.append(Override(prefix, node.value, where))
         elif isinstance(node, yaml.SequenceNode):
@@ -224,6 +229,8 @@ class Rewriting:
 
 
 def _finished(wish: Override, name: str) -> Finished:
+    if not wish.text:  # an empty path would be the current directory
+        raise UserError(f"{wish}: {name} is a stage, and no directory is named after the equals sign")
     if not Path(wish.text).expanduser().is_dir():
         raise UserError(
             f"{wish}: {name} is a stage, so the value must be the directory of a finished product"

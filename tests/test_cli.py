@@ -308,7 +308,9 @@ def test_chat_answers_each_line_and_by_default_asks_the_model_with_the_longest_h
     assert capsys.readouterr().out == answers[0].splitlines(keepends=True)[0]
 
 
-@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_leaves_nothing_half_made(home: Path, sign: signal.Signals, code: int) -> None:
     command = [sys.executable, "-m", "posttrain", "run", "toy.py", "count.fate=slow"]
     path = str(Path(__file__).resolve().parent.parent)

@@ -131,6 +131,8 @@ def test_a_finished_product_takes_a_stages_place(tmp_path: Path) -> None:
         made(f"train[1]={tmp_path}", "train[1].steps=4")
     with pytest.raises(UserError, match="must be the directory of a finished product"):
         made("train=./absent")
+    with pytest.raises(UserError, match=r"train=: train is a stage, and no directory is named"):
+        made("train=")
 
 
 @pytest.mark.parametrize(
@@ -187,6 +189,15 @@ def test_a_file_says_the_same_as_the_command_line(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("seed: 1\nseed: 2\n", "overrides.yaml:2:1: seed is set twice"),
+        ("train:\n  steps: 1\n  steps: 2\n", "overrides.yaml:3:3: steps is set twice"),
+        (
+            "train.steps: 1\ntrain:\n  steps: 2\n",
+            "overrides.yaml:3:10: train.steps is set twice, first in line 1; keep one",
+        ),
+        (
+            "train:\n  method.rate: 1\n  method:\n    rate: 2\n",
+            "overrides.yaml:4:11: train.method.rate is set twice, first in line 2; keep one",
+        ),
         ("train:\n\tsteps: 1\n", "overrides.yaml:2:1"),
         ("seed: 1\n? [a]\n: 2\n", "overrides.yaml:2:3: expected a name"),
         ("train:\n  sizes: [[1], 2]\n", "overrides.yaml:2:10: train.sizes is a list of more"),
