@@ -226,11 +226,11 @@ SEVEN = ("environment_reward", "learned_reward", "no_transition", "one_action", 
 def test_from_rl_to_rlhf_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each row is a training of the same loop, and its records show what it changed."""
     wishes = [f"{name}.{wish}" for name in SEVEN for wish in ("steps=2", "starts=4")]
-    wishes += [f"{name}.environment.limit=40" for name in SEVEN[:2]]
+    wishes += [f"{name}.environment.limit=60" for name in SEVEN[:2]]
     wishes += [f"{name}.steps=2" for name in ("horizon_1", "more_turns")]
     figures = made(capsys, tmp_path, "from_rl_to_rlhf", *wishes)
     assert figures["table.rows"] == 7
-    assert figures["environment_reward.decisions_per_play"] == 40
+    assert figures["environment_reward.decisions_per_play"] == 60
     assert "environment_reward.reward_start" not in figures
     assert "learned_reward.reward_start" in figures
     assert figures["no_transition.decisions_per_play"] == figures["no_transition.steps_per_play"] == 3
