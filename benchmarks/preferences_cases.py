@@ -12,6 +12,7 @@ class Case:
     name: str
     title: str
     settings: tuple[str, ...] = ()
+    accepts: tuple[str, ...] = ("better_than_random",)  # gates that must not stop a bench; a control has none
 
     def command(self, seed: int) -> list[str]:
         """What follows ``posttrain run``."""
@@ -20,8 +21,8 @@ class Case:
 
 LEARNED = Case("learned", "the recipe")
 CONTROLS = (
-    Case("shuffled", "every choice by a coin", ("shuffled=true",)),
-    Case("constant", "a reward of 0", ("constant=true",)),
+    Case("shuffled", "every choice by a coin", ("shuffled=true",), accepts=()),
+    Case("constant", "a reward of 0", ("constant=true",), accepts=()),
 )
 ABLATION = (
     Case(

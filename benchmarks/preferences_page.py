@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -76,37 +77,49 @@ def section(runs: Runs) -> str:
     values = returns(runs, LEARNED)
     reached = sum(value >= GOOD for value in values)
     share = wilson(reached, len(values))
-    out = (
+    out = paragraph(
         f"Mean return of 100 plays, sampled, of {len(values)} seeds on which nothing was tuned. {reached} of "
         f"{len(values)} reach {GOOD} (95 % interval of the share: {100 * share.low:.0f} to "
-        f"{100 * share.high:.0f} %). Made again by `benchmarks/bench_cartpole_preferences.py`.\n\n"
-        f"![Learning curves and final returns of every seed]({PICTURE})\n\n{HEAD}"
+        f"{100 * share.high:.0f} %). Made again by `benchmarks/bench_cartpole_preferences.py`."
     )
+    out += f"![Learning curves and final returns of every seed]({PICTURE})\n\n{HEAD}"
     out += "".join(row(runs, case) for case in (LEARNED, *CONTROLS) if case.name in runs)
-    out += f"\nAll {len(values)} returns: {', '.join(f'{value:.0f}' for value in values)}.\n\n"
-    missed = [run for run in learned.values() if run["sampled"] < GOOD]
-    if missed:
-        track, tilted = (sum(run[how] for run in missed) for how in ("left_the_track", "tilted"))
-        out += (
-            f"Of the {100 * len(missed)} plays of those below {GOOD} the cart left the track in {track} and "
-            f"the pole tilted in {tilted}. "
-        )
-    out += costs(list(learned.values()))
+    out += "\n" + paragraph(
+        f"All {len(values)} returns: {', '.join(f'{value:.0f}' for value in values)}.{misses(learned)}"
+    )
+    out += paragraph(costs(list(learned.values())))
     tried = [case for case in ABLATION if case.name in runs]
     if tried:
-        out += f"\n### One part less\n\n{HEAD}" + "".join(row(runs, case) for case in tried)
+        out += f"### One part less\n\n{HEAD}" + "".join(row(runs, case) for case in tried)
     return out
+
+
+def paragraph(words: str) -> str:
+    return textwrap.fill(words, 118, break_long_words=False, break_on_hyphens=False) + "\n\n"
+
+
+def misses(learned: dict[str, dict[str, Any]]) -> str:
+    """How the plays of the seeds below 400 ended."""
+    missed = {seed: run for seed, run in learned.items() if run["sampled"] < GOOD}
+    track, tilted = (sum(run[how] for run in missed.values()) for how in ("left_the_track", "tilted"))
+    if not missed:
+        return ""
+    return (
+        f" Below {GOOD}: seed {spans(sorted(map(int, missed)))}. Of their {100 * len(missed)} plays the cart "
+        f"left the track in {track} and the pole tilted in {tilted}."
+    )
 
 
 def costs(runs: list[dict[str, Any]]) -> str:
     """Comparisons, seconds and the speed they were measured at."""
-    seconds, speed = median(run["cpu_seconds"] for run in runs), median(run["gflops"] for run in runs)
+    seconds = median(run["cpu_seconds"] for run in runs)
+    speed = median(run["gflops"] for run in runs if run["gflops"])  # null: not measured
     comparisons = f"{max(run['comparisons'] for run in runs):,}".replace(",", " ")
     greedy = sum(run["greedy"] >= GOOD for run in runs)
     return (
         f"Greedy play reaches {GOOD} on {greedy}. A run asks {comparisons} comparisons. It takes "
         f"{seconds:.0f} s of processor time (median, imports and evaluation included, on a machine shared "
-        f"with other work) on one thread that multiplies float32 matrices at {speed:.0f} GFLOP/s.\n"
+        f"with other work) on one thread that multiplies float32 matrices at {speed:.0f} GFLOP/s."
     )
 
 
