@@ -17,7 +17,7 @@ from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import PROCESS, Rows
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 
-LOOK = 0.8e-3  # seconds a simulated annotator takes over a pair, on one core of 2024
+LOOK = 0.15e-3  # seconds a simulated annotator takes over a pair, on one core of 2024
 
 
 @dataclass(frozen=True, kw_only=True)
