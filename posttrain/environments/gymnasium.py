@@ -65,8 +65,8 @@ class Gymnasium:
         found = self.steps or _spaces(self.id).limit
         if found < 1:
             raise UserError(
-                f"{self.id} has no limit of its own: say after how many steps to cut it, such as limit=200 "
-                "of the recipe `environment`, or rl.environment.steps=200"
+                f"{self.id} has no limit of its own: say after how many steps to cut it, such as limit=1000 "
+                "of the recipe `environment`, or rl.environment.steps=1000"
             )
         return found
 

@@ -19,7 +19,7 @@ def environment(id: str = "CartPole-v1", limit: int = 0, seed: int = 0) -> Stage
 
     id: what gymnasium registered, such as LunarLander-v3, Taxi-v4, CliffWalking-v1, Acrobot-v1.
     limit: steps after which play is cut and goes on in the critic; 0: what is registered. CliffWalking-v1 has
-    none: limit=200.
+    none: limit=1000.
 
     PPO on batches of about 4,096 steps of whole plays. A Box observation is normalised and read by two layers
     of 64; a Discrete one has a table, a row for each state. Rewards are learned from in units of their

@@ -282,7 +282,7 @@ def test_an_environment_is_known_by_its_id(
         ("id=Nothing-v0", "Nothing"),
         ("id=Pendulum-v1", "expected Discrete actions"),
         ("limit=-1", "steps is -1"),
-        ("id=CliffWalking-v1", "limit=200"),
+        ("id=CliffWalking-v1", "limit=1000"),
     ],
 )
 def test_an_environment_that_cannot_be_learned_is_refused_at_once(wish: str, message: str) -> None:
@@ -293,9 +293,9 @@ def test_an_environment_that_cannot_be_learned_is_refused_at_once(wish: str, mes
 
 @pytest.mark.slow
 def test_the_cliff_is_walked_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """At best it earns -13; falling once costs 100, and keeping away from the edge for ever 200."""
+    """At best it earns -13; falling once costs 100, and keeping away from the edge for ever 1,000."""
     pytest.importorskip("gymnasium")
-    wishes = ("id=CliffWalking-v1", "limit=200", "rl.steps=30")
+    wishes = ("id=CliffWalking-v1", "limit=1000", "rl.steps=30")
     figures = made(capsys, tmp_path, "environment", *wishes)
     assert figures["evaluate.return/policy"] >= -30
     assert figures["evaluate.return/random"] < -1000
