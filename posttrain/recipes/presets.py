@@ -100,7 +100,7 @@ def smollm2(seed: int) -> Preset:
                 "batch_size": 24,
                 "epochs": 2,
                 "weight_decay": 0.0,
-                "reading": Reading(layer=15, mean=True),
+                "reading": Reading(layer=20, mean=True),
                 "fitted_head": True,
             },
             "rl": {
