@@ -31,7 +31,7 @@ def test_gold_rises(
     cases = importlib.import_module("embedded_cases")
     case = next(one for one in cases.CASES if one.title == name)
     address = cases.ADDRESS[case.folder]
-    steps = (*cases.CONTROLS, "rl.steps=16") if address == "rl" else ()
+    steps = ("rl.steps=16",) if address == "rl" else ()
     command = ["run", cases.RECIPE[case.folder], f"{address}.method={name}", *case.settings, *SMALL, *steps]
     assert main([*command, "--workspace", str(workspace), "--quiet"]) == 0
 
