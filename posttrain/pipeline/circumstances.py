@@ -41,10 +41,14 @@ def computing(speed: Callable[[], float] | None) -> dict[str, float | int]:
     return {"gflops": round(speed() / 1e9, 1), "threads": int(sys.modules["torch"].get_num_threads())}
 
 
-def reset_peak() -> None:
-    """Linux keeps a high-water mark that can be set back; elsewhere the peak is that of the whole process."""
+def reset_peak() -> int:
+    """Bytes held now. Linux keeps a high-water mark that can be set back; elsewhere the peak is that of the
+    whole process, and what is held now is not known: 0.
+    """
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+        return peak()
+    return 0
 
 
 def peak() -> int:

@@ -25,6 +25,9 @@ from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, nested
 from posttrain.pipeline.store import Product, Workspace, make_directory, read_json, write_json
 
 FORMAT = 1
+LARGE = (
+    64 << 20
+)  # bytes that a stage took at its most, above which a pass over every object is worth its time
 
 
 class StageFailed(Exception):
@@ -199,6 +202,7 @@ def _make(
     stage, workspace, final = pipeline.stages[address], pipeline.workspace, pipeline.place[address]
     lookup = {id(pipeline.stages[known]): product for known, product in record.products.items()}
     inputs = Inputs.gather(stage, lambda child: lookup.get(id(child)))
+    before = 0  # bytes held
     try:
         if inputs:  # the others were looked at before anything was made
             preflight(stage, inputs, machine)
@@ -208,7 +212,7 @@ def _make(
             if meanwhile is not None:  # another process made it between our look and our lock
                 return meanwhile
             hoped = estimated(pipeline, address, record.products, machine)
-            reset_peak()
+            before = reset_peak()
             began, worked, started = time.monotonic(), time.process_time(), now()
             report = stage.run(inputs, output, machine)
             spent: dict[str, Any] = {"started": started, "finished": now()}
@@ -226,7 +230,8 @@ def _make(
     except Exception as error:
         raise StageFailed(address, record) from error
     finally:
-        gc.collect()
+        if peak() - before > LARGE:
+            gc.collect()
 
 
 def _made(pipeline: Pipeline, record: Run, address: str) -> dict[str, Any]:

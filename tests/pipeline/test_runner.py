@@ -410,3 +410,28 @@ def test_the_speed_of_the_machine_is_measured_where_something_was_computed(
 def test_a_dry_run_says_at_what_speed(tmp_path: Path, file: Path) -> None:
     rows = plan(chain(file), Workspace(tmp_path / "work"), Machine())
     assert "264 GFLOP/s of matrix products, measured now" in plan_table(rows, 2.64e11)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holds(Stage):
+    """Holds some bytes in an object that refers to itself."""
+
+    address = "holds"
+    size: int = 0
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        itself: dict[str, Any] = {"bytes": bytearray(b"x") * self.size}
+        itself["itself"] = itself
+        return Report()
+
+
+@pytest.mark.parametrize(("size", "passes"), [(1 << 10, 0), (100 << 20, 1)])
+def test_objects_are_looked_through_after_a_stage_that_held_much(
+    size: int, passes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr("posttrain.pipeline.runner.gc.collect", lambda: counted.append(1))
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("what a process holds now is known on Linux alone")
+    go(Holds(size=size), tmp_path)
+    assert len(counted) == passes
