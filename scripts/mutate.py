@@ -109,11 +109,14 @@ def in_a_child(tests: Sequence[str], directory: Path) -> tuple[int, str]:
 
 
 def unmutated(chosen: Sequence[Mutation]) -> list[tuple[str, ...]]:
-    """The test runs that cover all tests of these mutations: plain paths in one, others as they are."""
+    """Few test runs that cover all tests of these mutations: plain paths in one, words (-k) by their paths."""
     plain = {test for m in chosen if "-k" not in m.tests for test in m.tests}
     within = {test for test in plain if test.partition("::")[0] in plain - {test}}
-    selected = {m.tests for m in chosen if "-k" in m.tests}
-    return [tuple(sorted(plain - within))] * bool(plain) + sorted(selected)
+    words: dict[tuple[str, ...], set[str]] = {}
+    for *paths, last in (m.tests for m in chosen if "-k" in m.tests):
+        words.setdefault(tuple(paths), set()).add(f"({last})")
+    selected = [(*paths, " or ".join(sorted(some))) for paths, some in sorted(words.items())]
+    return [tuple(sorted(plain - within))] * bool(plain) + selected
 
 
 def main() -> None:

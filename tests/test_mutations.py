@@ -45,5 +45,7 @@ def test_all_tests_are_first_run_without_mutations() -> None:
         Mutation("b", "x", "", "", ("tests/a.py",)),
         Mutation("c", "x", "", "", ("tests/b.py::two",)),
         Mutation("d", "x", "", "", ("tests/c.py", "-k", "some")),
+        Mutation("e", "x", "", "", ("tests/c.py", "-k", "others and not slow")),
     ]
-    assert unmutated(chosen) == [("tests/a.py", "tests/b.py::two"), ("tests/c.py", "-k", "some")]
+    both = ("tests/c.py", "-k", "(others and not slow) or (some)")
+    assert unmutated(chosen) == [("tests/a.py", "tests/b.py::two"), both]
