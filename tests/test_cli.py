@@ -321,9 +321,8 @@ def test_a_signal_leaves_nothing_half_made(home: Path, sign: signal.Signals, cod
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a shell's background job ignores it
+        # a shell's background job ignores SIGINT, nohup SIGHUP
+        preexec_fn=lambda: signal.signal(sign, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not list(home.glob("workspace/products/.making-count-*/half")):
