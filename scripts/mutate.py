@@ -109,11 +109,7 @@ def in_a_child(tests: Sequence[str], directory: Path) -> tuple[int, str]:
 
 
 def unmutated(chosen: Sequence[Mutation]) -> list[tuple[str, ...]]:
-<<<<<<< HEAD
     """Few test runs that cover all tests of these mutations: plain paths in one, words (-k) by path."""
-=======
-    """Few runs that cover all tests of these mutations: plain paths in one, words (-k) by their paths."""
->>>>>>> 2bcc98d (Keep a line short enough)
     plain = {test for m in chosen if "-k" not in m.tests for test in m.tests}
     within = {test for test in plain if test.partition("::")[0] in plain - {test}}
     words: dict[tuple[str, ...], set[str]] = {}
