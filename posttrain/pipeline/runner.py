@@ -25,9 +25,7 @@ from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, nested
 from posttrain.pipeline.store import Product, Workspace, make_directory, read_json, write_json
 
 FORMAT = 1
-LARGE = (
-    64 << 20
-)  # bytes that a stage took at its most, above which a pass over every object is worth its time
+LARGE = 64 << 20  # bytes taken by a stage, above which a pass over every object is worth its time
 
 
 class StageFailed(Exception):
