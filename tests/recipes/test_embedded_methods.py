@@ -45,4 +45,4 @@ def test_gold_rises(
     page = max(workspace.glob("runs/*/report.html"), key=lambda path: path.stat().st_mtime)
     told = page.read_text("utf-8")
     assert "The final model is better than SFT" in told
-    assert ("it was trained on" in told) == (address == "rl")
+    assert ("a reward model that it never saw" in told) == (address != "rl")
