@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from posttrain.pipeline.finding import UserError
 from posttrain.report import names, story, svg
-from posttrain.report.picture import css, titled
+from posttrain.report.picture import css, draw_run, titled
 from posttrain.report.record import Run
 from posttrain.report.samples import answers, chosen, prompt_text
 from posttrain.report.scale import percent
@@ -107,17 +106,7 @@ def _lines(run: Run, room: float) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Exit code 0, or 2 after a sentence where the user can mend something."""
-    if len(arguments) != 2 or arguments[0].startswith("-"):
-        print("usage: python -m posttrain.report.before_after RUN OUT.svg   (RUN: one of WORKSPACE/runs)")
-        return 0 if arguments[:1] in (["--help"], ["-h"]) else 2
-    directory = Path(arguments[0]).resolve()
-    try:
-        drawn = before_after(Run.load(directory, directory.parent.parent))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    Path(arguments[1]).write_text(drawn, encoding="utf-8")
-    return 0
+    return draw_run(before_after, "before_after", arguments)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ stands alone: its colours are inside, light or dark as the reader's machine has 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from posttrain.pipeline.finding import UserError
@@ -100,12 +101,17 @@ def css() -> str:
 
 def main(arguments: list[str]) -> int:
     """Exit code 0, or 2 after a sentence where the user can mend something."""
+    return draw_run(picture, "picture", arguments)
+
+
+def draw_run(draw: Callable[[Run], str], module: str, arguments: list[str]) -> int:
+    """Draw the run of the first argument into the file of the second; exit codes as ``main``."""
     if len(arguments) != 2 or arguments[0].startswith("-"):
-        print("usage: python -m posttrain.report.picture RUN OUT.svg   (RUN: a directory in WORKSPACE/runs)")
+        print(f"usage: python -m posttrain.report.{module} RUN OUT.svg   (RUN: one of WORKSPACE/runs)")
         return 0 if arguments[:1] in (["--help"], ["-h"]) else 2
     directory = Path(arguments[0]).resolve()
     try:
-        drawn = picture(Run.load(directory, directory.parent.parent))
+        drawn = draw(Run.load(directory, directory.parent.parent))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
