@@ -107,7 +107,9 @@ def main() -> None:
         print(f"seed {seed}, {figures['gflops']:.0f} GFLOP/s")
         for wanted in REQUIREMENTS:
             met = {True: "met", False: "not met", None: "unknown"}[wanted.met(figures)]
-            print(f"  {wanted.says:45s} {figures.get(wanted.figure, 'unknown'):>10.4}  {met}", flush=True)
+            value = figures.get(wanted.figure, "unknown")
+            shown = value if isinstance(value, str) else f"{value:.4g}"
+            print(f"  {wanted.says:45s} {shown:>10s}  {met}", flush=True)
         keep("smollm2.json", f"seed {seed}", figures | {"threads": ask.threads})
 
 
