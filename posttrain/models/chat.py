@@ -7,18 +7,14 @@ says).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
-from transformers.utils.chat_template_utils import render_jinja_template
 
+from posttrain.models.chat_template import ChatTemplate, Messages, Opening
 from posttrain.models.loading import pad_id
+from posttrain.models.special_tokens import SpecialTokens
 from posttrain.pipeline.finding import UserError
-
-Messages = Sequence[Mapping[str, Any]]
 
 DEFAULT_TEMPLATE = (
     "{% if bos_token %}{{ bos_token }}{% endif %}"
@@ -29,7 +25,6 @@ DEFAULT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
-_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
 class Chat:
@@ -47,109 +42,73 @@ class Chat:
         if isinstance(given, dict):
             given = given.get("default")
         self.uses_default_template = not given
-        self.template: str = given or DEFAULT_TEMPLATE
         if not given and tokenizer.eos_token is None:
             raise UserError(
                 "the tokenizer has neither a chat template nor an EOS token, so an answer could not end; "
                 "set eos_token in tokenizer_config.json."
             )
-        self._marked = _MARKER.search(self.template) is not None
-        self._special = {n: t for n, t in tokenizer.special_tokens_map.items() if isinstance(t, str)}
+        named = {n: t for n, t in tokenizer.special_tokens_map.items() if isinstance(t, str)}
+        self._template = ChatTemplate(given or DEFAULT_TEMPLATE, named)
         bos = tokenizer.bos_token_id
         self._bos = None if bos is None else int(bos)  # type: ignore[arg-type]
         # whether plain text gets a BOS from this tokenizer; the template may write it instead, never both
         self._adds_bos = self._bos is not None and tokenizer("a")["input_ids"][:1] == [self._bos]
-        self.stop_ids: tuple[int, ...] = self._find_stops()
+        written, after = self._template.skeleton()
+        self.special = SpecialTokens(tokenizer, written)
+        self.stop_ids: tuple[int, ...] = self._find_stops(after)
+        self._template.stops = tuple(str(t) for t in tokenizer.convert_ids_to_tokens(list(self.stop_ids)))
+        self._template.control = self.special.pattern
+        self.folds_system = self._template.refuses_system()
         self._stops_at: dict[str, tuple[int, ...]] = {}
 
-    def _find_stops(self) -> tuple[int, ...]:
+    def _find_stops(self, after: str) -> tuple[int, ...]:
         eos = self.tokenizer.eos_token_id
         stops = [] if eos is None else [int(eos)]  # type: ignore[arg-type]
-        said = "xyzzy"
-        text, _ = self._render([{"role": "user", "content": "a"}, {"role": "assistant", "content": said}])
-        after = self._encode(text.rpartition(said)[2])[:1] if said in text else []
         marks = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
-        stops += [token for token in after if token in marks and token not in stops]
+        first = self.special.encode(after)[:1]
+        stops += [token for token in first if token in marks and token not in stops]
         if not stops:
             raise UserError(
                 "the tokenizer has no EOS and its chat template no end of a turn; answers could not end."
             )
         return tuple(stops)
 
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
-        return ids
-
-    def _render(self, messages: Messages, generate: bool = False) -> tuple[str, list[tuple[int, int]]]:
-        try:
-            rendered: Any = render_jinja_template(
-                [[dict(message) for message in messages]],
-                chat_template=self.template,
-                return_assistant_tokens_mask=self._marked,
-                add_generation_prompt=generate,
-                **cast(Any, self._special),
-            )
-        except (TemplateError, TypeError, KeyError) as problem:
-            roles = [message.get("role") for message in messages]
-            raise UserError(f"the chat template refuses roles {roles}: {problem}") from None
-        texts, spans = rendered
-        return texts[0], [(int(a), int(b)) for a, b in spans[0]] if self._marked else []
-
-    def _spans(self, messages: Messages, text: str, marks: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Where in ``text`` the assistant speaks; each begins where its generation prompt ends."""
-        speakers = [i for i, message in enumerate(messages) if message.get("role") == "assistant"]
-        if self._marked and len(marks) != len(speakers):
-            raise UserError(
-                f"the chat template marks {len(marks)} assistant turns of {len(speakers)}; it must show "
-                "and mark ({% generation %}) every one."
-            )
-        spans = []
-        for k, i in enumerate(speakers):
-            prompt, _ = self._render(messages[:i], generate=True)
-            whole = text[: marks[k][1]] if self._marked else self._render(messages[: i + 1])[0]
-            if not text.startswith(prompt) or not text.startswith(whole) or len(whole) <= len(prompt):
-                raise UserError(
-                    f"the chat template rewrites what came before messages[{i}] (its generation prompt is "
-                    "not the beginning of the conversation), so training would not match serving; use a "
-                    "template that only appends."
-                )
-            spans.append((len(prompt), len(whole)))
-        return spans
-
-    def _check_complete(self, messages: Messages, text: str) -> None:
-        for i, message in enumerate(messages):
-            content = message.get("content")
-            if isinstance(content, str) and content.strip() not in text:
-                raise UserError(
-                    f"messages[{i}] ({message.get('role')}): the chat template drops or rewrites its "
-                    "content; use a template that shows every message as it is."
-                )
-
     def _tokens(self, messages: Messages, generate: bool) -> tuple[list[int], list[bool]]:
-        text, marks = self._render(messages, generate)
-        self._check_complete(messages, text)
-        ids: list[int] = []
-        mask: list[bool] = []
-        done = 0
-        for start, end in self._spans(messages, text, marks):
-            silent, spoken = self._encode(text[done:start]), self._encode(text[start:end])
-            stops = [place for place, token in enumerate(spoken) if token in self.stop_ids]
-            rest = text[end:]
+        """The whole conversation, each answer from its own generation prompt to the token that ends it."""
+        messages, mark = self.special.marked(self._folded(messages))
+        speaks = [place for place, message in enumerate(messages) if message.get("role") == "assistant"]
+        opening = Opening(self._template, messages[: speaks[0] if speaks else None])
+        if len(speaks) > 1 or (speaks and generate):
+            self._template.check_joints()
+        ids = self.special.encode(opening.prompt, mark)
+        mask = [False] * len(ids)
+        for place, until in zip(speaks, [*speaks, len(messages)][1:], strict=True):
+            spoken = self.special.encode(opening.said(messages[place]), mark)
+            stops = [n for n, token in enumerate(spoken) if token in self.stop_ids]
             if not stops:
-                following = self._encode(rest[:64])[:1]
-                mark = self.tokenizer.convert_ids_to_tokens(following)[0] if following else ""
-                if following and following[0] in self.stop_ids and rest.startswith(mark):
-                    end += len(mark)  # markers that leave the end of the turn out: it is learned all the same
-                    spoken.append(following[0])
-                elif not rest.strip():
-                    spoken.append(self.stop_ids[0])
+                spoken.append(self.stop_ids[0])
                 stops = [len(spoken) - 1]
             heard = stops[-1] + 1  # nothing is said after the end of a turn
-            ids += silent + spoken
-            mask += [False] * len(silent) + [True] * heard + [False] * (len(spoken) - heard)
-            done = end
-        tail = self._encode(text[done:])
-        return self._one_bos(ids + tail, mask + [False] * len(tail))
+            learned = messages[place].get("weight") != 0
+            ids += spoken
+            mask += [learned] * heard + [False] * (len(spoken) - heard)
+            rest = opening.ends()[1]
+            if until < len(messages) or until - place > 1 or generate:
+                goes_on = generate or until < len(messages)
+                rest = opening.follows(messages[place + 1 : until], goes_on)
+            silent = self.special.encode(rest, mark)
+            if silent[:1] == spoken[-1:] and spoken[-1] in self.stop_ids:
+                silent = silent[1:]  # the end of the turn is said already
+            ids += silent
+            mask += [False] * len(silent)
+        return self._one_bos(ids, mask)
+
+    def _folded(self, messages: Messages) -> Messages:
+        """A system message as the beginning of the user's first one, where the template refuses it."""
+        if not self.folds_system or [m.get("role") for m in messages[:2]] != ["system", "user"]:
+            return messages
+        system, user = messages[:2]
+        return [{**user, "content": f"{system['content']}\n\n{user['content']}"}, *messages[2:]]
 
     def _one_bos(self, ids: list[int], mask: list[bool]) -> tuple[list[int], list[bool]]:
         if self._bos is None:
@@ -175,19 +134,20 @@ class Chat:
         ``prompt_ids`` of the messages before a turn is the beginning of ``ids``. Raises UserError where
         nothing would be supervised, and for a template that drops or rewrites messages.
         """
-        ids, mask = self._tokens(messages, generate=False)
-        if not any(mask):
-            raise UserError(f"no assistant message among {len(messages)}: there would be nothing to learn.")
-        return ids, mask
+        if not any(m.get("role") == "assistant" and m.get("weight") != 0 for m in messages):
+            raise UserError(
+                f"no assistant message among {len(messages)} that counts: there would be nothing to learn."
+            )
+        return self._tokens(messages, generate=False)
 
     def text_ids(self, text: str) -> list[int]:
         """Plain text to go on with, after one BOS where the tokenizer has one: what a base model has read."""
-        ids = self._encode(text)
+        ids = self.special.encode_plain(text)
         return ids if self._bos is None else [self._bos, *ids]
 
     def text_example(self, text: str, completion: str) -> tuple[list[int], list[bool]]:
         """As ``example``: plain text and how it goes on; ``text_ids(text)`` is the beginning of the ids."""
-        before, after = self.text_ids(text), self._encode(completion)
+        before, after = self.text_ids(text), self.special.encode_plain(completion)
         if not after:
             raise UserError(f"nothing follows {text[-40:]!r}: there would be nothing to learn.")
         return before + after, [False] * len(before) + [True] * len(after)

@@ -106,14 +106,48 @@ def test_a_template_that_drops_messages_is_refused() -> None:
         Chat(tokenizer(first_only)).example(TALK)
 
 
-def test_a_template_that_rewrites_history_is_refused() -> None:
+def test_a_template_that_rewrites_history_is_trained_as_it_is_sampled() -> None:
     rewriting = (
         "{% for m in messages %}{% if loop.last %}NOW {% endif %}"
         "{{ '<|user|>' + m['role'] + '\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|user|>assistant\n' }}{% endif %}"
     )
-    with pytest.raises(UserError, match=r"rewrites what came before messages\[1\]"):
-        Chat(tokenizer(rewriting)).example(TALK)
+    made = tokenizer(rewriting)
+    ids, mask = Chat(made).example(TALK)
+    second = Chat(made).prompt_ids(TALK[:3])
+    assert ids[: len(second)] == second
+    assert made.decode(second).count("NOW ") == 2  # as it was when each was the newest
+    spoken = made.decode([token for token, own in zip(ids, mask, strict=True) if own])
+    assert spoken == "the cat sat<|end|>on the mat<|end|>"
+
+
+def test_a_template_whose_turns_depend_on_history_is_refused_for_several() -> None:
+    counting = CHATML.replace("m['role']", "m['role'] + loop.index | string")
+    chat = Chat(tokenizer(counting))
+    assert chat.prompt_ids(TALK[:1])
+    chat.example(TALK[:2])
+    with pytest.raises(UserError, match=r"only appends.*base\.chat_template=FILE"):
+        chat.example(TALK)
+
+
+def test_a_system_message_that_the_template_refuses_begins_the_first_question() -> None:
+    strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + MARKED
+    system = {"role": "system", "content": "where"}
+    chat = Chat(tokenizer(strict))
+    assert chat.folds_system
+    joined = {"role": "user", "content": "where\n\nwhere is the cat?"}
+    assert chat.example([system, *TALK]) == chat.example([joined, *TALK[1:]])
+    assert not Chat(tokenizer()).folds_system
+
+
+def test_a_turn_of_weight_zero_is_read_and_not_learned() -> None:
+    made = tokenizer()
+    chat = Chat(made)
+    ids, mask = chat.example([TALK[0], {**TALK[1], "weight": 0}, TALK[2], {**TALK[3], "weight": 1}])
+    assert ids == chat.example(TALK)[0]
+    assert made.decode([t for t, own in zip(ids, mask, strict=True) if own]) == "on the mat<|end|>"
+    with pytest.raises(UserError, match="no assistant message"):
+        chat.example([TALK[0], {**TALK[1], "weight": 0}])
 
 
 def test_a_tokenizer_that_cannot_end_an_answer_is_refused() -> None:
