@@ -145,8 +145,22 @@ class Check:
             if role not in ("system", expected):
                 self.wrong(f"{path}.role", f"is {role}, expected {expected}: user and assistant take turns")
             made.append({"role": role, "content": self._content(message.get("content"), f"{path}.content")})
+            if role == "assistant" and message.get("weight") is not None:
+                made[-1] |= self._weight(message["weight"], f"{path}.weight")
             expected = expected if role == "system" else "user" if role == "assistant" else "assistant"
         return made
+
+    def learned(self, messages: list[Row], column: str) -> list[Row]:
+        """The messages, of which at least one answer is to be learned."""
+        if all(message.get("weight") == 0 for message in messages if message["role"] == "assistant"):
+            self.wrong(column, "has weight 0 on every answer: there is nothing to learn")
+        return messages
+
+    def _weight(self, value: Any, path: str) -> Row:
+        """OpenAI's mark of an answer that is read and not learned; 1 says nothing."""
+        if value not in (0, 1):
+            self.wrong(path, f"is {value!r}, expected 0 (read, not learned) or 1")
+        return {} if value else {"weight": 0}
 
 
 def kind(value: Any) -> str:

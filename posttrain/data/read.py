@@ -42,11 +42,14 @@ def read_messages(source: str, revision: str | None = None, reading: ReadOptions
     file = _File(source, revision, reading, "demonstrations", ("messages", "prompt", "completion"))
     if file.has("messages") or not file.has("completion"):
         file.columns("messages")
-        return file.checked(lambda row, check: {"messages": check.conversation(row, "messages")})
+        return file.checked(
+            lambda row, check: {"messages": check.learned(check.conversation(row, "messages"), "messages")}
+        )
     file.columns("prompt", "completion")
 
     def joined(row: Row, check: Check) -> Row:
-        return {"messages": check.asked(row, "prompt") + check.answer(row, "completion")}
+        answer = check.learned(check.answer(row, "completion"), "completion")
+        return {"messages": check.asked(row, "prompt") + answer}
 
     return file.checked(joined)
 

@@ -8,6 +8,7 @@ says).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
@@ -25,6 +26,7 @@ DEFAULT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
+LARGEST_TEMPLATE = 1_000_000  # bytes; the longest that is known has 20,000
 
 
 class Chat:
@@ -140,6 +142,17 @@ class Chat:
             )
         return self._tokens(messages, generate=False)
 
+    def served_ids(self, messages: Messages) -> list[int] | None:
+        """As ``prompt_ids``, by a server that fills the template in anew and tokenises it in one piece; None
+        where the template refuses these messages.
+        """
+        try:
+            text, _ = self._template.render(messages, generate=True)
+        except UserError:
+            return None
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self._one_bos(ids, [False] * len(ids))[0]
+
     def text_ids(self, text: str) -> list[int]:
         """Plain text to go on with, after one BOS where the tokenizer has one: what a base model has read."""
         ids = self.special.encode_plain(text)
@@ -169,3 +182,18 @@ class Chat:
         return str(
             self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
+
+
+def use_template(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
+    """Gives a tokenizer the chat template in a file. Raises UserError for one that cannot be used, naming the
+    file.
+    """
+    try:
+        if file.stat().st_size > LARGEST_TEMPLATE:
+            raise UserError(f"it has {file.stat().st_size} bytes, expected {LARGEST_TEMPLATE} at most")
+        tokenizer.chat_template = file.read_text("utf-8")
+        if not tokenizer.chat_template.strip():
+            raise UserError("it is empty, expected a Jinja template")
+        Chat(tokenizer)
+    except (UserError, UnicodeDecodeError) as problem:
+        raise UserError(f"chat_template={file}: {problem}") from None

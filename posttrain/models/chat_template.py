@@ -2,17 +2,18 @@
 
 A template may write the same turn in one way while it is the newest and in another way once others follow
 (Qwen3 drops its thinking, gpt-oss ends it otherwise). What a model is trained on is therefore put together
-from pieces that never change: the prompt, each answer as it is written while it is the newest, and the joints,
-which are read off a conversation in which a sentinel stands in for the answer.
+from pieces that never change: the prompt, each answer as it is written while it is the newest, and the
+joints, which are read off a conversation in which a sentinel stands in for the answer.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, TemplateSyntaxError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from posttrain.pipeline.finding import UserError
@@ -20,6 +21,16 @@ from posttrain.pipeline.finding import UserError
 Messages = Sequence[Mapping[str, Any]]
 
 FIX = "give a template that does with base.chat_template=FILE (Jinja, as in tokenizer_config.json)"
+# what a template's expressions raise where they do not fit the messages
+_REFUSALS = (
+    TemplateError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RecursionError,
+)
 _MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _THINKING = re.compile(r"</?think>")
 _USER = {"role": "user", "content": "plugh"}  # no template says this of itself
@@ -55,7 +66,11 @@ class ChatTemplate:
                 add_generation_prompt=generate,
                 **given,
             )
-        except (TemplateError, TypeError, KeyError, ValueError) as problem:
+        except TemplateSyntaxError as problem:
+            raise UserError(
+                f"the chat template is not Jinja at line {problem.lineno} ({problem.message}); {FIX}"
+            ) from None
+        except _REFUSALS as problem:
             roles = [message.get("role") for message in messages]
             raise UserError(f"the chat template refuses roles {roles}: {problem}; {FIX}") from None
         return texts[0], int(spans[0][-1][1]) if self._marked and spans[0] else None
@@ -88,10 +103,8 @@ class ChatTemplate:
         """
         opening = Opening(self, [_USER])
         texts = [self.shown([_USER, opening.answer])[0], opening.prompt]
-        try:
+        with suppress(UserError):  # that is told where a conversation has several turns
             texts.append(self.shown([_USER, opening.answer, _USER], generate=True)[0])
-        except UserError:
-            pass  # it is told where a conversation has several turns
         return "\n".join(texts), opening.after
 
     def check_joints(self) -> None:
@@ -227,10 +240,9 @@ class Opening:
             return rest[len(end) :]
         start, _ = self._stop(end)
         other = self._template.control.match(rest, start) if self._template.control else None
-        if other and rest[:start] == end[:start]:
-            # gpt-oss ends an answer as it ends any message once others follow; that the turn ends is said
-            if self._silent().rstrip().endswith(other[0]):
-                return rest[other.end() :]
+        # gpt-oss ends an answer as it ends any message once others follow; that the turn ends is said already
+        if other and rest[:start] == end[:start] and self._silent().rstrip().endswith(other[0]):
+            return rest[other.end() :]
         return rest
 
     def _after_answer(self, messages: Messages, generate: bool) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -63,7 +64,7 @@ class SpecialTokens:
 
     def _cut(self, text: str, mark: str) -> str:
         places = [0, *(found.start() + 1 for found in self._anywhere.finditer(text)), len(text)]
-        return mark.join(text[start:end] for start, end in zip(places, places[1:], strict=False))
+        return mark.join(text[start:end] for start, end in pairwise(places))
 
     def encode(self, text: str, mark: str = "") -> list[int]:
         """The ids of a text; where it has marks its parts are tokenised apart.

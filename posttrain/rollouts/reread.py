@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,14 +18,17 @@ from posttrain.models.collate import Row
 from posttrain.models.language_policy import LanguageReward
 from posttrain.rollouts.in_parts import in_parts
 
+COMPARED = 200  # conversations; a share of them is known to 4 points
+
 
 def reread(
     chat: Chat, prompt: Sequence[Mapping[str, Any]], answer: Sequence[Mapping[str, Any]], ended: bool = True
 ) -> Row:
     """A prompt and its answer, both messages, as tokens; an answer that a limit cut has no token that ends
-    it.
+    it. Answers in the prompt are read, not learned.
     """
-    ids, mask = chat.example([*prompt, *answer])
+    read, said = ([{**m, "weight": weight} for m in part] for weight, part in enumerate((prompt, answer)))
+    ids, mask = chat.example([*read, *said])
     if not ended:
         last = max(place for place, own in enumerate(mask) if own)
         if ids[last] in chat.stop_ids and sum(mask) > 1:
@@ -40,6 +43,64 @@ def example(chat: Chat, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
     if "messages" in row:
         return chat.example(row["messages"])
     return chat.text_example(row["prompt"], row["completion"])
+
+
+def conversation_figures(
+    chat: Chat, rows: Iterable[Mapping[str, Any]]
+) -> tuple[dict[str, float | int | str], list[str]]:
+    """What is to be known of conversations and prompts as tokens, and notes on it, each where there is any.
+
+    ``special_tokens_as_text`` counts those whose messages hold the text of a special token.
+    ``served_otherwise`` is the share of the first ``COMPARED`` with an earlier answer, or such a text, that a
+    server would read as other tokens than are trained on: it fills the template in anew for every turn.
+    """
+    holding = compared = folded = 0
+    different: list[str] = []
+    for row in rows:
+        messages = _conversation(row)
+        before = messages[:-1] if messages and messages[-1]["role"] == "assistant" else messages
+        inside = chat.special.inside(messages)
+        holding += inside
+        folded += chat.folds_system and bool(messages) and messages[0]["role"] == "system"
+        if compared < COMPARED and (inside or any(m["role"] == "assistant" for m in before)):
+            compared += 1
+            trained, served = chat.prompt_ids(before), chat.served_ids(before)
+            if trained != served:
+                different.append(_first_difference(chat, trained, served))
+    figures: dict[str, float | int | str] = {}
+    notes = []
+    if compared:
+        figures["served_otherwise"] = len(different) / compared
+    if different:
+        notes.append(
+            f"{len(different)} of {compared} conversations will be served as other tokens than are trained "
+            f"on: {different[0]}."
+        )
+    if holding:
+        figures["special_tokens_as_text"] = holding
+        notes.append(f"{holding} conversations hold the text of a special token; it was read as plain text.")
+    if folded:
+        notes.append(
+            f"The chat template refuses system messages: those of {folded} conversations were put before the "
+            "user's first message."
+        )
+    return figures, notes
+
+
+def _conversation(row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """A demonstration, a comparison with its better answer, or a prompt; nothing for plain text."""
+    if "messages" in row:
+        return list(row["messages"])
+    prompt = row.get("prompt")
+    return [] if not prompt or isinstance(prompt, str) else [*prompt, *row.get("chosen", ())]
+
+
+def _first_difference(chat: Chat, trained: list[int], served: list[int] | None) -> str:
+    if served is None:
+        return "the chat template refuses them as they are"
+    place = next((n for n, (a, b) in enumerate(zip(trained, served, strict=False)) if a != b), 0)
+    here, there = (chat.tokenizer.decode(ids[max(place - 4, 0) : place + 8]) for ids in (trained, served))
+    return f"at token {place} of one {here!r} is trained and {there!r} served"
 
 
 @torch.no_grad()

@@ -60,9 +60,11 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy (and its adapter in ``adapter/``) and ``metrics.jsonl``."""
+        from posttrain.data.jsonl import RowsInFile
         from posttrain.models.chat import Chat
         from posttrain.models.roles import Place, open_policy
         from posttrain.models.said_on_disk import SaidOnDisk
+        from posttrain.rollouts.reread import conversation_figures
         from posttrain.training.optimizer import Group
 
         source = inputs["comparisons"].path
@@ -108,7 +110,9 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
             for name in ("accuracy", "reward_chosen", "reward_rejected", "baseline")
             if name in last[0]
         }
-        return Report(figures=after | shown | {"rows": len(train), "updates": len(history), **counts})
+        told, notes = conversation_figures(chat, RowsInFile(source / "train.jsonl"))
+        counted = {"rows": len(train), "updates": len(history), **counts}
+        return Report(figures=after | shown | counted | told, notes=notes)
 
     def _read(self, chat: Any, file: Path, kept: SaidOnDisk) -> dict[str, int]:
         """Adds what the file says to what is ``kept``; what was dropped, by reason."""

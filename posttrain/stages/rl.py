@@ -121,7 +121,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy, its critic in ``critic/``, ``metrics.jsonl`` and ``episodes.jsonl``."""
-        from posttrain.data.jsonl import Lines
+        from posttrain.data.jsonl import Lines, RowsInFile
+        from posttrain.rollouts.reread import conversation_figures
         from posttrain.training.average import Average
         from posttrain.training.figures import by_step, of_run
         from posttrain.training.progress import progress
@@ -159,7 +160,10 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             )
         if collector.too_long:
             notes.append(f"{collector.too_long} prompts were too long beside an answer and were left out.")
-        return Report(figures=of_run(history), notes=notes)
+        told_of, more = conversation_figures(
+            collector.chat, RowsInFile(inputs["prompts"].path / "train.jsonl")
+        )
+        return Report(figures=of_run(history) | told_of, notes=notes + more)
 
     def _loop(  # size: everything a run of reinforcement is made from
         self, inputs: Inputs, machine: Machine, scorer: Any

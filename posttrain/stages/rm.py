@@ -81,7 +81,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         from posttrain.models.chat import Chat
         from posttrain.models.roles import Place, open_reward
         from posttrain.models.said_on_disk import SaidOnDisk
-        from posttrain.rollouts.reread import scores
+        from posttrain.rollouts.reread import conversation_figures, scores
         from posttrain.training.optimizer import Group
 
         source = inputs["comparisons"].path
@@ -129,7 +129,8 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         role.save(output)
         _save_scale(scores(role.reward, answers, chat.pad_id, machine.micro_batch_tokens), output)
         counted |= {f"heldout_{why}": number for why, number in left_out.items()}
-        return Report(figures=_figures(role.reward, held, chat.pad_id, machine) | counted)
+        told, notes = conversation_figures(chat, RowsInFile(source / "train.jsonl"))
+        return Report(figures=_figures(role.reward, held, chat.pad_id, machine) | counted | told, notes=notes)
 
     def _shuffled(self, train: SaidOnDisk) -> SaidOnDisk:
         """The comparisons, each turned by a coin."""

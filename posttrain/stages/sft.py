@@ -51,6 +51,7 @@ class InstructionTuning(Stage):
         from posttrain.models.roles import Place, open_policy
         from posttrain.models.rows_on_disk import RowsOnDisk
         from posttrain.rollouts.in_parts import nll
+        from posttrain.rollouts.reread import conversation_figures
         from posttrain.training.optimizer import Group
 
         source = inputs["demonstrations"].path
@@ -97,7 +98,9 @@ class InstructionTuning(Stage):
         if not held:
             found = {"nll_heldout": "unknown", "nll_heldout_before": "unknown"}
         counts = {"rows": len(train), "supervised_tokens": int(tokens), "dropped": dropped + held_dropped}
-        return Report(figures=found | counts, notes=_notes(chat, dropped + held_dropped, self.max_length))
+        told, notes = conversation_figures(chat, stream_jsonl(source / "train.jsonl"))
+        notes += _notes(chat, dropped + held_dropped, self.max_length)
+        return Report(figures=found | counts | told, notes=notes)
 
     def gates(self, report: Report) -> list[Finding]:
         return [] if self.as_control else [learned_demonstrations.check(report.figures)]

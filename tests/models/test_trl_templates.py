@@ -1,4 +1,4 @@
-"""The original chat templates that TRL ships, on a byte-pair tokenizer: what is trained is what is sampled."""
+"""TRL's original chat templates on a byte-pair tokenizer: what is trained is what is sampled."""
 
 from __future__ import annotations
 
