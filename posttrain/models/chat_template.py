@@ -133,10 +133,7 @@ class Opening:
     def __init__(self, template: ChatTemplate, messages: Messages) -> None:
         self._template, self._messages = template, list(messages)
         self.prompt = template.shown(messages, generate=True)[0]
-        spelled = "xyzzy"
-        while any(spelled in str(message.get("content")) for message in messages):
-            spelled += "y"
-        self.answer = {"role": "assistant", "content": spelled}
+        self.answer = _sentinel(messages)
         self._newest: tuple[str, str, int] | None = None
 
     def _look(self) -> tuple[str, str, int]:
@@ -246,8 +243,17 @@ class Opening:
         return rest
 
     def _after_answer(self, messages: Messages, generate: bool) -> str:
-        text = self._template.shown([*self._messages, self.answer, *messages], generate)[0]
-        return self._around(text, self.answer["content"])[1]
+        answer = _sentinel([*self._messages, *messages])
+        text = self._template.shown([*self._messages, answer, *messages], generate)[0]
+        return self._around(text, answer["content"])[1]
+
+
+def _sentinel(messages: Messages) -> dict[str, str]:
+    """An answer that no message holds."""
+    spelled = "xyzzy"
+    while any(spelled in str(message.get("content")) for message in messages):
+        spelled += "y"
+    return {"role": "assistant", "content": spelled}
 
 
 def _shared(one: str, other: str) -> int:

@@ -81,7 +81,7 @@ class SpecialTokens:
         if self._normalises and sum(map(self._ids.__contains__, ids)) > len(self.pattern.findall(text)):
             raise UserError(
                 "a message holds characters that this tokenizer reads as one of its special tokens "
-                f"({', '.join(self.texts[:4])}, ...); take them out of the message"
+                f"({', '.join(self.texts[:4])}, ...); take them out of the message: {text[:80]!r}"
             )
         return ids
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 from mutations.mutation import of
 
 CHAT, COLLATE, TREE, LORA = "models/chat.py", "models/collate.py", "models/tree.py", "models/lora.py"
+TEMPLATE, SPECIAL = "models/chat_template.py", "models/special_tokens.py"
+OF_TEMPLATES, OF_SPECIAL = "tests/models/test_trl_templates.py", "tests/models/test_special_tokens.py"
 LANGUAGE, MLP = "models/language_policy.py", "models/mlp.py"
 OF_CHAT, OF_TREE, OF_ROLES = (f"tests/models/test_{name}.py" for name in ("chat", "tree", "roles"))
 OF_LANGUAGE, OF_MLP, OF_COLLATE = (
@@ -53,6 +55,69 @@ MUTATIONS = [
         "heard = stops[-1] + 1",
         "heard = len(spoken)",
         OF_CHAT,
+    ),
+    of(
+        "a user's special tokens are control tokens",
+        SPECIAL,
+        "return mark.join(text[start:end] for start, end in pairwise(places))",
+        "return text",
+        OF_SPECIAL,
+    ),
+    of(
+        "overlapping special tokens are cut once",
+        SPECIAL,
+        'self._anywhere = re.compile(f"(?={either})")',
+        "self._anywhere = re.compile(either)",
+        OF_SPECIAL,
+    ),
+    of(
+        "roles that no tokenizer marks as special are let in",
+        SPECIAL,
+        "if token.special or str(token) in written",
+        "if token.special",
+        OF_SPECIAL,
+    ),
+    of(
+        "normalised special tokens are let in",
+        SPECIAL,
+        "> len(self.pattern.findall(text)):",
+        "> len(text):",
+        OF_SPECIAL,
+    ),
+    of(
+        "a turn of weight zero is learned",
+        CHAT,
+        'learned = messages[place].get("weight") != 0',
+        "learned = True",
+        OF_CHAT,
+    ),
+    of(
+        "a joint that depends on history is taken",
+        TEMPLATE,
+        "if joint != late.follows(more, True) or not joint.endswith(asks):",
+        "if not joint.endswith(asks):",
+        OF_CHAT,
+    ),
+    of(
+        "the end of a turn that its markers leave out is not learned",
+        TEMPLATE,
+        "whole = stop  # markers that leave",
+        "pass  # markers that leave",
+        f"{OF_CHAT}::test_what_is_supervised_is_what_the_assistant_said_and_its_end",
+    ),
+    of(
+        "the last message's own end is trained between turns",
+        TEMPLATE,
+        "self._template.rewrites_ends = not rest.startswith(after[:whole])",
+        "self._template.rewrites_ends = False",
+        OF_TEMPLATES,
+    ),
+    of(
+        "thinking that the prompt opened is not closed",
+        TEMPLATE,
+        'if opened and "</think>" not in lead:',
+        "if False:",
+        OF_TEMPLATES,
     ),
     of("two BOS", CHAT, "return ids[extra:], mask[extra:]", "return ids, mask", OF_CHAT),
     of(

@@ -139,12 +139,20 @@ def changed(number: int, **fields: Any) -> list[dict[str, Any]]:
         ([], "messages is an empty list"),
         ({"role": "user"}, "messages is an object"),
         (["hello"], "messages[0] is str"),
+        (changed(2, weight=2), "messages[2].weight is 2, expected 0 (read, not learned) or 1"),
+        (changed(2, weight=0), "messages has weight 0 on every answer"),
     ],
 )
 def test_a_faulty_conversation_is_told_by_field_path(tmp_path: Path, messages: Any, told: str) -> None:
     good = {"messages": TALK}
     with pytest.raises(UserError, match=re.escape(f"row 2: {told}")):
         read_messages(wrote(tmp_path, [good, {"messages": messages}]))
+
+
+def test_a_turn_of_weight_zero_keeps_it_and_others_are_as_without(tmp_path: Path) -> None:
+    more = [*TALK[:-1], {**SAID[0], "weight": 0}, *ASKED, {**SAID[0], "weight": 1}]
+    (row,) = read_messages(wrote(tmp_path, [{"messages": more}]))
+    assert [message.get("weight") for message in row["messages"]] == [None, 0, None, None]
 
 
 def test_a_misspelt_column_is_one_mistake_and_a_missing_cell_one_a_row(tmp_path: Path) -> None:

@@ -140,6 +140,14 @@ def test_a_system_message_that_the_template_refuses_begins_the_first_question() 
     assert not Chat(tokenizer()).folds_system
 
 
+def test_words_that_stand_in_for_an_answer_may_be_said() -> None:
+    chat = Chat(tokenizer())
+    talk = [{**message, "content": f"xyzzy plugh {message['content']} xyzzyy"} for message in TALK]
+    ids, mask = chat.example(talk)
+    assert ids[: len(chat.prompt_ids(talk[:3]))] == chat.prompt_ids(talk[:3])
+    assert sum(mask) > sum(chat.example(TALK)[1])
+
+
 def test_a_turn_of_weight_zero_is_read_and_not_learned() -> None:
     made = tokenizer()
     chat = Chat(made)
