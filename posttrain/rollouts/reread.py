@@ -51,8 +51,8 @@ def conversation_figures(
     """What is to be known of conversations and prompts as tokens, and notes on it, each where there is any.
 
     ``special_tokens_as_text`` counts those whose messages hold the text of a special token.
-    ``served_otherwise`` is the share of the first ``COMPARED`` with an earlier answer, or such a text, that a
-    server would read as other tokens than are trained on: it fills the template in anew for every turn.
+    ``served_otherwise_share`` is that of the first ``COMPARED`` with an earlier answer, or such a text, that
+    a server would read as other tokens than are trained on: it fills the template in anew for every turn.
     """
     holding = compared = folded = 0
     different: list[str] = []
@@ -70,7 +70,7 @@ def conversation_figures(
     figures: dict[str, float | int | str] = {}
     notes = []
     if compared:
-        figures["served_otherwise"] = len(different) / compared
+        figures["served_otherwise_share"] = len(different) / compared
     if different:
         notes.append(
             f"{len(different)} of {compared} conversations will be served as other tokens than are trained "

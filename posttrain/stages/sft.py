@@ -88,18 +88,17 @@ class InstructionTuning(Stage):
             output,
             machine,
         )
-        tokens = sum(figures["tokens"] for figures in history)
         after = nll(roles.policy, held, chat.pad_id, machine.micro_batch_tokens)
         roles.save(output)
         # the base is measured last, so that learning begins at once
         start = open_policy(inputs["base"].path, place=place)
         before = nll(start.policy, held, chat.pad_id, machine.micro_batch_tokens)
         found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}
-        if not held:
-            found = {"nll_heldout": "unknown", "nll_heldout_before": "unknown"}
-        counts = {"rows": len(train), "supervised_tokens": int(tokens), "dropped": dropped + held_dropped}
+        found = found if held else dict.fromkeys(found, "unknown")
+        tokens = int(sum(figures["tokens"] for figures in history))
+        counts = {"rows": len(train), "supervised_tokens": tokens, "dropped": dropped + held_dropped}
         told, notes = conversation_figures(chat, stream_jsonl(source / "train.jsonl"))
-        notes += _notes(chat, dropped + held_dropped, self.max_length)
+        notes += _notes(chat, counts["dropped"], self.max_length)
         return Report(figures=found | counts | told, notes=notes)
 
     def gates(self, report: Report) -> list[Finding]:
