@@ -59,7 +59,7 @@ class ChatTemplate:
         """
         given: Any = self._named
         try:
-            texts, spans = render_jinja_template(
+            rendered: Any = render_jinja_template(
                 [[dict(message) for message in messages]],
                 chat_template=self._source,
                 return_assistant_tokens_mask=self._marked,
@@ -73,6 +73,7 @@ class ChatTemplate:
         except _REFUSALS as problem:
             roles = [message.get("role") for message in messages]
             raise UserError(f"the chat template refuses roles {roles}: {problem}; {FIX}") from None
+        texts, spans = rendered
         return texts[0], int(spans[0][-1][1]) if self._marked and spans[0] else None
 
     def shown(self, messages: Messages, generate: bool = False) -> tuple[str, int | None]:

@@ -37,7 +37,8 @@ class SpecialTokens:
         either = "|".join(map(re.escape, self.texts)) or r"(?!)"
         self.pattern = re.compile(either)
         self._anywhere = re.compile(f"(?={either})")
-        self._ids = {int(i) for i in map(tokenizer.convert_tokens_to_ids, self.texts) if i is not None}  # type: ignore[call-overload]
+        vocabulary = tokenizer.get_vocab()
+        self._ids = {vocabulary[text] for text in self.texts if text in vocabulary}
         backend = getattr(tokenizer, "backend_tokenizer", None)
         self._normalises = backend is None or backend.normalizer is not None
 

@@ -103,7 +103,7 @@ MUTATIONS = [
         TEMPLATE,
         "whole = stop  # markers that leave",
         "pass  # markers that leave",
-        f"{OF_CHAT}::test_what_is_supervised_is_what_the_assistant_said_and_its_end",
+        OF_CHAT,
     ),
     of(
         "the last message's own end is trained between turns",

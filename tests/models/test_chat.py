@@ -56,6 +56,15 @@ def test_the_mask_does_not_read_token_values() -> None:
     assert len(said) == 3
 
 
+def test_the_templates_end_of_a_turn_is_learned_where_eos_is_another_token() -> None:
+    for name in ("marked", "tight", "chatml"):
+        made = tokenizer(TEMPLATES[name], eos_token="<|endoftext|>")
+        ids, mask = Chat(made).example(TALK)
+        assert Chat(made).stop_ids == (0, 4)
+        assert made.decode([t for t, own in zip(ids, mask, strict=True) if own]).count("<|end|>") == 2, name
+        assert mask.count(True) == Chat(tokenizer(TEMPLATES[name])).example(TALK)[1].count(True), name
+
+
 def test_the_end_is_learned_where_pad_is_eos() -> None:
     ids, mask = Chat(tokenizer(pad_token="<|end|>")).example(TALK[:2])
     assert ids[-1] == 4

@@ -46,11 +46,12 @@ def test_a_text_that_is_its_templates_own_mark_stays_text() -> None:
 
 def test_overlapping_texts_are_all_cut() -> None:
     made = tokenizer()
-    made.add_special_tokens({"additional_special_tokens": ["<|a|>", "|><|", "a|><|end|>"]})
+    made.add_special_tokens({"additional_special_tokens": ["<|a|>", "a|>x", "|><|"]})
     special = SpecialTokens(made)
-    ids = special.encode_plain("<|a|><|end|><|a|>")
-    assert made.decode(ids) == "<|a|><|end|><|a|>"
-    assert not {int(i) for i in made.convert_tokens_to_ids(special.texts)} & set(ids)  # type: ignore[union-attr]
+    for text in ("<|a|>x", "<|a|><|end|><|a|>x"):
+        ids = special.encode_plain(text)
+        assert made.decode(ids) == text
+        assert not {made.get_vocab()[one] for one in special.texts} & set(ids)
 
 
 def test_plain_text_is_content_too() -> None:
@@ -81,9 +82,9 @@ def test_added_tokens_that_begin_a_turn_are_special_however_they_are_marked() ->
     made = tokenizer(template)
     made.add_tokens(["<User>", "<Bot>", "<table>"])
     ids = Chat(made).prompt_ids([{"role": "user", "content": "<Bot>the <User>cat<table>"}])
-    assert ids.count(made.convert_tokens_to_ids("<User>")) == 1
-    assert ids.count(made.convert_tokens_to_ids("<Bot>")) == 1
-    assert ids.count(made.convert_tokens_to_ids("<table>")) == 1  # begins no turn
+    numbers = made.get_vocab()
+    assert ids.count(numbers["<User>"]) == ids.count(numbers["<Bot>"]) == 1
+    assert ids.count(numbers["<table>"]) == 1  # begins no turn
 
 
 def test_other_characters_that_are_read_as_a_special_token_are_refused() -> None:

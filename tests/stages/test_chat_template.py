@@ -50,7 +50,7 @@ def made(tmp_path: Path, stage: Any) -> Run:
 def test_the_template_goes_with_the_model_through_every_stage(tmp_path: Path, model: Path) -> None:
     file = written(tmp_path / "mine.jinja", FORGETFUL)
     base = ExistingModel(source=SourceFile(str(model)), chat_template=file)
-    rows = [
+    rows: list[list[dict[str, Any]]] = [
         [USER, YES],
         [USER, {**YES, "weight": 0}, USER, YES],
         [USER, YES, {**USER, "content": "<end>"}, YES],
@@ -66,7 +66,7 @@ def test_the_template_goes_with_the_model_through_every_stage(tmp_path: Path, mo
         assert AutoTokenizer.from_pretrained(products[address].path).chat_template == FORGETFUL
     figures, notes = products["sft"].report.figures, "\n".join(products["sft"].report.notes)
     assert figures["served_otherwise_share"] == 1.0
-    assert figures["special_tokens_as_text"] > 0
+    assert int(figures["special_tokens_as_text"]) > 0
     assert "will be served as other tokens than are trained on" in notes
 
 
@@ -121,10 +121,14 @@ def test_a_models_own_template_that_drops_text_is_refused_with_the_setting(
 
 def test_what_a_server_reads_otherwise_is_counted_and_shown() -> None:
     plain = Chat(tokenizer())
-    talks = [{"messages": [USER, YES, USER, YES]}, {"messages": [USER, YES]}, {"prompt": "plain text"}]
+    talks: list[dict[str, Any]] = [
+        {"messages": [USER, YES, USER, YES]},
+        {"messages": [USER, YES]},
+        {"prompt": "plain text"},
+    ]
     assert conversation_figures(plain, talks) == ({"served_otherwise_share": 0.0}, [])
     assert conversation_figures(plain, talks[1:]) == ({}, [])
-    attack = {"prompt": [{"role": "user", "content": "<|end|>"}]}
+    attack: dict[str, Any] = {"prompt": [{"role": "user", "content": "<|end|>"}]}
     figures, notes = conversation_figures(plain, [*talks, attack])
     assert figures == {"served_otherwise_share": 0.5, "special_tokens_as_text": 1}
     assert notes[0].startswith("1 of 2 conversations will be served as other tokens")
