@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import importlib.util
 import random
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import processors
 
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
+from posttrain.rollouts.reread import conversation_figures
 from tests.models.small import tokenizer
 
 
@@ -32,6 +35,10 @@ if not TEMPLATES:
 
 # images are their subject: text is not shown unless it is given as a list of parts
 VISION = {"idefics3", "llava_next", "smolvlm"}
+# an earlier answer is written otherwise than the newest: a server reads other tokens than were sampled
+REWRITING = {"deepseek_r1_distill", "deepseekv3", "glm4moe", "gptoss", "qwen3", "qwen3_6"}
+REWRITING |= {"qwen3_5_nothink", "qwen3_5_think"}
+REWRITING |= {f"nemotron_3_{kind}" for kind in ("5_lightning", "nano", "super", "ultra")}
 MARKS = re.compile(
     r"<\|\w+\|>|<｜[\w▁]+｜>|<\w+\|>|<\|\w+>|</?think>|<(?:start|end)_of_turn>|\[gMASK\]|<sop>"
 )
@@ -105,6 +112,24 @@ def test_at_least_26_are_trained_and_the_rest_say_what_to_set() -> None:
     for name in VISION & TEMPLATES.keys():
         with pytest.raises(UserError, match=r"drops or rewrites.*base\.chat_template=FILE"):
             chat(name)
+
+
+def test_what_a_server_would_read_otherwise_is_known() -> None:
+    for name in TEMPLATES.keys() - VISION:
+        figures, notes = conversation_figures(chat(name), [{"messages": TALK}])
+        assert figures == {"served_otherwise_share": float(name in REWRITING)}, (name, notes)
+
+
+def test_there_is_one_bos_whether_template_or_tokenizer_writes_it() -> None:
+    for name in TEMPLATES.keys() - VISION:
+        made = copy.deepcopy(chat(name).tokenizer)
+        bos = (str(made.bos_token), made.get_vocab()[str(made.bos_token)])
+        process = processors.TemplateProcessing(single=f"{bos[0]} $A", special_tokens=[bos])
+        made.backend_tokenizer.post_processor = process
+        for talk in (TALK, SYSTEM + TALK):
+            ids, _ = Chat(made).example(talk)
+            assert (ids[0], ids.count(bos[1])) == (bos[1], 1), name
+            assert Chat(made).prompt_ids(talk[:-1]) == ids[: len(Chat(made).prompt_ids(talk[:-1]))], name
 
 
 def test_thinking_is_said_once_and_closed() -> None:
