@@ -78,6 +78,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
             raise UserError(
                 f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"
             )
+        told, notes = conversation_figures(chat, RowsInFile(source / "train.jsonl"))
         batches = Batches.of(train, self.method, policy, chat.pad_id, machine)
         unseen = Batches.of(held, self.method, policy, chat.pad_id, machine)
         plan = Fitting(
@@ -110,7 +111,6 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
             for name in ("accuracy", "reward_chosen", "reward_rejected", "baseline")
             if name in last[0]
         }
-        told, notes = conversation_figures(chat, RowsInFile(source / "train.jsonl"))
         counted = {"rows": len(train), "updates": len(history), **counts}
         return Report(figures=after | shown | counted | told, notes=notes)
 

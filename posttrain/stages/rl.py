@@ -138,6 +138,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             kept = stack.enter_context(Lines(output / "episodes.jsonl"))
             scorer = stack.enter_context(self.reward.open(inputs, machine))
             roles, collector, loop = self._loop(inputs, machine, scorer)
+            prompts = RowsInFile(inputs["prompts"].path / "train.jsonl")
+            conversations, more = conversation_figures(collector.chat, prompts)
             average = Average(_of(roles, "policy"), self.average) if self.average else None
             step = 0
             for figures in progress(loop, updates, self.name or "rl", quiet=machine.quiet, figures=shown):
@@ -160,10 +162,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             )
         if collector.too_long:
             notes.append(f"{collector.too_long} prompts were too long beside an answer and were left out.")
-        told_of, more = conversation_figures(
-            collector.chat, RowsInFile(inputs["prompts"].path / "train.jsonl")
-        )
-        return Report(figures=of_run(history) | told_of, notes=notes + more)
+        return Report(figures=of_run(history) | conversations, notes=notes + more)
 
     def _loop(  # size: everything a run of reinforcement is made from
         self, inputs: Inputs, machine: Machine, scorer: Any

@@ -97,6 +97,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             raise UserError(
                 f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"
             )
+        told, notes = conversation_figures(chat, RowsInFile(source / "train.jsonl"))
         if self.shuffled_labels:
             train = self._shuffled(train)
         answers = Made(min(len(train.rows), SCALED), train.rows.read)  # without those that follow
@@ -129,7 +130,6 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         role.save(output)
         _save_scale(scores(role.reward, answers, chat.pad_id, machine.micro_batch_tokens), output)
         counted |= {f"heldout_{why}": number for why, number in left_out.items()}
-        told, notes = conversation_figures(chat, RowsInFile(source / "train.jsonl"))
         return Report(figures=_figures(role.reward, held, chat.pad_id, machine) | counted | told, notes=notes)
 
     def _shuffled(self, train: SaidOnDisk) -> SaidOnDisk:

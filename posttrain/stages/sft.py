@@ -66,6 +66,7 @@ class InstructionTuning(Stage):
                 f"none of {dropped} demonstrations fits into max_length={self.max_length} tokens; raise "
                 "it, or shorten the conversations"
             )
+        told, notes = conversation_figures(chat, stream_jsonl(source / "train.jsonl"))
         plan = Fitting(
             name=self.name or self.address,
             rows=len(train),
@@ -97,7 +98,6 @@ class InstructionTuning(Stage):
         found = found if held else dict.fromkeys(found, "unknown")
         tokens = int(sum(figures["tokens"] for figures in history))
         counts = {"rows": len(train), "supervised_tokens": tokens, "dropped": dropped + held_dropped}
-        told, notes = conversation_figures(chat, stream_jsonl(source / "train.jsonl"))
         notes += _notes(chat, counts["dropped"], self.max_length)
         return Report(figures=found | counts | told, notes=notes)
 
