@@ -11,6 +11,7 @@ import torch
 from posttrain.models.loading import load_classifier
 from posttrain.models.positions import row_limit
 from posttrain.models.reading import refuse_mean
+from posttrain.models.special_tokens import SpecialTokens
 from posttrain.pipeline.finding import UserError
 
 
@@ -23,6 +24,7 @@ class TextClassifier:
         """
         self.model, self.tokenizer = load_classifier(source, device=device)
         refuse_mean(self.model.config, source)
+        self.special = SpecialTokens(self.tokenizer, str(self.tokenizer.chat_template))
         names = {int(number): str(name) for number, name in self.model.config.id2label.items()}
         self.row = 0
         if len(names) > 1:
@@ -42,14 +44,16 @@ class TextClassifier:
         return float(logits[self.row] - others.logsumexp(0))
 
     def _ids(self, prompt: str | Sequence[Mapping[str, Any]], response: str) -> torch.Tensor:
-        """[1, T]; where it is too long, the beginning is left out."""
+        """[1, T]; where it is too long, the beginning is left out. What is said is text, also where it looks
+        like a special token: a policy would be paid for ending its turn and praising itself as the user.
+        """
         said = {"role": "assistant", "content": response}
         if self.tokenizer.chat_template and not isinstance(prompt, str):
-            messages: list[Any] = [*prompt, said]
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False)
-            ids = self.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+            messages, mark = self.special.marked([*prompt, said])
+            text: Any = self.tokenizer.apply_chat_template(list(messages), tokenize=False)  # type: ignore[arg-type]
+            ids = torch.tensor([self.special.encode(text, mark)])
         else:
             asked = prompt if isinstance(prompt, str) else "\n".join(m["content"] for m in prompt)
-            ids = self.tokenizer(asked, response, return_tensors="pt")["input_ids"]
+            ids = self.tokenizer(asked, response, split_special_tokens=True, return_tensors="pt")["input_ids"]
         longest = getattr(self.model.config, "max_position_embeddings", None) or ids.shape[1]
         return ids[:, -min(longest, row_limit(self.model.base_model).tokens) :]

@@ -119,6 +119,13 @@ MUTATIONS = [
         "if False:",
         OF_TEMPLATES,
     ),
+    of(
+        "a classifier reads special tokens in an answer",
+        "models/classifier.py",
+        "split_special_tokens=True, ",
+        "",
+        "tests/rewards/test_classifier.py",
+    ),
     of("two BOS", CHAT, "return ids[extra:], mask[extra:]", "return ids, mask", OF_CHAT),
     of(
         "plain text without a BOS",
