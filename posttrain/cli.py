@@ -12,7 +12,6 @@ import inspect
 import json
 import os
 import pkgutil
-import re
 import signal
 import sys
 import traceback
@@ -25,6 +24,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from posttrain import __version__, settings
 from posttrain.compiled import NoSuchPath, kernel_path
+from posttrain.device import device
 from posttrain.pipeline.collector import uncollected
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.lineage import lineage
@@ -104,6 +104,7 @@ List the recipes, and the runs and products of the workspace.
   posttrain list --workspace DIR"""
 
 
+DEVICE_HELP = "cpu, cuda, cuda:1, mps, or auto: the first of cuda, mps and cpu that is here (default: cpu)"
 SPINS = "1000"
 TAKES = ("run", "doctor")  # the commands that take settings
 
@@ -234,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     talk.add_argument("--max-tokens", type=int, default=256, metavar="N", help="longest answer (default 256)")
     talk.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same answers (default 0)")
+    talk.add_argument("--device", default="cpu", help=DEVICE_HELP)
     return parser
 
 
@@ -254,7 +256,7 @@ def _settings_of_a_recipe(parser: argparse.ArgumentParser) -> None:
         help="what matrix products of training and samplers work in; weights, heads and evaluation stay in "
         "float32 (default: what the recipe says); posttrain doctor says how fast this machine is in bfloat16",
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    parser.add_argument("--device", default="cpu", help=DEVICE_HELP)
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument(
         "--micro-batch-tokens",
@@ -355,21 +357,21 @@ def _named(expression: Stage, setting: str) -> list[str]:
 
 
 def _machine(options: Any, workspace: Workspace, quiet: bool) -> Machine:
-    device = _device(options.device)
+    found = device(options.device)
     return Machine(
-        device=device,
+        device=found,
         threads=options.threads,
         micro_batch_tokens=options.micro_batch_tokens,
         quiet=quiet,
         workspace=workspace.root,
-        speed=partial(_speed, device),
+        speed=partial(_speed, found),
     )
 
 
-def _speed(device: str) -> float:
+def _speed(name: str) -> float:
     from posttrain.checks.machine import speed
 
-    return speed(device)
+    return speed(name)
 
 
 def _doctor(options: Any) -> int:
@@ -384,21 +386,6 @@ def _doctor(options: Any) -> int:
         raise UserError("\n".join(["this stands in the way:", *wrong]))
     print("Nothing found that stands in the way.")
     return 0
-
-
-def _device(name: str) -> str:
-    """The device, or the CPU with a line that says so where there is no such device."""
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise UserError(f"--device {name}: expected cpu, mps, cuda or cuda:1")
-    if name != "cpu":
-        import torch
-
-        number = int(name.partition(":")[2] or 0)
-        there = torch.backends.mps.is_available() if name == "mps" else torch.cuda.device_count() > number
-        if not there:
-            print(f"posttrain: there is no {name} here; going on with the CPU", file=sys.stderr)
-            return "cpu"
-    return name
 
 
 def _ended(result: Run, workspace: Workspace) -> int:
@@ -634,7 +621,7 @@ def _chat(options: Any) -> int:
     from posttrain.models.chat import Chat
     from posttrain.models.loading import load_causal_lm
 
-    model, tokenizer = load_causal_lm(path)
+    model, tokenizer = load_causal_lm(path, device=device(options.device))
     engine, chat = BuiltinEngine(model), Chat(tokenizer)
     watched = sys.stdin.isatty()
     if watched:

@@ -18,7 +18,7 @@ FLOORS = {
     **dict.fromkeys(("direct_alignment", "reward_losses", "data", "merging", "everyday", "field_guide"), 2),
     "processor": -1,
     "compiled": 0,
-    "settings": 2,
+    **dict.fromkeys(("settings", "device"), 2),
     **dict.fromkeys(("policy_gradients", "models", "environments", "training", "feedback"), 3),
     "engines": 4,
     "rewards": 5,

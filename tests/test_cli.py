@@ -160,7 +160,7 @@ def test_list_report_and_lineage_find_what_was_made(home: Path, capsys: pytest.C
         (["run", "toy.py", "count.rat=1"], 2, "count has no setting rat; did you mean rate?"),
         (["run", "toy.py", "--drry-run"], 2, "--drry-run: no such option"),
         (["run", "toy.py", "--threads", "0"], 2, "expected at least 1"),
-        (["run", "toy.py", "--device", "gpu"], 2, "--device gpu: expected cpu, mps, cuda"),
+        (["run", "toy.py", "--device", "gpu"], 2, "--device gpu: expected auto, cpu, mps, cuda"),
         (["run", "toy.py", "file=absent.jsonl"], 2, "absent.jsonl: no such file"),
         (["run", "toy.py", "count.fate=user"], 2, "stage count: row 3: empty"),
         (["run", "toy.py", "count.fate=full"], 2, "stage count: .*the disk is full"),

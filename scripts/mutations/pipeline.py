@@ -302,4 +302,18 @@ MUTATIONS = [
         "for _, text in outcome.failures]",
         OF_FORMS,
     ),
+    of(
+        "auto takes a device at which the first number fails",
+        "device.py",
+        "    except RuntimeError:\n        return False",
+        "    except RuntimeError:\n        return True",
+        "tests/test_device.py::test_auto_takes_the_first_that_computes_and_says_which",
+    ),
+    of(
+        "chat computes on the CPU whatever it is told",
+        "cli.py",
+        "load_causal_lm(path, device=device(options.device))",
+        'load_causal_lm(path, device="cpu")',
+        "tests/test_device.py::test_chat_is_told_where_to_compute",
+    ),
 ]
