@@ -33,7 +33,7 @@ from posttrain.pipeline.progress import duration, table
 from posttrain.pipeline.runner import Run, StageFailed, latest_run, run, run_number
 from posttrain.pipeline.scale import Paper, drawn, scale_table
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Compute, Machine, Stage, addresses, base_name
+from posttrain.pipeline.stage import Compute, HeldIn, Machine, Stage, addresses, base_name
 from posttrain.pipeline.store import Product, Workspace, read_json
 from posttrain.pipeline.values import Override, nearest
 
@@ -265,6 +265,18 @@ def _settings_of_a_recipe(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="memory against speed; changes no result",
     )
+    parser.add_argument(
+        "--recompute",
+        action="store_true",
+        help="recompute activations in the backward pass instead of keeping them: much less memory, a third "
+        "more work; changes no result",
+    )
+    parser.add_argument(
+        "--trunk",
+        choices=get_args(HeldIn),
+        help="what the frozen trunk of adapters (lora=16) is held in: half, a quarter or an eighth of the "
+        "memory; see docs/gpu.md for what it does to the numbers (default: float32)",
+    )
 
 
 def _run(options: Any) -> int:
@@ -336,7 +348,12 @@ def _asked(options: Any) -> tuple[Callable[..., Stage], list[Override], Stage]:
     if options.compute:
         able = _named(expression, "compute")
         wishes = [*(Override(f"{name}.compute", options.compute) for name in able), *wishes]
-    if options.skip_bad or options.compute:
+    if options.trunk:
+        able = [n for n in _named(expression, "lora") if _has_adapters(expression, n)]
+        if not able:
+            raise UserError(f"--trunk {options.trunk}: no stage here trains adapters; give lora=16 as well")
+        wishes = [*wishes, *(Override(f"{name}.lora.trunk", options.trunk) for name in able)]
+    if options.skip_bad or options.compute or options.trunk:
         expression = settings.expression(recipe, wishes)
     return recipe, wishes, expression
 
@@ -356,12 +373,17 @@ def _named(expression: Stage, setting: str) -> list[str]:
     return list(dict.fromkeys(base_name(stage) for stage in able))
 
 
+def _has_adapters(expression: Stage, name: str) -> bool:
+    return any(base_name(stage) == name and stage.lora for stage in addresses(expression).values())  # type: ignore[attr-defined]
+
+
 def _machine(options: Any, workspace: Workspace, quiet: bool) -> Machine:
     found = device(options.device)
     return Machine(
         device=found,
         threads=options.threads,
         micro_batch_tokens=options.micro_batch_tokens,
+        recompute=options.recompute,
         quiet=quiet,
         workspace=workspace.root,
         speed=partial(_speed, found),

@@ -13,6 +13,7 @@ from posttrain.engines.cached import CachedDecoder
 from posttrain.engines.llama import LlamaDecoder
 from posttrain.engines.protocol import Completion, Sampling
 from posttrain.engines.rows import Request, Rows
+from posttrain.models.frozen import tensors
 from posttrain.pipeline.finding import UserError
 
 _READ_AHEAD = 256  # tokens of prompts read together although their rows must wait
@@ -79,7 +80,7 @@ class BuiltinEngine:
         self._next = 0
         self._version = version
         self._running = False
-        self.load(model.state_dict().items(), version)
+        self.load(((name, opened()) for name, opened in tensors(model)), version)
 
     @property
     def version(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from posttrain.models.cache import growing_cache
+from posttrain.models.frozen import opened_copy, reads_in
 from posttrain.models.positions import context_of
 
 
@@ -35,7 +35,7 @@ class CachedDecoder:
 
     def __init__(self, model: Any, dtype: torch.dtype | None = None) -> None:
         config = model.config
-        self.model = copy.deepcopy(model).eval().requires_grad_(False).to(dtype or model.dtype)
+        self.model = opened_copy(model).eval().requires_grad_(False).to(dtype or reads_in(model))
         self.context: int = context_of(model)
         weight = self.model.get_input_embeddings().weight
         self.vocabulary: int = weight.shape[0]

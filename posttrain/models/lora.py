@@ -21,8 +21,10 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
+from posttrain.models.frozen import check_trunk, tensors
 from posttrain.models.loading import without_dropout
 from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.stage import HeldIn, later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +32,18 @@ class Lora:
     """Settings of an adapter: ``W x + (alpha / rank) B A x`` on the matrices whose last name is in
     ``targets``.
 
-    No targets means every matrix of the trunk (Dettmers et al. 2023, section 4). Raises UserError for a
-    rank or alpha that is not positive.
+    No targets means every matrix of the trunk (Dettmers et al. 2023, section 4). ``trunk`` is what the
+    matrices of the trunk, which stand still, are held in (``models.frozen``). Raises UserError for a rank or
+    alpha that is not positive, and for a trunk that cannot be held so here.
     """
 
     rank: int = 16
     alpha: float = 32.0
     targets: tuple[str, ...] = ()
+    trunk: HeldIn = later("float32")
 
     def __post_init__(self) -> None:
+        check_trunk(self.trunk)
         if self.rank < 1 or not self.alpha > 0:
             raise UserError(f"lora rank={self.rank}, alpha={self.alpha}: both must be positive.")
 
@@ -129,13 +134,13 @@ def merged(model: Any, adapter: Adapter | None) -> Iterator[tuple[str, Tensor]]:
     """
     changes = {} if adapter is None else {key.replace("/", "."): key for key in adapter.A}
     prefix = f"{model.base_model_prefix}."
-    for name, tensor in model.state_dict().items():
-        path = name.removeprefix(prefix).removesuffix(".weight")
+    for name, opened in tensors(model):
+        path, tensor = name.removeprefix(prefix).removesuffix(".weight"), opened()
         if adapter is None or path not in changes or not name.endswith(".weight"):
             yield name, tensor
             continue
         with torch.no_grad():
-            change = adapter.change(changes.pop(path))
+            change = adapter.change(changes.pop(path)).to(tensor.device)
             if isinstance(model.get_submodule(name.removesuffix(".weight")), Conv1D):  # stored as [in, out]
                 change = change.T
             yield name, (tensor.to(change.dtype) + change).to(tensor.dtype)

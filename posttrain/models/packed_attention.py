@@ -21,6 +21,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from posttrain.models.frozen import reads_in
 from posttrain.models.short_attention import attention
 from posttrain.models.tree import Tree, alike, grow
 from posttrain.models.varlen import at_once, takes
@@ -133,7 +134,7 @@ def in_one_call(trunk: Any, device: torch.device, compute: torch.dtype | None) -
     """Whether all rows of a line attend together, as they must where calls are dear: on a GPU."""
     config = trunk.config
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return takes(device, compute or trunk.get_input_embeddings().weight.dtype, width)
+    return takes(device, compute or reads_in(trunk), width)
 
 
 def _window(config: Any) -> int:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from posttrain.models.adapter_files import load_adapter, save_adapter
 from posttrain.models.cutting import cut
+from posttrain.models.frozen import reads_in
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.models.loading import (
     load_causal_lm,
@@ -27,13 +27,14 @@ from posttrain.models.loading import (
     new_head,
     save_causal_lm,
     scalar_model,
-    short,
 )
 from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged
+from posttrain.models.place import Place, held, loads_to, rounding_figures
 from posttrain.models.reading import Reading, mark
 from posttrain.models.role import Role, role_of, still_role_of
 from posttrain.models.scalar_files import (
     Source,
+    as_it_was,
     cut_as,
     head_of,
     is_scalar,
@@ -43,24 +44,6 @@ from posttrain.models.scalar_files import (
     shares,
 )
 from posttrain.pipeline.finding import UserError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where and how models are held and computed. ``recompute`` trades time for memory in the backward pass
-    and changes no result. ``compute="bfloat16"`` makes the matrix products of trunks in that type, from
-    weights held in ``dtype``; heads and what the optimizer moves stay in ``dtype``.
-    """
-
-    device: str = "cpu"
-    dtype: str = "float32"
-    recompute: bool = False
-    compute: str | None = None
-
-    @property
-    def product(self) -> torch.dtype | None:
-        """``compute`` as torch names it where it is short. Raises UserError for another type."""
-        return short(self.compute)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,6 +59,12 @@ class PolicyRoles:
     policy: LanguagePolicy
     reference: LanguagePolicy | None = None
     critic_model: Any = None  # the transformers model whose trunk the critic goes through
+    rounding: float | None = None  # what a trunk held in fewer bits lost, relative to its size
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What a report says of them."""
+        return rounding_figures(self.rounding)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """The policy's weights as the plain model names them, adapter folded in: what an engine loads."""
@@ -85,10 +74,9 @@ class PolicyRoles:
         """The policy as a plain model, its adapter in ``adapter/``, and its critic in ``critic/`` like a
         reward model.
         """
-        adapter = self.policy.policy.adapter
-        save_causal_lm(
-            directory, self.model, self.tokenizer, weights=dict(self.weights()) if adapter else None
-        )
+        adapter, plain = self.policy.policy.adapter, as_it_was(self.model)
+        weights = {name: tensor.cpu() for name, tensor in merged(plain, adapter)} if adapter else None
+        save_causal_lm(directory, plain, self.tokenizer, weights=weights)
         if adapter is not None:
             save_adapter(Path(directory) / "adapter", self.model, adapter)
         if self.policy.critic is not None:
@@ -103,6 +91,11 @@ class RewardRole:
     model: Any
     tokenizer: PreTrainedTokenizerBase
     reward: LanguageReward
+    rounding: float | None = None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        return rounding_figures(self.rounding)
 
     def save(self, directory: Source) -> None:
         """A plain model with one label; its adapter, with the head, in ``adapter/`` if it has one. Where it
@@ -130,7 +123,8 @@ def open_policy(
     with another vocabulary.
     """
     place = place or Place()
-    model, tokenizer = load_causal_lm(source, dtype=place.dtype, device=place.device)
+    model, tokenizer = load_causal_lm(source, dtype=place.dtype, device=loads_to(lora, place))
+    rounding = held(model, lora, place, lambda: load_causal_lm(source, dtype=place.dtype)[0])
     still = None
     if lora is not None:
         model.requires_grad_(False)
@@ -158,6 +152,7 @@ def open_policy(
         policy=LanguagePolicy(policy, around),
         reference=still,
         critic_model=critic_model,
+        rounding=rounding,
     )
 
 
@@ -197,15 +192,18 @@ def open_reward(
         model, tokenizer = _scalar(source, seed, place, reading.layer)
         reward = LanguageReward(role_of(model, place.product), mean=reading.mean)
         return RewardRole(model=model, tokenizer=tokenizer, reward=reward)
-    if is_scalar(source):
-        model, tokenizer = load_reward_model(source, dtype=place.dtype, device=place.device)
-        head = model.score
-    else:
-        model, tokenizer = load_causal_lm(source, dtype=place.dtype, device=place.device)
-        model = cut(model, reading.layer)
-        head = new_head(model, seed=seed)
+    load = load_reward_model if is_scalar(source) else load_causal_lm
+    model, tokenizer = load(source, dtype=place.dtype, device=loads_to(lora, place))
+    model = model if is_scalar(source) else cut(model, reading.layer)
+    rounding = held(model, lora, place, lambda: load(source, dtype=place.dtype)[0])
+    head = model.score if is_scalar(source) else new_head(model, seed=seed)
     role = _adapted(model, head, lora, seed, place)
-    return RewardRole(model=model, tokenizer=tokenizer, reward=LanguageReward(role, mean=reading.mean))
+    return RewardRole(
+        model=model,
+        tokenizer=tokenizer,
+        reward=LanguageReward(role, mean=reading.mean),
+        rounding=rounding,
+    )
 
 
 def words(reward: RewardRole, source: Source) -> nn.Module:
@@ -219,8 +217,7 @@ def words(reward: RewardRole, source: Source) -> nn.Module:
         return reward.model.get_output_embeddings()  # type: ignore[no-any-return]
     if is_scalar(source):
         raise UserError(f"{source} is a reward model: it has no words whose likelihood could be kept")
-    kind = str(reward.model.dtype).removeprefix("torch.")
-    grown, _ = load_causal_lm(source, dtype=kind, device=str(reward.model.device))
+    grown, _ = load_causal_lm(source, dtype=reads_in(reward.model), device=str(reward.model.device))
     head: nn.Module = grown.get_output_embeddings().requires_grad_(False)
     if head.weight is grown.get_input_embeddings().weight:
         head.weight = trunk.get_input_embeddings().weight
@@ -237,9 +234,7 @@ def reward_on(roles: PolicyRoles, source: Source) -> LanguageReward:
         if head is not None:
             role = Role(model.base_model, head_of(head, model), adapter.requires_grad_(False))
             return LanguageReward(role, mean=scores_mean(source))
-    own, _ = load_reward_model(
-        source, dtype=str(model.dtype).removeprefix("torch."), device=str(model.device)
-    )
+    own, _ = load_reward_model(source, dtype=reads_in(model), device=str(model.device))
     return LanguageReward(own.requires_grad_(False))
 
 
@@ -261,7 +256,9 @@ def _critic(
     if not is_scalar(critic) and str(critic) == str(source):
         adapter = Adapter(model.base_model, lora, seed=seed)
         return Role(model.base_model, new_head(model, seed=seed), adapter, place.product), model
-    own, _ = _scalar(critic, seed, replace(place, recompute=False))
+    alone = replace(place, recompute=False)
+    own, _ = _scalar(critic, seed, replace(alone, device=loads_to(lora, place)))
+    held(own, lora, place, lambda: _scalar(critic, seed, replace(alone, device="cpu"))[0])
     return _adapted(own, own.score, lora, seed, place), own
 
 

@@ -50,6 +50,14 @@ def cut_as(source: Source, model: Any) -> Any:
     return cut(model, layers) if 0 < layers < int(model.config.num_hidden_layers) else model
 
 
+def as_it_was(model: Any) -> Any:
+    """The model before its trunk was held in fewer bits, with as many layers as it has now; the model itself
+    where it is held as it was loaded.
+    """
+    again = getattr(model, "_again", None)
+    return model if again is None else cut(again(), int(model.config.num_hidden_layers))
+
+
 def shares(source: Source, model: Any) -> bool:
     return fits(Path(source) / "adapter", model.base_model)
 
@@ -66,9 +74,10 @@ def save_scalar(directory: Path, role: Role, model: Any, tokenizer: PreTrainedTo
     if role.adapter is None:
         save_reward_model(directory, model, tokenizer)
         return
-    made = scalar_model(model, tokenizer, seed=0)
+    plain = as_it_was(model)
+    made = scalar_model(plain, tokenizer, seed=0)
     prefix = f"{model.base_model_prefix}."
-    trunk = {n.removeprefix(prefix): t for n, t in merged(model, role.adapter) if n.startswith(prefix)}
+    trunk = {n.removeprefix(prefix): t for n, t in merged(plain, role.adapter) if n.startswith(prefix)}
     made.base_model.load_state_dict(trunk)
     with torch.no_grad():
         made.score.weight.copy_(role.head.weight)

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from posttrain.pipeline.stage import Estimate
+from posttrain.pipeline.stage import Estimate, Machine
 from posttrain.pipeline.store import Figure, Product, read_json
 
 PROCESS = 450_000_000  # bytes held before a model is loaded: Python, PyTorch, transformers
@@ -26,6 +26,7 @@ ACTIVATIONS = (
 LOADED = 200_000_000  # bytes a second through loading, checking, writing and hashing
 WRITTEN = 1e-4  # seconds a row takes to be made or read, checked and written
 _ANSWERS = ("chosen", "rejected")
+HELD = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.52}  # bytes a number, its scales with it
 SAMPLED = 2000  # rows looked at of a longer file
 
 
@@ -82,10 +83,24 @@ class Size:
         """Bytes in float32."""
         return FLOAT * self.parameters
 
-    def training_bytes(self, tokens: float, share: float = 1.0) -> int:
-        """Peak memory with ``tokens`` in a micro-batch and that share of the weights trained by Adam."""
-        activations = FLOAT * tokens * (self.layers * self.width * ACTIVATIONS + self.vocabulary)
-        return int(PROCESS + self.weights * (1 + 3 * share) + activations)
+    def held(self, trunk: str) -> int:
+        """Bytes of weights whose matrices are held in that type, the head over words in float32."""
+        words = min(self.vocabulary * self.width, self.parameters)
+        return int(FLOAT * words + HELD[trunk] * (self.parameters - words))
+
+    def adapters(self, rank: int) -> float:
+        """Numbers in a role's adapter on every matrix: of rank times the height and width of each. A layer is
+        taken to have seven, one side of each as wide as the model.
+        """
+        layer = self.parameters / self.layers - self.vocabulary * self.width / self.layers
+        return rank * self.layers * (max(layer, 0.0) / self.width + 7 * self.width)
+
+    def activations(self, tokens: float, recompute: bool = False) -> float:
+        """Bytes kept for the backward pass of a micro-batch, and its logits; recomputed, a layer keeps its
+        input, and one layer at a time the rest.
+        """
+        kept = self.layers + ACTIVATIONS if recompute else self.layers * ACTIVATIONS
+        return FLOAT * tokens * (self.width * kept + self.vocabulary)
 
     def sampling_bytes(self, rows: int, length: float) -> int:
         """Peak memory of generating: the engine's copy of the weights, a cache of at most 1 GB, and its copy
@@ -137,6 +152,26 @@ class Rows:
 
     def figures(self) -> dict[str, Figure]:
         return dict(asdict(self))
+
+
+def training_bytes(size: Size, tokens: float, lora: Any, machine: Machine, roles: int = 1) -> int:
+    """Peak memory of so many ``roles`` trained by Adam with ``tokens`` in a micro-batch: adapters as ``lora``
+    says on one trunk that stands still, or all weights where it is None.
+    """
+    weights: float = (1 + 3 * roles) * size.weights
+    if lora is not None:
+        weights = size.held(lora.trunk) + 4 * FLOAT * roles * size.adapters(lora.rank)
+    return int(PROCESS + weights + size.activations(tokens, machine.recompute))
+
+
+def sampler_bytes(size: Size, lora: Any, compute: str, critics: int) -> int:
+    """Of what stands beside a policy that learns by sampling: reference, reward model, engine and critic;
+    with adapters in place of the reference the weights that go to the engine, and a critic's own trunk.
+    """
+    if lora is None:
+        return 4 * size.weights
+    engine = size.weights // 2 if compute == "bfloat16" else size.weights
+    return engine + 2 * size.weights + critics * size.held(lora.trunk)
 
 
 def opened(size: Size) -> Estimate:

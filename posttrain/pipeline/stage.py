@@ -16,6 +16,7 @@ from posttrain.pipeline.store import Product, Report
 __all__ = [
     "Compute",
     "Estimate",
+    "HeldIn",
     "Inputs",
     "Machine",
     "Product",
@@ -38,6 +39,7 @@ class Machine:
     device: str = "cpu"
     threads: int | None = None
     micro_batch_tokens: int = 8192
+    recompute: bool = False  # activations in the backward pass, in place of keeping them
     quiet: bool = False
     workspace: Path | None = None  # set by run(); a stage may keep downloads under workspace / "cache"
     speed: Callable[[], float] | None = None  # measures float32 matrix products, operations a second
@@ -101,6 +103,7 @@ class Inputs(Mapping[str, Any]):
 
 
 Compute = Literal["float32", "bfloat16"]
+HeldIn = Literal["float32", "bfloat16", "int8", "nf4"]  # the matrices of a trunk that does not learn
 
 
 def later(default: Any) -> Any:

@@ -68,7 +68,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         from posttrain.training.optimizer import Group
 
         source = inputs["comparisons"].path
-        place = Place(device=machine.device, compute=self.compute)
+        place = Place(device=machine.device, compute=self.compute, recompute=machine.recompute)
         roles = open_policy(inputs["policy"].path, lora=self.lora, seed=self.seed, place=place)
         chat, policy = Chat(roles.tokenizer), roles.policy
         train, held = SaidOnDisk(output.parent), SaidOnDisk(output.parent)
@@ -112,7 +112,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
             if name in last[0]
         }
         counted = {"rows": len(train), "updates": len(history), **counts}
-        return Report(figures=after | shown | counted | told, notes=notes)
+        return Report(figures=after | shown | counted | told | roles.figures, notes=notes)
 
     def _read(self, chat: Any, file: Path, kept: SaidOnDisk) -> dict[str, int]:
         """Adds what the file says to what is ``kept``; what was dropped, by reason."""
@@ -135,7 +135,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         return replace(self, epochs=1, batch_size=8)
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import Rows, Size
+        from posttrain.pipeline.sizes import Rows, Size, training_bytes
 
         size, rows = Size.of(inputs.get("policy")), Rows.of(inputs.get("comparisons"))
         if size is None or rows is None:
@@ -151,7 +151,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         return Estimate(
             tokens=int(learned + read),
             operations=size.learning(learned, share) + size.reading(read),
-            bytes=size.training_bytes(at_once, share),
+            bytes=training_bytes(size, at_once, self.lora, machine),
             expects=size.figures(),
         )
 

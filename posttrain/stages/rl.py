@@ -162,7 +162,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             )
         if collector.too_long:
             notes.append(f"{collector.too_long} prompts were too long beside an answer and were left out.")
-        return Report(figures=of_run(history) | conversations, notes=notes + more)
+        return Report(figures=of_run(history) | conversations | roles.figures, notes=notes + more)
 
     def _loop(  # size: everything a run of reinforcement is made from
         self, inputs: Inputs, machine: Machine, scorer: Any
@@ -178,7 +178,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
         wants = self.method.wants
         grown_from = inputs["critic"].path if self.critic is not None else inputs["policy"].path
-        place = Place(device=machine.device, compute=self.compute)
+        place = Place(device=machine.device, compute=self.compute, recompute=machine.recompute)
         roles = open_policy(
             inputs["policy"].path,
             lora=self.lora,
@@ -258,7 +258,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         return replace(self, steps=1, prompts_per_step=8)
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import FLOAT, Rows, Size
+        from posttrain.pipeline.sizes import FLOAT, Rows, Size, sampler_bytes, training_bytes
 
         size, prompts = Size.of(inputs.get("policy")), Rows.of(inputs.get("prompts"))
         if size is None or prompts is None:
@@ -275,7 +275,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             updates = self.steps * self.method.epochs * self.method.minibatches
             operations += size.learning(updates * self.pretraining_rows * text.row_tokens, share)
         batch = min(machine.micro_batch_tokens, at_once * length / self.method.minibatches)
-        memory = size.training_bytes(batch, share=share * (1 + critics)) + 4 * size.weights
+        memory = training_bytes(size, batch, self.lora, machine, roles=1 + critics)
+        memory += sampler_bytes(size, self.lora, self.compute, critics)
         memory += int(FLOAT * min(at_once, 512) * length * size.layers * size.cached)
         return Estimate(tokens=int(tokens), operations=operations, bytes=memory, expects=size.figures())
 

@@ -85,7 +85,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         from posttrain.training.optimizer import Group
 
         source = inputs["comparisons"].path
-        place = Place(device=machine.device, compute=self.compute)
+        place = Place(device=machine.device, compute=self.compute, recompute=machine.recompute)
         role = open_reward(
             inputs["base"].path, lora=self.lora, seed=self.seed, place=place, reading=self.reading
         )
@@ -130,7 +130,8 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         role.save(output)
         _save_scale(scores(role.reward, answers, chat.pad_id, machine.micro_batch_tokens), output)
         counted |= {f"heldout_{why}": number for why, number in left_out.items()}
-        return Report(figures=_figures(role.reward, held, chat.pad_id, machine) | counted | told, notes=notes)
+        counted |= told | role.figures
+        return Report(figures=_figures(role.reward, held, chat.pad_id, machine) | counted, notes=notes)
 
     def _shuffled(self, train: SaidOnDisk) -> SaidOnDisk:
         """The comparisons, each turned by a coin."""
@@ -157,7 +158,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         return replace(self, epochs=1, batch_size=8)
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import Rows, Size
+        from posttrain.pipeline.sizes import Rows, Size, training_bytes
 
         size, rows = Size.of(inputs.get("base")), Rows.of(inputs.get("comparisons"))
         if size is None or rows is None:
@@ -175,7 +176,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         return Estimate(
             tokens=int(learned + scored),
             operations=depth * (size.learning(learned, share) + size.reading(scored)),
-            bytes=size.training_bytes(at_once, share),
+            bytes=training_bytes(size, at_once, self.lora, machine),
             expects=size.figures(),
         )
 

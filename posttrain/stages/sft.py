@@ -54,19 +54,20 @@ class InstructionTuning(Stage):
         from posttrain.rollouts.reread import conversation_figures
         from posttrain.training.optimizer import Group
 
-        source = inputs["demonstrations"].path
-        place = Place(device=machine.device, compute=self.compute)
-        roles = open_policy(inputs["base"].path, lora=self.lora, seed=self.seed, place=place)
+        said = inputs["demonstrations"].path
+        place = Place(device=machine.device, compute=self.compute, recompute=machine.recompute)
+        source, lora = inputs["base"].path, self.lora
+        roles = open_policy(source, lora=lora, reference=lora is not None, seed=self.seed, place=place)
         chat = Chat(roles.tokenizer)
         train, held = RowsOnDisk(output.parent), RowsOnDisk(output.parent)
-        dropped = examples(chat, stream_jsonl(source / "train.jsonl"), self.max_length, train)
-        held_dropped = examples(chat, stream_jsonl(source / "heldout.jsonl"), self.max_length, held)
+        dropped = examples(chat, stream_jsonl(said / "train.jsonl"), self.max_length, train)
+        held_dropped = examples(chat, stream_jsonl(said / "heldout.jsonl"), self.max_length, held)
         if not train:
             raise UserError(
                 f"none of {dropped} demonstrations fits into max_length={self.max_length} tokens; raise "
                 "it, or shorten the conversations"
             )
-        told, notes = conversation_figures(chat, stream_jsonl(source / "train.jsonl"))
+        told, notes = conversation_figures(chat, stream_jsonl(said / "train.jsonl"))
         plan = Fitting(
             name=self.name or self.address,
             rows=len(train),
@@ -92,14 +93,14 @@ class InstructionTuning(Stage):
         after = nll(roles.policy, held, chat.pad_id, machine.micro_batch_tokens)
         roles.save(output)
         # the base is measured last, so that learning begins at once
-        start = open_policy(inputs["base"].path, place=place)
-        before = nll(start.policy, held, chat.pad_id, machine.micro_batch_tokens)
+        start = roles.reference or open_policy(source, place=place).policy
+        before = nll(start, held, chat.pad_id, machine.micro_batch_tokens)
         found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}
         found = found if held else dict.fromkeys(found, "unknown")
         tokens = int(sum(figures["tokens"] for figures in history))
         counts = {"rows": len(train), "supervised_tokens": tokens, "dropped": dropped + held_dropped}
         notes += _notes(chat, counts["dropped"], self.max_length)
-        return Report(figures=found | counts | told, notes=notes)
+        return Report(figures=found | counts | told | roles.figures, notes=notes)
 
     def gates(self, report: Report) -> list[Finding]:
         return [] if self.as_control else [learned_demonstrations.check(report.figures)]
@@ -108,7 +109,7 @@ class InstructionTuning(Stage):
         return replace(self, epochs=1, batch_size=8)
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import Rows, Size
+        from posttrain.pipeline.sizes import Rows, Size, training_bytes
 
         size, rows = Size.of(inputs.get("base")), Rows.of(inputs.get("demonstrations"))
         if size is None or rows is None:
@@ -120,7 +121,7 @@ class InstructionTuning(Stage):
         return Estimate(
             tokens=int(learned + measured),
             operations=size.learning(learned, share) + size.reading(measured),
-            bytes=size.training_bytes(at_once, share),
+            bytes=training_bytes(size, at_once, self.lora, machine),
             expects=size.figures(),
         )
 

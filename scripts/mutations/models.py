@@ -9,6 +9,7 @@ from mutations.mutation import of
 CHAT, COLLATE, TREE, LORA = "models/chat.py", "models/collate.py", "models/tree.py", "models/lora.py"
 TEMPLATE, SPECIAL = "models/chat_template.py", "models/special_tokens.py"
 OF_TEMPLATES, OF_SPECIAL = "tests/models/test_trl_templates.py", "tests/models/test_special_tokens.py"
+FROZEN, OF_FROZEN = "models/frozen.py", "tests/models/test_frozen.py"
 LANGUAGE, MLP = "models/language_policy.py", "models/mlp.py"
 OF_CHAT, OF_TREE, OF_ROLES = (f"tests/models/test_{name}.py" for name in ("chat", "tree", "roles"))
 OF_LANGUAGE, OF_MLP, OF_COLLATE = (
@@ -324,5 +325,41 @@ MUTATIONS = [
         "one.margin if rank == 0 else 0.0",
         "one.margin",
         "tests/stages/test_endings.py",
+    ),
+    of(
+        "a trunk is rounded to the nearest, so that an earlier stage's update vanishes",
+        FROZEN,
+        "low = torch.randint(0, 1 << 16, bits.shape, generator=generator, dtype=torch.int32)",
+        "low = torch.full_like(bits, 1 << 15)",
+        f"{OF_FROZEN}::test_a_small_update_of_an_earlier_stage_outlives_the_rounding",
+    ),
+    of(
+        "an opened matrix is kept for the backward pass",
+        FROZEN,
+        "return _Product.apply(x.to(short), self)",
+        "return F.linear(x.to(short), self.matrix(short), self.bias)",
+        f"{OF_FROZEN}::test_no_opened_matrix_is_kept_for_the_backward_pass",
+    ),
+    of(
+        "a gradient passes through the transpose",
+        FROZEN,
+        "return grads[0] @ ctx.held.matrix(grads[0].dtype), None",
+        "return (grads[0] @ ctx.held.matrix(grads[0].dtype)).flip(-1), None",
+        f"{OF_FROZEN}::test_what_is_read_and_learned_is_that_of_the_held_numbers",
+    ),
+    of(
+        "the rounded trunk is saved",
+        "models/scalar_files.py",
+        "return model if again is None else cut(again(), int(model.config.num_hidden_layers))",
+        "return model",
+        f"{OF_FROZEN}::test_what_is_saved_is_the_model_as_it_was_with_the_adapter",
+    ),
+    of(
+        "nobody recomputes activations",
+        "models/place.py",
+        "    recompute: bool = False\n",
+        "    recompute: bool = False\n\n    def __post_init__(self) -> None:\n"
+        '        object.__setattr__(self, "recompute", False)\n',
+        "tests/stages/test_one_gpu.py::test_recomputed_activations_change_no_bit_of_a_product",
     ),
 ]
