@@ -15,7 +15,7 @@ def check(stage: Stage, model: Path) -> list[Finding]:
     are not read.
     """
     if not _scaled(model):
-        return []
+        return _no_room(stage, model)
     from posttrain.models.positions import FIX, row_limit_of
 
     limit = row_limit_of(model)
@@ -37,6 +37,28 @@ def check(stage: Stage, model: Path) -> list[Finding]:
                 )
             )
     return found
+
+
+def _no_room(stage: Stage, model: Path) -> list[Finding]:
+    """An answer as long as the model's context leaves no prompt before it. Rows that are longer than a plain
+    table are told with their number, once they can be read (``rows_ahead``).
+    """
+    file, length = model / "config.json", getattr(stage, "max_completion_length", 0)
+    config = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    context = config.get("max_position_embeddings") or config.get("n_positions")
+    if not isinstance(context, int) or length < context:
+        return []
+    setting = f"{stage.name or stage.address}.max_completion_length"
+    return [
+        Finding(
+            name="answers_fit_the_model",
+            value=float(length),
+            threshold=float(context - 1),
+            passed=False,
+            evidence=f"{setting} is {length}, the model has {context} positions for a prompt and its answer",
+            advice=f"set {setting} to less than {context}, as much less as the prompts are long",
+        )
+    ]
 
 
 def _scaled(model: Path) -> bool:

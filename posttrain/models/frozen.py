@@ -169,6 +169,7 @@ def hold(model: Any, trunk: HeldIn, device: str, again: Callable[[], Any]) -> fl
     """
     away, size = 0.0, 0.0
     way: Any = _WAYS[trunk]
+    plain: Any
     head, words = model.get_output_embeddings(), model.get_input_embeddings()
     tied = None if head is None else head.weight
     model.requires_grad_(False)
@@ -182,7 +183,8 @@ def hold(model: Any, trunk: HeldIn, device: str, again: Callable[[], Any]) -> fl
             module.weight = nn.Parameter(_rounded(before, _seed(path)).to(device), requires_grad=False)
             after = module.weight.to(READ_IN)
         else:
-            module.__class__ = _kind(way, type(module))
+            plain = type(module)
+            module.__class__ = _kind(way, plain)
             module.across = isinstance(module, Conv1D)
             module.store(before, device, _seed(path))
             after = module.opened()

@@ -58,6 +58,12 @@ def row_limit_of(directory: Path) -> RowLimit:
     return _limit(model.base_model)
 
 
+def context_at(directory: Path) -> int:
+    """Tokens that a model on disk was made for; ``UNLIMITED`` where its config states none."""
+    config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
+    return int(getattr(config, "max_position_embeddings", None) or UNLIMITED)
+
+
 def context_of(model: Any) -> int:
     """Tokens of prompt and answer together: what the model was made for, as far as its positions stay the
     same.

@@ -14,6 +14,7 @@ from typing import Any
 
 from posttrain import __version__
 from posttrain.pipeline import gates
+from posttrain.pipeline.ahead import check_rows_ahead
 from posttrain.pipeline.circumstances import computing, now, peak, reset_peak, versions
 from posttrain.pipeline.code import changed, code
 from posttrain.pipeline.finding import UserError, Waiting
@@ -129,6 +130,8 @@ def run(
     check_ahead(pipeline, machine)
     try:
         for place, (address, stage) in enumerate(pipeline.stages.items(), start=1):
+            if place == 1 + sum(not nested(one) for one in pipeline.stages.values()):
+                check_rows_ahead(pipeline, record.products, machine)
             mark = f"[{place}/{len(pipeline.stages)}] {address.ljust(max(map(len, pipeline.stages)))}"
             _step(pipeline, record, machine, address, lambda text, mark=mark: say(f"{mark}  {text}"))  # type: ignore[misc]
             if address in record.products and not nested(stage):  # a model that had to be fetched first

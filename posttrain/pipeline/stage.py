@@ -152,6 +152,12 @@ class Stage:
         """
         return []
 
+    def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
+        """What the ``inputs`` that are there already say, before the first stage trains; ``model`` is what
+        the stage grows from, directly or not, where it is known.
+        """
+        return []
+
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the product into the empty directory ``output``. Raises UserError, or Waiting for people."""
         raise NotImplementedError(f"{type(self).__name__}.run")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import prefers_the_chosen, rows_fit
+from posttrain.checks import prefers_the_chosen, rows_ahead, rows_fit
 from posttrain.core.batch import DirectAlignment, Evaluation, Judged, Term, Wants
 from posttrain.core.reduction import chosen_mean
 from posttrain.direct_alignment.dpo import DPO
@@ -127,6 +127,11 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
                 f"{self.name or self.address}.method=kto, or rows with chosen and rejected"
             )
         return ratings(chat, rows, self.max_length, kept)
+
+    def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
+        if "comparisons" not in inputs:
+            return []
+        return rows_ahead.rows(self, model, inputs["comparisons"].path, rows_ahead.comparison)
 
     def gates(self, report: Report) -> list[Finding]:
         return [prefers_the_chosen.check(report.figures)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import family_falls, rows_fit
+from posttrain.checks import family_falls, rows_ahead, rows_fit
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
@@ -95,6 +95,11 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         missing, why = not_measured(self.left_out)
         first = {name: figures[name] for name in FIRST if name in figures}
         return Report(figures={**first, **figures, **missing}, notes=notes + why)
+
+    def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
+        if "prompts" not in inputs:
+            return []
+        return rows_ahead.prompts(self, model, inputs["prompts"].path, "heldout")
 
     def gates(self, report: Report) -> list[Finding]:
         return [family_falls.check(report.figures)]

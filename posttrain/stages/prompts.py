@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from posttrain.data.own import OwnRows
 from posttrain.data.read import read_prompts
 from posttrain.data.rows import Row
-from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.sizes import Rows, loaded, tokens_of
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
 
@@ -167,6 +167,11 @@ class PromptsOf(Stage):
         return Report(
             figures={"rows": counts["train"], "heldout_rows": counts["heldout"], "duplicates": repeated}
         )
+
+    def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
+        from posttrain.checks import rows_ahead
+
+        return rows_ahead.both_sides(self, inputs["rows"].path) if "rows" in inputs else []
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
         known = Rows.of(inputs["rows"]) if "rows" in inputs else None

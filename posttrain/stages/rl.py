@@ -13,6 +13,7 @@ from posttrain.checks import (
     nearer_the_teacher,
     reward_fits,
     reward_rose,
+    rows_ahead,
     rows_fit,
     same_at_the_start,
 )
@@ -242,6 +243,13 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         return reward_fits.check(self.reward, inputs["prompts"].path / "train.jsonl")
+
+    def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
+        there = {name: inputs[name].path for name in ("critic", "teacher", "reward.model") if name in inputs}
+        found = rows_ahead.vocabularies(model, there)
+        if "prompts" in inputs:
+            found += rows_ahead.prompts(self, model, inputs["prompts"].path, "train")
+        return found
 
     def gates(self, report: Report) -> list[Finding]:
         if self.teacher is not None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import ranks_better_than_chance, rows_fit
+from posttrain.checks import ranks_better_than_chance, rows_ahead, rows_fit
 from posttrain.core.batch import Judged, RewardLoss, Term, Wants
 from posttrain.core.reduction import chosen_mean
 from posttrain.models.reading import Reading
@@ -150,6 +150,11 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             both = [pair.rows[0], mismatched(pair.rows[0], other.rows[0])]
             if both[0].ids != both[1].ids:
                 train.append(replace(pair, rows=both, sure=1.0, margin=0.0))
+
+    def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
+        if "comparisons" not in inputs:
+            return []
+        return rows_ahead.rows(self, model, inputs["comparisons"].path, rows_ahead.comparison)
 
     def gates(self, report: Report) -> list[Finding]:
         return [] if self.shuffled_labels else [ranks_better_than_chance.check(report.figures)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import learned_demonstrations, rows_fit
+from posttrain.checks import learned_demonstrations, rows_ahead, rows_fit
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
@@ -101,6 +101,11 @@ class InstructionTuning(Stage):
         counts = {"rows": len(train), "supervised_tokens": tokens, "dropped": dropped + held_dropped}
         notes += _notes(chat, counts["dropped"], self.max_length)
         return Report(figures=found | counts | told | roles.figures, notes=notes)
+
+    def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
+        if "demonstrations" not in inputs:
+            return []
+        return rows_ahead.rows(self, model, inputs["demonstrations"].path, rows_ahead.demonstration)
 
     def gates(self, report: Report) -> list[Finding]:
         return [] if self.as_control else [learned_demonstrations.check(report.figures)]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from mutations.mutation import of
 
+AHEAD, OF_AHEAD = "checks/rows_ahead.py", "tests/stages/test_rows_ahead.py"
 FINGERPRINT, STORE, RUNNER = "pipeline/fingerprint.py", "pipeline/store.py", "pipeline/runner.py"
 PLAN, SIZES, EXAMINATION = "pipeline/plan.py", "pipeline/sizes.py", "sandbox/examination.py"
 OF_RUNNER, OF_STAGE, OF_SIZES = (f"tests/pipeline/test_{name}.py" for name in ("runner", "stage", "sizes"))
@@ -315,5 +316,35 @@ MUTATIONS = [
         "load_causal_lm(path, device=device(options.device))",
         'load_causal_lm(path, device="cpu")',
         "tests/test_device.py::test_chat_is_told_where_to_compute",
+    ),
+    of(
+        "rows beyond the context are not counted",
+        AHEAD,
+        "if context < length <= stage.max_length:",
+        "if stage.max_length < length <= context:",
+        f"{OF_AHEAD}::test_rows_beyond_a_plain_context_are_counted",
+    ),
+    of(
+        "rows that fit are not told from those that do not",
+        AHEAD,
+        "train.shortest > stage.max_length",
+        "train.longest > stage.max_length",
+        f"{OF_AHEAD}::test_rows_beyond_a_plain_context_are_counted",
+        f"{OF_AHEAD}::test_no_row_that_fits_and_comparisons_are_looked_at_too",
+        "tests/stages/test_dropped.py",
+    ),
+    of(
+        "answers whose end is not learned go on",
+        AHEAD,
+        "if train.ends and not train.ended:",
+        "if train.ends and train.ended < 0:",
+        f"{OF_AHEAD}::test_rows_of_which_nothing_is_learned_and_answers_without_an_end",
+    ),
+    of(
+        "a reward model may take a policy's place",
+        "pipeline/ahead.py",
+        "fits = wanted == kind if wanted in (LANGUAGE, REWARD)",
+        "fits = kind in (LANGUAGE, REWARD) if wanted in (LANGUAGE, REWARD)",
+        f"{OF_AHEAD}::test_a_given_product_of_another_kind",
     ),
 ]
