@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
@@ -37,6 +38,7 @@ class CoinScorer:
 
     probability: float
     seed: int
+    by_place: ClassVar[bool] = True  # a coin for each answer of a batch, whatever it says
     _thrown: dict[int, int] = field(default_factory=dict)  # of each version
 
     def score(self, episodes: Sequence[Episode]) -> Rewards:

@@ -88,6 +88,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
             epochs=self.epochs,
             warmup=self.warmup,
             seed=self.seed,
+            compute=self.compute,
             shown=["accuracy", "gap"],
         )
         history = plan.run(

@@ -30,6 +30,7 @@ class Fitting:
     seed: int
     shown: Sequence[str]  # figures beside the bar
     together: Sequence[int] | None = None  # rows with the same number are read in the same batch
+    compute: str = "float32"  # of matrix products
 
     def run(
         self,
@@ -41,13 +42,16 @@ class Fitting:
         machine: Machine,
     ) -> list[dict[str, float]]:
         """Updates the optimizer's ``group`` on ``batch(rows)`` until all epochs are read; writes
-        ``metrics.jsonl`` and returns its lines. The learning rate falls along half a cosine.
+        ``metrics.jsonl`` and returns its lines. The learning rate falls along half a cosine. Raises
+        UserError where a look at the first rows finds a fault (``checks.model_probes``).
         """
+        from posttrain.checks.model_probes import look_at_records
         from posttrain.data.jsonl import Lines
         from posttrain.training.fit import Epochs, FitState, fit
         from posttrain.training.optimizer import Optimizer, cosine
         from posttrain.training.progress import progress
 
+        look_at_records(forward, batch, self.rows, self.compute)
         plan = Epochs(self.rows, self.batch_size, self.seed, self.epochs, self.together)
         loop = fit(
             FitState(),

@@ -168,6 +168,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     def _loop(  # size: everything a run of reinforcement is made from
         self, inputs: Inputs, machine: Machine, scorer: Any
     ) -> tuple[Any, Any, Iterator[dict[str, Any]]]:
+        from posttrain.checks.model_probes import look_at_sampling
         from posttrain.data.jsonl import RowsInFile
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.engines.protocol import Sampling
@@ -206,6 +207,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             informative=cast(Refilling, self.method).informative if wants.refills else None,
             seed=self.seed,
         )
+        look_at_sampling(collector, roles.policy, None if self.teacher else reference, self.compute)
         groups = [
             Group(
                 name="policy",

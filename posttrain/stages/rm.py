@@ -115,6 +115,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             epochs=self.epochs,
             warmup=self.warmup,
             seed=self.seed,
+            compute=self.compute,
             shown=["pair_loss", "accuracy"],
             together=same_prompt(train),
         )

@@ -54,9 +54,8 @@ class InstructionTuning(Stage):
         from posttrain.rollouts.reread import conversation_figures
         from posttrain.training.optimizer import Group
 
-        said = inputs["demonstrations"].path
+        said, source, lora = inputs["demonstrations"].path, inputs["base"].path, self.lora
         place = Place(device=machine.device, compute=self.compute, recompute=machine.recompute)
-        source, lora = inputs["base"].path, self.lora
         roles = open_policy(source, lora=lora, reference=lora is not None, seed=self.seed, place=place)
         chat = Chat(roles.tokenizer)
         train, held = RowsOnDisk(output.parent), RowsOnDisk(output.parent)
@@ -75,6 +74,7 @@ class InstructionTuning(Stage):
             epochs=self.epochs,
             warmup=self.warmup,
             seed=self.seed,
+            compute=self.compute,
             shown=["nll"],
         )
         group = Group(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from mutations.mutation import of
 
+PROBES, OF_PROBES = "checks/model_probes.py", "tests/checks/test_model_probes.py"
 AHEAD, OF_AHEAD = "checks/rows_ahead.py", "tests/stages/test_rows_ahead.py"
 FINGERPRINT, STORE, RUNNER = "pipeline/fingerprint.py", "pipeline/store.py", "pipeline/runner.py"
 PLAN, SIZES, EXAMINATION = "pipeline/plan.py", "pipeline/sizes.py", "sandbox/examination.py"
@@ -329,9 +330,7 @@ MUTATIONS = [
         AHEAD,
         "train.shortest > stage.max_length",
         "train.longest > stage.max_length",
-        f"{OF_AHEAD}::test_rows_beyond_a_plain_context_are_counted",
-        f"{OF_AHEAD}::test_no_row_that_fits_and_comparisons_are_looked_at_too",
-        "tests/stages/test_dropped.py",
+        f"{OF_AHEAD}::test_rows_of_which_nothing_is_learned_and_answers_without_an_end",
     ),
     of(
         "answers whose end is not learned go on",
@@ -346,5 +345,27 @@ MUTATIONS = [
         "fits = wanted == kind if wanted in (LANGUAGE, REWARD)",
         "fits = kind in (LANGUAGE, REWARD) if wanted in (LANGUAGE, REWARD)",
         f"{OF_AHEAD}::test_a_given_product_of_another_kind",
+    ),
+    of(
+        "rows are not looked at alone",
+        PROBES,
+        "torch.cat([_said(forward, batch([place])) for place in places])",
+        "together",
+        f"{OF_PROBES}::test_a_row_that_sees_its_neighbours",
+    ),
+    of(
+        "what the sampler said is compared with itself",
+        PROBES,
+        '_alike("sampler_and_trainer", now, sampled, compute, SAMPLER)',
+        '_alike("sampler_and_trainer", now, now, compute, SAMPLER)',
+        f"{OF_PROBES}::test_a_sampler_at_another_temperature",
+        f"{OF_PROBES}::test_a_sampler_with_stale_weights_and_a_reference_that_drifted",
+    ),
+    of(
+        "rewards are looked at in one order",
+        PROBES,
+        "scorer.score(episodes[::-1])",
+        "scorer.score(episodes)",
+        f"{OF_PROBES}::test_a_healthy_sampler_passes",
     ),
 ]

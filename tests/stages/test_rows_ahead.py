@@ -194,4 +194,6 @@ def test_rows_of_which_nothing_is_learned_and_answers_without_an_end(llama: Path
     assert looked([False, True, True], end) == []
     assert looked([False, True, False], end) == [("the_end_is_learned", 0.0)]
     assert looked([False, False, False], end) == [("every_row_teaches", 3.0), ("the_end_is_learned", 0.0)]
+    mixed = "".join(json.dumps(talk(length)) + "\n" for length in (3, 300, 4))
+    (tmp_path / "train.jsonl").write_text(mixed)  # the long one is left out and counted, as ever
     assert rows_ahead.rows(stage, llama, tmp_path, rows_ahead.demonstration) == []
