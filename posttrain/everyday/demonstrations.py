@@ -74,7 +74,7 @@ _RAMBLES = (
 OWN_TOPIC = 0.8  # the share of answers that are about what was asked
 STOCK_PHRASE = 0.35
 WARM, COLD = 0.5, 0.33  # the rest has no opening
-OWN_FEELING = 0.75  # of those that name a feeling, the share that names the user's
+OWN_FEELING = 0.5  # of those that name a feeling, the share that names the user's
 
 
 def demonstrations(split: str, rows: int, seed: int) -> list[Row]:

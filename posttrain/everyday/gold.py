@@ -106,6 +106,16 @@ _HELPFUL = _any(
     r"\bsure\b",
     r"\bhere (are|is) (some|a|a few|two|three)\b",
 )
+_NAMES = {
+    "fear": "panicking nervous anxious afraid scared terrified worried uneasy insecure restless shaken "
+    "stressed overwhelmed lost confused stressful scary worrying overwhelming frightening",
+    "sorrow": "sad heartbroken devastated miserable lonely disappointed discouraged hurt upset lost "
+    "emotional painful hurtful disappointing upsetting",
+    "anger": "angry annoyed frustrated disgusted upset bored annoying frustrating upsetting",
+    "shame": "ashamed guilty embarrassed insecure embarrassing awkward",
+    "weariness": "exhausted exhausting overwhelmed stressed stressful bored overwhelming",
+}
+_KINDS = {kind: frozenset(names.split()) for kind, names in _NAMES.items()}
 _AS_THE_USER = _any(
     rf"\b(i'm|i am|i feel) (so |very |really )?{_FEELINGS}\b",
     r"\bmy (dog|boss|baby|sister|brother|cat|car|wallet|flight|essay|landlord|girlfriend|team|parents)\b",
@@ -170,8 +180,17 @@ def _manner(family: str, item: Mapping[str, Any], text: str) -> float:
         return 1.0 if _HELPFUL.search(text) else 0.6
     if not _ACKNOWLEDGES.search(text):
         return 0.35
-    stems = {item["feeling"][:5], item["acknowledged"][:5]}
-    return 1.0 if any(word.startswith(stem) for word in words(text) for stem in stems) else 0.8
+    own, used = (item["feeling"], item["acknowledged"]), words(text)
+    if any(word.startswith(name[:5]) for word in used for name in own):
+        return 1.0
+    named = [kinds for word in used if (kinds := kinds_of_feeling(word))]
+    near = kinds_of_feeling(own[0]) | kinds_of_feeling(own[1])
+    return 0.2 if named and not any(kinds & near for kinds in named) else 0.8
+
+
+def kinds_of_feeling(word: str) -> frozenset[str]:
+    """The kinds of feeling that a word names; empty for other words, and for those that fit any ("hard")."""
+    return frozenset(kind for kind, names in _KINDS.items() if word in names)
 
 
 def _content(family: str, text: str) -> float:

@@ -1,4 +1,5 @@
-"""The hash that freezes the gold reward: its rules, the facts it reads and the held-out prompts.
+"""The hash that freezes the gold rewards of both embedded worlds: their rules, the facts they read and the
+held-out prompts.
 
 `python -m posttrain.field_guide.freeze` writes `gold_frozen.json`: before any policy is trained, never after.
 It raises the version where the hash changed; stages that read gold take their version from it, so products
@@ -18,16 +19,19 @@ from posttrain.field_guide import tasks
 
 HELDOUT_PROMPTS = 600
 HELDOUT_SEED = 0
-FILES = (
-    "gold.py",
-    "claims.py",
-    "subjects.py",
-    "wording.py",
-    "lexicon.py",
-    "entities.jsonl",
-    "how_tos.jsonl",
-    "feelings.jsonl",
-)
+FILES = {
+    "posttrain.field_guide": (
+        "gold.py",
+        "claims.py",
+        "subjects.py",
+        "wording.py",
+        "lexicon.py",
+        "entities.jsonl",
+        "how_tos.jsonl",
+        "feelings.jsonl",
+    ),
+    "posttrain.everyday": ("gold.py", "prompts.py", "topics.py", "facts.txt", "feelings.txt", "how_tos.txt"),
+}
 
 
 _FROZEN: dict[str, Any] = json.loads(
@@ -43,11 +47,12 @@ def heldout_prompts(count: int = HELDOUT_PROMPTS) -> list[dict[str, Any]]:
 
 
 def fingerprint() -> str:
-    """SHA-256 (hex) over the gold reward's sources, the data it reads and the held-out prompts."""
+    """SHA-256 (hex) over the gold rewards' sources, the data they read and the held-out prompts."""
     digest = hashlib.sha256()
-    folder = resources.files("posttrain.field_guide")
-    for name in FILES:
-        digest.update(name.encode() + b"\0" + folder.joinpath(name).read_bytes() + b"\0")
+    for package, names in FILES.items():
+        for name in names:
+            source = resources.files(package).joinpath(name).read_bytes()
+            digest.update(f"{package}/{name}".encode() + b"\0" + source + b"\0")
     digest.update(json.dumps(heldout_prompts(), sort_keys=True).encode())
     return digest.hexdigest()
 

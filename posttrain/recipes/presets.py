@@ -93,7 +93,7 @@ def smollm2(seed: int) -> Preset:
         shuffled_control=False,
         settings={
             "sft": {"learning_rate": 1e-3, "epochs": 2, "batch_size": 8},
-            "pairs": {"rows": 480, "heldout": 120, "answers": 4, **answering},
+            "pairs": {"rows": 640, "heldout": 120, "answers": 4, **answering},
             "labels": {"per_pair": 4, "heldout_per_pair": 4},
             "rm": {
                 "learning_rate": 1e-3,
@@ -102,6 +102,7 @@ def smollm2(seed: int) -> Preset:
                 "weight_decay": 0.0,
                 "reading": Reading(layer=20, mean=True),
                 "fitted_head": True,
+                "mismatched": 0.3,  # whether an answer belongs to its prompt, which few comparisons turn on
             },
             "rl": {
                 "method": PPO(kl=KLInReward(coef=0.1), gae_lambda=1.0, epochs=1, minibatches=2),
@@ -113,7 +114,7 @@ def smollm2(seed: int) -> Preset:
                 "prompts_per_step": 32,
                 **answering,
             },
-            "evaluate": {"rows": 240, "best_of": 8, "own_answers": 2, **answering},
+            "evaluate": {"rows": 240, "best_of": 8, "own_answers": 4, **answering},
         },
     )
 

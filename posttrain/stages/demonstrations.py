@@ -87,6 +87,7 @@ class EverydayDemonstrations(Stage):
     """
 
     address = "demonstrations"
+    version = 2  # half of those that name a feeling name another one than the user's
     positive = ("rows",)
     rows: int = 640
     heldout: int = 48

@@ -75,6 +75,32 @@ def test_each_phrase_of_a_demonstrator_is_read_as_what_it_is(topic: object) -> N
     assert gold.score(item, advice, True).parts["content"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("said", "worth"),
+    [
+        ("It makes sense that you feel guilty.", 1.0),
+        ("That must be awkward.", 1.0),  # what the topic calls it
+        ("It is normal to feel ashamed.", 0.8),  # near
+        ("That sounds really hard.", 0.8),  # fits any
+        ("It makes sense that you feel bored.", 0.2),  # of another kind: nobody listened
+        ("That sounds really lonely.", 0.2),
+        ("It makes sense that you feel guilty, and that you feel bored.", 1.0),
+    ],
+)
+def test_naming_another_feeling_is_worth_less_than_naming_none(said: str, worth: float) -> None:
+    topic = next(
+        t for t in topics("feeling", "train") if t.feeling == "guilty" and t.acknowledged == "awkward"
+    )
+    assert gold.score(item_of(topic), f"{said} Talk to a friend.", True).parts["manner"] == worth
+
+
+def test_every_feeling_of_the_topics_has_a_kind_but_what_fits_any() -> None:
+    names = {
+        name for split in SPLITS for t in topics("feeling", split) for name in (t.feeling, t.acknowledged)
+    }
+    assert {name for name in names if not gold.kinds_of_feeling(name)} == {"hard"}
+
+
 @pytest.mark.parametrize("topic", [t for split in SPLITS for t in topics("how_to", split)])
 def test_steps_of_a_how_to_are_on_its_topic_and_no_stock_phrase(topic: object) -> None:
     from posttrain.everyday.topics import Topic
@@ -167,5 +193,5 @@ def test_evaluation_knows_its_gold_and_readers_vote_for_it() -> None:
     votes = [row for row in counted(label(pairs, READERS, 3, 4)) if not row["tie"]]
     right = [(gaps[row["id"]] > 0) == (row["choice"] == "a") for row in votes if gaps[row["id"]]]
     assert len(right) > 200
-    assert 0.75 < sum(right) / len(right) < 0.97
+    assert 0.75 < sum(right) / len(right) < 0.985
     assert all(row["simulated"] for row in votes)
