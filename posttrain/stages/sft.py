@@ -77,11 +77,8 @@ class InstructionTuning(Stage):
             compute=self.compute,
             shown=["nll"],
         )
-        group = Group(
-            name="policy",
-            parameters=roles.policy.parameters_of("policy"),
-            learning_rate=self.learning_rate,
-        )
+        learned = roles.policy.parameters_of("policy")
+        group = Group(name="policy", parameters=learned, learning_rate=self.learning_rate)
         history = plan.run(
             group,
             lambda past: roles.policy.evaluate(past.rollouts, self.method.wants),
