@@ -8,6 +8,22 @@ from pathlib import Path
 from posttrain.pipeline.finding import UserError
 
 
+def check_language_model(directory: Path) -> None:
+    """Raises UserError for a model that has a head of labels in place of one over words: a reward model's
+    embeddings would speak for it where no head of words is stored.
+    """
+    try:
+        config = json.loads((directory / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):  # a name on the hub, or what ``check_directory`` refuses
+        return
+    named = str((config.get("architectures") or [""])[0])
+    if named.endswith("ForSequenceClassification"):
+        raise UserError(
+            f"{directory}: {named} scores answers and cannot write any; expected a language model, such as "
+            "the product of sft, alignment or rl"
+        )
+
+
 def check_directory(directory: Path) -> None:
     """Raises UserError for a directory that plain, pickle-free transformers cannot load."""
     config_file = directory / "config.json"

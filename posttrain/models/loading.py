@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from posttrain.models.directory import check_directory
+from posttrain.models.directory import check_directory, check_language_model
 from posttrain.models.head import check_head
 from posttrain.models.reading import describe
 from posttrain.pipeline.collector import uncollected
@@ -149,6 +149,7 @@ def load_causal_lm(
 
     The model is a plain transformers ``PreTrainedModel``.
     """
+    check_language_model(Path(source))
     model = _load(AutoModelForCausalLM, source, dtype, device)
     tokenizer = load_tokenizer(source)
     _check_vocabulary(model, tokenizer, source)

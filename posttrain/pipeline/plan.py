@@ -152,15 +152,20 @@ def check_fits(pipeline: Pipeline, address: str, path: Path) -> None:
     """Whether the settings of all that grows from the model of ``address`` suit it, before any of it is made.
     Raises UserError.
     """
-    wrong, grown = [], {address}
+    grown: set[str] = {address}
+    wrong: dict[str, list[str]] = {}  # what is said, and of which stages
     for other, stage in pipeline.stages.items():  # inputs come before what is made of them
         if grown.isdisjoint(parent for _, parent in pipeline.inputs(other)):
             continue
         grown.add(other)
-        if told := _failed(stage.fits(path)):
-            wrong.append(f"stage {other}: {told}")
+        try:
+            told = _failed(stage.fits(path))
+        except UserError as error:
+            told = str(error)
+        if told:
+            wrong.setdefault(told, []).append(other)
     if wrong:
-        raise UserError("\n".join(wrong))
+        raise UserError("\n".join(f"stage {', '.join(names)}: {told}" for told, names in wrong.items()))
 
 
 def preflight(stage: Stage, inputs: Inputs, machine: Machine) -> None:

@@ -14,6 +14,8 @@ from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.store import Product, Report
 
 __all__ = [
+    "SAMPLES",
+    "SCALAR",
     "Compute",
     "Estimate",
     "HeldIn",
@@ -104,6 +106,9 @@ class Inputs(Mapping[str, Any]):
 
 Compute = Literal["float32", "bfloat16"]
 HeldIn = Literal["float32", "bfloat16", "int8", "nf4"]  # the matrices of a trunk that does not learn
+# What a stage may need of the family of the model that it grows from.
+SAMPLES = "samples"  # answers are sampled from it in batches
+SCALAR = "scalar"  # a head of one label is put on it
 
 
 def later(default: Any) -> Any:
@@ -145,6 +150,11 @@ class Stage:
     def model(self) -> Path | None:
         """The directory of a model that is there before this stage has passed it on."""
         return None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What it does with a model that not every family can: ``SAMPLES``, ``SCALAR``."""
+        return ()
 
     def fits(self, model: Path) -> list[Finding]:
         """Whether settings suit a model that the stage grows from, directly or not; looked at as soon as that

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import prefers_the_chosen, rows_ahead, rows_fit
+from posttrain.checks import model_fits, prefers_the_chosen, rows_ahead
 from posttrain.core.batch import DirectAlignment, Evaluation, Judged, Term, Wants
 from posttrain.core.reduction import chosen_mean
 from posttrain.direct_alignment.dpo import DPO
@@ -38,7 +38,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
     address = "alignment"
     version = 2  # a pair is a tie where half or more of its annotators say so
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
-    fits = rows_fit.check
+    fits = model_fits.check
     policy: Stage
     comparisons: Stage
     method: DirectAlignment = field(default_factory=DPO)

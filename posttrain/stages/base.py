@@ -55,13 +55,14 @@ class ExistingModel(Stage):
         return Report(figures=figures, notes=notes)
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
-        """Raises UserError for a directory that is no model, and for a chat template that cannot show a
-        question and its answer as they are; a name on the hub is looked at in ``run``.
+        """Raises UserError for a directory that is no language model, and for a chat template that cannot show
+        a question and its answer as they are; a name on the hub is looked at in ``run``.
         """
-        from posttrain.models.directory import check_directory
+        from posttrain.models.directory import check_directory, check_language_model
 
         if self.source.local is not None:
             check_directory(self.source.local)
+            check_language_model(self.source.local)
             if self.chat_template is not None or not self.field_guide:
                 from posttrain.models.loading import load_tokenizer
 

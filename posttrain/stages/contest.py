@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import reward_fits, rows_fit
+from posttrain.checks import model_fits, reward_fits
 from posttrain.data.rows import family
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name, later
+from posttrain.pipeline.stage import SAMPLES, Estimate, Inputs, Machine, Report, Stage, base_name, later
 from posttrain.rewards.learned import LearnedReward
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     address = "evaluate"
     version = 1 + GOLD_VERSION  # KL at the temperature of the answers
     positive = ("rows", "max_completion_length")
-    fits = rows_fit.check
+    fits = model_fits.check
+    needs = (SAMPLES,)
     controls: tuple[Stage, ...] = ()
     policies: tuple[Stage, ...]
     prompts: Stage

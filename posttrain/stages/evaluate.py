@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import family_falls, rows_ahead, rows_fit
+from posttrain.checks import family_falls, model_fits, rows_ahead
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import SAMPLES, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.rewards.learned import LearnedReward
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
     address = "evaluate"
     version = 1 + GOLD_VERSION  # KL at the temperature of the answers; gold by family and part; words alone
     positive = ("rows", "best_of", "max_completion_length")
-    fits = rows_fit.check
+    fits = model_fits.check
+    needs = (SAMPLES,)
     base: Stage
     sft: Stage
     final: Stage

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from posttrain.checks import rows_fit
-from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.checks import model_fits
+from posttrain.pipeline.stage import SAMPLES, Compute, Estimate, Inputs, Machine, Report, Stage, later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,8 @@ class ComparisonPairs(Stage):
 
     address = "pairs"
     positive = ("rows", "answers", "temperature", "max_completion_length")
-    fits = rows_fit.check
+    fits = model_fits.check
+    needs = (SAMPLES,)
     policy: Stage
     prompts: Stage
     rows: int = 2000  # prompts that are answered

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import reward_fits, rows_fit
+from posttrain.checks import model_fits, reward_fits
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import SAMPLES, Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.rollouts.pairing import best_and_worst
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ class ScoredPreferences(Stage):
 
     address = "preferences"
     positive = ("rows", "answers", "temperature", "max_completion_length")
-    fits = rows_fit.check
+    fits = model_fits.check
+    needs = (SAMPLES,)
     policy: Stage
     prompts: Stage
     reward: RewardSource

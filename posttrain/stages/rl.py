@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 from posttrain.checks import (
     kl_budget,
+    model_fits,
     nearer_the_teacher,
     reward_fits,
     reward_rose,
     rows_ahead,
-    rows_fit,
     same_at_the_start,
 )
 from posttrain.core.batch import PolicyGradient, Refilling
 from posttrain.core.importance import Truncated
 from posttrain.core.kl import label
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import SAMPLES, SCALAR, Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.training.kl_control import FixedKL, KLControl
 
@@ -54,7 +54,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         "temperature",
         "max_completion_length",
     )
-    fits = rows_fit.check
+    fits = model_fits.check
     policy: Stage
     reward: RewardSource
     prompts: Stage
@@ -97,6 +97,10 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             raise UserError(
                 f"{name} compares answers to the same prompt: group_size is 1, expected 2 or more"
             )
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (SAMPLES, SCALAR) if self.method.wants.values else (SAMPLES,)
 
     @property
     def _compares(self) -> bool:

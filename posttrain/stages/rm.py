@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import ranks_better_than_chance, rows_ahead, rows_fit
+from posttrain.checks import model_fits, ranks_better_than_chance, rows_ahead
 from posttrain.core.batch import Judged, RewardLoss, Term, Wants
 from posttrain.core.reduction import chosen_mean
 from posttrain.models.reading import Reading
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import SCALAR, Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, same_prompt
 
@@ -46,7 +46,8 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     address = "rm"
     version = 3  # the scale of scores is that of the first answers; the floor of the loss stands beside it
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
-    fits = rows_fit.check
+    fits = model_fits.check
+    needs = (SCALAR,)
     base: Stage
     comparisons: Stage
     method: RewardLoss = field(default_factory=BradleyTerry)

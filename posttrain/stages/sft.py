@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import learned_demonstrations, rows_ahead, rows_fit
+from posttrain.checks import learned_demonstrations, model_fits, rows_ahead
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
@@ -26,7 +26,7 @@ class InstructionTuning(Stage):
 
     address = "sft"
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
-    fits = rows_fit.check
+    fits = model_fits.check
     base: Stage
     demonstrations: Stage
     method: SFT = field(default_factory=SFT)

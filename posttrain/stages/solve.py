@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import reward_fits, rows_fit, solves_more
+from posttrain.checks import model_fits, reward_fits, solves_more
 from posttrain.data.rows import family
 from posttrain.pipeline.finding import Finding
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, base_name, later
+from posttrain.pipeline.stage import SAMPLES, Estimate, Inputs, Machine, Report, Stage, base_name, later
 
 if TYPE_CHECKING:
     from posttrain.rewards.protocol import Episode, RewardSource
@@ -29,7 +29,8 @@ class Solving(Stage):  # size: who is compared, on what, how often
 
     address = "evaluate"
     positive = ("rows", "often", "often_rows", "temperature", "max_completion_length")
-    fits = rows_fit.check
+    fits = model_fits.check
+    needs = (SAMPLES,)
     base: Stage
     beside: tuple[Stage, ...] = ()
     final: Stage

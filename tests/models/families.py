@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import (
     AutoModelForCausalLM,
+    BloomConfig,
     CohereConfig,
     FalconConfig,
     Gemma2Config,
@@ -21,7 +22,9 @@ from transformers import (
     GPTNeoXConfig,
     GraniteConfig,
     LlamaConfig,
+    MambaConfig,
     MistralConfig,
+    MptConfig,
     Olmo2Config,
     OPTConfig,
     Phi3Config,
@@ -29,6 +32,8 @@ from transformers import (
     PretrainedConfig,
     Qwen2Config,
     Qwen3Config,
+    SmolLM3Config,
+    Starcoder2Config,
 )
 
 VOCABULARY = 48
@@ -80,6 +85,16 @@ FAMILIES: dict[str, Callable[[], PretrainedConfig]] = {
     "falcon with alibi": lambda: FalconConfig(**SIZES, alibi=True),
     "granite": lambda: GraniteConfig(**GROUPED, logits_scaling=4.0),
     "cohere": lambda: CohereConfig(**GROUPED, logit_scale=0.25),
+    "starcoder2": lambda: Starcoder2Config(**GROUPED, sliding_window=None),
+    "smollm3": lambda: SmolLM3Config(**GROUPED),
+}
+WITHOUT_SCALAR = ("granite", "cohere")  # transformers has no class of one label for it, and stages say so
+ENDS: dict[str, Any] = {"vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+# No answers can be sampled from these in batches, and stages that would say so before anything is made.
+UNSAMPLED: dict[str, Callable[[], PretrainedConfig]] = {
+    "bloom": lambda: BloomConfig(**ENDS, hidden_size=16, n_layer=2, n_head=2),
+    "mpt": lambda: MptConfig(**ENDS, d_model=16, n_layers=2, n_heads=2, max_seq_len=CONTEXT),
+    "mamba": lambda: MambaConfig(**ENDS, hidden_size=16, num_hidden_layers=2, state_size=4),
 }
 
 

@@ -110,7 +110,7 @@ def test_a_plain_model_is_not_loaded_for_it(
 def test_every_stage_that_reads_rows_is_looked_at() -> None:
     """A stage with such a setting that did not look would train in silence."""
     import posttrain.stages as package
-    from posttrain.checks import rows_fit
+    from posttrain.checks import model_fits
 
     found = set()
     for file in Path(package.__file__).parent.glob("*.py"):
@@ -118,6 +118,6 @@ def test_every_stage_that_reads_rows_is_looked_at() -> None:
         for kind in vars(module).values():
             fields = getattr(kind, "__dataclass_fields__", {})
             if isinstance(kind, type) and {"max_length", "max_completion_length"} & set(fields):
-                assert getattr(kind, "fits", None) is rows_fit.check, kind
+                assert getattr(kind, "fits", None) is model_fits.check, kind
                 found.add(kind)
     assert len(found) == 10

@@ -20,12 +20,13 @@ from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.tree import alike
 from posttrain.training.optimizer import Group, Optimizer
 from posttrain.training.update import update
-from tests.models.families import FAMILIES, VOCABULARY, WINDOWS, causal, double
+from tests.models.families import FAMILIES, VOCABULARY, WINDOWS, WITHOUT_SCALAR, causal, double
 from tests.training import test_packing
 from tests.training.test_invariance import away
 
+LIKE_LLAMA = ("starcoder2", "smollm3")  # the trunk is Llama's but for a switch: with the slow tests
+EACH = [pytest.param(f, marks=pytest.mark.slow) if f in LIKE_LLAMA else f for f in FAMILIES]
 METHODS = ("ppo", "sft", "dpo", "bradley-terry")
-WITHOUT_CRITIC = ("granite", "cohere")  # transformers has no class for it, and roles say so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ def rows() -> list[Row]:
 def live(family: str, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
     """A random policy, and a critic or reward model where transformers has the class."""
     policy, config = causal(family, dtype), FAMILIES[family]()
-    if family in WITHOUT_CRITIC:
+    if family in WITHOUT_SCALAR:
         return {"policy": policy}
     config.num_labels = 1
     critic = AutoModelForSequenceClassification.from_config(config, dtype=dtype).eval()
@@ -115,7 +116,7 @@ def gradient(name: str, models: dict[str, Any], layout: Layout) -> Tensor:
     return optimizer.seen
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EACH)
 def test_a_layout_changes_no_update(family: str) -> None:
     models = live(family)
     with double():
@@ -128,7 +129,7 @@ def test_a_layout_changes_no_update(family: str) -> None:
     assert away(plain, gradient("dpo", models, LAYOUTS["packed, in parts"])) <= 1e-6
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EACH)
 def test_sampler_and_trainer_say_what_a_row_alone_says(family: str) -> None:
     model = causal(family, torch.float32)
     prompts = [list(range(3, 3 + count)) for count in (2, 11, 5)]
