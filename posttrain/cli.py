@@ -33,7 +33,7 @@ from posttrain.pipeline.progress import duration, table
 from posttrain.pipeline.runner import Run, StageFailed, latest_run, run, run_number
 from posttrain.pipeline.scale import Paper, drawn, scale_table
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Compute, HeldIn, Machine, Stage, addresses, base_name
+from posttrain.pipeline.stage import LABELS, Compute, HeldIn, Machine, Stage, addresses, base_name
 from posttrain.pipeline.store import Product, Workspace, read_json
 from posttrain.pipeline.values import Override, nearest
 
@@ -519,7 +519,7 @@ def _settings(value: Any, prefix: str = "") -> list[str]:
     found = []
     for item in fields(value):
         inner = getattr(value, item.name)
-        if isinstance(inner, Stage) or (isinstance(value, Stage) and item.name == "name") or not item.init:
+        if isinstance(inner, Stage) or (isinstance(value, Stage) and item.name in LABELS) or not item.init:
             continue
         if isinstance(inner, SourceFile):
             found.append(f"{prefix}{item.name}={inner.path}")

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.fingerprint import Finished, field_types
-from posttrain.pipeline.stage import Stage, addresses, base_name, rewrite
+from posttrain.pipeline.fingerprint import Finished, field_types, finished
+from posttrain.pipeline.stage import LABELS, Stage, addresses, base_name, rewrite
 from posttrain.pipeline.values import NONE, Override, coerced, nearest
 
 
@@ -157,6 +157,8 @@ class Rewriting:
 
     def _wished(self, stage: Stage, new: Any) -> Stage:
         address = next(name for name, known in self._stages.items() if known is stage)
+        if stage.follows:
+            new = self._followed(stage, new)
         for name in dict.fromkeys((base_name(stage), address)):
             wishes = self._wishes.get(name, Wishes())
             if wishes.whole and wishes.below:
@@ -164,10 +166,21 @@ class Rewriting:
                     f"{wishes.all()[1]}: {name} is a finished product here, it has no settings to change"
                 )
             if wishes.whole:
-                return _finished(wishes.whole, base_name(stage))
+                return _finished(wishes.whole, base_name(stage), stage)
             if wishes.below:
                 new = self._changed(new, wishes, name)
         return new  # type: ignore[no-any-return]
+
+    def _followed(self, control: Stage, new: Stage) -> Stage:
+        """The control as one of what it follows, as that is with the wishes of its own name. An input is
+        changed where it is named.
+        """
+        was = next((s for s in self._stages.values() if base_name(s) == control.follows), None)
+        wishes = self._wishes.get(control.follows, Wishes())
+        own = {n: w for n, w in wishes.below.items() if not isinstance(getattr(was, n, None), Stage)}
+        if was is None or not own:
+            return new
+        return new.following(was, self._changed(was, Wishes(below=own), control.follows))
 
     def _changed(self, value: Any, wishes: Wishes, path: str) -> Any:
         """The value with the wishes below it granted."""
@@ -177,7 +190,7 @@ class Rewriting:
             raise UserError(f"{wishes.all()[0]}: {path} is {value!r}, it has no fields")
         declared, new = field_types(type(value)), {}
         names = [
-            f.name for f in fields(value) if f.init and not (isinstance(value, Stage) and f.name == "name")
+            f.name for f in fields(value) if f.init and not (isinstance(value, Stage) and f.name in LABELS)
         ]
         for name, deeper in wishes.below.items():
             if name not in names:
@@ -228,14 +241,13 @@ class Rewriting:
         return self._changed(made, rest, path) if rest.below else made
 
 
-def _finished(wish: Override, name: str) -> Finished:
-    if not wish.text:  # an empty path would be the current directory
-        raise UserError(f"{wish}: {name} is a stage, and no directory is named after the equals sign")
-    if not Path(wish.text).expanduser().is_dir():
-        raise UserError(
-            f"{wish}: {name} is a stage, so the value must be the directory of a finished product"
-        )
-    return Finished(wish.text, name)
+def _finished(wish: Override, name: str, stage: Stage) -> Finished:
+    try:
+        found = finished(wish.text, name)
+        stage.replaceable(found.directory)
+    except UserError as error:
+        raise UserError(f"{wish}: {error}") from None
+    return found
 
 
 def _segments(wish: Override) -> list[str]:

@@ -26,6 +26,7 @@ class Own:
     rows: list[Row]
     skipped: Problems
     notices: tuple[str, ...] = ()
+    all_rows: int = 0  # of which ``rows`` are the first
 
     @classmethod
     def read(
@@ -47,6 +48,7 @@ class Own:
         return cls(
             rows=rows[:first] if first else rows,
             skipped=skipped,
+            all_rows=len(rows),
             notices=tuple(dict.fromkeys(reading.notices)),
         )
 
@@ -58,13 +60,13 @@ class Own:
 
     @property
     def notes(self) -> list[str]:
-        if not self.skipped.rows:
-            return list(self.notices)
-        told = "\n  ".join(self.skipped.told())
-        return [
-            f"{len(self.skipped.rows)} bad rows were left out, as --skip-bad asked:\n  {told}",
-            *self.notices,
-        ]
+        told = list(self.notices)
+        if self.skipped.rows:
+            bad = "\n  ".join(self.skipped.told())
+            told.insert(0, f"{len(self.skipped.rows)} bad rows were left out, as --skip-bad asked:\n  {bad}")
+        if len(self.rows) < self.all_rows:
+            told.append(f"The first {len(self.rows)} of {self.all_rows} rows are used; rows=0 takes all.")
+        return told
 
 
 def renamed(columns: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from posttrain.evaluation.compare import Answers, Figures, against, falls, of_one
+from posttrain.evaluation.compare import Answers, Figures, against, falls, of_one, win_rate
 from posttrain.evaluation.intervals import Estimate, bootstrap, wilson, with_interval
 
 
@@ -27,6 +27,25 @@ def in_a_row(policies: Sequence[Answers], controls: Sequence[Answers], rewarded:
     for one in (*policies, *controls):
         figures |= of_one(one)
     return figures if rewarded else {n: v for n, v in figures.items() if not n.startswith("reward")}
+
+
+def by_judge(scores: Mapping[str, Sequence[float]], row: int) -> Figures:
+    """What a reward model that no policy learned from says of answers to the same prompts: ``judge_score`` of
+    each; ``judge_win_rate``, ties as half, and ``judge_change``. The first ``row`` of ``scores`` are policies
+    in a row: the last is compared with the first, each with the one before it, and the last with all others.
+    """
+    figures: Figures = {}
+    names = list(scores)
+    policies, controls = names[:row], names[row:]
+    last = policies[-1]
+    pairs = [(policies[0], last), *pairwise(policies), *((name, last) for name in controls)]
+    for before, now in dict.fromkeys(pairs):
+        gaps = [a - b for a, b in zip(scores[now], scores[before], strict=True)]
+        figures |= with_interval(f"judge_win_rate/{now}_vs_{before}", win_rate(gaps))
+        figures |= with_interval(f"judge_change/{now}_vs_{before}", bootstrap(gaps))
+    for name, found in scores.items():
+        figures |= with_interval(f"judge_score/{name}", bootstrap(found))
+    return figures
 
 
 def solved_in_a_row(right: Mapping[str, Sequence[float]], row: int, families: Sequence[str]) -> Figures:

@@ -13,7 +13,7 @@ from typing import Any
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Stage
+from posttrain.pipeline.stage import LABELS, Stage
 from posttrain.pipeline.store import Workspace, hash_text
 
 PACKAGE = __name__.partition(".")[0]
@@ -44,7 +44,7 @@ class Fingerprints:
         settings = {
             item.name: self._value(as_declared(getattr(value, item.name), declared.get(item.name)), item.name)
             for item in fields(value)
-            if not (isinstance(value, Stage) and item.name == "name")
+            if not (isinstance(value, Stage) and item.name in LABELS)
             and not (item.metadata.get("later") and getattr(value, item.name) == item.default)
         }
         return {"class": self._code(kind), "version": getattr(kind, "version", None), "settings": settings}
@@ -105,8 +105,23 @@ class Finished(Stage):
         object.__setattr__(self, "path", path)
         object.__setattr__(self, "name", name)
 
-    def model(self) -> Path | None:
+    @property
+    def directory(self) -> Path:
         return Path(self.path).expanduser()
+
+    def model(self) -> Path | None:
+        return self.directory
+
+
+def finished(path: str, name: str) -> Finished:
+    """The product in a directory that a user named. Raises UserError where it is none."""
+    if not path:  # it would be the current directory
+        raise UserError(f"{name} is a stage, and no directory is named after the equals sign")
+    if not Path(path).expanduser().is_dir():
+        raise UserError(
+            f"{name} is a stage, so the value must be the directory of a finished product, and {path} is none"
+        )
+    return Finished(path, name)
 
 
 def field_types(kind: type) -> dict[str, Any]:

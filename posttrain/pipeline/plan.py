@@ -152,6 +152,8 @@ def check_fits(pipeline: Pipeline, address: str, path: Path) -> None:
     """Whether the settings of all that grows from the model of ``address`` suit it, before any of it is made.
     Raises UserError.
     """
+    if not (path / "config.json").is_file():
+        return  # rows, and no model
     grown: set[str] = {address}
     wrong: dict[str, list[str]] = {}  # what is said, and of which stages
     for other, stage in pipeline.stages.items():  # inputs come before what is made of them

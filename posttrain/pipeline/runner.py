@@ -255,7 +255,11 @@ def _made(pipeline: Pipeline, record: Run, address: str) -> dict[str, Any]:
         )
         ancestors |= product.made.get("ancestors", {})
         ancestors[pipeline.fingerprint[other]] = _parent(pipeline.stages[other], other, product)
-    described_stage = {f.name: described(getattr(stage, f.name), pipeline.address_of) for f in fields(stage)}
+    described_stage = {
+        f.name: described(getattr(stage, f.name), pipeline.address_of)
+        for f in fields(stage)
+        if f.name != "follows"
+    }
     return {
         "format": FORMAT,
         "address": address,

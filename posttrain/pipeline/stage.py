@@ -14,6 +14,7 @@ from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.store import Product, Report
 
 __all__ = [
+    "LABELS",
     "SAMPLES",
     "SCALAR",
     "Compute",
@@ -104,8 +105,10 @@ class Inputs(Mapping[str, Any]):
         return len(self._by_path)
 
 
+_ABSENT = object()
 Compute = Literal["float32", "bfloat16"]
 HeldIn = Literal["float32", "bfloat16", "int8", "nf4"]  # the matrices of a trunk that does not learn
+LABELS = ("name", "follows")  # fields of every stage that say nothing of its work
 # What a stage may need of the family of the model that it grows from.
 SAMPLES = "samples"  # answers are sampled from it in batches
 SCALAR = "scalar"  # a head of one label is put on it
@@ -123,15 +126,17 @@ class Stage:
     """Products in, product out. Subclass as ``@dataclass(frozen=True, kw_only=True)``.
 
     ``address`` names it on the command line, ``version`` is raised when its code gives other results for the
-    same settings. A recipe may give another ``name``; it does not count in the fingerprint. Heavy imports
-    happen in ``run``. A number among the settings is finite and not negative, and above 0 where ``positive``
-    names it; anything else raises UserError before a stage has begun.
+    same settings. A recipe may give another ``name``, and say which stage a control ``follows``, by the name
+    of that one; neither counts in the fingerprint. Heavy imports happen in ``run``. A number among the
+    settings is finite and not negative, and above 0 where ``positive`` names it; anything else raises
+    UserError before a stage has begun.
     """
 
     address: ClassVar[str] = ""
     version: ClassVar[int] = 1
     positive: ClassVar[tuple[str, ...]] = ()
     name: str = ""
+    follows: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -142,6 +147,23 @@ class Stage:
             if not math.isfinite(value) or value < 0 or (above and value == 0):
                 expected = "a number above 0" if above else "0 or more"
                 raise UserError(f"{item.name} is {value}, expected {expected}")
+
+    def following(self, was: Stage, now: Stage) -> Stage:
+        """This control of a stage as it ``was``, as one of that stage as it is ``now``: what was the same in
+        both is the same again.
+        """
+        changed = {
+            item.name: getattr(now, item.name)
+            for item in fields(now)
+            if getattr(now, item.name) != getattr(was, item.name)
+            and getattr(self, item.name, _ABSENT) == getattr(was, item.name)
+        }
+        return replace(self, **changed) if changed else self
+
+    def replaceable(self, path: Path) -> None:
+        """Raises UserError where a finished product, or a model from outside, may not stand in this stage's
+        place.
+        """
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         """What would make the work meaningless, looked at before the first step."""

@@ -12,11 +12,11 @@ from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
-from posttrain.recipes.instructgpt import adapter
+from posttrain.recipes.own_data import OwnData, own_data
 from posttrain.recipes.presets import (
     Evidence,
+    adapter,
     known_problems,
-    own,
     preset,
     verifiable_world,
     verified_by,
@@ -30,7 +30,7 @@ from posttrain.rewards.readable_answer import ReadableAnswer
 from posttrain.rollouts.choosing import at_full_reward
 from posttrain.stages.before_chat import BeforeChat
 from posttrain.stages.problems import SumLines
-from posttrain.stages.rejection import RejectionSampling
+from posttrain.stages.rejection import RejectionSampling, as_many_as
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.sft import InstructionTuning
 from posttrain.stages.solve import Solving
@@ -45,7 +45,6 @@ PAPER = Paper(
 COIN = "random_control: the same reinforcement paid by a coin"
 FORM = "format_control: the same paid for the form of an answer alone"
 IMITATED = "sft_verified: imitation of verified answers of the base, as many drawn as reinforcement draws"
-OWN = {"steps": 200, "prompts_per_step": 32, "group_size": 16, "warmup": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +81,9 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
         raise UserError(
             "a model of your own needs problems of yours: give problems=FILE, rows {prompt, answer}"
         )
-    chosen = own(seed, base, max(lora, 0)) if base else preset(verifiable_world(model), seed)
-    checked = verifiable_world(model) == "smollm2_constraints" and not base
+    own = own_data("deepseek_r1_zero", seed, base, lora, model=model) if base else None
+    chosen = preset(verifiable_world(model), seed)
+    checked = verifiable_world(model) == "smollm2_constraints"
     task = _smollm2(seed, chosen.prompts) if checked else _sums(seed)
     if problems:
         rows, pays = known_problems(problems, seed)
@@ -91,10 +91,9 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
     task = replace(task, reward=verified_by(verifier, task.reward))
     if problems and isinstance(task.reward, ExactAnswer):
         task = replace(task, form=ReadableAnswer())
-    if base:
-        task = replace(
-            task, longest=512, settings={"rl": chosen.settings["rl"] | OWN, "sft": chosen.settings["sft"]}
-        )
+    if own is not None:
+        longest = own.sizes["reasoning"]["max_completion_length"]
+        task = replace(task, longest=longest, settings=_settings(own))
     learning: dict[str, Any] = {
         "method": GRPO(kl=KLInReward(coef=0.0)),
         "lora": adapter(chosen.lora_rank if lora < 0 else lora),
@@ -102,7 +101,8 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
         **task.settings["rl"],
         "max_completion_length": task.longest,
     }
-    start = BeforeChat(base=chosen.base) if model == "field_guide" and not base else chosen.base
+    start = BeforeChat(base=chosen.base) if model == "field_guide" else chosen.base
+    start = own.policy if own is not None else start
     rl = Reinforcement(policy=start, reward=task.reward, prompts=task.prompts, **learning)
     controlled = with_controls(evidence)
     missing = (COIN, FORM, IMITATED) if task.form is not None else (COIN, IMITATED)
@@ -119,24 +119,31 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
     )
 
 
+def _settings(own: OwnData) -> dict[str, dict[str, Any]]:
+    """What suits a user's model."""
+    return {
+        "rl": {**own.learning, **own.sizes["zero"]},
+        "sft": {**own.fit, **own.shared, "learning_rate": own.rate},
+        "evaluate": own.sizes["solve"],
+    }
+
+
 def _beside(rl: Reinforcement, task: Task, seed: int) -> tuple[Stage, ...]:
     """The two controls of the reward, and imitation with as many answers of the base."""
     found: list[Stage] = [
-        replace(rl, name="random_control", reward=CoinReward(seed=seed), as_control=True),
+        replace(rl, name="random_control", follows="rl", reward=CoinReward(seed=seed), as_control=True),
     ]
     if task.form is not None:
-        found.append(replace(rl, name="format_control", reward=task.form, as_control=True))
-    prompts, size = rl.drawn
-    rows = max(rl.steps * prompts * size // 8, 1)
+        found.append(replace(rl, name="format_control", follows="rl", reward=task.form, as_control=True))
+    many: dict[str, Any] = {"answers": 8, **as_many_as(rl, 8)}
     verified = RejectionSampling(
         name="verified",
+        follows="rl",
         policy=rl.policy,
         prompts=rl.prompts,
         reward=rl.reward,
         choose=at_full_reward,
-        rows=rows,
-        heldout=max(rows // 10, 1),
-        answers=8,
+        **many,
         max_completion_length=rl.max_completion_length,
         seed=seed,
     )

@@ -5,7 +5,7 @@ evaluation.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.kto import KTO
@@ -13,13 +13,19 @@ from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 from posttrain.recipes.instructgpt import instructgpt
+from posttrain.recipes.own_data import (
+    GATE_IS_TOLD,
+    JUDGE_SHARE,
+    SLOWER,
+    need_comparisons,
+    own_data,
+    with_finished_sft,
+)
 from posttrain.stages.alignment import Alignment
 from posttrain.stages.evaluate import Evaluation
 from posttrain.stages.labels import RatedRows
 from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
-
-SLOWER = 5  # instruction tuning's learning rate over that of alignment
 
 
 def dpo(  # size: the recipe's parameters, each a word on the command line
@@ -31,26 +37,46 @@ def dpo(  # size: the recipe's parameters, each a word on the command line
     prompts: str = "",
     lora: int = -1,
     ratings: str = "",
+    sft: str = "",
+    judge_share: float = JUDGE_SHARE,
 ) -> Stage:
     """Base model, instruction tuning, preferences, direct alignment (``alignment.method=ipo`` and so on).
 
-    The parameters are those of ``instructgpt``. The reward model is trained as well, for evaluation only; the
-    controls of instruction tuning and reward modeling are left to ``instructgpt``. ratings: your rows
+    The parameters are those of ``instructgpt``: with base your model learns from your comparisons alone, or
+    is tuned on your demonstrations before. The reward model, on your own data the judge, is trained for
+    evaluation only; the controls of instruction tuning and reward modeling are left to ``instructgpt``.
+    ratings: your rows
     {"prompt", "completion", "label"} in place of comparisons, for KTO; they train no reward model to evaluate
     with, so the recipe ends with the aligned model.
     """
     if ratings and (comparisons or prompts):
         raise UserError("ratings stand in place of comparisons and prompts; give only one of them")
-    told = cast(Evaluation, instructgpt(seed, model, base, demonstrations, comparisons, prompts, lora))
-    sft, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
+    files: dict[str, Any] = {"demonstrations": demonstrations, "comparisons": comparisons, "prompts": prompts}
+    if base:
+        if not ratings:
+            need_comparisons("dpo", comparisons)
+        own = own_data("dpo", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files)
+        learned = _rated(ratings) if ratings else own.labels
+        assert learned is not None  # comparisons were needed
+        method = KTO() if ratings else DPO()
+        aligned = Alignment(
+            policy=own.policy, comparisons=learned, method=method, **own.aligning, **GATE_IS_TOLD
+        )
+        return aligned if ratings else own.compared(aligned)
+    told = cast(Evaluation, instructgpt(seed, model, lora=lora, **files))
+    tuned, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
     aligned = Alignment(
-        policy=sft,
-        comparisons=RatedRows(source=SourceFile(ratings, "datasets")) if ratings else judge.comparisons,
+        policy=tuned,
+        comparisons=_rated(ratings) if ratings else judge.comparisons,
         method=KTO() if ratings else DPO(),
-        learning_rate=sft.learning_rate / SLOWER,
+        learning_rate=tuned.learning_rate / SLOWER,
         batch_size=judge.batch_size,
         max_length=judge.max_length,
-        lora=sft.lora,
+        lora=tuned.lora,
         seed=seed,
     )
-    return aligned if ratings else replace(told, final=aligned, left_out=())
+    return with_finished_sft(aligned if ratings else replace(told, final=aligned, left_out=()), sft)
+
+
+def _rated(ratings: str) -> Stage:
+    return RatedRows(source=SourceFile(ratings, "datasets"))

@@ -14,12 +14,21 @@ from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.on_policy_distillation import OnPolicyDistillation
 from posttrain.policy_gradients.ppo import PPO
+from posttrain.recipes.own_data import (
+    JUDGE_SHARE,
+    OwnData,
+    need_comparisons,
+    own_data,
+    with_finished_sft,
+)
 from posttrain.recipes.presets import (
     Evidence,
     Objective,
     Preset,
+    Settings,
+    adapter,
+    check_objective,
     on_more_prompts,
-    own,
     preset,
     with_controls,
     with_objective,
@@ -66,12 +75,17 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     text: str = "",
     evidence: Evidence = "quick",
     objective: Objective = "",
+    sft: str = "",
+    judge_share: float = JUDGE_SHARE,
 ) -> Stage:
     """Base model, instruction tuning, preferences, reward model, PPO with a critic, evaluation.
 
     model: field_guide (the embedded model and world), smollm2 (fetched once, trained with adapters on
     everyday questions) or smollm2_constraints (the same model on prompts that a program can check).
-    base: your own model instead, a directory or a name on the hub.
+    base: your own model instead, a directory or a name on the hub; then it learns from your files alone:
+    tuned first where there are demonstrations, or begun at the tuned model sft, a directory. Prompts are
+    those of the comparisons unless prompts are given. judge_share: the share of your comparisons that trains
+    a judge in place of the policy, for the report alone; 0 makes none.
     demonstrations: your rows {"messages": [...]}; comparisons: {"prompt", "chosen", "rejected"}; prompts:
     {"prompt"}. lora: rank of the adapters; 0 trains every weight. teacher: a model to distil in place of
     reinforcement, with the base's vocabulary; a directory or a name on the hub. ptx: how much the likelihood
@@ -83,9 +97,20 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     to the power 3, with optimum reference ** 3 * exp(reward / coef): an answer that the model finds unlikely
     needs more reward. The embedded model's default is sharpened, every other model's plain.
     """
-    if base and model != "field_guide":
-        raise UserError(f"base={base} and model={model} both name where to begin; give one of them")
-    chosen = with_objective(own(seed, base, max(lora, 0)) if base else preset(model, seed), objective)
+    if base:
+        check_objective(objective, sharpens=False)
+        need_comparisons("instructgpt", comparisons)
+        files: dict[str, Any] = {
+            "demonstrations": demonstrations,
+            "comparisons": comparisons,
+            "prompts": prompts,
+        }
+        brought = own_data(
+            "instructgpt", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files
+        )
+        mixed = _pretraining(text, base, seed) if ptx else None
+        return _on_own_data(brought, teacher, mixed, ptx, with_controls(evidence))
+    chosen = with_objective(preset(model, seed), objective)
     shown = DemonstrationRows(source=SourceFile(demonstrations, "datasets")) if demonstrations else None
     compared = ComparisonRows(source=SourceFile(comparisons, "datasets")) if comparisons else None
     asked = _prompts(prompts, compared) or chosen.prompts
@@ -99,8 +124,53 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     made = _recipe(chosen, shown or chosen.demonstrations, compared, asked, rank, seed, teacher)
     controlled = with_controls(evidence)
     if ptx:
-        return _remembering(made, _pretraining(text, base or model, seed), ptx, controlled)
-    return made if controlled else without_controls(made)
+        remembering = _remembering(made, _pretraining(text, model, seed), ptx, controlled)
+        return with_finished_sft(remembering, sft)
+    return with_finished_sft(made if controlled else without_controls(made), sft)
+
+
+def _on_own_data(own: OwnData, teacher: str, text: Stage | None, ptx: float, controlled: bool) -> Stage:
+    """Reward model and PPO on a user's files, judged by what learned from the rest of the comparisons."""
+    if controlled and text is None:
+        raise UserError(
+            "evidence=full: the controls of instructgpt are measured by a gold reward, which your data have "
+            "not; the judge and the held-out comparisons are there with evidence=quick"
+        )
+    assert own.labels is not None  # comparisons were needed
+    assert own.prompts is not None
+    rm = RewardModeling(base=own.policy, comparisons=own.labels, **own.modeling)
+    rl = Reinforcement(
+        policy=own.policy,
+        reward=LearnedReward(model=rm, missing_eos_penalty=1.0),
+        prompts=own.prompts,
+        critic=rm,
+        **{
+            "critic_learning_rate": own.rate / 2,
+            **own.learning,
+            **own.sizes["ppo"],
+            **own.sizes["answers"],
+            **_taught(teacher),
+        },
+    )
+    if text is None:
+        return own.compared(rl, reward_model=rm)
+    plain = replace(rl, name="plain_control", follows="rl")
+    mixed = replace(rl, pretraining=text, pretraining_coef=ptx)
+    return own.compared(
+        mixed,
+        reward_model=rm,
+        text=text,
+        controls=(plain,) if controlled else (),
+        left_out=() if controlled else (PLAIN,),
+    )
+
+
+def _taught(teacher: str) -> Settings:
+    """What reinforcement has of a model that is distilled in its place."""
+    if not teacher:
+        return {}
+    known = ExistingModel(name="teacher", source=SourceFile(teacher))
+    return {"method": OnPolicyDistillation(), "teacher": known}
 
 
 def without_controls(evaluation: Evaluation) -> Evaluation:
@@ -123,11 +193,11 @@ def _pretraining(given: str, model: str, seed: int) -> Stage:
 
 def _remembering(told: Evaluation, text: Stage, coef: float, controlled: bool) -> Stage:
     """PPO with pretraining text mixed in; ``controlled``: beside the same PPO without."""
-    plain = replace(cast(Reinforcement, told.final), name="plain_control")
+    plain = replace(cast(Reinforcement, told.final), name="plain_control", follows="rl")
     return on_more_prompts(
         Contest(
             controls=(told.base, plain) if controlled else (told.base,),
-            policies=(told.sft, replace(plain, name="", pretraining=text, pretraining_coef=coef)),
+            policies=(told.sft, replace(plain, name="", follows="", pretraining=text, pretraining_coef=coef)),
             prompts=told.prompts,
             reward_model=told.reward_model,
             text=text,
@@ -178,9 +248,7 @@ def _recipe(  # size: what the parameters came to
         **shared,
         **own_settings.get("rl", {}),
     }
-    if teacher:
-        known = ExistingModel(name="teacher", source=SourceFile(teacher))
-        learning |= {"method": OnPolicyDistillation(), "teacher": known}
+    learning |= _taught(teacher)
     rl = Reinforcement(
         policy=sft,
         reward=LearnedReward(model=rm, missing_eos_penalty=1.0),
@@ -190,6 +258,7 @@ def _recipe(  # size: what the parameters came to
     )
     control = RewardModeling(
         name="rm_shuffled",
+        follows="rm",
         shuffled_labels=True,
         **{**modeling, "epochs": 1, "sft_coef": 0.0, "rows": CONTROL_ROWS},
     )
@@ -202,16 +271,9 @@ def _recipe(  # size: what the parameters came to
         pairs=pairs,
         labels=labels if pairs is not None else None,
         control=control if chosen.shuffled_control else None,
-        sft_4x=None if more is None else InstructionTuning(name="sft_4x", demonstrations=more, **tuning),
+        sft_4x=None
+        if more is None
+        else InstructionTuning(name="sft_4x", follows="sft", demonstrations=more, **tuning),
         seed=seed,
         **own_settings.get("evaluate", {}),
     )
-
-
-def adapter(rank: int) -> Any:
-    """Adapters of that rank, or None for rank 0; transformers is imported only where there are any."""
-    if rank == 0:
-        return None
-    from posttrain.models.lora import Lora
-
-    return Lora(rank=rank, alpha=2.0 * rank)

@@ -149,26 +149,6 @@ def smollm2_constraints(seed: int) -> Preset:
     )
 
 
-def own(seed: int, base: str, lora_rank: int) -> Preset:
-    """A user's model, of unknown size, on the embedded world's data unless there are the user's own."""
-    rate = 2e-4 if lora_rank else 1e-5
-    longer = {"max_completion_length": 128}
-    fit = {"learning_rate": rate, "batch_size": 16, "max_length": 1024}
-    return Preset(
-        base=ExistingModel(source=SourceFile(base)),
-        demonstrations=FieldGuideDemonstrations(rows=2000, seed=seed),
-        prompts=FieldGuidePrompts(seed=seed),
-        lora_rank=lora_rank,
-        settings={
-            "sft": {**fit, "epochs": 1},
-            "pairs": {**longer, "rows": 500},
-            "rm": {**fit, "epochs": 1, "weight_decay": 0.0},
-            "rl": {**longer, "learning_rate": rate / 2, "critic_learning_rate": rate, "prompts_per_step": 64},
-            "evaluate": {**longer, "rows": 200},
-        },
-    )
-
-
 def on_more_prompts(recipe: Stage) -> Stage:
     """The recipe with 900 held-out prompts of the embedded world in place of 600: enough to tell policies
     apart that differ by a few points of gold.
@@ -199,15 +179,20 @@ def verified_by(name: str, otherwise: RewardSource) -> RewardSource:
     return made
 
 
-def with_objective(chosen: Preset, objective: Objective) -> Preset:
-    """The preset with the objective that was asked for. Raises UserError where it has no settings for it."""
+def check_objective(objective: Objective, sharpens: bool) -> None:
+    """Raises UserError for an objective that is none, or that there are no settings for."""
     if objective not in get_args(Objective):
         raise UserError(f"objective={objective}: expected {', '.join(get_args(Objective)[1:])}")
-    if objective == "sharpened" and not chosen.plain:
+    if objective == "sharpened" and not sharpens:
         raise UserError(
             "objective=sharpened: only the embedded model has settings for it; with another model choose the "
             "power yourself, rl.method.kl.power=3"
         )
+
+
+def with_objective(chosen: Preset, objective: Objective) -> Preset:
+    """The preset with the objective that was asked for. Raises UserError where it has no settings for it."""
+    check_objective(objective, bool(chosen.plain))
     if objective == "plain" and chosen.plain:
         return replace(chosen, settings={**chosen.settings, "rl": chosen.plain})
     return chosen
@@ -218,6 +203,15 @@ def with_controls(evidence: Evidence) -> bool:
     if evidence not in get_args(Evidence):
         raise UserError(f"evidence={evidence}: expected {', '.join(get_args(Evidence))}")
     return evidence == "full"
+
+
+def adapter(rank: int) -> Any:
+    """Adapters of that rank, or None for rank 0; transformers is imported only where there are any."""
+    if rank == 0:
+        return None
+    from posttrain.models.lora import Lora
+
+    return Lora(rank=rank, alpha=2.0 * rank)
 
 
 PRESETS = {
@@ -238,7 +232,6 @@ def preset(model: str, seed: int) -> Preset:
     if model not in PRESETS:
         raise UserError(
             f"model={model}: expected one of {', '.join(PRESETS)}; for a model of your own use "
-            f"base=DIRECTORY or a "
-            "name on the hub"
+            "base=DIRECTORY or a name on the hub"
         )
     return PRESETS[model](seed)

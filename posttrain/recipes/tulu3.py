@@ -14,6 +14,14 @@ from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import instructgpt
+from posttrain.recipes.own_data import (
+    GATE_IS_TOLD,
+    JUDGE_SHARE,
+    OwnData,
+    need_comparisons,
+    own_data,
+    with_finished_sft,
+)
 from posttrain.recipes.presets import known_problems, on_more_prompts, verifiable_world, verified_by
 from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.exact_answer import ExactAnswer
@@ -62,26 +70,52 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def tulu3(seed: int = 0, model: str = "field_guide", problems: str = "", verifier: str = "") -> Stage:
+def tulu3(  # size: the recipe's parameters, each a word on the command line
+    seed: int = 0,
+    model: str = "field_guide",
+    problems: str = "",
+    verifier: str = "",
+    base: str = "",
+    demonstrations: str = "",
+    comparisons: str = "",
+    prompts: str = "",
+    lora: int = -1,
+    sft: str = "",
+    judge_share: float = JUDGE_SHARE,
+) -> Stage:
     """Base model, instruction tuning, on-policy preference pairs, DPO, RLVR, and every stage measured.
 
     model: field_guide (sums to work out and words to reverse are its verifiable problems) or smollm2
     (constraints that a program checks). problems: your rows {"prompt", "answer"} instead, or
     reasoning_gym:TASK,TASK. verifier: who pays for answers and counts what is solved, a file of
-    posttrain/rewards such as math_answer or code_tests.
+    posttrain/rewards such as math_answer or code_tests. base: your own model, a directory or a name on the
+    hub; then it learns from your files alone, which are those of ``instructgpt`` and problems: tuned first
+    where there are demonstrations, aligned with your comparisons as they are, paid for your problems.
     """
+    files: dict[str, Any] = {"demonstrations": demonstrations, "comparisons": comparisons, "prompts": prompts}
+    if base:
+        need_comparisons("tulu3", comparisons)
+        if not problems:
+            raise UserError(
+                "tulu3 on a model of your own needs problems of yours too: give problems=FILE, rows {prompt, "
+                "answer}; without any, posttrain run dpo stops at the preferences"
+            )
+        own = own_data("tulu3", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files)
+        return _on_own_data(own, problems, verifier)
+    if given := [f"{name}=" for name, file in files.items() if file] + ["lora="] * (lora >= 0):
+        raise UserError(f"tulu3 takes {', '.join(given)} beside a model of your own: give base=DIR_OR_HUB_ID")
     if model not in SETTINGS:
         raise UserError(f"model={model}: expected one of {', '.join(SETTINGS)}")
     told = cast(Evaluation, instructgpt(seed, verifiable_world(model)))
     judge, settings = cast(RewardModeling, told.reward_model), SETTINGS[model]
-    sft = _skilled(cast(InstructionTuning, told.sft), settings.get("worked", {}), seed)
-    pairs = replace(cast(ComparisonPairs, told.pairs), policy=sft, **settings["pairs"])
+    tuned = _skilled(cast(InstructionTuning, told.sft), settings.get("worked", {}), seed)
+    pairs = replace(cast(ComparisonPairs, told.pairs), policy=tuned, **settings["pairs"])
     aligned = Alignment(
-        policy=sft,
+        policy=tuned,
         comparisons=replace(cast(Annotation, told.labels), pairs=pairs),
         batch_size=judge.batch_size,
         max_length=judge.max_length,
-        lora=sft.lora,
+        lora=tuned.lora,
         seed=seed,
         **settings["alignment"],
     )
@@ -92,20 +126,45 @@ def tulu3(seed: int = 0, model: str = "field_guide", problems: str = "", verifie
         reward=pays,
         prompts=asked,
         max_completion_length=told.max_completion_length,
-        lora=sft.lora,
+        lora=tuned.lora,
         seed=seed,
         **{"method": GRPO(kl=KLInReward(coef=0.05)), **settings["rl"]},
     )
-    return on_more_prompts(
-        Contest(
-            policies=(sft, aligned, rl),
-            prompts=told.prompts,
-            problems=asked,
-            verifier=pays,
-            max_completion_length=told.max_completion_length,
-            seed=seed,
-        )
+    compared = Contest(
+        policies=(tuned, aligned, rl),
+        prompts=told.prompts,
+        problems=asked,
+        verifier=pays,
+        max_completion_length=told.max_completion_length,
+        seed=seed,
     )
+    return with_finished_sft(on_more_prompts(compared), sft)
+
+
+def _on_own_data(own: OwnData, problems: str, verifier: str) -> Stage:
+    """Direct alignment on the user's own comparisons, then reinforcement on the user's problems."""
+    assert own.labels is not None  # comparisons were needed
+    asked, pays = known_problems(problems, own.shared["seed"])
+    asked, pays = replace(asked, name="problems"), verified_by(verifier, pays)
+    aligned = Alignment(
+        policy=own.policy,
+        comparisons=own.labels,
+        method=DPO(beta=5.0, length_normalised=True),
+        **own.aligning,
+        **GATE_IS_TOLD,
+    )
+    rl = Reinforcement(
+        policy=aligned,
+        reward=pays,
+        prompts=asked,
+        **{
+            "method": GRPO(kl=KLInReward(coef=0.05)),
+            **own.learning,
+            **own.sizes["rlvr"],
+            **own.sizes["reasoning"],
+        },
+    )
+    return own.compared(aligned, rl, problems=asked, verifier=pays, **own.sizes["reasoning"])
 
 
 def _skilled(sft: InstructionTuning, worked: dict[str, Any], seed: int) -> InstructionTuning:

@@ -52,6 +52,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
     sft_coef: float = later(0.0)
     decay_to_start: float = later(0.0)  # weight decay towards the reference
     compute: Compute = later("float32")  # of matrix products; weights and heads stay in float32
+    gate_stops: bool = later(True)  # False: what its gate finds is told, and the recipe goes on
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -135,7 +136,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         return rows_ahead.rows(self, model, inputs["comparisons"].path, rows_ahead.comparison)
 
     def gates(self, report: Report) -> list[Finding]:
-        return [prefers_the_chosen.check(report.figures)]
+        return [replace(prefers_the_chosen.check(report.figures), stops=self.gate_stops)]
 
     def rehearsal(self) -> Alignment:
         return replace(self, epochs=1, batch_size=8)

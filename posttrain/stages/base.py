@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posttrain.checks import base_knowledge
+from posttrain.checks import base_knowledge, own_model
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.sizes import Size, opened
 from posttrain.pipeline.sources import SourceFile
@@ -77,6 +77,10 @@ class ExistingModel(Stage):
             use_template(tokenizer, Path(self.chat_template.path).expanduser())
         elif not self.field_guide:
             Chat(tokenizer)
+
+    def replaceable(self, path: Path) -> None:
+        if self.field_guide:
+            own_model.refuse(path)
 
     def model(self) -> Path | None:
         return self.source.local

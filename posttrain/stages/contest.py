@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from posttrain.rewards.protocol import RewardSource
 
 Figures = dict[str, float | int | str]
+FIRST = ("judge_win_rate/", "implicit_accuracy/", "label_accuracy/")  # the headline, where they are there
+NO_GOLD = (
+    "There is no gold reward for these prompts: gold and the win rates by it say unknown. Whether the last "
+    "policy is better is for the judge, the held-out comparisons and the answers themselves to say."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +32,11 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     """Independent answers at ``temperature`` to held-out prompts by each of ``policies``, the first of which
     is where they came from, and each of ``controls``. Gold is read here, and nowhere that trains.
 
-    ``problems`` are held-out prompts that ``verifier`` pays 1 for where they are solved; ``text`` is held-out
-    pretraining text, whose loss tells what was forgotten. ``left_out`` names the controls that the recipe did
-    not make, each with what it shows.
+    ``reward_model`` is what a policy may have learned from, ``judge`` one that none did. ``comparisons`` are
+    people's, of which the held-out ones say whose likelihoods side with them. ``problems`` are held-out
+    prompts that ``verifier`` pays 1 for where they are solved; ``text`` is held-out pretraining text, whose
+    loss tells what was forgotten. ``left_out`` names the controls that the recipe did not make, each with
+    what it shows.
     """
 
     address = "evaluate"
@@ -50,6 +57,8 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     samples: int = 24
     seed: int = 0
     left_out: tuple[str, ...] = later(())
+    judge: Stage | None = later(None)
+    comparisons: Stage | None = later(None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,16 +71,20 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         from posttrain.evaluation.not_measured import not_measured
         from posttrain.evaluation.several import in_a_row
 
-        found, prompts, figures = self._answer(inputs, machine)
+        found, prompts, figures = self._answer(inputs, output, machine)
         policies, controls = found[: len(self.policies)], found[len(self.policies) :]
         figures = in_a_row(policies, controls, self.reward_model is not None) | figures
         figures["prompts"] = len(prompts)
+        first = {name: value for name, value in figures.items() if name.startswith(FIRST)}
         rows = _rows(prompts, found)
         write_jsonl(output / "answers.jsonl", rows)
         drawn = random.Random(f"samples:{self.seed}").sample(range(len(rows)), min(self.samples, len(rows)))
         write_jsonl(output / "samples.jsonl", [rows[place] for place in sorted(drawn)])
         missing, notes = not_measured(self.left_out)
-        return Report(figures=figures | missing, notes=notes)
+        measured = self.judge is not None or self.comparisons is not None
+        if measured and all(judgement is None for answers in found for judgement in answers.gold):
+            notes.append(NO_GOLD)
+        return Report(figures={**first, **figures, **missing}, notes=notes)
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         if self.verifier is None:
@@ -90,11 +103,18 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         answers = min(self.rows, prompts.heldout_rows) * (len(self.policies) + len(self.controls))
         length = prompts.row_tokens + self.max_completion_length / 2  # where answers end by themselves
         tokens = 4 * answers * length  # sampled, scored, and read twice for their KL
+        many = len(self.policies) + len(self.controls)
+        tokens += answers * length if self.judge is not None and self.reward_model is not None else 0
+        if (posed := Rows.of(inputs.get("problems"))) is not None:
+            asked = many * min(self.rows, posed.heldout_rows)
+            tokens += asked * (posed.row_tokens + self.max_completion_length / 2)
+        if (compared := Rows.of(inputs.get("comparisons"))) is not None:
+            tokens += many * compared.heldout_rows * 1.3 * compared.row_tokens  # the prompt with both answers
         memory = size.sampling_bytes(answers, prompts.row_tokens + self.max_completion_length)
         return Estimate(tokens=int(tokens), operations=size.reading(tokens), bytes=memory + 4 * size.weights)
 
     def _answer(
-        self, inputs: Inputs, machine: Machine
+        self, inputs: Inputs, output: Path, machine: Machine
     ) -> tuple[list[Answers], list[Mapping[str, Any]], Figures]:
         """Everybody's answers, the prompts they answer, and what is measured with a model at hand."""
         from posttrain.core.seeds import derive
@@ -102,8 +122,9 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         from posttrain.engines.protocol import Sampling
         from posttrain.evaluation.answering import answers, fitting, kl_per_answer
         from posttrain.evaluation.compare import Answers
+        from posttrain.evaluation.heldout_labels import label_accuracy
         from posttrain.evaluation.intervals import bootstrap, with_interval
-        from posttrain.evaluation.several import solved_in_a_row
+        from posttrain.evaluation.several import by_judge, solved_in_a_row
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm
 
@@ -113,6 +134,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         prompts = fitting(first, tokenizer, asked, sampling)
         figures: Figures = {}
         said, right = {}, {}
+        labelled: dict[str, Any] = {}
         posed = []
         if self.problems is not None:
             posed = read_jsonl(inputs["problems"].path / "heldout.jsonl")[: self.rows]
@@ -126,12 +148,19 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
             if self.problems is not None:
                 right[name] = self._solved(name, (model, tokenizer), sampling, posed, inputs, machine)
             figures |= self._forgotten(name, (model, tokenizer), inputs, machine)
+            labelled |= self._preferring(name, (model, tokenizer), inputs, output, machine)
+        if labelled:
+            figures |= label_accuracy(labelled, self.named()[0][0])
         if self.problems is not None:
             figures |= solved_in_a_row(right, len(self.policies), [family(problem) for problem in posed])
         rewards: dict[str, list[float]] = {name: [0.0] * len(given) for name, given in said.items()}
         if self.reward_model is not None:
             with LearnedReward(model=self.reward_model, normalise=False).open(inputs, machine) as scorer:
                 rewards = {name: scorer.score(given).values.tolist() for name, given in said.items()}
+        if self.judge is not None:
+            with LearnedReward(model=self.judge, normalise=False).open(inputs, machine) as scorer:
+                judged = {name: scorer.score(given).values.tolist() for name, given in said.items()}
+            figures |= by_judge(judged, len(self.policies)) | _judge_figures(inputs.of(self.judge).figures)
         return [Answers.of(name, given, rewards[name]) for name, given in said.items()], prompts, figures
 
     def named(self) -> list[tuple[str, Stage]]:
@@ -162,6 +191,26 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         with self.verifier.open(inputs, machine) as scorer:
             return solved(scorer, said)
 
+    def _preferring(
+        self, name: str, model: tuple[Any, Any], inputs: Inputs, output: Path, machine: Machine
+    ) -> dict[str, Any]:
+        """What a policy says of the answers in held-out comparisons; nothing where there are none."""
+        if self.comparisons is None:
+            return {}
+        from posttrain.data.jsonl import RowsInFile
+        from posttrain.evaluation.heldout_labels import log_likelihoods
+        from posttrain.models.chat import Chat
+        from posttrain.models.language_policy import LanguagePolicy
+        from posttrain.models.positions import context_of
+        from posttrain.models.said_on_disk import SaidOnDisk
+        from posttrain.stages.fitting import pairs
+
+        chat, held = Chat(model[1]), SaidOnDisk(output.parent)
+        rows = RowsInFile(inputs["comparisons"].path / "heldout.jsonl")
+        pairs(chat, rows, context_of(model[0]), held)
+        policy = LanguagePolicy(model[0])
+        return {name: log_likelihoods(policy, held.grouped, chat.pad_id, machine.micro_batch_tokens)}
+
     def _forgotten(self, name: str, model: tuple[Any, Any], inputs: Inputs, machine: Machine) -> Figures:
         """Held-out pretraining loss, nats per token."""
         if self.text is None:
@@ -171,6 +220,13 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
 
         rows = read_jsonl(inputs["text"].path / "heldout.jsonl")
         return {f"text_nll/{name}": text_loss(*model, rows, machine.micro_batch_tokens)}
+
+
+def _judge_figures(known: Mapping[str, Any]) -> Figures:
+    """How often the judge itself sides with people on comparisons that it has not seen."""
+    ends = ("", "_low", "_high", "_n")
+    found = {f"judge_accuracy{end}": known.get(f"label_accuracy{end}") for end in ends}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _rows(prompts: Sequence[Mapping[str, Any]], models: Sequence[Answers]) -> list[dict[str, Any]]:

@@ -42,6 +42,14 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
     seed: int = 0
     compute: Compute = later("float32")  # what answers are sampled in
 
+    def following(self, was: Stage, now: Stage) -> Stage:
+        """As many answers as the reinforcement that this stands beside."""
+        found, asked = super().following(was, now), as_many_as(was, self.answers)
+        if asked and (self.rows, self.heldout) == (asked["rows"], asked["heldout"]):
+            more: dict[str, Any] = as_many_as(now, self.answers)
+            return replace(found, **more)
+        return found
+
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "messages", "reward"}, or {"id",
         "prompt", "completion", "reward"} where prompts are plain text. Raises UserError where none is kept.
@@ -138,3 +146,14 @@ def _figures(
         found[f"{prefix}reward_drawn"] = sum(known) / len(known)
         found[f"{prefix}reward_kept"] = sum(kept) / len(kept)
     return found
+
+
+def as_many_as(reinforced: Stage, answers: int) -> dict[str, int]:
+    """``rows`` and ``heldout`` prompts to which so many ``answers`` each are as many as a stage of
+    reinforcement draws; nothing for any other stage.
+    """
+    steps, drawn = getattr(reinforced, "steps", None), getattr(reinforced, "drawn", None)
+    if steps is None or drawn is None:
+        return {}
+    rows = max(steps * drawn[0] * drawn[1] // answers, 1)
+    return {"rows": rows, "heldout": max(rows // 10, 1)}

@@ -21,7 +21,18 @@ from posttrain.core.batch import PolicyGradient, Refilling
 from posttrain.core.importance import Truncated
 from posttrain.core.kl import label
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import SAMPLES, SCALAR, Compute, Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import (
+    SAMPLES,
+    SCALAR,
+    Compute,
+    Estimate,
+    Inputs,
+    Machine,
+    Report,
+    Stage,
+    later,
+    nested,
+)
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.training.kl_control import FixedKL, KLControl
 
@@ -92,7 +103,6 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             raise UserError(
                 f"{name} learns from no teacher: give method=on_policy_distillation, or no teacher"
             )
-
         if self._compares and self.group_size == 1:
             raise UserError(
                 f"{name} compares answers to the same prompt: group_size is 1, expected 2 or more"
@@ -136,7 +146,6 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         if told and not machine.quiet:
             print(f"  {self.name or self.address}: {told[0]}", flush=True)
         updates = self.steps * self.method.epochs * self.method.minibatches
-        shown = ["reward", "kl", "length"]
         history: list[dict[str, Any]] = []
         with ExitStack() as stack:
             log = stack.enter_context(Lines(output / "metrics.jsonl"))
@@ -146,8 +155,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             prompts = RowsInFile(inputs["prompts"].path / "train.jsonl")
             conversations, more = conversation_figures(collector.chat, prompts)
             average = Average(_of(roles, "policy"), self.average) if self.average else None
-            step = 0
-            for figures in progress(loop, updates, self.name or "rl", quiet=machine.quiet, figures=shown):
+            step, name, shown = 0, self.name or "rl", ("reward", "kl", "length")
+            for figures in progress(loop, updates, name, quiet=machine.quiet, figures=shown):
                 if figures["step"] != step:
                     step = figures["step"]
                     for episode in collector.last_episodes[: self.kept_episodes]:
@@ -280,7 +289,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         tokens = self.steps * at_once * length
         critics = 1 if self.method.wants.values else 0
         # read by sampler, policy, reference, reward model and critic, then learned from in every epoch
-        operations = (4 + critics) * size.reading(tokens)
+        scorers = sum(path.startswith("reward.") for path, _ in nested(self))
+        operations = (3 + scorers + critics) * size.reading(tokens)
         share = 1.0 if self.lora is None else 0.0
         operations += (1 + critics) * self.method.epochs * size.learning(tokens, share)
         if (text := Rows.of(inputs.get("pretraining"))) is not None:
@@ -294,8 +304,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
 
 def _of(roles: Any, role: str) -> list[Any]:
-    parameters: list[Any] = roles.policy.parameters_of(role)
-    return parameters
+    return list(roles.policy.parameters_of(role))
 
 
 def _json(value: Any) -> Any:

@@ -66,6 +66,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     compute: Compute = later("float32")  # of matrix products; weights and heads stay in float32
     reading: Reading = later(Reading())
     fitted_head: bool = later(False)
+    gate_stops: bool = later(True)  # False: what its gate finds is told, and the recipe goes on
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,7 +160,9 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         return rows_ahead.rows(self, model, inputs["comparisons"].path, rows_ahead.comparison)
 
     def gates(self, report: Report) -> list[Finding]:
-        return [] if self.shuffled_labels else [ranks_better_than_chance.check(report.figures)]
+        if self.shuffled_labels:
+            return []
+        return [replace(ranks_better_than_chance.check(report.figures), stops=self.gate_stops)]
 
     def rehearsal(self) -> RewardModeling:
         return replace(self, epochs=1, batch_size=8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from posttrain.checks import own_model
 from posttrain.pipeline.sizes import Size, opened
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
 
@@ -31,6 +32,9 @@ class SmolLM2(Stage):
             "these stages add to it."
         )
         return Report(figures={"parameters": sum(p.numel() for p in model.parameters())}, notes=[note])
+
+    def replaceable(self, path: Path) -> None:
+        own_model.refuse(path)
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
         """Where it was fetched before; the time of a download is not known."""

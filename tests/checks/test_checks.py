@@ -48,6 +48,11 @@ ONE = {
         {"reward_start": 0.0, "reward_final": 0.01, "steps": 60},
         {"reward_final": 0.0},
     ),
+    "kl of long answers": (
+        kl_budget.check,
+        {"kl_final": 30.0, "length_final": 200.0},
+        {"length_final": 100.0},
+    ),
     "kl": (kl_budget.check, {"kl_final": 3.0}, {"kl_final": 30.0}),
     "reward": (
         reward_rose.check,

@@ -57,8 +57,10 @@ def test_only_what_full_would_add_is_named_as_left_out() -> None:
     assert addresses(instructgpt(model="smollm2"))["evaluate"].left_out == ()  # type: ignore[attr-defined]
     assert addresses(rounds(count=1))["evaluate"].left_out == ()  # type: ignore[attr-defined]
     assert addresses(dpo())["evaluate"].left_out == ()  # type: ignore[attr-defined]
-    own = addresses(instructgpt(base="somewhere"))["evaluate"].left_out  # type: ignore[attr-defined]
-    assert [text.partition(": ")[0] for text in own] == ["rm_shuffled"]
+    own = addresses(instructgpt(base="somewhere", comparisons="c.jsonl"))["evaluate"]
+    assert own.left_out == ()  # type: ignore[attr-defined]
+    own = addresses(instructgpt(base="somewhere", comparisons="c.jsonl", ptx=1.0, text="t.jsonl"))["evaluate"]
+    assert [text.partition(": ")[0] for text in own.left_out] == ["plain_control"]  # type: ignore[attr-defined]
 
 
 def test_other_evidence_is_refused_and_help_says_what_there_is() -> None:
@@ -105,3 +107,31 @@ def test_an_objective_is_refused_where_there_are_no_settings_for_it() -> None:
     with pytest.raises(UserError, match="expected sharpened, plain"):
         instructgpt(objective="dull")  # type: ignore[arg-type]
     assert "sharpened or plain" in recipe_help(instructgpt, "instructgpt", instructgpt())
+
+
+def test_a_control_follows_the_stage_that_it_controls() -> None:
+    def stages(recipe: Any, *wishes: str) -> dict[str, Any]:
+        return dict(addresses(settings.expression(recipe, settings.parse(["evidence=full", *wishes]))))
+
+    zero = stages(deepseek_r1_zero, "rl.steps=1", "rl.method.kl.coef=0.5")
+    for name in ("random_control", "format_control"):
+        assert zero[name].steps == 1
+        assert zero[name].method.kl.coef == 0.5
+        assert type(zero[name].reward) is not type(zero["rl"].reward)
+    prompts, size = zero["rl"].drawn
+    assert zero["verified"].rows == prompts * size // 8
+    own = stages(deepseek_r1_zero, "rl.steps=1", "random_control.steps=7", "verified.rows=9")
+    assert (own["random_control"].steps, own["format_control"].steps) == (7, 1)
+    assert own["verified"].rows == 9
+    chat = stages(instructgpt, "rm.learning_rate=1e-5", "sft.epochs=3", "rm.epochs=9")
+    assert chat["rm_shuffled"].learning_rate == 1e-5
+    assert chat["rm_shuffled"].epochs == 1  # was never the reward model's
+    assert chat["rm_shuffled"].shuffled_labels
+    assert chat["sft_4x"].epochs == 3
+    assert chat["sft_4x"].demonstrations is not chat["sft"].demonstrations
+    plain = stages(instructgpt, "ptx=0.4", "rl.steps=2")
+    assert (plain["plain_control"].steps, plain["plain_control"].pretraining) == (2, None)
+    lot = stages(best_of_n, "rejection.answers=3", "best_of_n.learning_rate=1e-6")
+    assert (lot["by_lot"].answers, lot["random_control"].learning_rate) == (3, 1e-6)
+    before, after = (Pipeline(e, Workspace(Path("nowhere"))) for e in (dpo(), replace(dpo(), follows="rl")))
+    assert before.fingerprint["evaluate"] == after.fingerprint["evaluate"]

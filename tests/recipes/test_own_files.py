@@ -4,32 +4,45 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from posttrain import settings
+from posttrain.data.jsonl import read_jsonl
 from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.fingerprint import Finished
+from posttrain.pipeline.lineage import lineage
 from posttrain.pipeline.runner import run
-from posttrain.pipeline.stage import Machine, Stage
+from posttrain.pipeline.stage import Machine, Stage, addresses
 from posttrain.pipeline.store import Workspace
+from posttrain.recipes.best_of_n import best_of_n
+from posttrain.recipes.deepseek_r1 import deepseek_r1
+from posttrain.recipes.dpo import dpo
 from posttrain.recipes.instructgpt import instructgpt
+from posttrain.recipes.iterated_dpo import iterated_dpo
+from posttrain.recipes.rounds import rounds
+from posttrain.recipes.tulu3 import tulu3
+from posttrain.report.page import html
+from posttrain.report.record import Run as Told
 
-SMALL = [
-    "sft.batch_size=8",
-    "rm.batch_size=8",
-    "rl.steps=2",
-    "rl.prompts_per_step=4",
-    "rl.max_completion_length=8",
-    "evaluate.max_completion_length=8",
-    "evaluate.samples=2",
-]
+SMALL = ["evaluate.max_completion_length=8", "evaluate.samples=2", "evaluate.rows=8"]
 ACCEPTED = ("sft_learned", "rm_above_chance", "rl_reward_rose")  # nothing this small learns anything
+EMBEDDED = ("FieldGuide", "Everyday", "Constraint", "Annotation", "ComparisonPairs", "SumLines", "Questions")
 
 
-def expression(*overrides: str) -> Stage:
-    return settings.expression(instructgpt, settings.parse([*overrides, *SMALL]))
+def expression(*overrides: str, recipe: Any = instructgpt) -> Any:
+    return settings.expression(recipe, settings.parse(overrides))
+
+
+def kinds(recipe: Stage) -> dict[str, str]:
+    """Address to class; of the embedded world there is none."""
+    found = {address: type(stage).__name__ for address, stage in addresses(recipe).items()}
+    assert not [kind for kind in found.values() if kind.startswith(EMBEDDED)]
+    assert not any(getattr(stage, "field_guide", False) for stage in addresses(recipe).values())
+    return found
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> str:
@@ -71,37 +84,131 @@ def files(tmp_path: Path) -> list[str]:
     ]
 
 
-def test_without_gold_the_figures_say_unknown(model: str, files: list[str], tmp_path: Path) -> None:
+def test_dpo_trains_on_the_users_file_alone_and_says_whether_it_is_better(
+    model: str, files: list[str], tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path / "workspace")
     made = run(
-        expression(f"base={model}", *files),
-        Workspace(tmp_path / "workspace"),
+        expression(f"base={model}", files[1], *SMALL, recipe=dpo),
+        workspace,
         Machine(quiet=True),
-        accept=ACCEPTED,
         say=lambda text: None,
     )
+    assert set(made.products) == {
+        *("base", "labels", "policy_comparisons", "judge_comparisons", "prompts"),
+        *("judge", "alignment", "evaluate"),
+    }
     report = made.products["evaluate"].report
-    for name in ("win_rate/final_vs_sft", "gold/final", "gold/sft", "accuracy"):
-        assert report.figures[name] == "unknown", name
-    assert any("not known" in note for note in report.notes)
-    assert isinstance(report.figures["reward_win_rate/final_vs_sft"], float)
-    assert isinstance(made.products["rm"].figures["label_accuracy"], float)
-    assert "pairs" not in made.products  # nobody is asked to compare what the user compared already
+    for name in ("judge_win_rate", "implicit_accuracy", "label_accuracy_change", "judge_change"):
+        figures = [report.figures[f"{name}/alignment_vs_base{end}"] for end in ("_low", "", "_high")]
+        assert figures == sorted(figures), name
+    for name in ("label_accuracy/base", "label_accuracy/alignment", "judge_accuracy"):
+        assert 0 <= report.figures[f"{name}_low"] <= report.figures[name] <= 1, name
+    assert report.figures["gold/alignment"] == "unknown"
+    assert any("no gold reward" in note for note in report.notes)
+    told = lineage(made.products["alignment"])
+    assert "b.jsonl" in told
+    assert not [word for word in EMBEDDED if word in told]
+    rows = [
+        {row["prompt"][0]["content"] for row in read_jsonl(made.products[name].path / "train.jsonl")}
+        for name in ("policy_comparisons", "judge_comparisons", "labels")
+    ]
+    assert not rows[0] & rows[1]
+    assert rows[0] | rows[1] == rows[2]
+    held = [
+        (made.products[name].path / "heldout.jsonl").read_bytes() for name in ("policy_comparisons", "labels")
+    ]
+    assert held[0] == held[1]
+    page = html(Told.load(made.directory, workspace.root))
+    assert "judge" in page
+    shown = read_jsonl(made.products["evaluate"].path / "samples.jsonl")
+    assert len(shown) == 2
+    assert set(shown[0]["answers"]) == {"base", "alignment"}
 
 
-def test_prompts_are_taken_from_the_comparisons_where_none_are_given(model: str, files: list[str]) -> None:
-    found = expression(f"base={model}", files[1])
-    assert type(found.prompts).__name__ == "PromptsOf"  # type: ignore[attr-defined]
+@pytest.mark.parametrize("recipe", [instructgpt, dpo, best_of_n, tulu3])
+def test_nothing_of_the_embedded_world_is_in_a_recipe_on_own_data(recipe: Any, files: list[str]) -> None:
+    problems = [f"problems={files[2].partition('=')[2]}"] if recipe is tulu3 else []
+    from_base = expression("base=somewhere", files[1], *problems, recipe=recipe)
+    found = kinds(from_base)
+    assert "sft" not in found
+    assert found["prompts"] == "PromptsOf"
+    assert addresses(from_base)["evaluate"].policies[0] is addresses(from_base)["base"]
+    tuned = kinds(expression("base=somewhere", *files, *problems, recipe=recipe))
+    assert tuned["sft"] == "InstructionTuning"
+    assert tuned["demonstrations"] == "DemonstrationRows"
+    assert tuned["prompts"] == "PromptRows"
+    alone = kinds(expression("base=somewhere", files[1], *problems, "judge_share=0", recipe=recipe))
+    assert not {"judge", "judge_comparisons"} & set(alone)
 
 
-def test_demonstrations_alone_leave_the_rest_embedded(model: str, files: list[str]) -> None:
-    found = expression(f"base={model}", files[0])
-    assert type(found.prompts).__name__ == "FieldGuidePrompts"  # type: ignore[attr-defined]
-    assert found.sft.demonstrations.source.path in files[0]  # type: ignore[attr-defined]
+@pytest.mark.parametrize("recipe", [instructgpt, dpo, best_of_n, tulu3])
+def test_a_tuned_model_of_the_users_is_where_alignment_begins(
+    recipe: Any, model: str, files: list[str]
+) -> None:
+    problems = [f"problems={files[2].partition('=')[2]}"] if recipe is tulu3 else []
+    own = addresses(expression("base=somewhere", f"sft={model}", files[1], *problems, recipe=recipe))
+    assert own["evaluate"].policies[0] is own["sft"]
+    assert isinstance(own["sft"], Finished)
+    assert own["evaluate"].controls == (own["base"],)
+    assert isinstance(addresses(expression(f"sft={model}", recipe=recipe))["sft"], Finished)
+    for wish, told in (
+        (f"sft={model}/nowhere", "must be the directory of a finished product"),
+        (files[0], "tuned already"),
+    ):
+        with pytest.raises(UserError, match=told):
+            expression("base=somewhere", f"sft={model}", wish, files[1], *problems, recipe=recipe)
 
 
-def test_own_prompts_without_comparisons_are_refused(model: str, files: list[str]) -> None:
+@pytest.mark.parametrize("recipe", [instructgpt, dpo, best_of_n, tulu3])
+def test_what_is_missing_of_the_users_is_named(recipe: Any, files: list[str]) -> None:
+    with pytest.raises(UserError, match="give comparisons=FILE with rows"):
+        expression("base=somewhere", files[0], recipe=recipe)
+    if recipe is tulu3:
+        with pytest.raises(UserError, match="give problems=FILE, rows"):
+            expression("base=somewhere", files[1], recipe=recipe)
+
+
+def test_ratings_alone_train_the_users_model(files: list[str]) -> None:
+    found = kinds(expression("base=somewhere", "ratings=r.jsonl", recipe=dpo))
+    assert found == {"base": "ExistingModel", "labels": "RatedRows", "alignment": "Alignment"}
+
+
+@pytest.mark.parametrize("recipe", [rounds, deepseek_r1, iterated_dpo])
+def test_a_recipe_of_the_embedded_world_takes_no_model_from_outside(
+    recipe: Any, model: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="is to learn nothing"):
+        expression(f"base={model}", recipe=recipe)
+    (tmp_path / "product").mkdir()
+    (tmp_path / "product" / "made.json").write_text("{}", "utf-8")
+    assert isinstance(addresses(expression(f"base={tmp_path / 'product'}", recipe=recipe))["base"], Finished)
+
+
+def test_defaults_follow_the_size_of_the_model(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = addresses(expression(f"base={model}", "comparisons=c.jsonl"))
+    assert small["rl"].steps * small["rl"].prompts_per_step < 1000
+    assert small["judge_comparisons"].most == 250
+    monkeypatch.setattr("posttrain.recipes.own_data.SMALL", 10)
+    large = addresses(expression(f"base={model}", "comparisons=c.jsonl"))
+    assert large["rl"].steps * large["rl"].prompts_per_step > 3000
+    assert large["policy_comparisons"].most == large["judge_comparisons"].most == 0
+    assert large["rl"].lora is None
+    assert small["rl"].lora is not None
+    assert addresses(expression(f"base={model}", "comparisons=c.jsonl", "lora=4"))["rl"].lora.rank == 4
+    assert addresses(expression("base=owner/name", "comparisons=c.jsonl"))["rl"].steps == small["rl"].steps
+
+
+def test_evidence_that_needs_gold_is_refused_and_a_share_is_a_share() -> None:
+    with pytest.raises(UserError, match="measured by a gold reward"):
+        expression("base=somewhere", "comparisons=c.jsonl", "evidence=full")
+    with pytest.raises(UserError, match="judge_share is 1"):
+        expression("base=somewhere", "comparisons=c.jsonl", "judge_share=1")
+
+
+def test_own_prompts_without_comparisons_are_refused(files: list[str]) -> None:
     with pytest.raises(UserError, match="comparisons=FILE"):
-        expression(f"base={model}", files[2])
+        expression(files[2])
 
 
 def test_an_unknown_model_is_answered_with_the_list() -> None:
@@ -111,4 +218,4 @@ def test_an_unknown_model_is_answered_with_the_list() -> None:
 
 def test_a_base_and_a_model_together_are_refused(model: str) -> None:
     with pytest.raises(UserError, match="both name where to begin"):
-        instructgpt(base=model, model="smollm2")
+        instructgpt(base=model, model="smollm2", comparisons="c.jsonl")

@@ -222,4 +222,4 @@ def test_a_model_of_one_s_own_needs_problems(tmp_path: Path) -> None:
     assert isinstance(own, Solving)
     assert isinstance(own.final, Reinforcement)
     assert isinstance(own.final.prompts, ProblemRows)
-    assert own.final.max_completion_length == own.max_completion_length == 512
+    assert own.final.max_completion_length == own.max_completion_length == 256

@@ -1,0 +1,61 @@
+"""Which of two answers a policy finds likelier, held against what people chose, on comparisons that trained
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from posttrain.core.batch import Policy
+from posttrain.core.masked import lengths, masked_sum, wide
+from posttrain.evaluation.intervals import bootstrap, wilson, with_interval
+from posttrain.models.collate import Row
+from posttrain.rollouts.in_parts import SAID, in_parts
+
+Figures = dict[str, float | int | str]
+
+
+@torch.no_grad()
+def log_likelihoods(policy: Policy, rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> Tensor:
+    """[n, 2] float64: of each row the log-probability of its answer, and the mean per token of it."""
+    found = [torch.zeros(0, 2, dtype=torch.float64)]
+    for part in in_parts(rows, pad_id, micro_batch_tokens):
+        mask = part.action_mask
+        total = wide(masked_sum(policy.evaluate(part, SAID).logprobs, mask))
+        found.append(torch.stack([total, total / wide(lengths(mask))], -1).double().cpu())
+    return torch.cat(found)
+
+
+def label_accuracy(said: Mapping[str, Tensor], first: str) -> Figures:
+    """``label_accuracy/NAME``: how often the chosen answer is the likelier one per token, ties as half;
+    ``label_accuracy_change/NAME_vs_FIRST`` its change from the ``first`` policy, paired; and
+    ``implicit_accuracy/NAME_vs_FIRST``: how often the log-ratio to the first policy is higher for the chosen
+    answer, which is the implicit reward (Rafailov et al. 2023) and 1/2 for the first policy itself.
+
+    Args:
+        said: what each policy says of the same [2n, 2] rows (``log_likelihoods``), chosen and rejected in
+            turn.
+    """
+    figures: Figures = {}
+    right = {name: _right(of[:, 1]) for name, of in said.items()}
+    for name, found in right.items():
+        figures |= with_interval(f"label_accuracy/{name}", wilson(float(found.sum()), len(found)))
+    for name, of in said.items():
+        if name != first:
+            implicit = _right(of[:, 0] - said[first][:, 0])
+            label = f"{name}_vs_{first}"
+            figures |= with_interval(
+                f"implicit_accuracy/{label}", wilson(float(implicit.sum()), len(implicit))
+            )
+            change = (right[name] - right[first]).tolist()
+            figures |= with_interval(f"label_accuracy_change/{label}", bootstrap(change))
+    return figures
+
+
+def _right(score: Tensor) -> Tensor:
+    """[n]: 1 where the first of two scores is higher, 1/2 where they are the same."""
+    gap = score[::2] - score[1::2]
+    return torch.where(gap == 0, 0.5, (gap > 0).double())
