@@ -31,6 +31,7 @@ CAPTION = (
 _GROUPS: tuple[tuple[str, re.Pattern[str], tuple[float, str] | None], ...] = (
     ("Win rates in gold, ties as half", re.compile(r"win_rate(/|$)"), (0.5, "even")),
     ("Win rates by the reward model, ties as half", re.compile(r"reward_win_rate(/|$)"), (0.5, "even")),
+    ("Win rates by the judge, ties as half", re.compile(r"judge_win_rate(/|$)"), (0.5, "even")),
     ("Ties in gold", re.compile(r"tie_rate(/|$)"), None),
     ("Gold reward, share of the attainable maximum", re.compile(r"gold(/|$)"), None),
     (
@@ -38,7 +39,11 @@ _GROUPS: tuple[tuple[str, re.Pattern[str], tuple[float, str] | None], ...] = (
         re.compile(r"(accuracy|accuracy_on_policy|control|annotators?)(/|$)"),
         (0.5, "chance"),
     ),
-    ("Agreement with held-out labels", re.compile(r"label_(accuracy|control)(/|$)"), (0.5, "chance")),
+    (
+        "Agreement with held-out labels",
+        re.compile(r"(label_(accuracy|control)|(implicit|judge)_accuracy)(/|$)"),
+        (0.5, "chance"),
+    ),
     ("Answers that end by themselves", re.compile(r"(ends|ended)(/|$)"), None),
     ("Shares", re.compile(r""), None),
 )

@@ -85,6 +85,9 @@ STAGES = {
     "rl": "reinforcement",
     "alignment": "direct alignment",
     "evaluate": "evaluation",
+    "judge": "a reward model to judge with",
+    "judge_comparisons": "comparisons for the judge",
+    "policy_comparisons": "comparisons to align with",
 }
 # Figures whose names are short for something that a reader need not know.
 WORDS = {
@@ -116,6 +119,12 @@ WORDS = {
     "agreement": "annotators who agree on a pair",
     "facts_heldout": "held-out facts completed in plain text",
     "label_accuracy": "agreement with held-out labels",
+    "label_accuracy_change": "change of the agreement with held-out labels",
+    "implicit_accuracy": "agreement of the implicit reward with held-out labels",
+    "judge_win_rate": "win rate by the judge",
+    "judge_accuracy": "agreement of the judge with held-out labels",
+    "judge_change": "change of the judge's score",
+    "judge_score": "score by the judge",
     "label_control": "control",
 }
 ORDER = ("base", "sft", "", "rl", "final")  # what has another name, such as best_of_4, is in the middle

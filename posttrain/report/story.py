@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from posttrain.report import names, returns
+from posttrain.report import judged, names, returns
 from posttrain.report.dots import between
 from posttrain.report.figures import Figure, find, grouped
 from posttrain.report.record import Curve, Made, Run
@@ -116,10 +116,12 @@ def gold(run: Run) -> tuple[float, float] | None:
 
 
 def keys(run: Run) -> list[Key]:
-    """Up to four figures that say most about an aligned model."""
+    """A few figures that say most about an aligned model."""
     rows = [Key(label=label, value=value, detail=detail) for label, value, detail in returns.keys(run)]
     if rows:
         return rows
+    asked = judged.keys(run)
+    rows = [Key(label=label, value=value, detail=detail) for label, value, detail in asked]
     won = win_rate(run)
     if won:
         first, second = compared(won[1])
@@ -141,7 +143,7 @@ def keys(run: Run) -> list[Key]:
             steps = not share and not _pair(run, "reward")
             over = "first to last tenth of the steps" if steps else _over(run, "gold" if share else "reward")
             rows.append(Key(label=label, value=f"{before} → {after}", detail=over))
-        elif share:
+        elif share and not asked:
             rows.append(Key(label=label, value="unknown", detail="no answer key"))
     return rows if policy_stage(run) or won else [row for row in rows if row.value != "unknown"]
 
@@ -163,12 +165,13 @@ def did(run: Run) -> str:
 
 def verdict(run: Run) -> list[str]:
     """What the figures say, one sentence each, none said more firmly than its interval allows."""
-    sentences = returns.verdict(run)
+    own = judged.known(run)
+    sentences = returns.verdict(run) + judged.verdict(run)
     won = win_rate(run)
     if won:
         sentences.append(_won(won[1], kl(run)))
     direct = aligned(run)
-    if direct:
+    if direct and not own:
         sentences += _prefers(direct)
     proxy, truth = reward(run), gold(run)
     told = f"the {_proxy(run)} {_rose(run, proxy)}" if proxy else ""
@@ -182,7 +185,7 @@ def verdict(run: Run) -> list[str]:
         distance = f", at a KL of {number(far[1])} nats per completion" if far and not won else ""
         moved = f"{told[0].upper()}{told[1:]}, from {number(proxy[0])} to {number(proxy[1])}"
         sentences.append(f"{moved}{distance}.")
-    if not truth and (proxy or won) and not returns.known(run):
+    if not truth and (proxy or won) and not returns.known(run) and not own:
         sentences.append(GOLD_UNKNOWN_UNREWARDED if direct else GOLD_UNKNOWN)
     failed = [(s.address, f.name) for s in run.stages for f in s.findings if not f.passed]
     if failed:
