@@ -9,6 +9,12 @@ RUN = $(BIN)/posttrain
 demo: $(VENV)/.ready-smollm2  ## InstructGPT on the embedded model and data, to a report
 	$(RUN) run instructgpt
 	$(RUN) report
+	@echo
+	@echo "What to type next:"
+	@echo "  $(RUN) chat                    talk to the model it made"
+	@echo "  $(RUN) report --json           every figure of the run"
+	@echo "  $(RUN) run dpo base=DIR_OR_HUB_ID comparisons=FILE.jsonl     your own model and comparisons"
+	@echo "  source $(BIN)/activate         after it 'posttrain' alone will do"
 
 test: $(VENV)/.ready-test  ## the fast suite, a process for each core; SLOW=1 for all of it
 	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile $(if $(SLOW),-m "slow or not slow",)

@@ -19,6 +19,7 @@ from posttrain.pipeline.circumstances import computing, now, peak, reset_peak, v
 from posttrain.pipeline.code import changed, code
 from posttrain.pipeline.finding import UserError, Waiting
 from posttrain.pipeline.fingerprint import Finished, described
+from posttrain.pipeline.heartbeat import heartbeat
 from posttrain.pipeline.plan import Pipeline, check_ahead, check_fits, estimated, preflight
 from posttrain.pipeline.progress import described as described_finding
 from posttrain.pipeline.progress import duration, headline
@@ -215,7 +216,9 @@ def _make(
             hoped = estimated(pipeline, address, record.products, machine)
             before = reset_peak()
             began, worked, started = time.monotonic(), time.process_time(), now()
-            report = stage.run(inputs, output, machine)
+            about = hoped.seconds if hoped else 0.0
+            with heartbeat(say, machine.quiet, about) as note:
+                report = stage.run(inputs, output, replace(machine, note=note))
             spent: dict[str, Any] = {"started": started, "finished": now()}
             spent["seconds"] = round(time.monotonic() - began, 3)
             spent["processor_seconds"] = round(time.process_time() - worked, 3)

@@ -99,7 +99,12 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         shown = ["return", "reward"]
         with Lines(output / "metrics.jsonl") as log:
             for figures in progress(
-                loop, self._updates, self.name or self.address, quiet=machine.quiet, figures=shown
+                loop,
+                self._updates,
+                self.name or self.address,
+                quiet=machine.quiet,
+                figures=shown,
+                note=machine.note,
             ):
                 if average is not None:
                     average.add()

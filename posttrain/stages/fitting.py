@@ -64,7 +64,8 @@ class Fitting:
         )
         history = []
         with Lines(output / "metrics.jsonl") as log:
-            for figures in progress(loop, plan.steps, self.name, quiet=machine.quiet, figures=self.shown):
+            told: dict[str, Any] = {"quiet": machine.quiet, "figures": self.shown, "note": machine.note}
+            for figures in progress(loop, plan.steps, self.name, **told):
                 log.write(figures)
                 history.append(figures)
         return history

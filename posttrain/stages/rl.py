@@ -155,8 +155,9 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             prompts = RowsInFile(inputs["prompts"].path / "train.jsonl")
             conversations, more = conversation_figures(collector.chat, prompts)
             average = Average(_of(roles, "policy"), self.average) if self.average else None
-            step, name, shown = 0, self.name or "rl", ("reward", "kl", "length")
-            for figures in progress(loop, updates, name, quiet=machine.quiet, figures=shown):
+            step, shown = 0, ("reward", "kl", "length")
+            facts: dict[str, Any] = {"quiet": machine.quiet, "figures": shown, "note": machine.note}
+            for figures in progress(loop, updates, self.name or "rl", **facts):
                 if figures["step"] != step:
                     step = figures["step"]
                     for episode in collector.last_episodes[: self.kept_episodes]:
@@ -203,7 +204,6 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         reference = roles.reference
         if self.teacher is not None:
             reference = open_teacher(inputs["teacher"].path, roles.tokenizer, place)
-        prompts, size = self.drawn
         engine = BuiltinEngine(roles.model, dtype=place.product)
         collector = Collector(
             engine,
@@ -211,8 +211,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             RowsInFile(inputs["prompts"].path / "train.jsonl"),
             scorer,
             Sampling(temperature=self.temperature, max_tokens=self.max_completion_length),
-            prompts_per_step=prompts,
-            group_size=size,
+            prompts_per_step=self.drawn[0],
+            group_size=self.drawn[1],
             greedy=wants.greedy,
             refills=wants.refills,
             informative=cast(Refilling, self.method).informative if wants.refills else None,

@@ -1,9 +1,11 @@
-"""Progress bars with rate and time left; silent where nobody watches."""
+"""Progress bars with rate and time left; where no terminal shows one, a text that others may ask for."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -23,11 +25,17 @@ def progress(  # size: what a bar says
     unit: str = "step",
     initial: int = 0,
     figures: Iterable[str] = (),
+    note: Callable[[Callable[[], str]], None] | None = None,
 ) -> Iterator[Item]:
     """Pass items through and draw a bar on stderr: done, rate, time left, and the named figures of items that
-    are mappings. Nothing is drawn where ``quiet`` is set or stderr is not a terminal."""
+    are mappings. Nothing is drawn where ``quiet`` is set or stderr is not a terminal; then ``note`` is given
+    the same as a text, at every item."""
     if quiet or not sys.stderr.isatty():
-        yield from items
+        shown, began = list(figures), time.monotonic()
+        for done, item in enumerate(items, initial + 1):
+            if note is not None:
+                note(partial(_told, done - initial, done, total, unit, item, shown, began))
+            yield item
         return
     from tqdm import tqdm
 
@@ -41,3 +49,15 @@ def progress(  # size: what a bar says
                 bar.set_postfix(show(item, names), refresh=False)
             bar.update()
             yield item
+
+
+def _told(  # size: what a line says
+    new: int, done: int, total: int | None, unit: str, item: object, shown: list[str], began: float
+) -> str:
+    """``12 of 40 steps, 3 min left, reward 0.31, kl 1.2``."""
+    parts = [f"{done}{f' of {total}' if total else ''} {unit}s"]
+    if total:
+        parts.append(f"about {(total - done) * (time.monotonic() - began) / new / 60:.0f} min left")
+    if isinstance(item, Mapping):
+        parts += [f"{name} {value}" for name, value in show(item, shown).items()]
+    return ", ".join(parts)

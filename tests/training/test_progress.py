@@ -35,3 +35,18 @@ def test_it_shows_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_figures_are_short() -> None:
     assert show({"reward": 1.23456, "kl": 2.0}, ["reward", "absent"]) == {"reward": "1.23"}
+
+
+def test_where_no_bar_is_drawn_it_can_be_asked_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    now = iter(range(0, 1000, 60))
+    monkeypatch.setattr("posttrain.training.progress.time.monotonic", lambda: float(next(now)))
+    told: list[str] = []
+    items = [{"kl": 0.5}, {"kl": 1.0}, {"kl": 2.0}]
+    read = progress(iter(items), 3, "rl", figures=["kl"], note=lambda text: told.append(text()))
+    assert list(read) == items
+    assert told == [
+        "1 of 3 steps, about 2 min left, kl 0.5",
+        "2 of 3 steps, about 1 min left, kl 1",
+        "3 of 3 steps, about 0 min left, kl 2",
+    ]

@@ -1,0 +1,47 @@
+"""A line every half minute of a stage that is at work, where no bar is drawn."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from posttrain.pipeline.progress import duration
+
+EVERY = 30.0  # seconds
+Note = Callable[[Callable[[], str]], None]
+
+
+@contextmanager
+def heartbeat(say: Callable[[str], None], quiet: bool, about: float = 0.0) -> Iterator[Note]:
+    """Says how long the work inside has taken, of ``about`` so many seconds where that is known, and what was
+    noted last. Silent where ``quiet``, or where stderr is a terminal: there a bar tells it.
+
+    What is yielded takes a function that makes the text, which is asked only when a line is due.
+    """
+    latest: list[Callable[[], str]] = []
+
+    def note(text: Callable[[], str]) -> None:
+        latest[:] = [text]
+
+    if quiet or sys.stderr.isatty():
+        yield note
+        return
+    done, began = threading.Event(), time.monotonic()
+
+    def beat() -> None:
+        while not done.wait(EVERY):
+            spent = duration(round(time.monotonic() - began)).replace(".0 s", " s")
+            hoped = f" of about {duration(round(about)).replace('.0 s', ' s')}" if about else ""
+            told = f", {latest[0]()}" if latest else ""
+            say(f"{spent}{hoped}{told}")
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield note
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,72 @@
+"""A stage at work says so where no terminal shows a bar."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from posttrain.pipeline import heartbeat as beats
+from posttrain.pipeline.heartbeat import heartbeat
+from posttrain.pipeline.runner import run
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.store import Workspace
+
+SOON = 30.0  # seconds after which a test gives up
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slow(Stage):
+    """Works until somebody has said how far it is."""
+
+    address = "slow"
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        assert machine.note is not None
+        machine.note(lambda: "step 3 of 4")
+        assert HEARD.wait(SOON)
+        return Report()
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate:
+        return Estimate(seconds=120.0)
+
+
+HEARD = threading.Event()
+
+
+def test_a_run_says_how_far_its_stage_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(beats, "EVERY", 0.01)
+    HEARD.clear()
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if "step 3" in text:
+            HEARD.set()
+
+    run(Slow(), Workspace(tmp_path), Machine(), say=say)
+    line = next(text for text in said if "step 3" in text)
+    assert line.startswith("[1/1] slow")
+    assert "of about 2 min 0 s, step 3 of 4" in line
+    assert not [thread for thread in threading.enumerate() if "beat" in thread.name]
+
+
+@pytest.mark.parametrize(("quiet", "stream"), [(True, io.StringIO()), (False, Terminal())])
+def test_it_is_silent_where_it_was_asked_to_be_or_a_bar_tells_it(
+    quiet: bool, stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(beats, "EVERY", 0.001)
+    with heartbeat(lambda text: pytest.fail(text), quiet) as note:
+        note(lambda: pytest.fail("asked"))
+        assert not threading.Event().wait(0.02)
