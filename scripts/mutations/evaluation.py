@@ -191,10 +191,31 @@ MUTATIONS = [
         "tests/evaluation/test_solved.py",
     ),
     of(
+        "an implicit reward without its reference",
+        "evaluation/heldout_labels.py",
+        "_right(of[:, 0] - said[first][:, 0])",
+        "_right(of[:, 0])",
+        "tests/evaluation/test_heldout_labels.py",
+    ),
+    of(
+        "a KL budget for any length",
+        "checks/kl_budget.py",
+        "max(BUDGET, PER_TOKEN * length)",
+        "BUDGET",
+        OF_CHECKS,
+    ),
+    of(
+        "a head of one label where answers can be sampled",
+        "checks/model_fits.py",
+        "SCALAR in stage.needs and not found.scalar",
+        "SCALAR in stage.needs and not found.sampled",
+        "tests/checks/test_model_fits.py",
+    ),
+    of(
         "a KL budget that is a floor",
         "checks/kl_budget.py",
-        "passed=kl <= BUDGET",
-        "passed=kl >= BUDGET",
+        "passed=kl <= budget",
+        "passed=kl >= budget",
         OF_CHECKS,
     ),
     of(

@@ -16,6 +16,7 @@ OF_GATES, OF_SCALE, OF_SANDBOX = (
     "tests/pipeline/test_scale.py",
     "tests/sandbox/test_sandbox.py",
 )
+OF_OWN = "tests/recipes/test_own_files.py"
 OF_FORMS = f"{OF_SANDBOX}::test_tests_of_every_form_are_run_and_counted"
 OF_PROGRAMS = f"{OF_SANDBOX}::test_a_program_is_judged_by_what_it_writes"
 
@@ -58,7 +59,7 @@ MUTATIONS = [
     of(
         "the name of a stage counts",
         FINGERPRINT,
-        'if not (isinstance(value, Stage) and item.name == "name")',
+        "if not (isinstance(value, Stage) and item.name in LABELS)",
         "if True",
         f"{OF_RUNNER}::test_name_and_place_of_a_file_do_not_count",
     ),
@@ -367,5 +368,40 @@ MUTATIONS = [
         "scorer.score(episodes[::-1])",
         "scorer.score(episodes)",
         f"{OF_PROBES}::test_a_healthy_sampler_passes",
+    ),
+    of(
+        "a control goes its own way",
+        "settings.py",
+        "if stage.follows:",
+        "if False:",
+        "tests/recipes/test_evidence.py::test_a_control_follows_the_stage_that_it_controls",
+    ),
+    of(
+        "a line beside the bar",
+        "pipeline/heartbeat.py",
+        "if quiet or sys.stderr.isatty():",
+        "if quiet:",
+        "tests/pipeline/test_heartbeat.py",
+    ),
+    of(
+        "the judge learns from the policy's comparisons",
+        "recipes/own_data.py",
+        "            rest=True,\n",
+        "            rest=False,\n",
+        OF_OWN,
+    ),
+    of(
+        "a user's model in the embedded world",
+        "checks/own_model.py",
+        "if not (path / MADE).is_file():",
+        "if False:",
+        OF_OWN,
+    ),
+    of(
+        "parts of rows that are the whole",
+        "stages/part.py",
+        'if self._first(row["prompt"]) != self.rest',
+        "if True",
+        "tests/stages/test_part.py",
     ),
 ]
