@@ -32,5 +32,6 @@ def check(stage: Stage, model: Path) -> list[Finding]:
 
 
 WITHOUT_SCALAR = (
-    "take a method that needs neither (dpo with judge=0, deepseek_r1_zero), or a model of another family"
+    "take a recipe that needs neither (dpo with judge_share=0, deepseek_r1_zero), "
+    "or a model of another family"
 )

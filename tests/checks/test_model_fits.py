@@ -66,7 +66,7 @@ def test_each_stage_says_whether_it_can_use_a_family(family: str, tmp_path: Path
         assert str(tmp_path) in text
         assert "\n" not in text
     if not scalar:
-        assert "judge=0" in said["rm"]
+        assert "judge_share=0" in said["rm"]
     if not sampled:
         assert "docs/models.md" in said["grpo"]
 
