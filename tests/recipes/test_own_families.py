@@ -32,9 +32,9 @@ HOUR, SPEED = 3600, 2e11  # seconds, floating-point operations a second
 
 
 def model(family: str, tokenizer: PreTrainedTokenizerFast, directory: Path) -> str:
-    """A random model with the tokenizer's vocabulary."""
+    """A random model with the tokenizer's vocabulary, and room for what a family's own adds to it."""
     config = {**FAMILIES, **UNSAMPLED}[family]()
-    config.vocab_size = len(tokenizer)
+    config.vocab_size = len(tokenizer) + 6
     config.pad_token_id, config.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
     AutoModelForCausalLM.from_config(config).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
