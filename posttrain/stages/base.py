@@ -55,8 +55,8 @@ class ExistingModel(Stage):
         return Report(figures=figures, notes=notes)
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
-        """Raises UserError for a directory that is no language model, and for a chat template that cannot show
-        a question and its answer as they are; a name on the hub is looked at in ``run``.
+        """Raises UserError for a directory that is no language model, and for a chat template that cannot
+        show a question and its answer as they are; a name on the hub is looked at in ``run``.
         """
         from posttrain.models.directory import check_directory, check_language_model
 
