@@ -20,6 +20,9 @@ from posttrain.pipeline.finding import Finding, UserError
 MADE = "made.json"
 # Curves hold wall-clock rates, so they are checked for damage but never make what follows stale.
 CURVES = "metrics.jsonl"
+# An adapter's config names the directory of its base, which is elsewhere on another machine; what else it
+# says stands in base.json beside it, which counts.
+LOCATED = "adapter_config.json"
 Figure = float | int | str
 
 
@@ -195,8 +198,8 @@ class Workspace:
 
 
 def content_of(files: Mapping[str, str]) -> str:
-    """One hash of what a product holds; see ``CURVES``."""
-    counted = {name: digest for name, digest in files.items() if Path(name).name != CURVES}
+    """One hash of what a product holds; see ``CURVES`` and ``LOCATED``."""
+    counted = {name: digest for name, digest in files.items() if Path(name).name not in (CURVES, LOCATED)}
     return hash_text(json.dumps(counted, sort_keys=True))
 
 

@@ -18,7 +18,37 @@ OF_LANGUAGE, OF_MLP, OF_COLLATE = (
 OF_MERGED = f"{OF_ROLES}::test_a_policy_product_is_a_plain_model_that_carries_its_critic"
 OF_PEFT = f"{OF_ROLES}::test_peft_reads_the_adapter_and_the_adapter_is_read_back"
 
+ADAPTERS, OF_ADAPTERS = "models/adapter_files.py", "tests/models/test_adapter_files.py"
+
 MUTATIONS = [
+    of(
+        "an adapter over a merged one names the model below and holds only itself",
+        ADAPTERS,
+        "_sum((below[0], below[1]), (tensors, settings))",
+        "_sum((tensors, settings))",
+        f"{OF_ADAPTERS}::test_adapters_over_adapters_are_one_adapter_of_the_model_below_them_all",
+    ),
+    of(
+        "adapters are added without their scales",
+        ADAPTERS,
+        'tensors[f"{path}.lora_B.weight"] * scale',
+        'tensors[f"{path}.lora_B.weight"]',
+        f"{OF_ADAPTERS}::test_adapters_over_adapters_are_one_adapter_of_the_model_below_them_all",
+    ),
+    of(
+        "an adapter is added to one that was merged into other weights",
+        ADAPTERS,
+        'note.get("merged_sha256") != trunk',
+        'not note.get("merged_sha256")',
+        f"{OF_ADAPTERS}::test_a_product_whose_weights_were_changed_since_is_a_base_of_its_own",
+    ),
+    of(
+        "the adapter of a cut reward model says that a whole one is its base",
+        ADAPTERS,
+        "return not is_mean(config) and layers == layers_of(config)",
+        "return not is_mean(config)",
+        f"{OF_ADAPTERS}::test_an_adapter_whose_score_a_plain_classifier_would_misread_says_merged_only",
+    ),
     of(
         "the reward on the pad",
         COLLATE,

@@ -80,9 +80,16 @@ MUTATIONS = [
     of(
         "the clock of a curve makes what follows stale",
         STORE,
-        "if Path(name).name != CURVES}",
-        "}",
+        "if Path(name).name not in (CURVES, LOCATED)}",
+        "if Path(name).name != LOCATED}",
         f"{OF_RUNNER}::test_the_clock_of_a_curve_makes_nothing_stale",
+    ),
+    of(
+        "where a base lies makes what follows stale",
+        STORE,
+        "not in (CURVES, LOCATED)}",
+        "not in (CURVES,)}",
+        "tests/models/test_adapter_files.py::test_where_the_base_lies_is_no_part_of_what_a_product_is",
     ),
     of(
         "what failed halfway is left behind",
