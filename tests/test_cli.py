@@ -276,7 +276,7 @@ def test_help_teaches_and_a_recipes_help_lists_its_settings(capsys: pytest.Captu
     said = capsys.readouterr().out
     for line in ("A recipe for tests.", "file=rows.txt", "count.rate=1.0", "rows.source=rows.txt"):
         assert line in said
-    for command in ("list", "report", "lineage", "chat", "doctor"):
+    for command in ("list", "report", "lineage", "chat", "serve", "export", "doctor"):
         with pytest.raises(SystemExit):
             call(command, "--help")
         assert f"posttrain {command}" in capsys.readouterr().out

@@ -20,6 +20,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from posttrain.engines.protocol import Sampling
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
+from posttrain.serving.answers import CHAT, TEXT, Shape, usage
 from posttrain.serving.requests import ChatRequest, Sampled, TextRequest
 from posttrain.serving.worker import End, Job, Piece, Said, Worker
 
@@ -94,21 +95,6 @@ class Served:
         return ids
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """How one kind of request is answered: the kind's name, whole and as a chunk of a stream, and how a
-    piece of text stands in each.
-    """
-
-    start: str  # of the answer's id
-    whole: str
-    chunk: str
-    choice: Callable[[str, Any, str | None], dict[str, Any]]
-    delta: Callable[[str, Any, str | None], dict[str, Any]]
-    logprobs: Callable[[Chat, Sequence[Piece]], dict[str, Any]]
-    opening: dict[str, Any] | None = None  # the first chunk's choice, before any text
-
-
 def application(served: Served, hosts: Sequence[str]) -> FastAPI:
     """The application. Only requests to one of ``hosts`` are answered, so that no web page can reach a server
     on the loopback under a name of its own (``*`` answers all).
@@ -170,8 +156,8 @@ async def _answer(
     text = "".join(piece.text for piece in pieces) + end.text
     logprobs = shape.logprobs(served.chat, pieces) if wants else None
     choice = shape.choice(text, logprobs, end.reason)
-    usage = _usage(len(prompt), len(pieces))
-    return JSONResponse({**head, "object": shape.whole, "choices": [choice], "usage": usage})
+    body = {**head, "object": shape.whole, "choices": [choice], "usage": usage(len(prompt), len(pieces))}
+    return JSONResponse(body)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, told: asyncio.Queue[Piece | End], said: Piece | End) -> None:
@@ -224,64 +210,14 @@ async def _streamed(
             yield event([shape.delta(said.text, None, None)])
         yield event([shape.delta("", None, said.reason)])
         if asked.usage_at_the_end:
-            yield event([], usage=_usage(len(job.prompt), count))
+            yield event([], usage=usage(len(job.prompt), count))
         yield "data: [DONE]\n\n"
     finally:
         job.cancelled = True  # whoever asked is gone, or has everything
 
 
-def _usage(prompt: int, answer: int) -> dict[str, int]:
-    return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
-
-
 def _model(served: Served, made: int) -> dict[str, Any]:
     return {"id": served.name, "object": "model", "created": made, "owned_by": "posttrain"}
-
-
-def _token(chat: Chat, piece: Piece) -> dict[str, Any]:
-    text = str(chat.tokenizer.decode([piece.token], clean_up_tokenization_spaces=False))
-    raw = None if "\ufffd" in text else list(text.encode())
-    return {"token": text, "logprob": piece.logprob, "bytes": raw, "top_logprobs": []}
-
-
-CHAT = Shape(
-    start="chatcmpl",
-    whole="chat.completion",
-    chunk="chat.completion.chunk",
-    choice=lambda text, logprobs, reason: {
-        "index": 0,
-        "message": {"role": "assistant", "content": text, "refusal": None},
-        "logprobs": logprobs,
-        "finish_reason": reason,
-    },
-    delta=lambda text, logprobs, reason: {
-        "index": 0,
-        "delta": {"content": text} if reason is None else {},
-        "logprobs": logprobs,
-        "finish_reason": reason,
-    },
-    logprobs=lambda chat, pieces: {"content": [_token(chat, piece) for piece in pieces], "refusal": None},
-    opening={"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None},
-)
-
-
-def _choice(text: str, logprobs: Any, reason: str | None) -> dict[str, Any]:
-    return {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": reason}
-
-
-TEXT = Shape(
-    start="cmpl",
-    whole="text_completion",
-    chunk="text_completion",
-    choice=_choice,
-    delta=_choice,
-    logprobs=lambda chat, pieces: {
-        "tokens": [_token(chat, piece)["token"] for piece in pieces],
-        "token_logprobs": [piece.logprob for piece in pieces],
-        "top_logprobs": None,
-        "text_offset": None,
-    },
-)
 
 
 def _error(message: str, status: int, param: str | None = None, code: str | None = None) -> dict[str, Any]:

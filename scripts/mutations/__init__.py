@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mutations import core, data, evaluation, methods, models, pipeline, sampling, training
+from mutations import core, data, evaluation, exports, methods, models, pipeline, sampling, training
 from mutations.mutation import Mutation
 
-TABLES = (core, methods, training, sampling, models, data, pipeline, evaluation)
+TABLES = (core, methods, training, sampling, models, data, pipeline, evaluation, exports)
 MUTATIONS: list[Mutation] = [mutation for table in TABLES for mutation in table.MUTATIONS]
 
 __all__ = ["MUTATIONS", "Mutation"]

@@ -1,0 +1,89 @@
+"""Mistakes in what leaves posttrain: exports, and answers over HTTP."""
+
+from __future__ import annotations
+
+from mutations.mutation import of
+
+GGUF, WORDS, PARITY = "exports/gguf_file.py", "exports/vocabulary.py", "exports/parity.py"
+FRAMES, HUB = "exports/modelfile.py", "exports/hub.py"
+WORKER, APP = "serving/worker.py", "serving/app.py"
+OF_GGUF, OF_HUB = "tests/exports/test_gguf.py", "tests/exports/test_hub.py"
+OF_SERVING = "tests/serving/test_serving.py"
+OF_FILE = f"{OF_GGUF}::test_a_gguf_file_answers_as_the_model"
+OF_CARD = f"{OF_HUB}::test_a_model_on_a_base_of_the_hub_goes_with_its_adapter_its_lineage_and_its_figures"
+OF_FRAMES = f"{OF_GGUF}::test_a_template_of_frames_becomes_a_modelfile_and_any_other_is_refused"
+
+MUTATIONS = [
+    of(
+        "keys are paired as if every query had one",
+        GGUF,
+        "paired(weight, key_heads)",
+        "paired(weight, heads)",
+        OF_FILE,
+    ),
+    of("a longer context turns as a short one", GGUF, "if factors is not None:", "if False:", OF_FILE),
+    of(
+        "a tokenizer's normalizer is passed over",
+        WORDS,
+        'if plain == wanted and known.get("normalizer") is None:',
+        "if plain == wanted:",
+        f"{OF_GGUF}::test_a_tokenizer_is_mapped_by_its_rules_and_else_refused",
+    ),
+    of(
+        "every difference is excused",
+        PARITY,
+        'if kind == "f32" or gap > ROUNDED[kind]:',
+        "if gap > 1e9:",
+        f"{OF_GGUF}::test_what_answers_otherwise_is_refused_and_not_kept",
+        f"{OF_GGUF}::test_a_difference_is_excused_only_as_far_as_the_type_rounds",
+    ),
+    of(
+        "frames are not compared with their template",
+        FRAMES,
+        "if frames.render(asked) != rendered(asked):",
+        "if False:",
+        OF_FRAMES,
+    ),
+    of(
+        "a card tells where files lie on this machine",
+        HUB,
+        r'return re.sub(r"(?<![\w.])',
+        r'return short or re.sub(r"(?<![\w.])',
+        OF_CARD,
+    ),
+    of(
+        "an adapter leaves with the name of a directory",
+        HUB,
+        'config |= {"base_model_name_or_path": card.base, "revision"',
+        'config |= {"revision"',
+        OF_CARD,
+    ),
+    of(
+        "a stop text is told before it is whole",
+        WORKER,
+        "certain = min(certain, len(text) - _begun(text, stop))",
+        "certain = min(certain, len(text))",
+        f"{OF_SERVING}::test_text_is_held_back_while_it_may_begin_a_stop_or_is_half_a_character",
+    ),
+    of(
+        "a stop text ends what is told and not the row",
+        WORKER,
+        "return job.said.stopped or job.cancelled",
+        "return job.cancelled",
+        f"{OF_SERVING}::test_a_stop_text_ends_the_answer_before_itself",
+    ),
+    of(
+        "a request's seed is passed over",
+        APP,
+        "seed = secrets.randbits(62) if asked.seed is None else asked.seed",
+        "seed = secrets.randbits(62)",
+        f"{OF_SERVING}::test_an_answer_is_what_chat_says_whole_and_streamed",
+    ),
+    of(
+        "a request under any name is answered",
+        APP,
+        "allowed_hosts=list(hosts)",
+        'allowed_hosts=["*"]',
+        f"{OF_SERVING}::test_a_page_under_another_name_reaches_nothing",
+    ),
+]
