@@ -36,7 +36,7 @@ def write_gguf(model: Any, chat: Chat, file: Path, *, name: str, kind: str = "f3
     config = model.config
     _check(config, kind)
     words = vocabulary(chat, model.get_input_embeddings().weight.shape[0])
-    writer = gguf.GGUFWriter(str(file), FAMILIES[config.model_type])
+    writer = gguf.GGUFWriter(str(file), FAMILIES[config.model_type], use_temp_file=True)
     writer.add_type("model")
     writer.add_name(name)
     heads = int(config.num_attention_heads)

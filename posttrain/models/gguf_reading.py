@@ -23,7 +23,7 @@ def read_gguf(file: Path) -> tuple[Any, PreTrainedTokenizerBase]:
 
     with without_bars(), redirect_stderr(io.StringIO()):  # the bar of the tensors obeys no setting
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             str(file.parent), gguf_file=file.name, dtype=torch.float32
         )
     for tensor in gguf.GGUFReader(str(file)).tensors:

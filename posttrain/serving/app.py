@@ -236,7 +236,9 @@ async def _invalid(_: Request, problem: Exception) -> JSONResponse:
     assert isinstance(problem, RequestValidationError)
     first = problem.errors()[0]
     param = ".".join(str(part) for part in first["loc"][1:]) or None
-    if first["type"] == "extra_forbidden":
+    if first["type"] == "json_invalid":
+        param, message, code = None, f"the body is not JSON ({first['ctx']['error']})", "invalid_json"
+    elif first["type"] == "extra_forbidden":
         message, code = f"{param} is not supported by this server", "unsupported_parameter"
     else:
         message, code = f"{param or 'body'}: {first['msg']}", "invalid_value"

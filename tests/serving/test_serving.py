@@ -190,6 +190,13 @@ def test_models_are_listed_and_another_is_not_found(running: Running) -> None:
         running.client.embeddings.create(model="guide", input="a")
 
 
+def test_a_body_that_is_no_json_is_told(running: Running) -> None:
+    head = {"Content-Type": "application/json"}
+    answer = httpx.post(f"{running.url}/chat/completions", content="{bad", headers=head)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("the body is not JSON (")
+
+
 def test_a_page_under_another_name_reaches_nothing(running: Running) -> None:
     answer = httpx.get(f"{running.url}/models", headers={"Host": "rebound.example"})
     assert answer.status_code == 400
