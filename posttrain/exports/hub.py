@@ -166,7 +166,7 @@ def _license_beside(source: str) -> str:
 def _without_places(told: str, product: Product, workspace: Workspace) -> str:
     """A lineage for others to read: of paths on this machine only the last name."""
     short = told.replace(str(product.path), product.path.name).replace(f"{workspace.root}/", "")
-    return re.sub(r"(?<![\w.])(?:~|/)[^\s\"',]*/([^\s\"',/]+)", r"\1", short)
+    return re.sub(r"(?<![\w.:/])(?:~|/)[^\s\"',]*/([^\s\"',/]+)", r"\1", short)
 
 
 def _figures(product: Product, workspace: Workspace) -> dict[str, Any]:

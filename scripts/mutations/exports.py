@@ -47,8 +47,8 @@ MUTATIONS = [
     of(
         "a card tells where files lie on this machine",
         HUB,
-        r'return re.sub(r"(?<![\w.])',
-        r'return short or re.sub(r"(?<![\w.])',
+        r'return re.sub(r"(?<![\w.:/])',
+        r'return short or re.sub(r"(?<![\w.:/])',
         OF_CARD,
     ),
     of(

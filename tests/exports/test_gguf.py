@@ -195,7 +195,7 @@ def test_a_template_of_frames_becomes_a_modelfile_and_any_other_is_refused() -> 
     words.chat_template = FRAMED.replace("m['content']", "(m['content'] | upper)")
     with pytest.raises(UserError, match="more than a frame around each message"):
         found(Chat(words))
-    words.chat_template = FRAMED.replace("{% for m in messages %}", "{% for m in messages[-2:] %}")
+    words.chat_template = FRAMED.replace("{% for m in messages %}", "{% for m in messages[-3:] %}")
     with pytest.raises(UserError, match="more than a frame around each message"):
         found(Chat(words))
 

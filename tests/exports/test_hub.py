@@ -43,7 +43,7 @@ def product(here: Path, source: str) -> Path:
         "address": "sft",
         "stage": "posttrain.stages.sft.Sft",
         "fingerprint": "f2",
-        "settings": {"epochs": 2, "file": str(here / "secret" / "mine.jsonl")},
+        "settings": {"epochs": 2, "file": str(here / "secret" / "mine.jsonl"), "page": "https://a.org/b/c"},
         "inputs": [{"field": "base", "address": "base", "fingerprint": "f1", "content": "c1"}],
         "ancestors": {"f1": {**known, "path": str(here / "secret" / "dir")}},
         "report": {"figures": {"nll_heldout": 1.25}},
@@ -78,6 +78,7 @@ def test_a_model_on_a_base_of_the_hub_goes_with_its_adapter_its_lineage_and_its_
     assert "epochs = 2" in card
     assert str(here) not in card, "no path of this machine"
     assert "mine.jsonl" in card
+    assert "https://a.org/b/c" in card
     assert not (made / "made.json").exists()
     assert not (made / "metrics.jsonl").exists()
     config = json.loads((made / "adapter" / "adapter_config.json").read_text())
