@@ -92,6 +92,12 @@ def prompts(columns: frozenset[str], row: Row) -> Format | None:
             ("instruction_id_list", "kwargs"),
             lambda row: {**row, "checks": checks_of(row)},
         )
+    if {"prompt", "entry_point", "test"} <= columns and not {"tests", "code_before"} & columns:
+        return _one(
+            "HumanEval's rows, prompt as code_before too, test as tests",
+            ("entry_point", "test"),
+            lambda row: {**row, "code_before": row.get("prompt"), "tests": row.get("test")},
+        )
     if "prompt" in columns:
         graded = row.get("reward_model")
         if "answer" in columns or not isinstance(graded, Mapping) or "ground_truth" not in graded:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from posttrain.data.rows import Row
@@ -44,7 +45,7 @@ def check_tasks(tasks: Sequence[str]) -> None:
         from reasoning_gym.factory import DATASETS
     except ImportError:
         raise UserError(
-            "tasks of reasoning-gym need it installed; `pip install 'posttrain[reasoning_gym]'`"
+            "tasks of reasoning-gym need it installed; `pip install 'posttrain[reasoning-gym]'`"
         ) from None
     if not tasks:
         raise UserError(f"no task is named; there is {', '.join(sorted(DATASETS))}")
@@ -81,16 +82,32 @@ def tasks_of(tasks: Sequence[str], rows: int, seed: int, instruction: str) -> It
         }
 
 
-def score(task: str, seed: int, index: int, question: str, said: str) -> float:
+@lru_cache(maxsize=4)
+def generated(task: str, seed: int, index: int) -> tuple[Any, dict[str, Any]]:
+    """The generator and its entry, kept while answers to the same task come one after the other."""
+    dataset = _dataset(task, seed, index)
+    return dataset, dataset[index]
+
+
+def again(task: str, seed: int, index: int, question: str, said: str) -> tuple[Any, dict[str, Any]]:
+    """The task of an answer as it was generated: what ``score`` is given first. Some generators take seconds,
+    so no clock of the answer runs.
+    """
+    return generated(task, seed, index)
+
+
+def score(
+    task_again: tuple[Any, dict[str, Any]], task: str, seed: int, index: int, question: str, said: str
+) -> float:
     """What the task's scorer gives, from 0 to 1; 0 for an answer that it would run as code.
 
     Raises ValueError where the generator makes another question of the same numbers.
     """
-    dataset = _dataset(task, seed, index)
-    made = dataset[index]
+    dataset, made = task_again
     if str(made["question"]).strip() != question:
         raise ValueError("this version of reasoning-gym makes another question of the same numbers")
-    if task in EVALUATES and not harmless(said):
+    gold = str(made.get("answer")).strip()  # one may hold an Integral; from anybody else that says nothing
+    if task in EVALUATES and said.strip() != gold and not harmless(said):
         return 0.0
     return min(max(float(dataset.score_answer(said, made)), 0.0), 1.0)
 

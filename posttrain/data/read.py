@@ -17,6 +17,7 @@ from posttrain.data.transcripts import with_system
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.values import nearest
 
+CODE = ("tests", "entry_point", "code_before")  # of a prompt that asks for Python
 VERIFIABLE = ("answer", "tests", "cases", "checks")  # any of these makes a prompt a problem
 SYSTEM = ("system", "system_prompt")
 
@@ -58,11 +59,11 @@ def read_prompts(source: str, revision: str | None = None, reading: ReadOptions 
     """Rows {"prompt": messages}, the last message the user's, with what a program can verify answers by where
     a row has it. Raises UserError as above.
     """
-    file = _File(source, revision, reading, "prompts", ("prompt", *VERIFIABLE, "entry_point"))
+    file = _File(source, revision, reading, "prompts", ("prompt", *VERIFIABLE, *CODE[1:]))
     file.columns("prompt")
 
     def asked(row: Row, check: Check) -> Row:
-        kinds: dict[str, Any] = {"tests": str, "entry_point": str, "cases": list, "checks": list}
+        kinds: dict[str, Any] = {**dict.fromkeys(CODE, str), "cases": list, "checks": list}
         kinds["answer"] = (str, int, float)
         known = {name: row[name] for name, kind in kinds.items() if isinstance(row.get(name), kind)}
         return {"prompt": check.asked(row, "prompt"), **verifiable(known, check)}
@@ -74,7 +75,7 @@ def read_problems(source: str, revision: str | None = None, reading: ReadOptions
     """Rows {"prompt", ...} with what a program can verify answers by, the prompt as messages; or where a row
     has ``stop``, plain text to be gone on with until that is said. Raises UserError as above.
     """
-    file = _File(source, revision, reading, "prompts", ("prompt", *VERIFIABLE, "entry_point", "stop"))
+    file = _File(source, revision, reading, "prompts", ("prompt", *VERIFIABLE, *CODE[1:], "stop"))
     file.columns("prompt")
     if not any(file.has(column) for column in VERIFIABLE):
         file.columns("answer")
@@ -91,13 +92,13 @@ def read_problems(source: str, revision: str | None = None, reading: ReadOptions
 
 
 def verifiable(row: Row, check: Check) -> Row:
-    """What the rewards read of a row: ``answer``, text or a number; ``tests``, Python, with ``entry_point``;
-    ``cases`` of a program; ``checks`` as the ``item`` that holds them.
+    """What the rewards read of a row: ``answer``, text or a number; ``tests``, Python, with ``entry_point``
+    and ``code_before``; ``cases`` of a program; ``checks`` as the ``item`` that holds them.
     """
     found: Row = {}
     if row.get("answer") is not None:
         found["answer"] = check.short(row, "answer")
-    for column in ("tests", "entry_point"):
+    for column in CODE:
         if row.get(column) is not None:
             found[column] = check.text(row, column)
     if row.get("cases") is not None:

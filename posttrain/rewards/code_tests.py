@@ -29,7 +29,8 @@ class CodeTests:
 
     A prompt has ``tests``, Python text (asserts, ``test`` functions, unittest cases, or ``check(candidate)``
     with ``entry_point``), or ``cases``, [{"input", "output"}] of a program; one without either is not scored.
-    The code is the answer's last fenced block of Python, or all of it. It runs in the sandbox: without
+    The code is the answer's last fenced block of Python, or all of it; where a prompt has ``code_before``, a
+    signature for instance, behind that. It runs in the sandbox: without
     network, without writing or starting anything, within ``seconds`` and ``memory_mb``. Where no tier of it
     works, bubblewrap or Landlock, the reward is refused, unless ``unsafe_local_exec``.
     """
@@ -116,6 +117,7 @@ class CodeScorer:
                 str(prompt["tests"]),
                 tier=self.tier,
                 entry_point=prompt.get("entry_point"),
+                before=str(prompt.get("code_before") or ""),
                 limits=self.limits,
             )
         runs = []

@@ -28,11 +28,11 @@ _INNER_END = re.compile(r"\n|[.!?:]\s+(?=\S)")
 class MathAnswer:
     """1 where the final answer equals the prompt's ``answer``, else 0; 0 for an answer that a limit cut.
 
-    Equality is that of math-verify (Kydlíček et al. 2025), in a process that is killed after ``seconds``; no
-    text is evaluated as code. The final answer is what stands in the last ``\\boxed{}``, in the last
-    ``<answer>``, after ``####``, after "answer is" or "answer:", or all of a short sentence; where the known
-    answer is a number, else the last number. Prompts without ``answer`` are not scored. Needs the extra
-    ``verify``.
+    Equality is that of math-verify (Kydlíček et al. 2025), in a process that is killed after ``seconds`` of
+    processor time; no text is evaluated as code. The final answer is what stands in the last ``\\boxed{}``,
+    or in several that are joined by commas or "and"; in the last ``<answer>``, after ``####``, after "answer
+    is" or "answer:"; else what the last sentence says, its last formula or number. Prompts without ``answer``
+    are not scored. Needs the extra ``verify``.
     """
 
     seconds: float = 1.5

@@ -23,8 +23,9 @@ class ReasoningGym:
     """The task's score from 0 to 1 of what stands in the last ``<answer>``, or of all of an answer without
     one; 0 for an answer that a limit cut.
 
-    The scorer works in a process that is killed after ``seconds``; an answer that it would run as code earns
-    0. Prompts that are no tasks of reasoning-gym are not scored. Needs the extra ``reasoning_gym``.
+    The scorer works in a process that is killed after ``seconds`` of processor time, in which generating the
+    task again does not count; an answer that it would run as code earns 0. Prompts that are no tasks of
+    reasoning-gym are not scored. Needs the extra ``reasoning-gym``.
     """
 
     seconds: float = 1.5
@@ -41,11 +42,11 @@ class ReasoningGym:
     def open(self, inputs: Inputs, machine: Machine) -> Iterator[GymScorer]:
         """Starts the worker. Raises UserError where reasoning-gym is not installed."""
         try:
-            worker = Worker(SCORE, seconds=self.seconds)
+            worker = Worker(SCORE, seconds=self.seconds, setup="again")
         except SandboxError as problem:
             if "No module named" in str(problem):
                 raise UserError(
-                    f"the reward reasoning_gym: {problem}; `pip install 'posttrain[reasoning_gym]'`"
+                    f"the reward reasoning_gym: {problem}; `pip install 'posttrain[reasoning-gym]'`"
                 ) from None
             raise UserError(f"the reward reasoning_gym: {problem}") from None
         with worker:

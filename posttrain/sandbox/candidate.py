@@ -28,13 +28,35 @@ ASKS: dict[str, Callable[..., Any]] = {
 def main() -> None:
     """As a module whose functions are called, or as a program with input and output."""
     told = begin()
-    code = told.task.pop("code")
+    code, before = told.task.pop("code"), told.task.pop("before")
     if told.ends:
+        code = completed(before, code)
         Module(code).serve(told.ends["calls"], told.ends["replies"])
     else:
         program = types.ModuleType("__main__")
         sys.modules["__main__"] = program
         exec(compile(code, "answer.py", "exec"), program.__dict__)
+
+
+def completed(before: str, code: str) -> str:
+    """``code`` behind what it completes: as it is, or with the indentation that its first line lost; alone
+    where neither is Python.
+    """
+    if not before:
+        return code
+    first, line, rest = code.lstrip("\n").partition("\n")
+    indented = next(
+        (text[: len(text) - len(text.lstrip())] for text in rest.splitlines() if text.strip()), ""
+    )
+    together = [before + code, before + "\n" + code]
+    together += [f"{before}\n{space}{first.lstrip()}{line}{rest}" for space in (indented, "    ")]
+    for text in together:
+        try:
+            compile(text, "answer.py", "exec")
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        return text
+    return code
 
 
 class Module:

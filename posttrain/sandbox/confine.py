@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,17 @@ def interpreter() -> tuple[str, ...]:
     system = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
     beside = (os.path.join(sys.base_prefix, "lib"), os.path.join(sys.base_exec_prefix, "lib"))
     return tuple(dict.fromkeys((own, library, *beside, *system)))
+
+
+def die_with_parent(parent: int) -> None:
+    """The kernel kills this process when the thread that started it ends. ``parent`` is the pid that it had;
+    where that is gone already, this process ends now.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    seccomp.Kernel.open().prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(3)
 
 
 def limit(memory: int, seconds: float) -> None:

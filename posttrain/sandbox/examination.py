@@ -39,9 +39,16 @@ class BrokenTests(Exception):
 
 
 def examine(
-    code: str, tests: str, *, tier: Tier, entry_point: str | None = None, limits: Limits | None = None
+    code: str,
+    tests: str,
+    *,
+    tier: Tier,
+    entry_point: str | None = None,
+    before: str = "",
+    limits: Limits | None = None,
 ) -> Verdict:
-    """Runs Python tests that call what ``code`` defines.
+    """Runs Python tests that call what ``code`` defines, behind the text ``before`` where the two are a
+    program together.
 
     Raises SandboxError where the sandbox failed, and BrokenTests where the tests cannot be read or are none.
     """
@@ -52,7 +59,9 @@ def examine(
         hears, replies = pipes.pair()
         verdict, decides = pipes.pair()
         ends = {"calls": calls, "replies": replies}
-        stack.enter_context(running := Sandboxed(tier, "candidate", {"code": code}, ends, limits))
+        stack.enter_context(
+            running := Sandboxed(tier, "candidate", {"code": code, "before": before}, ends, limits)
+        )
         task = {"tests": tests, "entry_point": entry_point}
         ends = {"calls": asks, "replies": hears, "verdict": decides}
         stack.enter_context(examining := Sandboxed(tier, "examiner", task, ends, theirs))
@@ -66,10 +75,19 @@ def examine(
         if not late:
             raise SandboxError(f"{tier.name}: the tests ended without a verdict")
         return Verdict(tier=tier.name, ran=1, passed=0, why=f"not done within {limits.seconds:g} s")
-    found = json.loads(said)
-    if found.get("broken") or not found["ran"]:
-        raise BrokenTests(found.get("broken") or "the tests hold no test")
-    return Verdict(tier=tier.name, ran=found["ran"], passed=found["passed"], why=found["first"])
+    return _verdict(tier, said)
+
+
+def _verdict(tier: Tier, said: bytes) -> Verdict:
+    try:
+        found = json.loads(said)
+        if found.get("broken") or not found["ran"]:
+            raise BrokenTests(str(found.get("broken") or "the tests hold no test"))
+        return Verdict(
+            tier=tier.name, ran=int(found["ran"]), passed=int(found["passed"]), why=str(found["first"])
+        )
+    except (ValueError, TypeError, AttributeError, LookupError) as problem:
+        raise SandboxError(f"{tier.name}: a verdict that cannot be read ({problem})") from None
 
 
 def run_program(code: str, given: str, expected: str, *, tier: Tier, limits: Limits | None = None) -> Verdict:
@@ -78,7 +96,9 @@ def run_program(code: str, given: str, expected: str, *, tier: Tier, limits: Lim
     Raises SandboxError where the sandbox failed.
     """
     limits = limits or Limits()
-    with Sandboxed(tier, "candidate", {"code": code}, {}, limits, stdout=subprocess.PIPE) as running:
+    with Sandboxed(
+        tier, "candidate", {"code": code, "before": ""}, {}, limits, stdout=subprocess.PIPE
+    ) as running:
         running.wait_until_ready()
         deadline = time.monotonic() + limits.seconds
         said = _converse(running.process, given.encode(), deadline, limits.output)

@@ -14,10 +14,11 @@ import os
 import sys
 import types
 import unittest
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from posttrain.sandbox.collecting import REPORT, Asserts, attempted, collected, cut, is_test
 from posttrain.sandbox.inside import begin
 from posttrain.sandbox.values import decoded, encoded, receive, send
 
@@ -34,6 +35,7 @@ class Answer:
 
     def __init__(self, calls: int, replies: int) -> None:
         self.calls, self.replies = calls, replies
+        self.asked = 0  # how often
 
     def ask(
         self, do: str, of: int | None, name: str = "", given: tuple[Any, ...] = (), named: Any = None
@@ -42,6 +44,7 @@ class Answer:
         request: dict[str, Any] = {"do": do, "of": of, "name": name}
         request["given"] = [encoded(item, _handed) for item in given]
         request["named"] = {key: encoded(item, _handed) for key, item in (named or {}).items()}
+        self.asked += 1
         try:
             send(self.calls, request)
             reply = receive(self.replies)
@@ -199,62 +202,40 @@ class _Space(dict):  # type: ignore[type-arg]
 
 
 def examine(tests: str, entry_point: str | None, answer: Answer) -> dict[str, Any]:
-    """How many tests ran and passed: top-level asserts one by one, ``test`` functions, unittest's cases, and
-    ``check(candidate)`` where there is nothing else. ``broken``: the tests themselves cannot be read.
+    """How many tests ran and passed: asserts outside of functions one by one, each time they are executed,
+    also in ``for``, ``with`` and ``try``; calls of the tests' own functions; ``test`` functions; unittest's
+    cases; and ``check(candidate)`` where there is nothing else. ``broken``: the tests themselves cannot be
+    read.
     """
     try:
         tree = ast.parse(tests)
+        theirs = asked_for(tree, entry_point)
+        asserts = Asserts()
+        steps = [(node, compile(asserts.around(node), "tests.py", "exec")) for node in tree.body]
     except (SyntaxError, ValueError, RecursionError) as problem:
-        return {"broken": f"the tests are no Python: {problem}"}
-    results: list[str] = []  # empty: passed
+        return {"broken": cut(f"the tests are no Python: {problem}")}
     try:
         answer.ask("load", None)
     except Exception as problem:
-        return {"ran": 1, "passed": 0, "first": f"{type(problem).__name__}: {problem}"[:200]}
+        return {"ran": 1, "passed": 0, "first": cut(f"{type(problem).__name__}: {problem}")}
     sys.modules["solution"] = _Solution(answer)
-    space = _Space(answer, asked_for(tree, entry_point))
-    for node in tree.body:
-        failed = _attempt(partial(exec, compile(ast.Module([node], []), "tests.py", "exec"), space))
-        if failed or isinstance(node, ast.Assert):
-            results.append(failed)
-        if failed and not isinstance(node, ast.Assert):
+    unittest.main = lambda *given, **named: None  # type: ignore[assignment,misc]  # cases are found anyway
+    space = _Space(answer, theirs)
+    space[REPORT] = asserts.report
+    for node, code in steps:
+        asked, before = answer.asked, len(asserts.results)
+        failed = attempted(partial(exec, code, space))
+        tests_it = isinstance(node, ast.Assert) or is_test(node, space)
+        told_nothing = len(asserts.results) == before and tests_it
+        if failed or isinstance(node, ast.Assert) or (told_nothing and answer.asked > asked):
+            asserts.results.append(failed)
+        if failed and not tests_it:
             break
     else:
-        results += _collected(space, entry_point, bool(results))
+        asserts.results += collected(space, entry_point, bool(asserts.results))
+    results = asserts.results
     first = next((failed for failed in results if failed), "")
     return {"ran": len(results), "passed": results.count(""), "first": first}
-
-
-def _collected(space: dict[str, Any], entry_point: str | None, asserted: bool) -> list[str]:
-    results: list[str] = []
-    for name, found in list(space.items()):
-        if isinstance(found, type) and issubclass(found, unittest.TestCase):
-            results += _cases(found)
-        elif isinstance(found, types.FunctionType) and name.startswith("test"):
-            results.append(_attempt(found))
-    check = space.get("check")
-    if not results and not asserted and isinstance(check, types.FunctionType) and entry_point:
-        results.append(_attempt(lambda: check(space.get(entry_point))))
-    return results
-
-
-def _cases(kind: type[unittest.TestCase]) -> list[str]:
-    outcome = unittest.TestResult()
-    unittest.defaultTestLoader.loadTestsFromTestCase(kind).run(outcome)
-    bad = [text.strip().splitlines()[-1] for _, text in outcome.failures + outcome.errors]
-    bad += ["an unexpected success" for _ in outcome.unexpectedSuccesses]
-    return bad + [""] * max(outcome.testsRun - len(outcome.skipped) - len(bad), 0)
-
-
-def _attempt(test: Callable[[], Any]) -> str:
-    """Empty where it passed."""
-    try:
-        test()
-    except unittest.SkipTest:
-        return ""
-    except (Exception, SystemExit) as problem:
-        return f"{type(problem).__name__}: {problem}"[:200]
-    return ""
 
 
 def main() -> None:

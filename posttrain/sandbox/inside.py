@@ -8,7 +8,9 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from posttrain.sandbox.confine import close_others, confine
+from posttrain.sandbox.confine import close_others, confine, die_with_parent
+
+SIZE_BYTES = 8  # of the number that says how long the task is
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,12 @@ class Told:
 
 
 def begin() -> Told:
-    """Reads the line, confines this process and says so. What follows the line stays on the input."""
-    line = b""
-    while not line.endswith(b"\n"):
-        more = os.read(0, 1)
-        if not more:
-            os._exit(3)
-        line += more
-    told = json.loads(line)
+    """Reads the task, confines this process and says so. What follows the task stays on the input."""
+    told = json.loads(_exactly(int.from_bytes(_exactly(SIZE_BYTES), "big")))
     ready = told["ends"].pop("ready")
     try:
+        if told["settings"]["parent"]:
+            die_with_parent(told["settings"]["parent"])
         close_others([ready, *told["ends"].values()])
         sys.path[:] = [path for path in sys.path if "posttrain" not in path]
         confine(told["settings"])
@@ -39,3 +37,15 @@ def begin() -> Told:
     os.write(ready, b"ready")
     os.close(ready)
     return Told(told["task"], told["ends"])
+
+
+def _exactly(size: int) -> bytes:
+    """So many bytes of the input and not one more; they come in blocks."""
+    blocks = []
+    while size:
+        block = os.read(0, min(size, 1 << 20))
+        if not block:
+            os._exit(3)
+        blocks.append(block)
+        size -= len(block)
+    return b"".join(blocks)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from posttrain.sandbox.inside import SIZE_BYTES
 from posttrain.sandbox.tiers import ENVIRONMENT, SandboxError, Tier
 
 STARTS_WITHIN = 20.0  # seconds, on a machine that is busy with a training
@@ -55,7 +56,7 @@ class Pipes:
 
 
 class Sandboxed:
-    """``main`` of a module of this folder in a tier, told what to do in one line of JSON on its input.
+    """``main`` of a module of this folder in a tier, told what to do by a size and so much JSON on its input.
 
     It says that it is confined on the descriptor ``ready``, before it does anything else.
     """
@@ -74,6 +75,7 @@ class Sandboxed:
         self._ready, told = self.pipes.pair()
         descriptors = {**ends, "ready": told}
         settings = {**tier.settings(), "memory": limits.memory, "seconds": limits.seconds}
+        settings["parent"] = os.getpid() if settings.pop("follows") else 0
         try:
             self.process = subprocess.Popen(
                 tier.command(module, tuple(descriptors.values())),
@@ -90,11 +92,26 @@ class Sandboxed:
             raise SandboxError(f"{tier.name}: {problem}") from problem
         self.pipes.close(told)
         self.name = f"{module} in {tier.name}"
-        line = json.dumps({"task": task, "ends": descriptors, "settings": settings}) + "\n"
-        with contextlib.suppress(BrokenPipeError):
-            assert self.process.stdin is not None
-            self.process.stdin.write(line.encode())
-            self.process.stdin.flush()
+        told_it = json.dumps({"task": task, "ends": descriptors, "settings": settings}).encode()
+        try:
+            self._tell(len(told_it).to_bytes(SIZE_BYTES, "big") + told_it)
+        except SandboxError:
+            self.end()
+            raise
+
+    def _tell(self, data: bytes) -> None:
+        """Raises SandboxError where the process does not read it in time; one that is gone is told of by
+        ``wait_until_ready``.
+        """
+        assert self.process.stdin is not None
+        end, deadline, view = self.process.stdin.fileno(), time.monotonic() + STARTS_WITHIN, memoryview(data)
+        os.set_blocking(end, False)
+        with selectors.DefaultSelector() as selector, contextlib.suppress(BrokenPipeError):
+            selector.register(end, selectors.EVENT_WRITE)
+            while view:
+                if not selector.select(max(deadline - time.monotonic(), 0)):
+                    raise SandboxError(f"{self.name}: it did not read its task in {STARTS_WITHIN:g} s")
+                view = view[os.write(end, view) :]
 
     def wait_until_ready(self) -> None:
         """Raises SandboxError where it is not confined in time."""

@@ -34,7 +34,9 @@ class Tier(Protocol):
         """Runs ``main`` of a module of this folder; the descriptors stay open."""
 
     def settings(self) -> dict[str, Any]:
-        """What the process is to do to itself before it runs the model's code."""
+        """What the process is to do to itself before it runs the model's code; ``follows``: also to die with
+        the thread that started it.
+        """
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Bubblewrap:
 
     def settings(self) -> dict[str, Any]:
         """The namespaces hold by themselves; seccomp refuses further processes."""
-        return {"landlock": False, "seccomp": True, "readable": []}
+        return {"landlock": False, "seccomp": True, "readable": [], "follows": False}
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Landlock:
 
     def settings(self) -> dict[str, Any]:
         """Only the interpreter's own files may be read."""
-        return {"landlock": True, "seccomp": True, "readable": list(confine.interpreter())}
+        return {"landlock": True, "seccomp": True, "readable": list(confine.interpreter()), "follows": True}
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Unsafe:
 
     def settings(self) -> dict[str, Any]:
         """Limits alone."""
-        return {"landlock": False, "seccomp": False, "readable": []}
+        return {"landlock": False, "seccomp": False, "readable": [], "follows": True}
 
 
 def _python(module: str, root: str) -> list[str]:

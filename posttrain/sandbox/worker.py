@@ -1,8 +1,8 @@
 """A function that may hang, blow up or eat the memory, called in a process of its own for every call.
 
 A server imports what the function needs, once, and forks for each call: a call that is late is killed, and
-the next one waits for nothing. Where the machine's system calls are known, the fork can compute and read
-only.
+the next one waits for nothing. Late is counted in processor time, so a busy machine changes no outcome. Where
+the machine's system calls are known, the fork can compute and read only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from posttrain.sandbox import confine, seccomp
-from posttrain.sandbox.process import Pipes, read_until
+from posttrain.sandbox.process import Pipes
 from posttrain.sandbox.tiers import ROOT, SandboxError
 from posttrain.sandbox.values import receive, send
 
@@ -30,6 +31,11 @@ IMPORTS_WITHIN = 120.0  # seconds, on a busy machine
 ANSWER_BYTES = 1 << 16
 LATE = "not done"  # how Outcome.failed begins where the call was given up
 GRACE = 10.0  # seconds that the server itself may take to kill and to say so
+
+
+def stalls_after(seconds: float) -> float:
+    """Seconds of the clock after which a call of ``seconds`` of processor time is a failure, no verdict."""
+    return 60.0 + 20.0 * seconds
 
 
 @dataclass(frozen=True)
@@ -41,26 +47,34 @@ class Outcome:
 
 
 class Worker:
-    """``worker(*arguments)`` is ``module:function`` of them, as plain JSON, within ``seconds`` and
-    ``memory``. What the module's ``prepare()`` imports is there at every call.
+    """``worker(*arguments)`` is ``module:function`` of them, as plain JSON, within ``seconds`` of processor
+    time and ``memory``. What the module's ``prepare()`` imports is there at every call.
+
+    ``setup`` names another function of the module. The server calls it with the same arguments, within no
+    limit, and what it returns is the call's first argument.
     """
 
-    def __init__(self, function: str, *, seconds: float, memory: int = 2 << 30) -> None:
+    def __init__(self, function: str, *, seconds: float, memory: int = 2 << 30, setup: str = "") -> None:
         """Raises SandboxError where the function cannot be imported."""
-        self.function, self.seconds, self.memory = function, seconds, memory
+        self.function, self.seconds, self.memory, self.setup = function, seconds, memory, setup
         self._start()
 
     def __call__(self, *arguments: Any) -> Outcome:
-        """Raises SandboxError where the server fails twice."""
+        """Raises SandboxError where the server fails twice, or gives the call no processor time."""
         for again in (False, True):
             if again:
                 self.close()
                 self._start()
             try:
-                send(self._asks, {"arguments": arguments, "seconds": self.seconds, "memory": self.memory})
-                return Outcome(**self._heard(self.seconds + GRACE))
+                stalls = stalls_after(self.seconds)
+                limits = {"seconds": self.seconds, "memory": self.memory, "stalls": stalls}
+                send(self._asks, {"arguments": arguments, **limits})
+                heard = self._heard(stalls + GRACE)
             except (OSError, EOFError, ValueError):
                 continue
+            if "stalled" in heard:
+                raise SandboxError(f"{self.function}: {heard['stalled']}")
+            return Outcome(**heard)
         raise SandboxError(f"{self.function}: the server does not answer")
 
     def _start(self) -> None:
@@ -69,7 +83,7 @@ class Worker:
         self._hears, answers = self._pipes.pair()
         start = (
             f"import sys; sys.path.insert(0, {ROOT!r}); from posttrain.sandbox.worker import serve; "
-            f"serve({self.function!r}, {asked}, {answers})"
+            f"serve({self.function!r}, {self.setup!r}, {asked}, {answers})"
         )
         self.process = subprocess.Popen(
             [sys.executable, "-c", start],
@@ -110,12 +124,13 @@ class Worker:
         self.close()
 
 
-def serve(function: str, asked: int, answers: int) -> None:
+def serve(function: str, setup: str, asked: int, answers: int) -> None:
     """The server's main: imports, then forks for every call until nobody asks."""
     try:
         name, _, called_name = function.partition(":")
         module = importlib.import_module(name)
         called = getattr(module, called_name)
+        prepared = getattr(module, setup) if setup else None
         getattr(module, "prepare", lambda: None)()
     except Exception as problem:  # told to the parent, which knows what it asked for
         send(answers, {"failed": f"{type(problem).__name__}: {problem}"[:500]})
@@ -125,25 +140,50 @@ def serve(function: str, asked: int, answers: int) -> None:
     while True:
         try:
             request = receive(asked)
+            send(answers, _answered(called, prepared, request, (asked, answers)))
         except EOFError:
             return
-        send(answers, _forked(called, request, (asked, answers)))
 
 
-def _forked(called: Callable[..., Any], request: dict[str, Any], ours: tuple[int, int]) -> dict[str, Any]:
+def _answered(
+    called: Callable[..., Any],
+    prepared: Callable[..., Any] | None,
+    request: dict[str, Any],
+    ours: tuple[int, int],
+) -> dict[str, Any]:
+    arguments = request["arguments"]
+    if prepared is not None:
+        try:
+            arguments = [prepared(*arguments), *arguments]
+        except Exception as problem:
+            return {"failed": f"{type(problem).__name__}: {problem}"[:300]}
+    return _forked(called, arguments, request, ours)
+
+
+def _forked(
+    called: Callable[..., Any], arguments: list[Any], request: dict[str, Any], ours: tuple[int, int]
+) -> dict[str, Any]:
+    seconds = request["seconds"]
     with Pipes() as pipes:
         hears, tells = pipes.pair()
+        server = os.getpid()
         child = os.fork()
         if child == 0:
-            _call(called, request, tells, (hears, *ours))
+            _call(called, arguments, request, tells, (hears, *ours), server)
         pipes.close(tells)
-        deadline = time.monotonic() + request["seconds"]
-        said = read_until(hears, deadline, ANSWER_BYTES)
-        late = time.monotonic() >= deadline
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    if late or not said:
-        return {"failed": f"{LATE} within {request['seconds']:g} s" if late else "it crashed"}
+        ended, said = False, b""
+        try:
+            said, ended = _until_it_ends(hears, ours[0], time.monotonic() + request["stalls"])
+        finally:
+            if not ended:
+                os.kill(child, signal.SIGKILL)
+            status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGPROF, signal.SIGXCPU):
+        return {"failed": f"{LATE} within {seconds:g} s of processor time"}
+    if not ended and len(said) <= ANSWER_BYTES:
+        return {"stalled": f"no answer after {request['stalls']:g} s; the machine is too busy"}
+    if not said:
+        return {"failed": "it crashed"}
     try:
         found = json.loads(said)
     except ValueError:
@@ -151,16 +191,48 @@ def _forked(called: Callable[..., Any], request: dict[str, Any], ours: tuple[int
     return {"value": found["value"]} if "value" in found else {"failed": str(found["failed"])}
 
 
-def _call(called: Callable[..., Any], request: dict[str, Any], tells: int, others: tuple[int, ...]) -> None:
+def _until_it_ends(hears: int, asked: int, deadline: float) -> tuple[bytes, bool]:
+    """What the fork says, and whether it ended before the deadline and within the bytes that it may say.
+
+    Raises EOFError where the parent is gone: nobody else asks while a call is under way.
+    """
+    said = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(hears, selectors.EVENT_READ)
+        selector.register(asked, selectors.EVENT_READ)
+        while len(said) <= ANSWER_BYTES:
+            ready = {key.fd for key, _ in selector.select(max(deadline - time.monotonic(), 0))}
+            if asked in ready:
+                raise EOFError("the parent is gone")
+            if hears not in ready:
+                return said, False
+            more = os.read(hears, 1 << 16)
+            if not more:
+                return said, True
+            said += more
+    return said, False
+
+
+def _call(
+    called: Callable[..., Any],
+    arguments: list[Any],
+    request: dict[str, Any],
+    tells: int,
+    others: tuple[int, ...],
+    server: int,
+) -> None:
     """In the fork: confined, one call, and gone."""
     try:
         for end in others:
             os.close(end)
+        confine.die_with_parent(server)
         confine.limit(request["memory"], request["seconds"])
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, request["seconds"])
         if seccomp.supported():
             seccomp.apply(seccomp.Kernel.open())
         try:
-            found = {"value": called(*request["arguments"])}
+            found = {"value": called(*arguments)}
         except Exception as problem:
             found = {"failed": f"{type(problem).__name__}: {problem}"[:300]}
         data = json.dumps(found).encode()

@@ -294,20 +294,20 @@ MUTATIONS = [
     of(
         "a test that fails stops those after it",
         "sandbox/examiner.py",
-        "if failed and not isinstance(node, ast.Assert):",
+        "if failed and not tests_it:",
         "if failed:",
         OF_FORMS,
     ),
     of(
         "a skipped case is a passed one",
-        "sandbox/examiner.py",
+        "sandbox/collecting.py",
         "outcome.testsRun - len(outcome.skipped) - len(bad)",
         "outcome.testsRun - len(bad)",
         OF_FORMS,
     ),
     of(
         "an error in a case is no failure",
-        "sandbox/examiner.py",
+        "sandbox/collecting.py",
         "for _, text in outcome.failures + outcome.errors]",
         "for _, text in outcome.failures]",
         OF_FORMS,

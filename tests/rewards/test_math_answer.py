@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,12 +46,18 @@ def test_the_page_says_how_often_it_is_wrong() -> None:
     assert counted("math_answer", refused, paid) in PAGE.read_text("utf-8"), (refused, paid)
 
 
+def processor_time(pid: int) -> float:
+    """Seconds that a process and the children it has waited for have worked."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 @pytest.mark.parametrize("text", BOMBS)
-def test_what_would_hang_or_run_scores_zero_within_two_seconds(scorer: MathScorer, text: str) -> None:
+def test_what_would_hang_or_run_scores_zero_within_two_seconds_of_work(scorer: MathScorer, text: str) -> None:
     for said in (text, f"\\boxed{{{text}}}"):
-        began = time.monotonic()
+        before = processor_time(scorer.worker.process.pid)
         rewards = scorer.score([episode({"answer": "85"}, said)])
-        assert time.monotonic() - began < 2
+        assert processor_time(scorer.worker.process.pid) - before < 2
         assert (rewards.values.tolist(), rewards.scored.tolist()) == ([0.0], [True])
 
 

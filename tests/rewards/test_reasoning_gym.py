@@ -38,14 +38,33 @@ def test_gold_answers_score_one(scorer: GymScorer) -> None:
 
 
 @pytest.mark.slow
-def test_gold_answers_of_every_task_score_one(scorer: GymScorer) -> None:
+def test_gold_answers_of_every_task_score_one() -> None:
+    pytest.importorskip("reasoning_gym")
     from reasoning_gym.factory import DATASETS
 
     names = sorted(set(DATASETS) - UNSTABLE - NO_ORACLE - {"composite"})
     assert len(names) > 90
-    rows = list(tasks_of(names, len(names), 3, ""))
-    values = scorer.score([episode(row, row["answer"]) for row in rows]).values.tolist()
-    assert [name for name, value in zip(names, values, strict=True) if value != 1] == []
+    rows = [row for seed in (3, 4) for row in tasks_of(names, 2 * len(names), seed, "")]
+    with ReasoningGym().open(Inputs({}), Machine()) as scorer:
+        values = scorer.score([episode(row, row["answer"]) for row in rows]).values.tolist()
+    assert [row["id"] for row, value in zip(rows, values, strict=True) if value != 1] == []
+
+
+def test_generating_the_task_again_is_no_part_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    from posttrain.data import gym_tasks
+
+    class Dataset(list):  # type: ignore[type-arg]
+        def score_answer(self, said: str, entry: dict[str, str]) -> float:
+            return float(said == entry["answer"])
+
+    made = [Dataset([{"question": "q", "answer": "Integral(x) + f(1)"}])]
+    monkeypatch.setattr(gym_tasks, "_dataset", lambda *given: made[0])
+    gym_tasks.generated.cache_clear()
+    task = gym_tasks.again("simple_integration", 1, 0, "q", "")
+    monkeypatch.setattr(gym_tasks, "_dataset", lambda *given: pytest.fail("generated again"))
+    for said, worth in (("Integral(x) + f(1)", 1.0), ("Integral(x)", 0.0)):  # the gold one, though it calls f
+        assert gym_tasks.score(task, "simple_integration", 1, 0, "q", said) == worth
+    gym_tasks.generated.cache_clear()
 
 
 @pytest.mark.slow
@@ -90,7 +109,7 @@ def test_unknown_tasks_and_a_missing_package_are_told(monkeypatch: pytest.Monkey
         with pytest.raises(UserError, match="a second time"):
             check_tasks(["ransom_note"])
     monkeypatch.setitem(sys.modules, "reasoning_gym.factory", None)
-    with pytest.raises(UserError, match=r"posttrain\[reasoning_gym\]"):
+    with pytest.raises(UserError, match=r"posttrain\[reasoning-gym\]"):
         check_tasks(["leg_counting"])
 
 

@@ -204,11 +204,106 @@ FORMS = {
 }
 
 
+F = "def f(x):\n    return x + 1"
+CHECK = "def check(g):\n    assert g(1) == 2\n"
+IN_STATEMENTS = {
+    "for": (F, "for x in range(3):\n    assert f(x) == x + 1", None, (3, 3)),
+    "for goes on": (F, "for x in range(4):\n    assert f(x) == 2 * x", None, (4, 1)),
+    "nested": (
+        F,
+        "for x in (1, 2):\n    if x:\n        assert f(x) == 2\n        assert f(1) == 2",
+        None,
+        (4, 3),
+    ),
+    "with": (F, "import io\nwith io.StringIO() as s:\n    assert f(1) == 2", None, (1, 1)),
+    "try": (F, "try:\n    f('a')\n    assert False\nexcept TypeError:\n    pass", None, (1, 1)),
+    "try that should have raised": (
+        F,
+        "try:\n    f(1)\n    assert False\nexcept TypeError:\n    pass",
+        None,
+        (1, 0),
+    ),
+    "try of an answer that raises": (
+        "def f(x): raise OSError",
+        "try:\n    assert f(1)\nexcept OSError:\n    pass",
+        None,
+        (1, 1),
+    ),
+    "swallowed": (F, "try:\n    assert f(1) == 3\nexcept AssertionError:\n    pass", None, (1, 0)),
+    "check called": (F, CHECK + "check(f)", None, (1, 1)),
+    "check called in vain": (F, CHECK + "check(f)\ncheck(lambda x: f(x) + 1)", None, (2, 1)),
+    "check that raises": (F, "def check(g):\n    if g(1) != 3: raise ValueError\ncheck(f)", None, (1, 0)),
+    "main": (
+        F,
+        "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertIn(f(1), [2])\n"
+        "unittest.main()",
+        None,
+        (1, 1),
+    ),
+    "asks without a test": (F, "x = f(1)\nprint(f(2))\nassert x == 2", None, (1, 1)),
+}
+FORMS |= IN_STATEMENTS
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_tests_of_every_form_are_run_and_counted(form: str) -> None:
     code, tests, entry_point, wanted = FORMS[form]
     verdict = examine(code, tests, tier=_any(), entry_point=entry_point)
     assert (verdict.ran, verdict.passed) == wanted, verdict
+
+
+@pytest.mark.parametrize("how", ["assertIn(f(), [1])", "assertIsNone(f())", "assertFalse(f())", "fail(f())"])
+def test_a_long_message_of_a_test_is_cut(how: str) -> None:
+    tests = f"import unittest\nclass T(unittest.TestCase):\n    def test(self): self.{how}"
+    verdict = examine("def f(): return 'x' * 200_000", tests, tier=_any())
+    assert (verdict.ran, verdict.passed) == (1, 0)
+    assert 0 < len(verdict.why) <= 200
+
+
+@pytest.mark.parametrize("said", [b'{"ran": 1, "passed": 1, "first": "', b"[]", b'{"ran": "many"}', b"\xff"])
+def test_a_verdict_that_cannot_be_read_is_a_failure_of_the_sandbox(
+    monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(examination, "read_until", lambda *given: said)
+    with pytest.raises(SandboxError, match="verdict that cannot be read"):
+        examine(GOLD, TESTS, tier=_any())
+
+
+def test_a_task_of_two_megabytes_is_read_in_blocks(tier: Tier) -> None:
+    began = time.process_time()
+    tests = "assert f(1) == 2\n#" + "x" * (2 << 20)
+    assert examine(F + "\n#" + "y" * (2 << 20), tests, tier=tier).solved
+    assert run_program("print(len(input()))\n#" + "x" * (2 << 20), "a" * 9000, "9000", tier=tier).solved
+    assert time.process_time() - began < 1
+
+
+def test_a_process_that_does_not_read_its_task_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deaf(Unsafe):
+        def command(self, module: str, descriptors: object) -> list[str]:
+            return ["/bin/sleep", "60"]
+
+    monkeypatch.setattr("posttrain.sandbox.process.STARTS_WITHIN", 0.2)
+    with pytest.raises(SandboxError, match="did not read its task"):
+        examine("#" * (1 << 20), TESTS, tier=Deaf())
+
+
+BEFORE = 'from math import floor\n\ndef f(x):\n    """The next whole number."""\n'
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "    return floor(x) + 1\n",
+        "return floor(x) + 1",
+        "y = floor(x)\n    return y + 1",
+        "\n    y = floor(x)\n    return y + 1\n\ndef other():\n    pass",
+        "def f(x):\n    return floor(x) + 1",
+        "from math import floor\ndef f(x):\n    return floor(x) + 1",
+    ],
+)
+def test_code_completes_what_stands_before_it(code: str) -> None:
+    assert examine(code, "assert f(1.5) == 2", tier=_any(), before=BEFORE).solved
+    assert not examine(code, "assert f(1.5) == 3", tier=_any(), before=BEFORE).solved
 
 
 def _any() -> Tier:
