@@ -25,8 +25,34 @@ NO_UNITS = (
     "plus minus over divided by mod modulo factorial double twice triple less more than below under above "
     "about not no is was wrong incorrect false if but to"
 )
+PLAIN = {  # how it is written, and what it means
+    "\\%": "%",
+    "−": "-",
+    "×": r"\times ",
+    "·": r"\cdot ",
+    "÷": "/",
+    "π": r"\pi ",
+    "∞": r"\infty ",
+    "°": r"^\circ",
+    ">=": r"\ge ",
+    "≥": r"\ge ",
+    "<=": r"\le ",
+    "≤": r"\le ",
+    "!=": r"\neq ",
+    "≠": r"\neq ",
+    "\\lt ": "<",
+    "\\gt ": ">",
+    ";": ",",
+}
+MOST_ITEMS = 12  # of a list that is compared in any order
+_RELATION = re.compile(r"[=<>]|\\(?:in|neq?|le|ge)\b")
+_EQUATION = re.compile(r"(?<![<>!\\])=")
+# what an equation gives a value: x, f(x), |AB|, x_{1}, S_{MBCN}:S, \frac{NO}{BO}
+_NAME = re.compile(r"(?:\\frac|_\{?\w+\}?|[A-Za-z|{}():' ])++=(?!.*=)")
+_ARRAY = re.compile(r"[\[(]?\s*\\begin\{array\}\s*\{[lcr| ]*\}(.*?)\\end\{array\}\s*[\])]?")
+_SPACED = re.compile(r"-?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 _UNIT = re.compile(r"(?P<number>[\d)}.]) +(?P<unit>[A-Za-z][A-Za-z /.²³]*)$")
-_BARE_NAME = re.compile(r"\\?[A-Za-z]+(\([A-Za-z]\))?|[A-Za-z]_\{?\w\}?")
+_BARE_NAME = re.compile(r"\((?:[A-Za-z], ?)+[A-Za-z]\)|\\?[A-Za-z]+(\([A-Za-z]\))?|[A-Za-z]_\{?\w\}?")
 _POWER = re.compile(r"\^\s*(-?\w+(?:\.\d+)?|\((?P<inner>[^()]*)\))")
 _BASE = re.compile(r"\d_\{?(\w+)")
 _NUMBER = r"(?<![\w.\\])(\d+(?:\.\d+)?)"
@@ -37,8 +63,9 @@ _ROOT = re.compile(r"\\sqrt\s*\(([^()]*)\)")
 
 
 def same(gold: str, said: str) -> bool:
-    """Whether ``said`` is ``gold``: as text, as a number, or as an expression that is equal for every value
-    of its variables. An equation's sides must all be the gold where the gold is none.
+    """Whether ``said`` is ``gold``: as text, as a number, as an expression that is equal for every value of
+    its variables, or as a list of such in any order. An equation's sides must all be the gold where the gold
+    is none.
     """
     gold, said = _plain(gold), _plain(said)
     if not gold or not said or len(said) > LONGEST:
@@ -49,26 +76,88 @@ def same(gold: str, said: str) -> bool:
     bases = _BASE.findall(said)
     if (wanted and given and wanted != given) or (bases and bases != _BASE.findall(gold)):
         return False
-    if "=" in said and "=" not in gold:
-        sides = said.split("=")
+    gold, said = _points(gold, said), _points(said, gold)
+    if r"\in " in said and r"\in " not in gold:
+        said = said.partition(r"\in ")[2]
+    golds, says = _items(gold), _items(said)
+    if len(golds) == len(says) > 1 and len(golds) <= MOST_ITEMS:
+        left = list(says)
+        for item in golds:
+            match = next((other for other in left if _same_item(item, other)), None)
+            if match is None:
+                break
+            left.remove(match)
+        else:
+            return True
+    return _same_item(gold, said)
+
+
+def _same_item(gold: str, said: str) -> bool:
+    if "=" in gold and not _RELATION.search(said) and (named := _NAME.match(gold)):
+        gold = gold[named.end() :]
+    if _EQUATION.search(said) and not _EQUATION.search(gold):
+        sides = _EQUATION.split(said)
         if _BARE_NAME.fullmatch(sides[0].strip()):
             sides = sides[1:]
         return all(_equal(gold, side) for side in sides)
     return _equal(gold, said)
 
 
+def _items(text: str) -> list[str]:
+    """What commas part that stand in no brackets; the braces of a set are left out."""
+    braces = re.fullmatch(r"\\?\{(.*[^\\])\\?\}", text)
+    text = braces[1] if braces and "}" not in braces[1].replace("\\}", "") else text
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    items, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            items.append("")
+        else:
+            items[-1] += character
+    return [item.strip() for item in items if item.strip()]
+
+
+def _points(text: str, other: str) -> str:
+    """A decimal comma as a point, where the other answer has a point."""
+    comma = re.fullmatch(r"-?(?:\d+,\d{1,2}|0,\d+|\d{4,},\d+)", text)
+    return text.replace(",", ".") if comma and re.fullmatch(r"-?\d+\.\d+", other) else text
+
+
+def readable(text: str) -> bool:
+    """Whether it is all mathematics, but for a unit."""
+    if len(text) > LONGEST:
+        return False
+    text = _unit(_plain(text))[0]
+    return bool(text) and _latex(text) is not None
+
+
 def _plain(text: str) -> str:
     """Without the marks around an answer that are no part of it."""
-    text = text.strip().strip("$").strip()
-    for pair in (("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`")):
+    text = re.sub(r"\s+", " ", text).strip().strip("$").strip()
+    for pair in (("**", "**"), ("`", "`")):
         if text.startswith(pair[0]) and text.endswith(pair[1]) and len(text) > 2:
             text = text[len(pair[0]) : -len(pair[1])].strip()
-    text = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}", r" \1", text)
-    text = re.sub(r"(?<!\\)\\[,;! ]|\\(?:left|right|displaystyle)\b", "", text)
+    if "=" in text and ";" in text and "," in text:  # p=5,q=2;p=7,q=2: two pairs
+        groups = [re.sub(r"(?:^|,)\s*\w+\s*=\s*", ", ", group).strip(", ") for group in text.split(";")]
+        text = ", ".join(f"({group})" for group in groups)
+    text = re.sub(r"(?<=\d)\s*(?:\{\s*,\s*\}|,\\!)\s*(?=\d{3})", "", text)
+    text = re.sub(r"(?<=\d) x (?=[\d$])", r"\\times ", text)
+    text = re.sub(r"^\\boxed\{(.*)\}$", r"\1", text)
+    text = re.sub(r"\\(?:text|textnormal|textit|mathrm|textbf|mathbf|mbox)\s*\{([^{}]*)\}", r" \1", text)
+    text = re.sub(
+        r"(?<!\\)\\[,;! ]|\\(?:left|right|displaystyle)\b|\\q?quad|(?<!\\)\\[()]|(?<!\\)\$", " ", text
+    )
     text = re.sub(r"^(?:\\\$|[$€£])", "", text.strip().rstrip(".").strip())
-    for written, meant in (("\\%", "%"), ("−", "-"), (">=", r"\ge "), ("<=", r"\le ")):
+    for written, meant in PLAIN.items():
         text = text.replace(written, meant)
-    text = re.sub(r"\s+", " ", text)
+    text = _ARRAY.sub(r"\\begin{pmatrix}\1\\end{pmatrix}", text)
+    text = re.sub(r"(?<=\d) ?(?:[€£]|[a-z]{1,2}[²³])$", "", text)
+    text = re.sub(r"([(\[] ?-?\d+),(?=-?\d+ ?[)\]])", r"\1, ", text)  # a pair, no thousands
+    text = re.sub(r"\s*(?:%|per ?cent(?:age)?\b|\bpct\b)", "%", text)
+    text = re.sub(r"(?<=\d) (?=\d{3}(?!\d))(?<![/\d]\d{4} )", "", text) if _SPACED.fullmatch(text) else text
+    text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"(?<=[\d)\]}]),? ?(?:or|and) ?(?=[-\d\\({]|[A-Za-z](?:\(\w\))? ?=)", ", ", text)
     return re.sub(r",? (?:or|and) (?=[-\d\\({])", ", ", text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,16 +11,13 @@ import torch
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
+from posttrain.rewards._final_answer import boxed, final
 from posttrain.rewards.protocol import Episode, Rewards
 from posttrain.sandbox.tiers import SandboxError
 from posttrain.sandbox.worker import LATE, Outcome, Worker
 
 SAME = "posttrain.rewards._equivalence:same"
-SHORT = 60  # characters; a sentence that short, and alone, is all final
-NUMBER = re.compile(r"[-−]?\d[\d,]*(?:\.\d+)?%?")
-_SAYS = re.compile(r"\banswer(?:\s+is|\s*[:=])\s*:?\s*", re.IGNORECASE)
-_END = re.compile(r"\n|[.!?](?=\s|$)")
-_INNER_END = re.compile(r"\n|[.!?:]\s+(?=\S)")
+LONG = 400  # characters: a known answer that long is a solution that ends with it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,37 +93,6 @@ class MathScorer:
 
 def gold_of(text: str) -> str:
     """A known answer without the solution around it, where a data set writes one."""
-    return boxed(text) or text.rpartition("####")[2].strip()
-
-
-def final(text: str, gold: str = "") -> str:
-    """What an answer says last, empty where it says nothing; see MathAnswer."""
     if (said := boxed(text)) is not None:
-        return said.strip()
-    if "</answer>" in text:
-        inside = text.rpartition("</answer>")[0].rpartition("<answer>")[2].strip()
-        return (boxed(inside) or inside).strip()
-    if "####" in text:
-        return text.rpartition("####")[2].strip().partition("\n")[0].strip()
-    if says := list(_SAYS.finditer(text)):
-        rest = text[says[-1].end() :].strip()
-        end = _END.search(rest)
-        return (rest[: end.start()] if end else rest).strip(" *")
-    line = text.strip()
-    if not _INNER_END.search(line) and len(line) <= SHORT:
-        return line.lstrip("= ").rstrip(". ")
-    numbers = NUMBER.findall(text) if NUMBER.fullmatch(gold) else []
-    return numbers[-1].rstrip(",") if numbers else ""
-
-
-def boxed(text: str) -> str | None:
-    """What stands in the last ``\\boxed{}``, None where there is none or it is never closed."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth = 0
-    for place in range(start + len("\\boxed"), len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if depth == 0:
-            return text[start + len("\\boxed{") : place]
-    return None
+        return said
+    return text.rpartition("####")[2].strip() if len(text) <= LONG else final(text, "1")

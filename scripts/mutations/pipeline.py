@@ -299,6 +299,20 @@ MUTATIONS = [
         OF_FORMS,
     ),
     of(
+        "a failed assert in a loop is not told",
+        "sandbox/collecting.py",
+        'self.results.append("" if problem is None else cut(f"AssertionError: {problem}"))',
+        'self.results.append("")',
+        OF_FORMS,
+    ),
+    of(
+        "a long message is told whole",
+        "sandbox/collecting.py",
+        "return message[:LONGEST_MESSAGE]",
+        "return message",
+        f"{OF_SANDBOX}::test_a_long_message_of_a_test_is_cut",
+    ),
+    of(
         "a skipped case is a passed one",
         "sandbox/collecting.py",
         "outcome.testsRun - len(outcome.skipped) - len(bad)",

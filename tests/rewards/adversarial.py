@@ -96,6 +96,7 @@ MATH_RIGHT = [
     ("2 hours", "120 minutes"),
     ("{1, 2}", "1 and 2"),
     ("x=1, x=2", "1, 2"),
+    ("10", "She earned 10 dollars for the 50 minutes of babysitting."),
     ("85", "The sum of 47 and 38 is 85, which is what was asked for; I am glad to help (see page 3)."),
 ]
 MATH_WRONG = [

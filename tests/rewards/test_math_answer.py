@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from posttrain.rewards.protocol import solved
 from posttrain.rewards.weighted_sum import Weighted, WeightedSum
 from posttrain.sandbox.tiers import SandboxError
 from tests.rewards.adversarial import MATH_RIGHT, MATH_WRONG, SETS, counted, episode, wrong
+from tests.rewards.sentences import NOT_SAID, SENTENCES
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "rewards.md"
 BOMBS = ("9**9**9**9", "factorial(10**7)", "__import__('os')", "(10**7)!", "\\binom{1000000}{500000}")
@@ -50,6 +52,16 @@ def processor_time(pid: int) -> float:
     """Seconds that a process and the children it has waited for have worked."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_no_sentence_that_gives_the_answer_is_refused_and_none_that_does_not_is_paid(
+    scorer: MathScorer,
+) -> None:
+    assert len(SENTENCES) == 100
+    for pairs, worth in ((SENTENCES, 1.0), (NOT_SAID, 0.0)):
+        rewards = scorer.score([episode({"answer": gold}, text) for gold, text in pairs])
+        wrong_ones = [pair for pair, paid in zip(pairs, rewards.values, strict=True) if paid != worth]
+        assert (wrong_ones, rewards.failed) == ([], {})
 
 
 @pytest.mark.parametrize("text", BOMBS)
@@ -131,14 +143,35 @@ def test_a_cut_answer_earns_nothing_and_a_prompt_without_answer_is_not_scored(sc
         ("<answer>\\boxed{7}</answer>", "", "7"),
         ("So the answer is 7. Good.", "", "7"),
         ("Answer: x = 7\nBye", "", "x = 7"),
-        ("6, 7 and then, after a very long explanation of it all, at last 8 or so", "8", "8"),
-        ("6, 7 and then, after a very long explanation of it all, at last 8 or so", "x", ""),
+        ("6, 7 and then, after a very long explanation of it all, at last 8 of them", "8", "8"),
+        ("6, 7 and then, after a very long explanation of it all, at last 8 or so", "8", ""),
         ("7 + 8 = 15. So 15.", "15", "15"),
         ("= 15.", "15", "15"),
+        ("\\boxed{1} and \\boxed{2}", "1", "1, 2"),
+        ("\\boxed{1} papers and \\boxed{2} bins", "1", "1, 2"),
+        ("\\boxed{1}. The rest and \\boxed{2}", "1", "2"),
+        ("\\boxed{1} is wrong and \\boxed{2}", "1", "2"),
+        ("\\boxed{7}, and so \\boxed{7}", "7", "7"),
+        ("\\boxed{1}. The final answer is 2.", "1", "2"),
+        ("It is 84, or 85", "85", "84, or 85"),
+        ("There were 84 and 85 of them", "85", "84, 85"),
+        ("There are not 85", "85", ""),
+        ("<think>84</think>So 85.", "85", "85"),
     ],
 )
 def test_the_final_answer_is_what_was_said_last(text: str, gold: str, wanted: str) -> None:
     assert final(text, gold) == wanted
+
+
+@pytest.mark.parametrize(
+    "piece", ["1", " ", "(", "$", "\\boxed{", "_a", "x = ", "\\[", "1,", "a and ", "{", "not "]
+)
+def test_looking_for_the_final_answer_takes_no_time(piece: str) -> None:
+    began = time.process_time()
+    for gold in ("1", "x"):
+        final(piece * 20_000, gold)
+        final("So " + piece * 20_000 + " is 5.", gold)
+    assert time.process_time() - began < 2
 
 
 def test_seconds_are_checked() -> None:
