@@ -154,7 +154,7 @@ def test_a_cut_answer_earns_nothing_and_a_prompt_without_answer_is_not_scored(sc
         ("\\boxed{7}, and so \\boxed{7}", "7", "7"),
         ("\\boxed{1}. The final answer is 2.", "1", "2"),
         ("It is 84, or 85", "85", "84, or 85"),
-        ("There were 84 and 85 of them", "85", "84, 85"),
+        ("We found 84 and 85 there", "85", "84, 85"),
         ("There are not 85", "85", ""),
         ("<think>84</think>So 85.", "85", "85"),
     ],

@@ -26,6 +26,7 @@ assert all(map(lambda n: double(n) == n + n, (3, 4)))
 """
 GOLD = "def double(x):\n    return 2 * x\n"
 
+CALLS = "import ctypes\nlibc = ctypes.CDLL(None)\ncall = lambda n, *a: libc.syscall(ctypes.c_long(n), *a)\n"
 # each must be scored 0; PLACE is a directory outside that holds secret.txt, PARENT the pid to be left alone
 ATTACKS: dict[str, str] = {
     "does nothing": "def double(x):\n    return None\n",
@@ -125,6 +126,70 @@ ATTACKS: dict[str, str] = {
     "crashes the interpreter": "import ctypes\ndef double(x):\n    ctypes.string_at(0)\n",
     "overflows the stack": "import sys\nsys.setrecursionlimit(1 << 30)\ndef double(x):\n    return double(x)\n",
     "is no Python": "def double(x:\n",
+    "io_uring": CALLS
+    + "def double(x):\n    return 2 * x if call(425, 8, ctypes.create_string_buffer(120)) >= 0 else 0\n",
+    "namespaces by unshare": CALLS
+    + "def double(x):\n    return 2 * x if call(272, 0x10000000) == 0 else 0\n",
+    "namespaces by clone": CALLS
+    + "def double(x):\n    return 2 * x if call(56, 0x10000011, 0, 0, 0, 0) >= 0 else 0\n",
+    "enters a namespace": CALLS + "def double(x):\n    return 2 * x if call(308, 0, 0) == 0 else 0\n",
+    "clone3": CALLS + "def double(x):\n"
+    "    return 2 * x if call(435, ctypes.create_string_buffer(88), 88) >= 0 else 0\n",
+    "memory without a name that is run": CALLS
+    + "def double(x):\n    return 2 * x if call(319, b'a', 2) >= 0 else 0\n",
+    "secret memory": CALLS + "def double(x):\n    return 2 * x if call(447, 0) >= 0 else 0\n",
+    "x32 calls": CALLS + "def double(x):\n"
+    "    return 2 * x if any(call(0x40000000 + n) >= 0 for n in (39, 57, 102, 41)) else 0\n",
+    "numbers beyond 32 bits": CALLS + "def double(x):\n"
+    "    return 2 * x if call((1 << 32) + 57) > 0 or call(-1) >= 0 else 0\n",
+    "leases": "import fcntl\ndef double(x):\n    with open(__import__('os').__file__) as file:\n"
+    "        fcntl.fcntl(file, 1024, fcntl.F_RDLCK)\n    return 2 * x\n",
+    "watches a directory": "import fcntl, os\ndef double(x):\n"
+    "    fcntl.fcntl(os.open(os.path.dirname(os.__file__), os.O_RDONLY), 1026, 1)\n    return 2 * x\n",
+    "inotify": CALLS + "def double(x):\n    return 2 * x if call(294, 0) >= 0 else 0\n",
+    "pidfd": "import os\ndef double(x):\n    return 2 * x if os.pidfd_open(PARENT) else 0\n",
+    "pidfd of itself": "import os\ndef double(x):\n    return 2 * x if os.pidfd_open(os.getpid()) else 0\n",
+    "a descriptor of the parent's": CALLS
+    + "def double(x):\n    return 2 * x if call(438, 3, 0, 0) >= 0 else 0\n",
+    "memory of the parent's": CALLS + "def double(x):\n"
+    "    return 2 * x if call(310, PARENT, None, 0, None, 0, 0) >= 0 else 0\n",
+    "an abstract socket by name": "import socket\ndef double(x):\n"
+    "    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'a', '\\0posttrain')\n    return 2 * x\n",
+    "a pair of sockets": "import socket\ndef double(x):\n    return 2 * x if socket.socketpair() else 0\n",
+    "netlink": "import socket\ndef double(x):\n    return 2 * x if socket.socket(16, 3, 0) else 0\n",
+    "keys": CALLS + "def double(x):\n    return 2 * x if call(250, 0, -3, 0) >= 0 else 0\n",
+    "bpf": CALLS
+    + "def double(x):\n    return 2 * x if call(321, 0, ctypes.create_string_buffer(64), 64) >= 0 else 0\n",
+    "performance counters": CALLS + "def double(x):\n"
+    "    return 2 * x if call(298, ctypes.create_string_buffer(128), 0, -1, -1, 0) >= 0 else 0\n",
+    "page faults": CALLS + "def double(x):\n    return 2 * x if call(323, 1) >= 0 else 0\n",
+    "handles of files": CALLS + "def double(x):\n"
+    "    return 2 * x if call(304, -100, ctypes.create_string_buffer(64), 0) >= 0 else 0\n",
+    "mounts": CALLS
+    + "def double(x):\n    return 2 * x if call(428, -100, b'/', 0) >= 0 or call(430, b'tmpfs', 0) >= 0 else 0\n",
+    "another root": "import os\ndef double(x):\n    os.chroot('/')\n    return 2 * x\n",
+    "another directory": "import os\ndef double(x):\n    os.chdir(PLACE)\n    return 2 * x\n",
+    "shared memory": CALLS + "def double(x):\n    return 2 * x if call(29, 0, 4096, 0o1600) >= 0 else 0\n",
+    "message queues": CALLS + "def double(x):\n    return 2 * x if call(68, 7, 0o1600) >= 0 else 0\n",
+    "priorities": "import os\ndef double(x):\n    os.setpriority(os.PRIO_PROCESS, PARENT, 19)\n    return 2 * x\n",
+    "the clock": "import time\ndef double(x):\n    time.clock_settime(0, 0)\n    return 2 * x\n",
+    "may it be read": "import os\ndef double(x):\n    return 2 * x if os.access(PLACE + '/secret.txt', os.R_OK) else 0\n",
+    "where a link goes": "import os\ndef double(x):\n    return 2 * x if os.readlink('/proc/self/exe') else 0\n",
+    "what is there, by O_PATH": "import os\ndef double(x):\n"
+    "    return 2 * x if os.open(PLACE + '/secret.txt', os.O_PATH) else 0\n",
+    "what is there, by statx": CALLS + "def double(x):\n    buffer = ctypes.create_string_buffer(256)\n"
+    "    return 2 * x if call(332, -100, (PLACE + '/secret.txt').encode(), 0, 0xFFF, buffer) == 0 else 0\n",
+    "lets itself be traced": CALLS
+    + "def double(x):\n    return 2 * x if call(101, 0, 0, 0, 0) == 0 else 0\n",
+    "semaphores": CALLS + "def double(x):\n    return 2 * x if call(64, 0, 1, 0o1600) >= 0 else 0\n",
+    "fanotify": CALLS + "def double(x):\n    return 2 * x if call(300, 0, 0) >= 0 else 0\n",
+    "accounting": CALLS + "def double(x):\n    return 2 * x if call(163, None) == 0 else 0\n",
+    "two megabytes of nothing": "#" * (2 << 20) + "\ndef double(x):\n    return 0\n",
+    "two megabytes of brackets": "double = " + "[" * (2 << 20) + "\n",
+    "a long value in every test": "def double(x):\n    return 'x' * 200_000\n",
+    "a deep value": "def double(x):\n    found = x\n    for _ in range(900): found = [found]\n    return found\n",
+    "a message that floods": "def double(x):\n    raise ValueError('x' * (8 << 20))\n",
+    "an exception group": "def double(x):\n    raise ExceptionGroup('a', [SystemExit(0)] if 0 else [ValueError()])\n",
     "cyclic value": "def double(x):\n    a = []\n    a.append(a)\n    return a\n",
 }
 

@@ -102,7 +102,7 @@ def test_no_attack_is_paid_and_none_does_harm(tier: Tier, outside: Outside) -> N
         given = filled(code, str(outside.place), os.getpid(), outside.port)
         return examine(given, TESTS, tier=tier, limits=QUICK).solved
 
-    assert len(ATTACKS) > 20
+    assert len(ATTACKS) >= 100
     with ThreadPoolExecutor(8) as pool:  # most of the time is waiting for what hangs
         scores = dict(zip(ATTACKS, pool.map(paid, ATTACKS.values()), strict=True))
     assert [name for name, solved in scores.items() if solved] == []
@@ -150,6 +150,37 @@ def test_nothing_is_left_running(tier: Tier) -> None:
     time.sleep(0.3)
     mine = [p for p in set(os.listdir("/proc")) - before if p.isdigit() and b"candidate" in _command(p)]
     assert mine == []
+
+
+ORPHAN = """
+from posttrain.sandbox.examination import examine
+from posttrain.sandbox.process import Limits
+from posttrain.sandbox.tiers import {tier}
+print("begun", flush=True)
+examine("import time\\ndef f():\\n    time.sleep(60)", "assert f()", tier={tier}(), limits=Limits(seconds=50))
+"""
+
+
+@pytest.mark.parametrize("kind", [*(type(tier) for tier in SAFE), Unsafe], ids=lambda kind: kind.__name__)
+def test_what_runs_ends_with_the_parent(kind: type[Tier]) -> None:
+    if kind is not Unsafe and works(kind()):
+        pytest.skip(works(kind()))
+    code = ORPHAN.format(tier=kind.__name__)
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    parent.stdout.readline()
+    mine = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    deadline = time.monotonic() + 10
+    while len(started := mine.read_text().split()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.5)  # the two are confined
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert len(started) == 2
+    while (left := [pid for pid in started if _command(pid)]) and time.monotonic() < deadline + 10:
+        time.sleep(0.02)
+    assert left == []
 
 
 def _command(pid: str) -> bytes:
