@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +113,17 @@ def test_unknown_tasks_and_a_missing_package_are_told(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "reasoning_gym.factory", None)
     with pytest.raises(UserError, match=r"posttrain\[reasoning-gym\]"):
         check_tasks(["leg_counting"])
+
+
+def test_every_extra_that_is_named_can_be_installed() -> None:
+    """Python 3.11 ships a pip that finds an extra only by the name that metadata has, with hyphens."""
+    root = Path(__file__).resolve().parent.parent.parent
+    extras = set(tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    assert {re.sub(r"[-_.]+", "-", name).lower() for name in extras} == extras
+    files = [*(root / "posttrain").rglob("*.py"), *(root / "docs").rglob("*.md"), root / "README.md"]
+    named = {name for file in files for name in re.findall(r"posttrain\[([\w-]+)\]", file.read_text("utf-8"))}
+    assert "reasoning-gym" in named
+    assert named <= extras
 
 
 @pytest.mark.parametrize("text", ["[[1, 2], [3]]", "('a', 'b')", "ABCDA", "2*x**3 + C", "sin(x)/2", "1 2 3"])
