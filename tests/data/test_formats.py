@@ -228,6 +228,21 @@ PROBLEMS = {
         },
         {"prompt": [USER], "answer": "4"},
     ),
+    "HumanEval": (
+        {
+            "task_id": "HumanEval/0",
+            "prompt": Q,
+            "entry_point": "f",
+            "canonical_solution": "    return 1",
+            "test": "def check(candidate):\n    assert candidate() == 1",
+        },
+        {
+            "prompt": [USER],
+            "tests": "def check(candidate):\n    assert candidate() == 1",
+            "entry_point": "f",
+            "code_before": Q,
+        },
+    ),
     "MBPP": (
         {
             "task_id": 1,
