@@ -50,7 +50,8 @@ class Chat:
                 "set eos_token in tokenizer_config.json."
             )
         named = {n: t for n, t in tokenizer.special_tokens_map.items() if isinstance(t, str)}
-        self._template = ChatTemplate(given or DEFAULT_TEMPLATE, named)
+        self.template = given or DEFAULT_TEMPLATE  # its source
+        self._template = ChatTemplate(self.template, named)
         bos = tokenizer.bos_token_id
         self._bos = None if bos is None else int(bos)  # type: ignore[arg-type]
         # whether plain text gets a BOS from this tokenizer; the template may write it instead, never both
