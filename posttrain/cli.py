@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import errno
 import importlib
 import importlib.util
 import inspect
@@ -28,16 +27,20 @@ from posttrain.commands import export, serve
 from posttrain.commands.products import find_model, find_product
 from posttrain.compiled import NoSuchPath, kernel_path
 from posttrain.device import device
+from posttrain.pipeline.circumstances import standing
 from posttrain.pipeline.collector import uncollected
+from posttrain.pipeline.files import write_whole
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.lineage import lineage
 from posttrain.pipeline.plan import plan, plan_table
 from posttrain.pipeline.progress import duration, table
-from posttrain.pipeline.runner import Run, StageFailed, latest_run, run, run_number
+from posttrain.pipeline.runner import Run, StageFailed, latest_run, read_record, run, run_number
 from posttrain.pipeline.scale import Paper, drawn, scale_table
+from posttrain.pipeline.secrets import Redaction
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import LABELS, Compute, HeldIn, Machine, Stage, addresses, base_name
-from posttrain.pipeline.store import Workspace, read_json
+from posttrain.pipeline.store import Product, Workspace
+from posttrain.pipeline.trouble import trouble
 from posttrain.pipeline.values import Override, nearest
 
 HELP = """\
@@ -152,8 +155,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
         )  # else Python complains once more at exit
         return 0
-    except OSError as error:
-        return _told(2, _disk_trouble(error))
+    except RecursionError:
+        return _told(2, "something in the input is nested too deep to be read; make it flatter")
+    except Exception as error:
+        return _fault(error)
 
 
 def _terminated(received: int, _: object) -> NoReturn:
@@ -161,36 +166,42 @@ def _terminated(received: int, _: object) -> NoReturn:
 
 
 def _told(code: int, message: str) -> int:
-    print(f"posttrain: {message}", file=sys.stderr)
+    print(f"posttrain: {_shown(message)}", file=sys.stderr)
     return code
 
 
-def _disk_trouble(error: OSError) -> str:
-    where = error.filename or "the workspace"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"{where}: the disk is full; nothing half-written is left. Free space, or use another --workspace"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{where}: {error.strerror}; make it writable, or use another --workspace"
-    return f"{where}: {error.strerror or error}"
+def _shown(message: str) -> str:
+    """Without secrets, and as what the terminal can show."""
+    said = Redaction(sys.argv[1:]).text(message)
+    return said.encode(sys.stderr.encoding or "utf-8", "backslashreplace").decode(
+        sys.stderr.encoding or "utf-8"
+    )
+
+
+def _fault(error: Exception) -> int:
+    """Trouble of the machine is the user's to mend; anything else is not."""
+    if told := trouble(error):
+        return _told(2, told)
+    if isinstance(error, OSError) and error.filename:
+        return _told(2, f"{error.filename}: {error.strerror or error}")
+    if os.environ.get("POSTTRAIN_DEBUG"):
+        traceback.print_exception(error)
+    return _told(1, f"a fault of posttrain: {type(error).__name__}: {error}; POSTTRAIN_DEBUG=1 shows where")
 
 
 def _stage_failed(error: StageFailed) -> int:
     cause = error.__cause__
-    if isinstance(cause, OSError) and cause.errno is not None:
-        return _told(2, f"stage {error.address}: {_disk_trouble(cause)}")
-    if isinstance(cause, MemoryError) or "out of memory" in str(cause).lower():
-        return _told(
-            2, f"stage {error.address}: out of memory; try --micro-batch-tokens with half of what it was"
-        )
+    if cause is not None and (told := trouble(cause)):
+        return _told(2, f"stage {error.address}: {told}")
     if os.environ.get("POSTTRAIN_DEBUG"):
         traceback.print_exception(cause)
-    told = error.run.directory / "error.txt"
-    told.write_text("".join(traceback.format_exception(cause)), encoding="utf-8")
-    return _told(
-        1, f"stage {error.address} failed: {type(cause).__name__}: {cause}\n  The whole story: {told}"
-    )
+    what = f"stage {error.address} failed: {type(cause).__name__}: {cause}"
+    story = error.run.directory / "error.txt"
+    try:
+        write_whole(story, error.run.redaction.text("".join(traceback.format_exception(cause))))
+    except OSError as problem:
+        what += f"\n  (and {story} could not be written: {problem.strerror})"
+    return _told(1, error.run.redaction.text(f"{what}\n  The whole story: {story}"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -220,6 +231,14 @@ def _parser() -> argparse.ArgumentParser:
     making.add_argument("--dry-run", action="store_true", help="say what would be made; make nothing")
     making.add_argument(
         "--accept-gate", action="append", default=[], metavar="NAME", help="go on past this gate"
+    )
+    making.add_argument(
+        "--remake",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="make this product again, as after somebody changed its files; the old one is kept in "
+        "workspace/aside",
     )
     making.add_argument("--draw", action="store_true", help="draw which stage feeds which; make nothing")
     making.add_argument("--quiet", action="store_true", help="no progress, only errors and the report's path")
@@ -320,6 +339,7 @@ def _run(options: Any) -> int:
         recipe=recipe.__name__,
         overrides=overrides,
         accept=options.accept_gate,
+        remake=options.remake,
         say=say,
     )
     return _ended(result, workspace)
@@ -549,27 +569,31 @@ def _list(options: Any) -> int:
     workspace = Workspace(options.workspace)
     runs: list[tuple[str, ...]] = [("RUN", "RECIPE", "STATUS", "STARTED", "SETTINGS")]
     for path in sorted(workspace.runs.glob("*-*"), key=run_number):
-        known = read_json(path / "run.json", {})
-        wishes = " ".join(known.get("overrides", []))
-        runs.append(
-            (
-                str(run_number(path)),
-                *(str(known.get(k, "?")) for k in ("recipe", "status", "started")),
-                wishes,
-            )
-        )
+        known = _record(path)
+        facts = (str(known.get("recipe", "?")), standing(known), str(known.get("started", "?")))
+        runs.append((str(run_number(path)), *facts, " ".join(known.get("overrides", []))))
     products: list[tuple[str, ...]] = [("PRODUCT", "STAGE", "MADE", "TOOK")]
     for path in sorted(workspace.products.glob("[!.]*/made.json")):
-        made = read_json(path, {})
+        try:
+            made = Product.load(path.parent).made
+        except UserError:
+            made = {"stage": "damaged"}
         kind = str(made.get("stage", "?")).rpartition(".")[2]
-        products.append(
-            (path.parent.name, kind, str(made.get("finished", "?")), duration(float(made.get("seconds", 0))))
-        )
+        took = duration(made["seconds"]) if "seconds" in made else "?"
+        products.append((path.parent.name, kind, str(made.get("finished", "?")), took))
     if len(runs) + len(products) == 2:
         print(f"\n{workspace.root}: nothing here yet; `posttrain run {next(iter(recipes()))}` makes one")
         return 0
     print(f"\n{workspace.runs}\n{table(runs)}\n\n{workspace.products}\n{table(products)}")
     return 0
+
+
+def _record(run_directory: Path) -> dict[str, Any]:
+    """What a run said of itself, for a list; one that cannot be read is named so."""
+    try:
+        return read_record(run_directory)
+    except UserError:
+        return {"recipe": run_directory.name.partition("-")[2], "status": "damaged"}
 
 
 def _find_run(workspace: Workspace, name: str | None) -> Path:
@@ -580,7 +604,7 @@ def _find_run(workspace: Workspace, name: str | None) -> Path:
                 f"{workspace.root}: no run here; `posttrain run RECIPE` makes one, --workspace names another"
             )
         return found
-    started = sorted(workspace.runs.glob("*-*"), key=lambda path: int(path.name.partition("-")[0]))
+    started = sorted(workspace.runs.glob("*-*"), key=run_number)
     numbered = [path for path in started if path.name.partition("-")[0] == name]
     for path in (Path(name), workspace.runs / name, *numbered):
         if (path / "run.json").is_file():

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from posttrain.pipeline.files import read_json
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.runner import latest_run
-from posttrain.pipeline.store import Product, Workspace, read_json
+from posttrain.pipeline.store import Product, Workspace
 from posttrain.pipeline.values import nearest
 
 
@@ -32,7 +33,7 @@ def find_model(workspace: Workspace, name: str | None) -> Product:
             raise UserError(
                 f"{workspace.root}: no model here yet; `posttrain run RECIPE` makes one, or name a directory"
             )
-        longest = max(models, key=lambda path: len(read_json(path / "made.json", {}).get("ancestors", {})))
+        longest = max(models, key=lambda path: len(Product.load(path).made.get("ancestors", {})))
         found = Product.load(longest)
     if not (found.path / "config.json").is_file():
         raise UserError(
@@ -55,11 +56,11 @@ def find_speaker(workspace: Workspace, name: str | None) -> Product:
 
 def speaks(path: Path) -> bool:
     """Whether a directory's config is that of a language model."""
-    names = read_json(path / "config.json", {}).get("architectures") or [""]
-    return any("CausalLM" in name or "LMHead" in name for name in names)
+    names = read_json(path / "config.json", {}).get("architectures")
+    return isinstance(names, list) and any("CausalLM" in str(name) or "LMHead" in str(name) for name in names)
 
 
 def _products(workspace: Workspace) -> dict[str, Path]:
     latest = latest_run(workspace)
-    known = read_json(latest / "run.json", {}) if latest else {}
-    return {address: workspace.root / path for address, path in known.get("products", {}).items()}
+    known = read_record(latest)["products"] if latest else {}
+    return {address: workspace.root / path for address, path in known.items()}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from posttrain import __version__
 from posttrain.compiled import kernel_path
+from posttrain.pipeline.files import alive
 
 REPORTED_VERSIONS = ("torch", "transformers", "tokenizers", "numpy")
 
@@ -20,6 +23,32 @@ REPORTED_VERSIONS = ("torch", "transformers", "tokenizers", "numpy")
 def now() -> str:
     """UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def process() -> dict[str, str | int]:
+    """Which one this is: its number, its machine, and when it began, since numbers are used again."""
+    return {"number": os.getpid(), "machine": platform.node(), "began": _began(os.getpid())}
+
+
+def ended(known: Mapping[str, Any]) -> bool:
+    """Whether a process (``process``) is there no more; False where that cannot be known here."""
+    number = known.get("number")
+    if type(number) is not int or known.get("machine") != platform.node():
+        return False
+    return not alive(number) or _began(number) != known.get("began")
+
+
+def standing(record: Mapping[str, Any]) -> str:
+    """The status of a run's record; ``killed`` where it says that it runs and its process is gone."""
+    status = str(record.get("status", "?"))
+    return "killed" if status == "running" and ended(record.get("process", {})) else status
+
+
+def _began(number: int) -> str:
+    """In ticks of the machine since it was started; empty where the system does not tell."""
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19]
+    return ""
 
 
 def versions() -> dict[str, str]:

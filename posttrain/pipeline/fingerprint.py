@@ -11,10 +11,11 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from posttrain.pipeline.files import hash_text
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.sources import SourceFile, finished_identity
 from posttrain.pipeline.stage import LABELS, Stage
-from posttrain.pipeline.store import Workspace, hash_text
+from posttrain.pipeline.store import Workspace
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -32,7 +33,7 @@ class Fingerprints:
         """
         if id(stage) not in self._known:
             if isinstance(stage, Finished):
-                text = SourceFile(stage.path).identity(self._workspace)
+                text = finished_identity(stage.path, self._workspace)
             else:
                 text = json.dumps(self._object(stage), sort_keys=True)
             self._known[id(stage)] = (stage, hash_text(text))

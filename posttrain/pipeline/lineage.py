@@ -37,10 +37,8 @@ def lineage(product: Product) -> str:
         for name, value in _flat(record.get("settings", {})):
             lines.append(f"{indent}  {name} = {value}")
         for used in record.get("inputs", []):
-            parent = ancestors.get(
-                used["fingerprint"], {"address": used["address"], "content": used["content"]}
-            )
-            tell(parent, used["fingerprint"], depth + 1, f"{used['field']} <- ")
+            known = used.get("fingerprint", "")
+            tell(ancestors.get(known, used), known, depth + 1, f"{used.get('field', '?')} <- ")
 
     tell(product.made, product.made["fingerprint"], 0, "")
     return "\n".join(lines)

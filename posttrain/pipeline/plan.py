@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -14,17 +15,20 @@ from posttrain.pipeline.fingerprint import Fingerprints, Finished
 from posttrain.pipeline.progress import at_speed, described, duration, size, table
 from posttrain.pipeline.sources import finished_product
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, addresses, base_name, nested
-from posttrain.pipeline.store import Product, Workspace, content_of, read_json
+from posttrain.pipeline.store import Product, Workspace, content_of
+from posttrain.pipeline.values import nearest
 
+SHOWN = 5  # files of a product that are not as they were written
 ALIKE = 8  # times as much work, up to which one product tells how long another takes
 
 
 class Pipeline:
     """One expression with its addresses, fingerprints and the places of its products in a workspace."""
 
-    def __init__(self, expression: Stage, workspace: Workspace) -> None:
+    def __init__(self, expression: Stage, workspace: Workspace, remake: Collection[str] = ()) -> None:
         self.workspace = workspace
         self.stages = addresses(expression)
+        self.remake = self._asked(remake)
         self.address_of = {id(stage): address for address, stage in self.stages.items()}
         fingerprints = Fingerprints(workspace)
         self.fingerprint = {address: fingerprints.of(stage) for address, stage in self.stages.items()}
@@ -46,21 +50,60 @@ class Pipeline:
             return given(stage.path, self.workspace), "given"
         if not place.is_dir():
             return None, "not made yet"
-        try:
-            product = Product.load(place)
-        except UserError as error:
-            return None, str(error)
-        if product.made.get("fingerprint") != self.fingerprint[address]:
-            return None, f"{place} is damaged: its made.json is not that of these settings"
-        if harm := self.workspace.damage(product):
-            return None, harm
-        known = {record["field"]: record["content"] for record in product.made["inputs"]}
+        if address in self.remake:
+            return None, "as --remake asks"
+        if harm := self.harm(address):
+            return None, harm[0]
+        product = Product.load(place)
+        known = {one.get("field"): one.get("content") for one in product.made.get("inputs", [])}
         for path, input_address in self.inputs(address):
             if input_address not in made:
                 return None, f"waits for {input_address}"
             if made[input_address].content != known.get(path):
                 return None, f"{input_address} changed"
         return product, "cached"
+
+    def harm(self, address: str) -> list[str]:
+        """What is not as it was written of the product in a stage's place: somebody may have wanted it so."""
+        place = self.place[address]
+        if isinstance(self.stages[address], Finished) or not place.is_dir() or address in self.remake:
+            return []
+        try:
+            product = Product.load(place)
+        except UserError as error:
+            return [str(error)]
+        if product.made.get("fingerprint") != self.fingerprint[address]:
+            what = "is not that of these settings" if product.made else "is missing"
+            return [f"{place} is not as it was written: its made.json {what}"]
+        return self.workspace.damage(product)
+
+    def check_untouched(self, some: Iterable[str]) -> None:
+        """Raises UserError where a product would have to be made again that somebody may have touched."""
+        harmed = {address: harm for address in some if (harm := self.harm(address))}
+        if not harmed:
+            return
+        lines = []
+        for address, harm in harmed.items():
+            more = [f"  ... and {len(harm) - SHOWN} more"] if len(harm) > SHOWN else []
+            lines += [f"stage {address}: {harm[0]}", *(f"  {one}" for one in harm[1:SHOWN]), *more]
+        wishes = " ".join(f"--remake {address}" for address in harmed)
+        raise UserError(
+            "\n".join(lines)
+            + "\nNothing was made again and nothing deleted. Put back what changed, or run with "
+            f"{wishes}: what is there is then kept in {self.workspace.aside}"
+        )
+
+    def _asked(self, remake: Collection[str]) -> set[str]:
+        """The addresses, ``rl`` for every round of rl. Raises UserError for one that is not there."""
+        found: set[str] = set()
+        for name in remake:
+            fitting = {a for a, stage in self.stages.items() if name in (a, base_name(stage))}
+            if not fitting:
+                raise UserError(f"--remake {name}: no stage is called that{nearest(name, self.stages)}")
+            if given := [a for a in fitting if isinstance(self.stages[a], Finished)]:
+                raise UserError(f"--remake {name}: {given[0]} is a finished product here; it is not made")
+            found |= fitting
+        return found
 
 
 def given(path: str, workspace: Workspace) -> Product:
@@ -213,8 +256,11 @@ def _corrected(said: Estimate, last: dict[str, Any], speed: Callable[[], float])
 def _last_time(stage: Stage, workspace: Workspace) -> dict[str, Any]:
     """made.json of the newest product of the same class; empty where there is none."""
     kind = f"{type(stage).__module__}.{type(stage).__qualname__}"
-    records = [read_json(path, {}) for path in workspace.products.glob("*/made.json")]
-    alike: list[dict[str, Any]] = [record for record in records if record.get("stage") == kind]
+    records: list[dict[str, Any]] = []
+    for path in workspace.products.glob("*/made.json"):
+        with suppress(UserError):  # of a damaged one nothing is learnt
+            records.append(Product.load(path.parent).made)
+    alike = [record for record in records if record.get("stage") == kind]
     return max(alike, key=lambda record: str(record.get("finished", "")), default={})
 
 

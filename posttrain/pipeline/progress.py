@@ -11,7 +11,7 @@ HEADLINE = 3  # figures on a stage's line
 def figure(value: Figure) -> str:
     """Four significant digits, whole numbers whole."""
     if isinstance(value, float):
-        return f"{value:.0f}" if value == round(value) and 1 <= abs(value) < 1e6 else f"{value:.4g}"
+        return f"{value:.0f}" if 1 <= abs(value) < 1e6 and value == round(value) else f"{value:.4g}"
     return str(value)
 
 

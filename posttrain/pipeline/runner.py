@@ -15,18 +15,21 @@ from typing import Any
 from posttrain import __version__
 from posttrain.pipeline import gates
 from posttrain.pipeline.ahead import check_rows_ahead
-from posttrain.pipeline.circumstances import computing, now, peak, reset_peak, versions
+from posttrain.pipeline.circumstances import computing, now, peak, process, reset_peak, versions
 from posttrain.pipeline.code import changed, code
+from posttrain.pipeline.files import load_json, make_directory, read_json, write_json
 from posttrain.pipeline.finding import UserError, Waiting
 from posttrain.pipeline.fingerprint import Finished, described
 from posttrain.pipeline.heartbeat import heartbeat
 from posttrain.pipeline.plan import Pipeline, check_ahead, check_fits, estimated, preflight
 from posttrain.pipeline.progress import described as described_finding
 from posttrain.pipeline.progress import duration, headline
+from posttrain.pipeline.secrets import Redaction
+from posttrain.pipeline.shape import RUN, misshapen
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, nested
-from posttrain.pipeline.store import Product, Workspace, make_directory, read_json, write_json
+from posttrain.pipeline.store import SEALED, Product, Workspace
 
-FORMAT = 1
+RECORD = "run.json"
 LARGE = 64 << 20  # bytes taken by a stage, above which a pass over every object is worth its time
 
 
@@ -47,13 +50,15 @@ class Run:
         self.products: dict[str, Product] = {}
         self.waiting: dict[str, str] = {}  # address to what is waited for
         self.made: list[str] = []
+        self.redaction = Redaction(list(overrides))
         self._directory: Path | None = None
         self.record: dict[str, Any] = {
             "recipe": recipe,
-            "overrides": list(overrides),
+            "overrides": self.redaction.value(list(overrides)),
             "status": "running",
             "posttrain": __version__,
             "started": now(),
+            "process": process(),
             "accepted_gates": [],
             "stages": [],
             "products": {},
@@ -86,11 +91,11 @@ class Run:
         self.record["status"] = status
         if status != "running":
             self.record["finished"] = now()
-        write_json(self.directory / "run.json", self.record)
+        write_json(self.directory / RECORD, self.redaction.value(self.record))
 
     def same_as(self, earlier: Path) -> bool:
         """Whether an earlier run ended with these very products, so that it stands for this one."""
-        known = read_json(earlier / "run.json", {})
+        known = read_json(earlier / RECORD, {})
         keys = ("recipe", "overrides", "products", "accepted_gates", "posttrain")
         return known.get("status") == "finished" and all(known.get(key) == self.record[key] for key in keys)
 
@@ -100,15 +105,30 @@ class Run:
 
 def run_number(directory: Path) -> int:
     number = directory.name.partition("-")[0]
-    return int(number) if number.isdigit() else 0
+    return int(number) if number.isdecimal() else 0
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """What a run said of itself. Raises UserError where that is absent, damaged or not of its form."""
+    file = directory / RECORD
+    try:
+        record = load_json(file)
+        told = misshapen(record, RUN) or ("" if "products" in record else "products is missing")
+    except (OSError, ValueError) as error:
+        told = f"{type(error).__name__}: {error}"
+    if told:
+        raise UserError(
+            f"{file}: not the record of a run ({told}); `posttrain list` shows the runs of this workspace"
+        )
+    return dict(record)
 
 
 def latest_run(workspace: Workspace) -> Path | None:
-    found = [path for path in workspace.runs.glob("*-*") if (path / "run.json").is_file()]
+    found = [path for path in workspace.runs.glob("*-*") if (path / RECORD).is_file()]
     return max(found, key=run_number, default=None)
 
 
-def run(
+def run(  # size: what, where, and what was asked of this run
     expression: Stage,
     workspace: Workspace,
     machine: Machine,
@@ -116,19 +136,25 @@ def run(
     recipe: str = "recipe",
     overrides: Sequence[str] = (),
     accept: Collection[str] | None = (),
+    remake: Collection[str] = (),
     say: Callable[[str], None] = print,
 ) -> Run:
-    """Makes every product that is missing, stale or damaged; ``run.products`` holds them all by address.
+    """Makes every product that is missing or stale; ``run.products`` holds them all by address. One that is
+    not as it was written is made again only where ``remake`` names its address, and the old one kept aside.
 
     ``accept`` names gates (``name`` or ``address.name``) that may fail; with None all may, as in a rehearsal.
     Raises UserError for what the user can mend, StageFailed for anything else; what was made before stays
     made.
     """
     record = Run(workspace, recipe, overrides)
-    pipeline = Pipeline(expression, workspace)
+    pipeline = Pipeline(expression, workspace, remake)
+    settings = [_described(pipeline, stage) for stage in pipeline.stages.values()]
+    record.redaction = Redaction(list(overrides), settings)
     machine = replace(machine, workspace=workspace.root)
     gates.check_accepted(accept, pipeline.stages)
+    pipeline.check_untouched(pipeline.stages)
     check_ahead(pipeline, machine)
+    workspace.sweep()
     try:
         for place, (address, stage) in enumerate(pipeline.stages.items(), start=1):
             if place == 1 + sum(not nested(one) for one in pipeline.stages.values()):
@@ -142,10 +168,12 @@ def run(
     except BaseException as error:
         if record.made or record.record["stages"]:
             stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-            record.save("stopped" if stopped else "failed")
+            with suppress(OSError):  # a full disk: what filled it is told
+                record.save("stopped" if stopped else "failed")
         raise
     finally:
-        workspace.remember()
+        with suppress(OSError):
+            workspace.remember()
     for name in _unused(accept, record.record["accepted_gates"]):
         say(f"--accept-gate {name} was not needed: that gate did not fail")
     earlier = latest_run(workspace)
@@ -169,6 +197,7 @@ def _step(
         return say(record.waiting[address])
     product, state = pipeline.current(address, record.products)
     if product is None:
+        pipeline.check_untouched([address])  # while the stages before were made
         if state not in ("not made yet",):
             say(f"to be made again: {state}")
         try:
@@ -186,7 +215,7 @@ def _step(
     told = f"made in {duration(seconds)}" if state == "made" else state
     say(f"{told.ljust(16)}  {headline(product.report)}".rstrip())
     if other:
-        say(f"  by earlier code: {_some(other)} changed since; to have it made again delete {product.path}")
+        say(f"  by earlier code: {_some(other)} changed since; --remake {address} makes it again")
     for note in product.report.notes if state == "made" else []:
         say(f"  note: {note}")
     if state == "made":
@@ -211,6 +240,7 @@ def _make(
         say("making ...")
         with workspace.making(final) as output:
             meanwhile, _ = pipeline.current(address, record.products)
+            stood = final.exists()
             if meanwhile is not None:  # another process made it between our look and our lock
                 return meanwhile
             hoped = estimated(pipeline, address, record.products, machine)
@@ -226,7 +256,10 @@ def _make(
             facts = computing(machine.speed)
             record.record |= {"machine": facts} if facts else {}
             made = _made(pipeline, record, address) | spent | told | {"machine": facts}
-            return workspace.finish(output, final, made)
+            product = workspace.finish(output, final, made)
+            if stood:
+                say(f"what was there before is kept in {workspace.aside}")
+            return product
     except UserError as error:
         raise UserError(f"stage {address}: {error}") from error
     except Waiting:
@@ -258,24 +291,24 @@ def _made(pipeline: Pipeline, record: Run, address: str) -> dict[str, Any]:
         )
         ancestors |= product.made.get("ancestors", {})
         ancestors[pipeline.fingerprint[other]] = _parent(pipeline.stages[other], other, product)
-    described_stage = {
-        f.name: described(getattr(stage, f.name), pipeline.address_of)
-        for f in fields(stage)
-        if f.name != "follows"
-    }
     return {
-        "format": FORMAT,
+        "format": SEALED,
         "address": address,
         "stage": f"{type(stage).__module__}.{type(stage).__qualname__}",
         "version": type(stage).version,
         "fingerprint": pipeline.fingerprint[address],
-        "settings": described_stage,
+        "settings": _described(pipeline, stage),
         "seed": getattr(stage, "seed", None),
         "inputs": used,
         "ancestors": ancestors,
         "versions": versions(),
         "code": code(stage),
     }
+
+
+def _described(pipeline: Pipeline, stage: Stage) -> dict[str, Any]:
+    names = [f.name for f in fields(stage) if f.name != "follows"]
+    return {name: described(getattr(stage, name), pipeline.address_of) for name in names}
 
 
 def _work(hoped: Estimate | None) -> dict[str, float]:

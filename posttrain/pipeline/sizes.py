@@ -15,8 +15,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from posttrain.pipeline.files import read_json
 from posttrain.pipeline.stage import Estimate, Machine
-from posttrain.pipeline.store import Figure, Product, read_json
+from posttrain.pipeline.store import Figure, Product
 
 PROCESS = 450_000_000  # bytes held before a model is loaded: Python, PyTorch, transformers
 FLOAT = 4  # bytes

@@ -10,16 +10,9 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from posttrain.pipeline.files import hash_text, make_directory, read_json, write_json
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.store import (
-    MADE,
-    Product,
-    Workspace,
-    hash_text,
-    make_directory,
-    read_json,
-    write_json,
-)
+from posttrain.pipeline.store import MADE, Product, Workspace
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+|[A-Za-z0-9][\w-]*")
 
@@ -101,6 +94,16 @@ def _newest_commit(kind: str, name: str) -> str:
     )
 
 
+def finished_identity(path: str, workspace: Workspace) -> str:
+    """What counts of it in a fingerprint: the files that posttrain wrote, not those that were added since.
+    Raises UserError as ``SourceFile.identity``.
+    """
+    written = Product.load(Path(path).expanduser()).made.get("files")
+    if not written:
+        return SourceFile(path).identity(workspace)
+    return f"directory:{hash_text(json.dumps(written, sort_keys=True))}"
+
+
 def finished_product(path: str, workspace: Workspace) -> Product:
     """A directory a user puts in a stage's place. Raises UserError naming the file where it is not as it was
     written.
@@ -108,6 +111,6 @@ def finished_product(path: str, workspace: Workspace) -> Product:
     product = Product.load(Path(path).expanduser().resolve())
     if product.made and (harm := workspace.damage(product)):
         raise UserError(
-            f"{harm}: the product is damaged; copy it again, or delete its {MADE} to use it as it is"
+            f"{harm[0]}: the product is damaged; copy it again, or delete its {MADE} to use it as it is"
         )
     return product

@@ -4,10 +4,8 @@ whole.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,10 +13,27 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from posttrain.pipeline.files import (
+    flush,
+    hash_file,
+    hash_text,
+    leftovers,
+    load_json,
+    lock,
+    make_directory,
+    read_json,
+    write_json,
+)
 from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.secrets import Redaction
+from posttrain.pipeline.shape import FINDING, PRODUCT, misshapen
 
 MADE = "made.json"
-# Curves hold wall-clock rates, so they are checked for damage but never make what follows stale.
+SEAL = "record_sha256"  # of made.json without this key
+SEALED = 2  # made.json of this format and later has one
+MOST_FILES = 10_000  # of a product
+NAME = re.compile(r"[A-Za-z0-9_][\w-]{0,63}")
+# Curves hold wall-clock rates and nothing that later stages read: they make nothing stale and no damage.
 CURVES = "metrics.jsonl"
 # An adapter's config names the directory of its base, which is elsewhere on another machine; what else it
 # says stands in base.json beside it, which counts.
@@ -51,7 +66,11 @@ class Report:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Report:
-        findings = [Finding(**found) for found in value.get("findings", [])]
+        findings = [
+            Finding(**{key: said for key, said in found.items() if key in FINDING})
+            for found in value.get("findings", [])
+            if "name" in found and "value" in found
+        ]
         return cls(
             figures=dict(value.get("figures", {})), findings=findings, notes=list(value.get("notes", []))
         )
@@ -68,18 +87,20 @@ class Product:
 
     @classmethod
     def load(cls, path: str | Path) -> Product:
-        """Raises UserError where the directory is missing or its made.json is not JSON."""
+        """Raises UserError where the directory is missing or its made.json is not as it was written."""
         path = Path(path)
         if not path.is_dir():
             raise UserError(f"{path}: no such product directory")
         if not (path / MADE).exists():
             return cls(path)
         try:
-            return cls(path, json.loads((path / MADE).read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise UserError(
-                f"{path / MADE}: damaged, not JSON ({error}); delete {path} to have it made again"
-            ) from None
+            made = load_json(path / MADE)
+            told = misshapen(made, PRODUCT) or _unsealed(made)
+        except (ValueError, OSError) as error:
+            told = f"not JSON ({error})"
+        if told:
+            raise UserError(f"{path / MADE}: damaged or changed since it was written: {told}")
+        return cls(path, made)
 
     @property
     def report(self) -> Report:
@@ -110,7 +131,8 @@ class Workspace:
         self.root = Path(root).expanduser().resolve()
         self.products = self.root / "products"
         self.runs = self.root / "runs"
-        self._memory: dict[str, list[Any]] | None = None
+        self.aside = self.root / "aside"
+        self._memory: dict[str, Any] | None = None
         self._learnt = False
 
     def hash_file(self, path: Path) -> str:
@@ -120,7 +142,7 @@ class Workspace:
         facts = path.stat()
         signature = [facts.st_size, facts.st_mtime_ns, facts.st_ino]
         known = self._memory.get(str(path.resolve()))
-        if known and known[:3] == signature:
+        if isinstance(known, list) and len(known) == 4 and known[:3] == signature:
             return str(known[3])
         digest = hash_file(path)
         self._memory[str(path.resolve())] = [*signature, digest]
@@ -133,14 +155,28 @@ class Workspace:
             self._learnt = False
 
     def files(self, directory: Path) -> dict[str, str]:
-        """Relative path to sha256, of every file but made.json."""
-        found = sorted(p for p in directory.rglob("*") if p.is_file() and p != directory / MADE)
-        return {p.relative_to(directory).as_posix(): self.hash_file(p) for p in found}
+        """Relative path to sha256, of every file but made.json. Raises UserError where there are more than
+        ``MOST_FILES``, before any is read.
+        """
+        found = []
+        for path in directory.rglob("*"):
+            if path != directory / MADE and path.is_file():
+                found.append(path)
+            if len(found) > MOST_FILES:
+                raise UserError(
+                    f"{directory}: more than {MOST_FILES:,} files; expected a model's or product's directory"
+                )
+        return {p.relative_to(directory).as_posix(): self.hash_file(p) for p in sorted(found)}
 
     def place(self, name: str, fingerprint: str) -> Path:
         """The product's directory: the one that has this fingerprint already, whatever its name, or the one
-        to make.
+        to make. Raises UserError for a name that cannot be part of a file's.
         """
+        if not NAME.fullmatch(name):
+            raise UserError(
+                f"a stage is called {name!r}; expected letters, digits, _ and -, at most 64: products are "
+                "directories of that name"
+            )
         wanted = self.products / f"{name}-{fingerprint[:12]}"
         if not wanted.exists() and self.products.is_dir():
             same = sorted(
@@ -149,18 +185,23 @@ class Workspace:
             return same[0] if same else wanted
         return wanted
 
-    def damage(self, product: Product) -> str:
-        """Empty when every file is the one that was written; otherwise which is not."""
-        written, found = product.made.get("files", {}), self.files(product.path)
-        for name in sorted(written.keys() | found.keys()):
-            if name not in found:
-                return f"{product.path / name} is missing"
-            if name not in written:
-                return f"{product.path / name} was added later"
-            if written[name] != found[name]:
-                hashes = f"sha256 {found[name][:12]}, was written with {written[name][:12]}"
-                return f"{product.path / name} has {hashes}"
-        return ""
+    def damage(self, product: Product) -> list[str]:
+        """What became of the files that were written: those that are missing or changed. Curves, which say
+        nothing that later stages read, and files that were added do not count.
+        """
+        told = []
+        for name, written in sorted(product.made.get("files", {}).items()):
+            path = product.path / name
+            if Path(name).name == CURVES:
+                continue
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                told.append(f"{product.path / MADE} names {name}, which is no file of the product")
+                continue
+            if not path.is_file():
+                told.append(f"{path} is missing")
+            elif (found := self.hash_file(path)) != written:
+                told.append(f"{path} has sha256 {found[:12]}, was written with {written[:12]}")
+        return told
 
     @contextmanager
     def making(self, final: Path) -> Iterator[Path]:
@@ -178,99 +219,56 @@ class Workspace:
                 shutil.rmtree(output, ignore_errors=True)
 
     def finish(self, output: Path, final: Path, made: Mapping[str, Any]) -> Product:
-        """Hashes, writes made.json, flushes to the disk and renames: from here on the product exists."""
+        """Hashes, writes made.json, flushes to the disk and renames: from here on the product exists. What
+        stood in its place is kept under ``aside``.
+        """
         files = self.files(output)
-        record = {**made, "files": files, "content": content_of(files)}
+        plain = Redaction(made.get("settings")).value(dict(made))
+        record = sealed({**plain, "files": files, "content": content_of(files)})
         write_json(output / MADE, record)
         for path in sorted(output.rglob("*")):
-            _flush(path)
-        _flush(output)
+            flush(path)
+        flush(output)
         if final.exists():
-            stale = final.with_name(f".stale-{final.name}")
-            shutil.rmtree(stale, ignore_errors=True)
-            final.rename(stale)
-            output.rename(final)
-            shutil.rmtree(stale, ignore_errors=True)
-        else:
-            output.rename(final)
-        _flush(final.parent)
+            self.set_aside(final)
+        output.rename(final)
+        flush(final.parent)
         return Product(final, record)
+
+    def set_aside(self, product: Path) -> Path:
+        """Moves a product's directory to where nothing looks for it, and says where that is."""
+        make_directory(self.aside)
+        number = 1
+        while (kept := self.aside / f"{product.name}.{number}").exists():
+            number += 1
+        product.rename(kept)
+        return kept
+
+    def sweep(self) -> None:
+        """Removes what killed processes left half-written, and what earlier versions left half-deleted."""
+        for directory in (self.root, *self.runs.glob("*")):
+            for path in leftovers(directory):
+                path.unlink(missing_ok=True)
+        for path in self.products.glob(".stale-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record as made.json holds it, with its own hash."""
+    plain = json.loads(json.dumps({key: value for key, value in record.items() if key != SEAL}))
+    return {**plain, SEAL: hash_text(json.dumps(plain, sort_keys=True))}
+
+
+def _unsealed(made: Mapping[str, Any]) -> str:
+    """Empty where made.json is as it was written, as far as it can tell."""
+    if made.get("format", 1) not in (1, SEALED):
+        return f"format {made['format']}, expected {SEALED}; another version of posttrain wrote it"
+    if SEAL not in made:
+        return f"no {SEAL}" if made.get("format", 1) == SEALED else ""
+    return "" if sealed(made)[SEAL] == made[SEAL] else f"its {SEAL} is another"
 
 
 def content_of(files: Mapping[str, str]) -> str:
     """One hash of what a product holds; see ``CURVES`` and ``LOCATED``."""
     counted = {name: digest for name, digest in files.items() if Path(name).name not in (CURVES, LOCATED)}
     return hash_text(json.dumps(counted, sort_keys=True))
-
-
-def hash_text(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def make_directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(
-            f"{path}: a file is in the way of this directory; move it or choose another --workspace"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be created ({error.strerror}); choose another --workspace") from None
-
-
-def read_json(path: Path, default: Any) -> Any:
-    """The file's value, or the default where there is none or it was cut short; for what can be learnt
-    again.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return default
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    beside.replace(path)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def lock(path: Path, what: str) -> Iterator[None]:
-    """Held by one process at a time and let go when it ends, however it ends. Raises UserError naming the
-    holder.
-    """
-    stream = path.open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        held = path.exists() and path.stat().st_ino == os.fstat(stream.fileno()).st_ino
-    except OSError:
-        held = False
-    if not held:  # also where the holder let go and removed the file between our opening and our locking it
-        stream.seek(0)
-        owner = stream.read().strip() or "unknown"
-        stream.close()
-        raise UserError(
-            f"{what} is being made by process {owner}; wait until it is done, or use another --workspace"
-        )
-    try:
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        stream.close()

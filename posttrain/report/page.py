@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from html import escape
 from pathlib import Path
 
+from posttrain.pipeline.files import write_whole
+from posttrain.pipeline.secrets import Redaction
 from posttrain.report import measured, provenance, sections
 from posttrain.report.record import Run
 from posttrain.report.sections import chapter
@@ -22,9 +23,7 @@ def write(run_dir: Path, workspace: Path) -> Path:
     """
     run = Run.load(Path(run_dir), Path(workspace))
     final = Path(run_dir) / NAME
-    beside = final.with_name(f".{NAME}.{os.getpid()}")
-    beside.write_text(html(run), encoding="utf-8")
-    beside.replace(final)
+    write_whole(final, Redaction(list(run.record.get("overrides", []))).text(html(run)))
     return final
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.files import parsed
+from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.runner import read_record
 from posttrain.pipeline.store import Product
 from posttrain.report import names
 
@@ -135,17 +136,10 @@ class Run:
     def load(cls, directory: Path, workspace: Path) -> Run:
         """Raises UserError where run.json is absent or damaged. Products that are gone are left out."""
         directory, workspace = Path(directory), Path(workspace)
-        file = directory / "run.json"
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            says = {str(one["address"]): one for one in record.get("stages", [])}
-            places = {str(address): str(path) for address, path in record["products"].items()}
-        except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{file}: not the record of a run ({type(error).__name__}: {error}); "
-                "`posttrain list` shows the runs of this workspace"
-            ) from None
-        found = [(address, _resolve(place, workspace, directory)) for address, place in places.items()]
+        record = read_record(directory)
+        says = {one["address"]: one for one in record.get("stages", []) if "address" in one}
+        places = record["products"].items()
+        found = [(address, _resolve(place, workspace, directory)) for address, place in places]
         stages = [Made(address, Product.load(path), says.get(address, {})) for address, path in found if path]
         return cls(directory, record, stages)
 
@@ -170,7 +164,11 @@ class Run:
     @property
     def waiting(self) -> list[str]:
         """Addresses that wait for people, or for what waits for them."""
-        return [str(one["address"]) for one in self.record.get("stages", []) if one.get("state") == "waiting"]
+        return [
+            str(one["address"])
+            for one in self.record.get("stages", [])
+            if one.get("state") == "waiting" and "address" in one
+        ]
 
     @cached_property
     def edges(self) -> list[tuple[str, str]]:
@@ -211,7 +209,7 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
     with file.open(encoding="utf-8") as stream:
         for written in stream:
             try:
-                row = json.loads(written)
+                row = parsed(written)
             except ValueError:
                 continue
             if isinstance(row, dict):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from posttrain.pipeline.circumstances import standing
 from posttrain.report import names, samples, story
 from posttrain.report.chart import Mark, Panel, Series, panel, tail, window
 from posttrain.report.figures import grouped
@@ -35,8 +36,8 @@ def head(run: Run) -> str:
         f"seed {', '.join(seeds)}" if seeds else "",
         f"posttrain {run.record.get('posttrain', '')}".strip(),
     ]
-    status = str(run.record.get("status", "finished"))
-    if status != "finished":
+    status = standing(run.record)
+    if status not in ("finished", "?"):
         facts.append(f"status: {status}")
     overrides = " ".join(map(str, run.record.get("overrides", [])))
     command = tag("p", tag("code", escape(f"posttrain run {run.recipe} {overrides}".rstrip())))

@@ -11,7 +11,7 @@ from posttrain.pipeline.code import changed, code
 from posttrain.pipeline.plan import plan
 from posttrain.pipeline.runner import Run, run
 from posttrain.pipeline.stage import Machine, addresses
-from posttrain.pipeline.store import Workspace
+from posttrain.pipeline.store import Workspace, sealed
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.recipes.instructgpt import instructgpt
 from posttrain.stages.demonstrations import ConstraintDemonstrations
@@ -53,7 +53,7 @@ def test_a_product_of_other_code_stays_and_is_named(tmp_path: Path) -> None:
     assert go(tmp_path, said).made == []
     assert not any("earlier code" in line for line in said)
     hashes = {**product.made["code"], "posttrain.data.constraint_prompts": "0" * 12}
-    (product.path / "made.json").write_text(json.dumps({**product.made, "code": hashes}))
+    (product.path / "made.json").write_text(json.dumps(sealed({**product.made, "code": hashes})))
     result = go(tmp_path, said)
     assert result.made == []
     assert any("by earlier code: posttrain.data.constraint_prompts changed since" in line for line in said)

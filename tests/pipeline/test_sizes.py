@@ -13,7 +13,7 @@ from posttrain.pipeline.plan import plan, plan_table
 from posttrain.pipeline.runner import run
 from posttrain.pipeline.sizes import Rows, Size, tokens_of
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Product, Report, Stage
-from posttrain.pipeline.store import Workspace
+from posttrain.pipeline.store import Workspace, sealed
 from posttrain.recipes.instructgpt import instructgpt
 from posttrain.settings import expression, parse
 from posttrain.stages.base import EMBEDDED
@@ -114,7 +114,7 @@ def test_what_such_a_stage_took_corrects_the_next_estimate(tmp_path: Path) -> No
     assert (first.estimate.seconds, first.measured) == (1.0, False)
     product = run(Work(), workspace, Machine(), say=lambda text: None).products["work"]
     record = {**product.made, "seconds": 7.0, "peak_bytes": 5000}
-    (product.path / "made.json").write_text(json.dumps(record))
+    (product.path / "made.json").write_text(json.dumps(sealed(record)))
     rows = plan(Work(steps=3), workspace, Machine(), lambda: 1e9)
     assert rows[0].estimate.seconds == pytest.approx(21.0)
     assert rows[0].estimate.bytes == 15_000

@@ -26,11 +26,12 @@ from posttrain.direct_alignment.simpo import SimPO
 from posttrain.models.collate import Row
 from posttrain.models.roles import open_policy
 from posttrain.models.said_on_disk import Said, SaidOnDisk
+from posttrain.pipeline.files import hash_file
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.runner import Run, run
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Machine, Stage
-from posttrain.pipeline.store import Workspace, hash_file
+from posttrain.pipeline.store import Workspace
 from posttrain.recipes.dpo import dpo
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.reward_losses.outcome import Outcome

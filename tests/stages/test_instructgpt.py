@@ -19,10 +19,11 @@ from transformers import (
 )
 
 from posttrain.core.kl import KLInReward
+from posttrain.pipeline.files import hash_file
 from posttrain.pipeline.runner import Run, run
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Machine, Stage
-from posttrain.pipeline.store import Workspace, hash_file
+from posttrain.pipeline.store import Workspace
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.rewards.learned import LearnedReward
 from posttrain.stages.base import ExistingModel
