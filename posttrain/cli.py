@@ -12,6 +12,7 @@ import inspect
 import json
 import os
 import pkgutil
+import re
 import signal
 import sys
 import traceback
@@ -29,7 +30,7 @@ from posttrain.compiled import NoSuchPath, kernel_path
 from posttrain.device import device
 from posttrain.pipeline.circumstances import standing
 from posttrain.pipeline.collector import uncollected
-from posttrain.pipeline.files import write_whole
+from posttrain.pipeline.files import expanded, write_whole
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.lineage import lineage
 from posttrain.pipeline.plan import plan, plan_table
@@ -65,6 +66,7 @@ Make every product of a recipe that is not made yet, then write the report.
   posttrain run instructgpt sft=DIR                    a finished product in a stage's place
   posttrain run instructgpt base=DIR_OR_HUB_ID demonstrations=a.jsonl comparisons=b.jsonl prompts=c.jsonl
   posttrain run instructgpt evidence=full              its controls as well
+  posttrain run instructgpt --remake rl                make rl again; the old one is kept in workspace/aside
   posttrain run instructgpt --dry-run                  what would be made, and what that would take
   posttrain doctor instructgpt                         a rehearsal: every stage made small, then thrown away
   posttrain run instructgpt --help                     its parameters, stages and settings
@@ -114,6 +116,7 @@ List the recipes, and the runs and products of the workspace.
 
 DEVICE_HELP = "cpu, cuda, cuda:1, mps, or auto: the first of cuda, mps and cpu that is here (default: cpu)"
 SPINS = "1000"
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal would obey
 TAKES = ("run", "doctor")  # the commands that take settings
 
 
@@ -172,7 +175,7 @@ def _told(code: int, message: str) -> int:
 
 def _shown(message: str) -> str:
     """Without secrets, and as what the terminal can show."""
-    said = Redaction(sys.argv[1:]).text(message)
+    said = _CONTROL.sub(lambda found: repr(found[0])[1:-1], Redaction(sys.argv[1:]).text(message))
     return said.encode(sys.stderr.encoding or "utf-8", "backslashreplace").decode(
         sys.stderr.encoding or "utf-8"
     )
@@ -191,7 +194,7 @@ def _fault(error: Exception) -> int:
 
 def _stage_failed(error: StageFailed) -> int:
     cause = error.__cause__
-    if cause is not None and (told := trouble(cause)):
+    if cause is not None and (told := trouble(cause, str(error.run.workspace.root))):
         return _told(2, f"stage {error.address}: {told}")
     if os.environ.get("POSTTRAIN_DEBUG"):
         traceback.print_exception(cause)
@@ -471,7 +474,7 @@ def find_recipe(name: str) -> Callable[..., Stage]:
     """The function a recipe's file is named after. Raises UserError where there is none, or the file is
     faulty.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.suffix == ".py":
         if not path.is_file():
             raise UserError(f"{name}: no such file")

@@ -61,6 +61,14 @@ class Count(Stage):
             raise KeyError("missing")
         if self.fate == "full":
             raise OSError(errno.ENOSPC, "No space left on device", str(output / "model"))
+        if self.fate == "full_weights":
+            raise RuntimeError(
+                "Error while serializing: I/O error: No space left on device (os error 28)"
+            ) from None
+        if self.fate == "refused":
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        if self.fate == "memory":
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
         if self.fate == "wait":
             raise Waiting("label at http://localhost:1")
         if self.fate == "slow":
@@ -164,6 +172,13 @@ def test_list_report_and_lineage_find_what_was_made(home: Path, capsys: pytest.C
         (["run", "toy.py", "file=absent.jsonl"], 2, "absent.jsonl: no such file"),
         (["run", "toy.py", "count.fate=user"], 2, "stage count: row 3: empty"),
         (["run", "toy.py", "count.fate=full"], 2, "stage count: .*the disk is full"),
+        (["run", "toy.py", "count.fate=full_weights"], 2, "stage count: /.*/workspace: the disk is full"),
+        (["run", "toy.py", "count.fate=memory"], 2, "stage count: out of memory; try --micro-batch-tokens"),
+        (
+            ["run", "toy.py", "count.fate=refused"],
+            1,
+            "count failed: ConnectionRefusedError: .* refused",
+        ),
         (
             ["run", "toy.py", "count.fate=gate"],
             2,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from posttrain.checks import machine as machines
+from posttrain.pipeline.files import alive
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.plan import plan
 from posttrain.pipeline.progress import described
@@ -16,6 +19,9 @@ from posttrain.pipeline.runner import Run, StageFailed, run
 from posttrain.pipeline.sizes import FLOAT
 from posttrain.pipeline.stage import Machine, Stage, rewrite
 from posttrain.pipeline.store import Workspace
+from posttrain.pipeline.trouble import trouble
+
+SCRATCH = "posttrain-doctor-"  # and the number of the process
 
 
 def rehearsed(expression: Stage) -> Stage:
@@ -43,10 +49,21 @@ def examine(
         say(f"{'ok  ' if found.passed else 'FAIL'}  {found.name}: {found.evidence}")
     wrong = [described(found) for found in findings if not found.passed]
     if expression is not None:
-        with tempfile.TemporaryDirectory(prefix="posttrain-doctor-") as scratch:
+        _sweep()
+        with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch:
             say("rehearsal, every stage small: one step, a few rows; what it makes is thrown away")
             wrong += _rehearse(expression, _scratch(Path(scratch), workspace), machine, say)
     return wrong
+
+
+def _sweep() -> None:
+    """Removes the workspaces of rehearsals that were killed, this user's alone."""
+    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        owner = left.name.removeprefix(SCRATCH).partition("-")[0]
+        with suppress(OSError):
+            mine = left.is_dir() and not left.is_symlink() and left.stat().st_uid == os.getuid()
+            if mine and owner.isdecimal() and not alive(int(owner)):
+                shutil.rmtree(left)
 
 
 def _scratch(place: Path, workspace: Workspace) -> Workspace:
@@ -69,7 +86,9 @@ def _rehearse(
         return [str(error)]
     except StageFailed as error:
         cause = error.__cause__
-        return [*_gates(error.run), f"stage {error.address} failed: {type(cause).__name__}: {cause}"]
+        told = trouble(cause, str(scratch.root)) if cause is not None else ""
+        what = told or f"failed: {type(cause).__name__}: {cause}"
+        return [*_gates(error.run), f"stage {error.address}{':' if told else ''} {what}"]
 
 
 def _gates(done: Run) -> list[str]:

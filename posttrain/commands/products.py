@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from posttrain.pipeline.files import read_json
+from posttrain.pipeline.files import expanded, read_json
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.runner import latest_run
+from posttrain.pipeline.runner import latest_run, read_record
 from posttrain.pipeline.store import Product, Workspace
 from posttrain.pipeline.values import nearest
 
@@ -15,7 +15,7 @@ from posttrain.pipeline.values import nearest
 def find_product(workspace: Workspace, name: str) -> Product:
     """Raises UserError where there is no such directory."""
     products = _products(workspace)
-    for path in (products.get(name), Path(name).expanduser(), workspace.products / name):
+    for path in (products.get(name), expanded(name), workspace.products / name):
         if path is not None and path.is_dir():
             return Product.load(path)
     raise UserError(f"{name}: no such product{nearest(name, products)}, or a directory")

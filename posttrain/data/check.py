@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +10,9 @@ from posttrain.data.rows import Problems, Row
 from posttrain.pipeline.values import nearest
 
 ROLES = ("system", "user", "assistant")
+
+
+LONGEST = 80  # characters of a value that are shown
 
 
 class Wrong(Exception):
@@ -84,21 +87,22 @@ class Check:
         """An answer to compare with: text or a number."""
         value = self._value(row, column)
         if isinstance(value, bool) or not isinstance(value, int | float | str) or not str(value).strip():
-            self.wrong(column, f"is {value!r}, expected text or a number")
+            self.wrong(column, f"is {shown(value)}, expected text or a number")
         return str(value).strip()
 
     def amount(self, row: Row, column: str) -> float:
         """A number that is 0 or more."""
         value = self._value(row, column)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            self.wrong(column, f"is {value!r}, expected a number from 0 upwards")
+        largest = sys.float_info.max
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= largest:
+            self.wrong(column, f"is {shown(value)}, expected a number from 0 upwards")
         return float(value)
 
     def share(self, row: Row, column: str) -> float:
         """A number from 0 to 1."""
         value = self.amount(row, column)
         if value > 1:
-            self.wrong(column, f"is {value!r}, expected a share from 0 to 1")
+            self.wrong(column, f"is {shown(value)}, expected a share from 0 to 1")
         return value
 
     def truth(self, row: Row, column: str) -> bool:
@@ -106,7 +110,7 @@ class Check:
         value = self._value(row, column)
         found = {"true": True, "false": False, "1": True, "0": False}.get(str(value).strip().lower())
         if found is None:
-            self.wrong(column, f"is {value!r}, expected true (wanted) or false")
+            self.wrong(column, f"is {shown(value)}, expected true (wanted) or false")
         return bool(found)
 
     def _value(self, row: Row, column: str, path: str = "") -> Any:
@@ -139,7 +143,7 @@ class Check:
                 self.wrong(path, f'is {kind(message)}, expected {{"role", "content"}}')
             role = message.get("role")
             if role not in ROLES:
-                self.wrong(f"{path}.role", f"is {role!r}{nearest(str(role), ROLES)}")
+                self.wrong(f"{path}.role", f"is {shown(role)}{nearest(str(role)[:LONGEST], ROLES)}")
             if role == "system" and number:
                 self.wrong(f"{path}.role", "is system; only the first message may be")
             if role not in ("system", expected):
@@ -163,6 +167,12 @@ class Check:
         return {} if value else {"weight": 0}
 
 
+def shown(value: Any) -> str:
+    """A value in a message, the beginning of a long one."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
 def kind(value: Any) -> str:
     names = {
         type(None): "null",
@@ -171,5 +181,5 @@ def kind(value: Any) -> str:
         bool: "a truth value",
     }
     return names.get(
-        type(value), f"a number ({value})" if isinstance(value, int | float) else type(value).__name__
+        type(value), f"a number ({shown(value)})" if isinstance(value, int | float) else type(value).__name__
     )

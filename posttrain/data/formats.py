@@ -20,6 +20,7 @@ Row = dict[str, Any]
 CONVERSATIONS = ("conversations", "conversation", "dialogue", "dialog", "turns")
 QUESTIONS = ("prompt", "question", "problem", "query", "instruction", "inputs", "input")
 ANSWERS = ("completion", "response", "output", "answer", "solution", "targets", "target")
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError)  # of a row of another form
 LABELS = ("label", "answer", "tests", "cases", "checks")
 
 
@@ -160,6 +161,17 @@ RECOGNISERS: dict[str, Callable[[frozenset[str], Row], Format | None]] = {
     "prompts": prompts,
     "ratings": ratings,
 }
+
+
+def recognised(kind: str, columns: frozenset[str], row: Row) -> Format | None:
+    """The schema of a file's columns and first row; None for one that is not known, or a row so odd that its
+    fields will tell. Raises UserError for rows of another kind, with what to give instead.
+    """
+    recognise = RECOGNISERS.get(kind)
+    try:
+        return recognise(columns, row) if recognise else None
+    except UNREADABLE:
+        return None
 
 
 def _inner(value: Any, name: str) -> Any:

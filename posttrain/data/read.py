@@ -10,7 +10,7 @@ from typing import Any
 
 from posttrain.data.check import Check, Wrong
 from posttrain.data.constraints import wrong_check
-from posttrain.data.formats import RECOGNISERS
+from posttrain.data.formats import UNREADABLE, recognised
 from posttrain.data.pair_votes import pair_key, soft_labels
 from posttrain.data.rows import Problems, Row, numbered_rows
 from posttrain.data.transcripts import with_system
@@ -41,7 +41,7 @@ def read_messages(source: str, revision: str | None = None, reading: ReadOptions
     ``skipped`` they are noted there, and the other rows are read.
     """
     file = _File(source, revision, reading, "demonstrations", ("messages", "prompt", "completion"))
-    if file.has("messages") or not file.has("completion"):
+    if file.has("messages") or not (file.has("prompt") or file.has("completion")):
         file.columns("messages")
         return file.checked(
             lambda row, check: {"messages": check.learned(check.conversation(row, "messages"), "messages")}
@@ -134,7 +134,8 @@ def read_comparisons(
     """
     read = ("prompt", "chosen", "rejected", "margin", "confidence", "tie", "annotator")
     file = _File(source, revision, reading, "comparisons", read)
-    split = file.has("prompt") or any(isinstance(row.get("chosen"), str) for _, row in file.rows)
+    texts = sum(isinstance(row.get("chosen"), str) for _, row in file.rows)
+    split = file.has("prompt") or 2 * texts > len(file.rows)
     file.columns(*(["prompt", "chosen", "rejected"] if split else ["chosen", "rejected"]))
 
     def pair(row: Row, check: Check) -> Row:
@@ -235,11 +236,8 @@ class _File:
 
     def _standardise(self, kind: str, columns: frozenset[str]) -> None:
         """Rows of a known schema in standard columns. A row that cannot be converted is a problem."""
-        recognise = RECOGNISERS.get(kind)
-        if recognise is None or not self.rows:
-            return
         try:
-            schema = recognise(columns, self.rows[0][1])
+            schema = recognised(kind, columns, self.rows[0][1]) if self.rows else None
         except UserError as problem:
             raise UserError(f"{self._source}: {problem}") from None
         if schema is None:
@@ -248,8 +246,9 @@ class _File:
         for number, row in self.rows:
             try:
                 converted += [(number, one) for one in schema.convert(row)]
-            except ValueError as problem:
-                self._problems.add(f"row {number}", str(problem))
+            except UNREADABLE as problem:
+                told = str(problem) if type(problem) is ValueError else f"cannot be read as {schema.name}"
+                self._problems.add(f"row {number}", told)
         more = f", {len(converted)} of {len(self.rows)} rows" if len(converted) > len(self.rows) else ""
         self._converted = schema.columns
         self.rows = converted

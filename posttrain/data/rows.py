@@ -8,15 +8,20 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from posttrain.pipeline.files import check_regular, expanded, parsed
 from posttrain.pipeline.finding import UserError
 
 Row = dict[str, Any]
 
 LONGEST_LINE = 64_000_000  # bytes; a longer line is a file of another kind, or a lost newline
+EXPANDS = 200  # times its size, to which a compressed file of more than ``SMALL`` bytes may grow
+SMALL = 64_000_000
+MOST_ROWS = 50_000_000  # of a Parquet file, whose few bytes may stand for any number
 SHOWN = 10  # problems that are told one by one
 
 
@@ -58,22 +63,27 @@ def numbered_rows(source: str, revision: str | None, problems: Problems) -> list
 
     Raises UserError where the file as a whole cannot be read, or has no rows.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
-        raise UserError(f"{source}: a directory; name one file of rows")
-    if not path.exists():
-        rows: list[Row | None] = list(_from_hub(source, revision))
-    else:
-        with path.open("rb") as stream:
-            start = stream.read(4)
-        if start == b"PAR1":
-            rows = list(_parquet(path))
-        else:
-            data = _unpacked(path) if start[:2] == b"\x1f\x8b" else path.read_bytes()
-            rows = _parsed(data.removeprefix(b"\xef\xbb\xbf"), source, problems)
+    path = expanded(source)
+    try:
+        there = path.exists()
+        rows = _from_file(path, source, problems) if there else list(_from_hub(source, revision))
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read ({error.strerror or error})") from None
     if not rows:
         raise UserError(f"{source}: 0 rows; needs at least 1")
     return [(number, row) for number, row in enumerate(rows, start=1) if row is not None]
+
+
+def _from_file(path: Path, source: str, problems: Problems) -> list[Row | None]:
+    if path.is_dir():
+        raise UserError(f"{source}: a directory; name one file of rows")
+    check_regular(path, source)
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if start == b"PAR1":
+        return list(_parquet(path))
+    data = _unpacked(path) if start[:2] == b"\x1f\x8b" else path.read_bytes()
+    return _parsed(data.removeprefix(b"\xef\xbb\xbf"), source, problems)
 
 
 def _parsed(data: bytes, source: str, problems: Problems) -> list[Row | None]:
@@ -86,9 +96,19 @@ def _parsed(data: bytes, source: str, problems: Problems) -> list[Row | None]:
 
 
 def _unpacked(path: Path) -> bytes:
+    limit = max(SMALL, EXPANDS * path.stat().st_size)
+    made = bytearray()
     try:
-        return gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as error:
+        with gzip.open(path) as stream:
+            while part := stream.read(1 << 20):
+                made += part
+                if len(made) > limit:
+                    raise UserError(
+                        f"{path}: gzip that grows to more than {EXPANDS} times its size; if it is right, "
+                        "unpack it yourself and name that file"
+                    )
+        return bytes(made)
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: gzip that cannot be unpacked ({error}); it may be cut short") from None
 
 
@@ -127,11 +147,7 @@ def _lines(data: bytes, problems: Problems) -> Iterator[Row | None]:
 def _object(text: str, where: str, problems: Problems, cut: bool) -> Row | None:
     """One JSON object, or None and a note of what is wrong."""
     try:
-        value = json.loads(text, parse_constant=_no_number)
-        if "\\ud" in text.lower():
-            json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        problems.add(where, "half of a surrogate pair; the text was cut inside a character")
+        value = parsed(text, _no_number)
     except json.JSONDecodeError as error:
         hint = "; the last line is cut short" if cut else ""
         problems.add(where, f"not JSON at column {error.colno} ({error.msg}){hint}")
@@ -150,7 +166,7 @@ def _no_number(text: str) -> NoReturn:
 
 def _array(text: str, source: str, problems: Problems) -> list[Row | None]:
     try:
-        rows = json.loads(text, parse_constant=_no_number)
+        rows = parsed(text, _no_number)
     except json.JSONDecodeError as error:
         raise UserError(
             f"{source}: line {error.lineno}, column {error.colno}: not JSON ({error.msg})"
@@ -188,9 +204,13 @@ def _parquet(path: Path) -> list[Row]:
             f"{path}: reading Parquet needs pyarrow; `pip install 'posttrain[parquet]'`"
         ) from None
     try:
+        count = parquet.ParquetFile(path).metadata.num_rows
+        if count > MOST_ROWS:
+            raise UserError(f"{path}: {count:,} rows, the limit is {MOST_ROWS:,}; name a part of it")
         return list(parquet.read_table(path).to_pylist())
-    except ArrowException as error:
-        raise UserError(f"{path}: not whole Parquet ({str(error).splitlines()[0]})") from None
+    except (ArrowException, OSError, ValueError, OverflowError) as error:
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: not whole Parquet ({told})") from None
 
 
 def _from_hub(source: str, revision: str | None) -> list[Row]:

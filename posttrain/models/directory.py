@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from posttrain.pipeline.files import check_regular, load_json, parsed
 from posttrain.pipeline.finding import UserError
+
+# what transformers itself has; another name is that of a program on the hub, fetched and run
+IMPLEMENTATIONS = (
+    "eager",
+    "sdpa",
+    "flash_attention_2",
+    "flash_attention_3",
+    "flex_attention",
+    "batched_mm",
+    "grouped_mm",
+)
+HEADER = 100_000_000  # bytes at most, as safetensors itself has it
+_WHOLE = re.compile(r"[IU]\d+|BOOL|F[468]_\w+|F4")  # types of tensors that are no floats of 16 bits or more
 
 
 def check_language_model(directory: Path) -> None:
@@ -13,10 +29,11 @@ def check_language_model(directory: Path) -> None:
     embeddings would speak for it where no head of words is stored.
     """
     try:
-        config = json.loads((directory / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):  # a name on the hub, or what ``check_directory`` refuses
+        config = load_json(directory / "config.json")
+    except (OSError, ValueError, UserError):  # a name on the hub, or what ``check_directory`` refuses
         return
-    named = str((config.get("architectures") or [""])[0])
+    names = config.get("architectures") if isinstance(config, dict) else None
+    named = str(names[0]) if isinstance(names, list) and names else ""
     if named.endswith("ForSequenceClassification"):
         raise UserError(
             f"{directory}: {named} scores answers and cannot write any; expected a language model, such as "
@@ -25,24 +42,25 @@ def check_language_model(directory: Path) -> None:
 
 
 def check_directory(directory: Path) -> None:
-    """Raises UserError for a directory that plain, pickle-free transformers cannot load."""
+    """Raises UserError for a directory that plain, pickle-free transformers cannot load, or would load as
+    something else than it is.
+    """
     config_file = directory / "config.json"
-    if not config_file.is_file():
+    if not config_file.exists():
         found = ", ".join(sorted(path.name for path in directory.iterdir())[:8]) or "nothing"
         raise UserError(
             f"{directory}: no config.json (found: {found}); expected a Hugging Face model directory "
             "(config.json, tokenizer.json, model.safetensors)."
         )
     try:
-        config = json.loads(config_file.read_text("utf-8"))
+        config = load_json(config_file)
     except ValueError as problem:
         raise UserError(f"{config_file}: not JSON ({problem}); copy the model again.") from None
-    if "auto_map" in config:
-        raise UserError(
-            f"{config_file}: asks for code of its own (auto_map); posttrain runs no code that comes with a "
-            "checkpoint. Use an architecture that transformers knows."
-        )
-    if not list(directory.glob("*.safetensors")):
+    if not isinstance(config, dict):
+        raise UserError(f"{config_file}: expected an object; copy the model again.")
+    _check_config(config, config_file)
+    weights = sorted(directory.glob("*.safetensors"))
+    if not weights:
         pickles = sorted(directory.glob("*.bin")) + sorted(directory.glob("*.pt"))
         if pickles:
             raise UserError(
@@ -50,3 +68,66 @@ def check_directory(directory: Path) -> None:
                 "Convert them where that is safe: model.save_pretrained(directory) writes model.safetensors."
             )
         raise UserError(f"{directory}: no *.safetensors file; expected the weights beside config.json.")
+    for file in weights:
+        _check_weights(file)
+
+
+def _check_config(config: Mapping[str, Any], file: Path) -> None:
+    if "auto_map" in config:
+        raise UserError(
+            f"{file}: asks for code of its own (auto_map); posttrain runs no code that comes with a "
+            "checkpoint. Use an architecture that transformers knows."
+        )
+    if "quantization_config" in config:
+        raise UserError(
+            f"{file}: the weights are quantised (quantization_config), which cannot be trained further. Take "
+            "the model before it was quantised, or dequantise it and save that."
+        )
+    for path, value in _implementations(config):
+        if value is not None and value not in IMPLEMENTATIONS:
+            raise UserError(
+                f"{file}: {path} is {value!r}, expected one of {', '.join(IMPLEMENTATIONS)}; another would "
+                "be a program fetched from the hub. Correct it, or leave it out."
+            )
+
+
+def _implementations(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every choice of an implementation in a config or in the configs inside it."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        here = f"{path}.{key}" if path else key
+        if str(key).removesuffix("_internal").endswith("_implementation"):
+            yield from (
+                ((f"{here}.{part}", one) for part, one in value.items())
+                if isinstance(value, dict)
+                else [(here, value)]
+            )
+        else:
+            yield from _implementations(value, here)
+
+
+def _check_weights(file: Path) -> None:
+    """Weights in whole numbers would be read as floats of their digits. A header that cannot be read is left
+    to what loads it.
+    """
+    check_regular(file)
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 2 <= length <= min(HEADER, file.stat().st_size):
+            return
+        try:
+            header = parsed(stream.read(length).decode("utf-8"))
+        except ValueError:
+            return
+    for name, tensor in header.items() if isinstance(header, dict) else ():
+        kind = str(tensor.get("dtype")) if isinstance(tensor, dict) else ""
+        if name.endswith("weight") and _WHOLE.fullmatch(kind):
+            raise UserError(
+                f"{file}: {name} is stored as {kind}: quantised weights, which would be read as the numbers "
+                "they are stored as. Dequantise the model and save that."
+            )
+
+
+def layers_too_many(unexpected: list[str], layers: int) -> list[str]:
+    """Of tensors that a checkpoint has and its config does not, those of layers beyond the config's last."""
+    numbered = [(re.search(r"\.(?:layers|h|blocks|layer)\.(\d+)\.", f".{name}"), name) for name in unexpected]
+    return [name for found, name in numbered if found and int(found[1]) >= layers > 0]

@@ -26,6 +26,16 @@ def transform_of(config: Any) -> LogitTransform:
     return LogitTransform(scale, getattr(config, _CAP, None) or None)
 
 
+def check_finite(model: Any, source: Any) -> None:
+    """Raises UserError for a weight that is no number."""
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not torch.isfinite(weight).all():
+            raise UserError(
+                f"{source}: {name} holds NaN or infinity, so all that the model says would be NaN. Its "
+                "training went astray or the file is damaged; take an earlier one."
+            )
+
+
 @torch.no_grad()
 def check_head(model: Any, source: Any) -> None:
     """Log-probabilities are made from hidden states, the head's matrix and ``transform_of``: that must be all

@@ -17,10 +17,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from posttrain.models.directory import check_directory, check_language_model
-from posttrain.models.head import check_head
-from posttrain.models.reading import describe
+from posttrain.models.directory import check_directory, check_language_model, layers_too_many
+from posttrain.models.head import check_finite, check_head
+from posttrain.models.hub import snapshot
+from posttrain.models.reading import describe, layers_of
 from posttrain.pipeline.collector import uncollected
+from posttrain.pipeline.files import expanded
 from posttrain.pipeline.finding import UserError
 
 with uncollected():
@@ -33,10 +35,13 @@ with uncollected():
     )
     from transformers.utils import logging as transformers_logging
 
+# of a damaged config, of weights of another model's shapes, of a package that a format would need
+UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError)
+
 
 def _source(source: str | Path) -> str:
-    """The name to give transformers. A path that exists, or looks like one, must be a good directory."""
-    path = Path(source).expanduser()
+    """The directory to give transformers: a good one. A name that is no path is fetched from the hub."""
+    path = expanded(source)
     if path.is_dir():
         check_directory(path)
         return str(path)
@@ -44,7 +49,7 @@ def _source(source: str | Path) -> str:
     if looks_local or str(source).count("/") > 1:
         what = "is a file" if path.exists() else "does not exist"
         raise UserError(f"{source}: {what}; expected a model directory or a hub id such as owner/name.")
-    return str(source)
+    return str(snapshot(str(source)))
 
 
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:
@@ -71,7 +76,9 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     name = _source(source)
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError) as problem:
+    except (
+        Exception
+    ) as problem:  # of a damaged tokenizer.json: whatever its parts raise, Exception itself too
         raise UserError(f"{source}: no tokenizer could be loaded ({_first_line(problem)}).") from None
 
 
@@ -92,12 +99,13 @@ def without_bars() -> Iterator[None]:
 
 
 def _load(kind: Any, source: str | Path, dtype: str | torch.dtype, device: str) -> Any:
+    wanted = _dtype(dtype)
     name = _source(source)
     try:
         with without_bars():
             model, report = kind.from_pretrained(
                 name,
-                dtype=_dtype(dtype),
+                dtype=wanted,
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
@@ -106,7 +114,7 @@ def _load(kind: Any, source: str | Path, dtype: str | torch.dtype, device: str) 
         raise UserError(
             f"{source}: the weights are damaged or cut short ({_first_line(problem)}); copy the model again."
         ) from None
-    except (OSError, ValueError, KeyError, RuntimeError) as problem:  # RuntimeError: shapes of another model
+    except UNUSABLE as problem:
         raise UserError(f"{source}: could not be loaded ({_first_line(problem)}).") from None
     missing = sorted(report["missing_keys"])
     odd = sorted(str(item[0]) for item in report.get("mismatched_keys", ()))
@@ -116,6 +124,12 @@ def _load(kind: Any, source: str | Path, dtype: str | torch.dtype, device: str) 
             f"another shape (first: {odd[:3]}); they would be random numbers. Expected a complete "
             f"{type(model).__name__}."
         )
+    if beyond := layers_too_many(list(report["unexpected_keys"]), layers_of(model.config)):
+        raise UserError(
+            f"{source}: the weights have layers that config.json does not ({layers_of(model.config)} layers; "
+            f"first left out: {beyond[0]}); a part of the model would be missing. Correct num_hidden_layers."
+        )
+    check_finite(model, source)
     return without_dropout(model).to(device)
 
 
@@ -166,7 +180,7 @@ def load_reward_model(
     """
     try:
         labels = AutoConfig.from_pretrained(_source(source), trust_remote_code=False).num_labels
-    except (OSError, ValueError) as problem:
+    except UNUSABLE as problem:
         raise UserError(f"{source}: could not be loaded ({_first_line(problem)}).") from None
     if labels != 1:
         raise UserError(f"{source}: {labels} labels; a reward model gives one number (num_labels=1).")

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 
 from posttrain.pipeline.finding import UserError
 
+OURS = ("run.json", "report.html", "error.txt", "hashes.json", "pins.json")
+OLD = 600.0  # seconds
 DEEPEST = 64  # levels of lists and objects in a JSON value
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -33,6 +36,19 @@ def check_regular(path: Path, shown: str | Path = "") -> None:
     kind = stat.S_IFMT(path.stat().st_mode)
     if kind != stat.S_IFREG:
         raise UserError(f"{shown or path}: {_KINDS.get(kind, 'no file')}, expected a regular file")
+
+
+def expanded(path: str | Path) -> Path:
+    """A path as a person types it. Raises UserError for the home of somebody who is not known, and for an
+    empty one, which would be the current directory.
+    """
+    if not str(path).strip():
+        raise UserError(f"{str(path)!r}: an empty path; expected a file or a directory")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        home = str(path).split("/")[0]
+        raise UserError(f"{path}: no home directory is known for {home}; write the path out") from None
 
 
 def parsed(text: str, constant: Callable[[str], Any] | None = None) -> Any:
@@ -58,7 +74,7 @@ def parsed(text: str, constant: Callable[[str], Any] | None = None) -> Any:
 def _deeper(value: Any) -> bool:
     """Whether a value is nested more than ``DEEPEST`` levels, level by level and not by recursion."""
     level = [value]
-    for _ in range(DEEPEST + 1):
+    for _ in range(DEEPEST):
         level = [
             inner
             for one in level
@@ -67,7 +83,7 @@ def _deeper(value: Any) -> bool:
         ]
         if not level:
             return False
-    return any(isinstance(one, dict | list) for one in level) or bool(level)
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def load_json(path: Path) -> Any:
@@ -105,10 +121,14 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def leftovers(directory: Path) -> Iterator[Path]:
-    """What ``write_whole`` left in a directory when its process was killed."""
+    """What ``write_whole`` left in a directory when its process was killed, of files of ours and a while ago:
+    the number may be that of a process of another machine.
+    """
     for path in directory.glob(".*.*"):
-        owner = path.name.rpartition(".")[2]
-        if owner.isdigit() and path.is_file() and not alive(int(owner)):
+        name, _, owner = path.name[1:].rpartition(".")
+        if name not in OURS or not owner.isdecimal():
+            continue
+        if path.is_file() and time.time() - path.stat().st_mtime > OLD and not alive(int(owner)):
             yield path
 
 

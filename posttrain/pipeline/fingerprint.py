@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from posttrain.pipeline.files import hash_text
+from posttrain.pipeline.files import expanded, hash_text
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile, finished_identity
 from posttrain.pipeline.stage import LABELS, Stage
@@ -108,7 +108,7 @@ class Finished(Stage):
 
     @property
     def directory(self) -> Path:
-        return Path(self.path).expanduser()
+        return expanded(self.path)
 
     def model(self) -> Path | None:
         return self.directory
@@ -118,7 +118,7 @@ def finished(path: str, name: str) -> Finished:
     """The product in a directory that a user named. Raises UserError where it is none."""
     if not path:  # it would be the current directory
         raise UserError(f"{name} is a stage, and no directory is named after the equals sign")
-    if not Path(path).expanduser().is_dir():
+    if not expanded(path).is_dir():
         raise UserError(
             f"{name} is a stage, so the value must be the directory of a finished product, and {path} is none"
         )

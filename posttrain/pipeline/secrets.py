@@ -47,7 +47,7 @@ def secret_name(name: str) -> bool:
     """Whether a setting or an environment variable is named like a secret; ``a.b.api_key`` by its last
     part.
     """
-    last = re.split(r"[.\]]", name.rstrip("]"))[-1].replace("-", "_")
+    last = re.split(r"[.\[\]]", name.rstrip("]"))[-1].replace("-", "_")
     return bool(_NAMED.search(last) or _TOKEN.search(last))
 
 

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
-import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from posttrain.pipeline.files import hash_text, make_directory, read_json, write_json
+from posttrain.pipeline.files import (
+    check_regular,
+    expanded,
+    hash_text,
+    make_directory,
+    parsed,
+    read_json,
+    write_json,
+)
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.store import MADE, Product, Workspace
 
+LONGEST_ANSWER = 32_000_000  # bytes of the hub's
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+|[A-Za-z0-9][\w-]*")
 
 
@@ -29,8 +41,11 @@ class SourceFile:
     @property
     def local(self) -> Path | None:
         """The file or directory, or None where this is a name on the hub."""
-        found = Path(self.path).expanduser()
-        return found if found.exists() else None
+        found = expanded(self.path)
+        try:
+            return found if found.exists() else None
+        except (OSError, ValueError) as error:  # a name too long, or with a NUL
+            raise UserError(f"{self.path[:200]!r}: not a path ({error})") from None
 
     def identity(self, workspace: Workspace) -> str:
         """What counts in a fingerprint. Raises UserError where there is neither a file nor such a name on the
@@ -40,8 +55,21 @@ class SourceFile:
         if found is None:
             return f"hub:{self.path}@{self.commit(workspace.root)}"
         if found.is_dir():
+            self._check_directory(found)
             return f"directory:{hash_text(json.dumps(workspace.files(found), sort_keys=True))}"
+        check_regular(found, self.path)
         return f"file:{workspace.hash_file(found)}"
+
+    def _check_directory(self, found: Path) -> None:
+        """Before it is read whole: the wrong directory may be a large one."""
+        if self.kind == "datasets":
+            raise UserError(f"{self.path}: a directory; name one file of rows")
+        if not (found / "config.json").exists():
+            there = ", ".join(sorted(entry.name for entry in islice(os.scandir(found), 8))) or "nothing"
+            raise UserError(
+                f"{self.path}: no config.json (found: {there}); expected a Hugging Face model directory "
+                "(config.json, tokenizer.json, model.safetensors)."
+            )
 
     def revision(self, workspace: Path | None) -> str | None:
         """What to ask the hub for, so that what is read is what was fingerprinted; None for a file."""
@@ -69,7 +97,7 @@ class SourceFile:
             pins[key] = _newest_commit(self.kind, name)
             make_directory(workspace)
             write_json(workspace / "pins.json", pins)
-        return str(pins[key])
+        return _commit(pins[key], f"{workspace / 'pins.json'}: {key}")
 
 
 def _newest_commit(kind: str, name: str) -> str:
@@ -77,38 +105,71 @@ def _newest_commit(kind: str, name: str) -> str:
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     reason = "HF_HUB_OFFLINE is set"
     if not os.environ.get("HF_HUB_OFFLINE"):
-        request = urllib.request.Request(f"{endpoint}/api/{kind}/{name}")
-        if token := os.environ.get("HF_TOKEN"):
-            request.add_header("Authorization", f"Bearer {token}")
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return str(json.load(answer)["sha"])
-        except (urllib.error.URLError, TimeoutError, ValueError, KeyError) as error:
+            return _commit(_answer(f"{endpoint}/api/{kind}/{name}").get("sha"), f"{endpoint}: {name}")
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = str(error)
     cache = Path(os.environ.get("HF_HUB_CACHE", Path.home() / ".cache" / "huggingface" / "hub"))
     known = cache / f"{kind}--{name.replace('/', '--')}" / "refs" / "main"
     if known.is_file():
-        return known.read_text(encoding="utf-8").strip()
+        return _commit(known.read_text(encoding="utf-8").strip(), str(known))
     raise UserError(
         f"{name}: no such file or directory here, and no answer for that name from {endpoint} ({reason})"
     )
 
 
+def _commit(value: object, said_by: str) -> str:
+    """A commit becomes part of paths and addresses. Raises UserError for what is none."""
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{40}", value):
+        raise UserError(
+            f"{said_by}: the commit is {str(value)[:60]!r}, expected 40 hexadecimal digits; not fetched"
+        )
+    return value
+
+
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """Follows a hub to where it sends us on the same host, never to another, which would get the token."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        here, there = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
+        if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+            raise UserError(
+                f"{here.scheme}://{here.hostname}: sends us on to {there.scheme}://{there.hostname}, another "
+                "host; not followed, since it would be sent the token. Set HF_ENDPOINT to the host you mean"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _answer(address: str) -> dict[str, Any]:
+    """A JSON object from the hub, with the token that HF_TOKEN holds. Raises OSError or ValueError."""
+    if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
+        raise UserError(f"HF_ENDPOINT is {address.partition('/api/')[0]}: expected https://...")
+    request = urllib.request.Request(address)
+    if token := os.environ.get("HF_TOKEN"):
+        request.add_header("Authorization", f"Bearer {token}")
+    with urllib.request.build_opener(_SameHost).open(request, timeout=10) as answer:
+        found = parsed(answer.read(LONGEST_ANSWER).decode("utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError("an answer that is no object")
+    return found
+
+
 def finished_identity(path: str, workspace: Workspace) -> str:
     """What counts of it in a fingerprint: the files that posttrain wrote, not those that were added since.
-    Raises UserError as ``SourceFile.identity``.
+    Raises UserError where there is no such directory, or one with too many files.
     """
-    written = Product.load(Path(path).expanduser()).made.get("files")
-    if not written:
-        return SourceFile(path).identity(workspace)
-    return f"directory:{hash_text(json.dumps(written, sort_keys=True))}"
+    product = Product.load(expanded(path))
+    files = product.made.get("files") or workspace.files(product.path)
+    return f"directory:{hash_text(json.dumps(files, sort_keys=True))}"
 
 
 def finished_product(path: str, workspace: Workspace) -> Product:
     """A directory a user puts in a stage's place. Raises UserError naming the file where it is not as it was
     written.
     """
-    product = Product.load(Path(path).expanduser().resolve())
+    product = Product.load(expanded(path).resolve())
     if product.made and (harm := workspace.damage(product)):
         raise UserError(
             f"{harm[0]}: the product is damaged; copy it again, or delete its {MADE} to use it as it is"

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.store import Product, Report
 
+LARGEST = 1 << 63  # of a whole number
+
 __all__ = [
     "LABELS",
     "SAMPLES",
@@ -129,13 +131,14 @@ class Stage:
     ``address`` names it on the command line, ``version`` is raised when its code gives other results for the
     same settings. A recipe may give another ``name``, and say which stage a control ``follows``, by the name
     of that one; neither counts in the fingerprint. Heavy imports happen in ``run``. A number among the
-    settings is finite and not negative, and above 0 where ``positive`` names it; anything else raises
-    UserError before a stage has begun.
+    settings is finite and not negative, above 0 where ``positive`` names it, and at least what ``at_least``
+    says; anything else raises UserError before a stage has begun.
     """
 
     address: ClassVar[str] = ""
     version: ClassVar[int] = 1
     positive: ClassVar[tuple[str, ...]] = ()
+    at_least: ClassVar[Mapping[str, int]] = {}
     name: str = ""
     follows: str = field(default="", compare=False)
 
@@ -144,9 +147,12 @@ class Stage:
             value = getattr(self, item.name)
             if not isinstance(value, int | float):
                 continue
-            above = item.name in self.positive
-            if not math.isfinite(value) or value < 0 or (above and value == 0):
-                expected = "a number above 0" if above else "0 or more"
+            above, least = item.name in self.positive, self.at_least.get(item.name, 0)
+            whole = isinstance(value, int)
+            small = value < LARGEST if whole else math.isfinite(value)
+            if not small or value < least or (above and value == 0):
+                expected = f"at least {least}" if least else "a number above 0" if above else "0 or more"
+                expected = f"{expected}, and less than 2**63" if whole and not small else expected
                 raise UserError(f"{item.name} is {value}, expected {expected}")
 
     def following(self, was: Stage, now: Stage) -> Stage:

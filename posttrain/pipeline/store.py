@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain.pipeline.files import (
+    expanded,
     flush,
     hash_file,
     hash_text,
@@ -128,7 +129,7 @@ class Workspace:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).expanduser().resolve()
+        self.root = expanded(root).resolve()
         self.products = self.root / "products"
         self.runs = self.root / "runs"
         self.aside = self.root / "aside"

@@ -20,6 +20,7 @@ from posttrain.pipeline.fingerprint import alternatives
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 
+LONGEST = 200  # characters of a value that are shown
 NONE, TRUE, FALSE = ("none", "null", "~", ""), ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -32,7 +33,8 @@ class Override:
     written: str = ""
 
     def __str__(self) -> str:
-        return f"{self.written + ': ' if self.written else ''}{self.path}={self.text}"
+        shown = self.text if len(self.text) <= LONGEST else f"{self.text[:LONGEST]}..."
+        return f"{self.written + ': ' if self.written else ''}{self.path}={shown}"
 
 
 def coerced(wish: Override, declared: Any, current: Any) -> Any:
@@ -119,7 +121,7 @@ def _several(wish: Override, kind: Any, current: Any) -> Any:
     inside = wish.text.strip().removeprefix("[").removesuffix("]").removeprefix("(").removesuffix(")")
     try:
         items = [str(item) for item in json.loads(wish.text)]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         items = [item.strip().strip("\"'") for item in inside.split(",") if item.strip()]
     members = [member for member in typing.get_args(kind) if member is not ...]
     example = current[0] if current else ""
@@ -137,10 +139,12 @@ def _number(wish: Override) -> float | None:
         return None
     if math.isnan(number):
         raise UserError(f"{wish}: not a number; give one that can be compared")
+    if math.isinf(number):
+        return number
     try:
         return int(wish.text)  # exact where it is whole, however large
     except ValueError:
-        return number if math.isinf(number) or number != int(number) else int(number)
+        return number if number != int(number) else int(number)
 
 
 def _plain(name: str) -> str:

@@ -97,6 +97,8 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     to the power 3, with optimum reference ** 3 * exp(reward / coef): an answer that the model finds unlikely
     needs more reward. The embedded model's default is sharpened, every other model's plain.
     """
+    if text and not ptx:
+        raise UserError(f"text={text}: pretraining text is read beside the reward only; set ptx=1 as well")
     if base:
         check_objective(objective, sharpens=False)
         need_comparisons("instructgpt", comparisons)

@@ -74,7 +74,8 @@ def _answer(answer: Any) -> tuple[str, str]:
         return answer, ""
     text, gold = str(answer.get("text", "")), answer.get("gold")
     cut = "" if answer.get("ended", True) else " […]"
-    return text + cut, "" if gold is None else f"gold {percent(float(gold), 0)}"
+    told = isinstance(gold, int | float) and abs(gold) < 1e100
+    return text + cut, f"gold {percent(float(gold), 0)}" if told else ""
 
 
 def _cell(x: float, y: float, lines: Sequence[str], note: str) -> Iterator[str]:

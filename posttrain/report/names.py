@@ -27,6 +27,7 @@ CURVES: dict[str, Quantity] = {
     "length": Quantity("Length", "tokens per completion", positive=True),
     "clip_fraction": Quantity("Clip fraction", "share of tokens", share=True, positive=True),
     "truncated": Quantity("Cut off by the limit", "share of completions", share=True, positive=True),
+    "flat_groups": Quantity("All paid the same", "share of groups of answers", share=True, positive=True),
     "explained_variance": Quantity("Critic: explained variance", "1 is perfect, 0 the mean"),
     "value_loss": Quantity("Critic: value loss", "half the squared error", positive=True),
     "ratio_max": Quantity("Largest probability ratio", "now to before, one token"),

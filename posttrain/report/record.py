@@ -18,6 +18,7 @@ from posttrain.report import names
 
 Curve = list[tuple[float, float]]
 _SAMPLES = "samples.jsonl"
+_HUGE = 1e100  # a number of a curve that is no measure of anything
 _LARGE = 64 << 20  # bytes; episodes are read by evaluation, not here
 
 
@@ -104,7 +105,7 @@ class Made:
         """Name to (step, value), steps ascending; rows of one step are averaged, ``*_max``: largest."""
         gathered: dict[str, dict[float, list[float]]] = {}
         for file in sorted(self.path.glob("*.jsonl")):
-            if file.name != _SAMPLES and file.stat().st_size < _LARGE:
+            if file.name != _SAMPLES and file.is_file() and file.stat().st_size < _LARGE:
                 for row in _steps(file):
                     for name, value in row.items():
                         if name != "step" and _number(value) is not None:
@@ -121,7 +122,7 @@ class Made:
     @cached_property
     def samples(self) -> list[dict[str, Any]]:
         file = self.path / _SAMPLES
-        return list(_rows(file)) if file.exists() else []
+        return list(_rows(file)) if file.is_file() and file.stat().st_size < _LARGE else []
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,9 @@ def _strings(value: Any) -> Iterator[str]:
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
     """The rows that are objects; a last line cut short by a kill is not one."""
-    with file.open(encoding="utf-8") as stream:
+    if not file.is_file():  # a pipe would be waited for
+        return
+    with file.open(encoding="utf-8", errors="replace") as stream:
         for written in stream:
             try:
                 row = parsed(written)
@@ -225,7 +228,8 @@ def _steps(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
+    return float(value) if good else None
 
 
 def _together(name: str, values: list[float]) -> float:

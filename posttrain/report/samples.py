@@ -49,7 +49,7 @@ def answers(row: Mapping[str, Any]) -> dict[str, Any]:
     """Model to its answer: under ``answers`` (or ``responses``), else every other text field of the row."""
     found = row.get("answers", row.get("responses"))
     if isinstance(found, Mapping):
-        return dict(found)
+        return {str(k): v for k, v in found.items() if isinstance(v, str | Mapping)}
     return {k: v for k, v in row.items() if k not in _ABOUT and isinstance(v, str | Mapping)}
 
 
@@ -129,7 +129,7 @@ def _fact(name: str, value: float) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100
 
 
 def _text(words: str) -> str:

@@ -45,8 +45,10 @@ class Classifier:
     def open(self, inputs: Inputs, machine: Machine) -> Iterator[ClassifierScorer]:
         """Loads the model. Raises UserError where it has several labels and none is named."""
         from posttrain.models.classifier import TextClassifier
+        from posttrain.models.hub import directory_of
 
-        model = TextClassifier(self.source.local or self.source.path, self.label, machine.device)
+        directory = directory_of(self.source, machine.workspace)
+        model = TextClassifier(directory, self.label, machine.device)
         yield ClassifierScorer(model, self)
 
 

@@ -170,10 +170,20 @@ class Collector:
             "unscored": sum(one["reward"] is None for one in told),
             "ended": sum(one["ended"] for one in told) / len(told),
         }
+        if self.group_size > 1:
+            self.last_figures["flat_groups"] = _flat_groups(told)
         if rewards.failed:
             self.last_figures["verifier_failed"] = self.last_figures.get("verifier_failed", 0) + len(
                 rewards.failed
             )
+
+
+def _flat_groups(told: Sequence[Mapping[str, Any]]) -> float:
+    """The share of groups whose answers were all paid the same."""
+    paid: dict[int, set[Any]] = {}
+    for one in told:
+        paid.setdefault(one["group"], set()).add(one["reward"])
+    return sum(len(rewards - {None}) < 2 for rewards in paid.values()) / len(paid)
 
 
 def _nothing_scored(step: int, episodes: Sequence[Episode], rewards: Rewards) -> str:

@@ -36,9 +36,10 @@ class ExistingModel(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Loads the model, which checks it, and writes it. Raises UserError as ``models.loading`` says."""
+        from posttrain.models.hub import directory_of
         from posttrain.models.loading import load_causal_lm, save_causal_lm
 
-        model, tokenizer = load_causal_lm(self._directory(machine), dtype="float32")
+        model, tokenizer = load_causal_lm(directory_of(self.source, machine.workspace), dtype="float32")
         self._use_template(tokenizer)
         save_causal_lm(output, model, tokenizer)
         parameters = sum({id(p): p.numel() for p in model.parameters()}.values())
@@ -92,12 +93,3 @@ class ExistingModel(Stage):
         found = self.source.local
         size = Size.of_directory(found) if found is not None else None
         return None if size is None else opened(size)
-
-    def _directory(self, machine: Machine) -> Path | str:
-        if self.source.local is not None:
-            return self.source.local
-        from huggingface_hub import snapshot_download
-
-        commit = self.source.commit(machine.workspace or Path("."))
-        wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
-        return Path(snapshot_download(self.source.path, revision=commit, allow_patterns=wanted))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from posttrain.checks import model_fits
 from posttrain.pipeline.stage import SAMPLES, Compute, Estimate, Inputs, Machine, Report, Stage, later
@@ -16,7 +17,8 @@ class ComparisonPairs(Stage):
     """
 
     address = "pairs"
-    positive = ("rows", "answers", "temperature", "max_completion_length")
+    positive = ("rows", "temperature", "max_completion_length")
+    at_least = MappingProxyType({"answers": 2})  # of one answer there is no pair
     fits = model_fits.check
     needs = (SAMPLES,)
     policy: Stage
@@ -56,7 +58,7 @@ class ComparisonPairs(Stage):
             write_jsonl(output / f"{side}.jsonl", rows)
             prefix = "" if side == "train" else "heldout_"
             figures |= {f"{prefix}rows": len(rows), f"{prefix}equal": equal, f"{prefix}too_long": too_long}
-            figures[f"{prefix}ended"] = sum(e.ended for e in episodes) / len(episodes)
+            figures[f"{prefix}ended"] = sum(e.ended for e in episodes) / max(1, len(episodes))
         return Report(figures=figures)
 
     def rehearsal(self) -> ComparisonPairs:

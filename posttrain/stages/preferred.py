@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import model_fits, reward_fits
@@ -26,7 +27,8 @@ class ScoredPreferences(Stage):
     """
 
     address = "preferences"
-    positive = ("rows", "answers", "temperature", "max_completion_length")
+    positive = ("rows", "temperature", "max_completion_length")
+    at_least = MappingProxyType({"answers": 2})  # of one answer there is no comparison
     fits = model_fits.check
     needs = (SAMPLES,)
     policy: Stage

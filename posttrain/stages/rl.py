@@ -16,6 +16,7 @@ from posttrain.checks import (
     reward_rose,
     rows_ahead,
     same_at_the_start,
+    something_to_learn,
 )
 from posttrain.core.batch import PolicyGradient, Refilling
 from posttrain.core.importance import Truncated
@@ -273,6 +274,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             same_at_the_start.check(report.figures, self.compute),
             reward_rose.check(report.figures),
             kl_budget.check(report.figures),
+            *something_to_learn.check(report.figures, self._compares),
         ]
 
     def rehearsal(self) -> Reinforcement:

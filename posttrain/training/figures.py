@@ -95,6 +95,10 @@ def of_run(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
     found["sampler_delta_max"] = max(row.get("sampler_delta_max", 0.0) for row in rows)
     if means := [row["sampler_delta_mean"] for row in rows if "sampler_delta_mean" in row]:
         found["sampler_delta_mean"] = max(means)
+    if spread := [row["reward_std"] for row in rows if "reward_std" in row]:
+        found["flat_steps"] = sum(value == 0.0 for value in spread) / len(spread)
+    if flat := [row["answers/flat_groups"] for row in rows if "answers/flat_groups" in row]:
+        found["flat_groups"] = sum(flat) / len(flat)
     found["steps"] = len(rows)
     found["answers"] = int(sum(row["rows"] for row in rows))
     found["updates"] = len(history)

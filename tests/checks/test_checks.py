@@ -14,6 +14,7 @@ from posttrain.checks import (
     reward_rose,
     same_at_the_start,
     solves_more,
+    something_to_learn,
 )
 from posttrain.pipeline.finding import Finding
 
@@ -102,3 +103,19 @@ def test_what_is_not_known_stops_nobody() -> None:
     for check in (ranks_better_than_chance.check, prefers_the_chosen.check):
         assert check(few).passed
         assert check({"label_accuracy": "unknown"}).passed
+
+
+def test_rewards_that_never_differ_and_answers_that_never_end_are_told_and_stop_nothing() -> None:
+    good = {"flat_steps": 0.1, "flat_groups": 0.5, "truncated_final": 0.2}
+    assert all(found.passed for grouped in (True, False) for found in something_to_learn.check(good, grouped))
+    assert all(found.passed for found in something_to_learn.check({}, True))
+    for grouped, worse, name in (
+        (False, {"flat_steps": 1.0}, "rl_reward_varies"),
+        (True, {"flat_groups": 1.0}, "rl_reward_varies"),
+        (True, {"truncated_final": 1.0}, "rl_answers_end"),
+    ):
+        failed = [found for found in something_to_learn.check({**good, **worse}, grouped) if not found.passed]
+        assert [found.name for found in failed] == [name]
+        assert not failed[0].stops
+        assert "100%" in failed[0].evidence
+    assert all(found.passed for found in something_to_learn.check({**good, "flat_steps": 1.0}, True))

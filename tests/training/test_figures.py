@@ -52,3 +52,15 @@ def test_the_largest_difference_of_any_batch_from_the_sampler_is_reported() -> N
 def test_batches_answers_and_updates_are_counted_apart() -> None:
     figures = of_run(history(40))
     assert (figures["steps"], figures["answers"], figures["updates"]) == (40, 320, 80)
+
+
+def test_steps_and_groups_that_paid_every_answer_the_same_are_counted() -> None:
+    rows = history(4)
+    for row, spread in zip(rows, (0.0, 0.0, 0.5, 0.5, 0.0, 0.0, 1e-9, 1e-9), strict=True):
+        row["reward_std"] = spread
+    for row, flat in zip(rows[::2], (1.0, 0.5, 1.0, 0.0), strict=True):
+        row["answers/flat_groups"] = flat
+    figures = of_run(rows)
+    assert figures["flat_steps"] == 0.5
+    assert figures["flat_groups"] == 0.625
+    assert "flat_steps" not in of_run(history(4))
