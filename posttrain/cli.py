@@ -33,7 +33,8 @@ from posttrain.pipeline.collector import uncollected
 from posttrain.pipeline.files import expanded, write_whole
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.lineage import lineage
-from posttrain.pipeline.plan import plan, plan_table
+from posttrain.pipeline.plan import plan
+from posttrain.pipeline.plan_table import plan_table
 from posttrain.pipeline.progress import duration, table
 from posttrain.pipeline.runner import Run, StageFailed, latest_run, read_record, run, run_number
 from posttrain.pipeline.scale import Paper, drawn, scale_table

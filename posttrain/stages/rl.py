@@ -32,7 +32,6 @@ from posttrain.pipeline.stage import (
     Report,
     Stage,
     later,
-    nested,
 )
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.training.kl_control import FixedKL, KLControl
@@ -281,28 +280,9 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         return replace(self, steps=1, prompts_per_step=8)
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import FLOAT, Rows, Size, sampler_bytes, training_bytes
+        from posttrain.stages.rl_work import estimate
 
-        size, prompts = Size.of(inputs.get("policy")), Rows.of(inputs.get("prompts"))
-        if size is None or prompts is None:
-            return None
-        at_once = self.drawn[0] * self.drawn[1]
-        length = prompts.row_tokens + self.max_completion_length / 2  # where answers end by themselves
-        tokens = self.steps * at_once * length
-        critics = 1 if self.method.wants.values else 0
-        # read by sampler, policy, reference, reward model and critic, then learned from in every epoch
-        scorers = sum(path.startswith("reward.") for path, _ in nested(self))
-        operations = (3 + scorers + critics) * size.reading(tokens)
-        share = 1.0 if self.lora is None else 0.0
-        operations += (1 + critics) * self.method.epochs * size.learning(tokens, share)
-        if (text := Rows.of(inputs.get("pretraining"))) is not None:
-            updates = self.steps * self.method.epochs * self.method.minibatches
-            operations += size.learning(updates * self.pretraining_rows * text.row_tokens, share)
-        batch = min(machine.micro_batch_tokens, at_once * length / self.method.minibatches)
-        memory = training_bytes(size, batch, self.lora, machine, roles=1 + critics)
-        memory += sampler_bytes(size, self.lora, self.compute, critics)
-        memory += int(FLOAT * min(at_once, 512) * length * size.layers * size.cached)
-        return Estimate(tokens=int(tokens), operations=operations, bytes=memory, expects=size.figures())
+        return estimate(self, inputs, machine)
 
 
 def _of(roles: Any, role: str) -> list[Any]:

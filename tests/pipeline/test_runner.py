@@ -13,7 +13,8 @@ import pytest
 from posttrain.pipeline.finding import Finding, UserError, Waiting
 from posttrain.pipeline.fingerprint import Fingerprints, Finished
 from posttrain.pipeline.lineage import lineage
-from posttrain.pipeline.plan import plan, plan_table
+from posttrain.pipeline.plan import plan
+from posttrain.pipeline.plan_table import plan_table
 from posttrain.pipeline.runner import Run, StageFailed, latest_run, run
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later

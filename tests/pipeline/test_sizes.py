@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from posttrain.pipeline.plan import plan, plan_table
+from posttrain.pipeline.plan import plan
+from posttrain.pipeline.plan_table import plan_table
 from posttrain.pipeline.runner import run
 from posttrain.pipeline.sizes import Rows, Size, tokens_of
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Product, Report, Stage
