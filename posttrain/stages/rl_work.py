@@ -9,8 +9,8 @@ from posttrain.pipeline.stage import Estimate, Inputs, Machine, nested
 
 
 def estimate(stage: Any, inputs: Inputs, machine: Machine) -> Estimate | None:
-    """Operations, bytes and tokens of a stage of reinforcement, from the sizes of the models and of the rows; None where they are not
-    known.
+    """Operations, bytes and tokens of a stage of reinforcement, from the sizes of the models and of the rows;
+    None where they are not known.
     """
     size, prompts = Size.of(inputs.get("policy")), Rows.of(inputs.get("prompts"))
     if size is None or prompts is None:
