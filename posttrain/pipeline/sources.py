@@ -55,13 +55,20 @@ class SourceFile:
         if found is None:
             return f"hub:{self.path}@{self.commit(workspace.root)}"
         if found.is_dir():
-            self._check_directory(found)
+            if self.kind != "datasets" and not (found / "config.json").exists():
+                return f"no model:{found}"  # not read, it may be large; the stage that wants it refuses it
+            self.check_directory()
             return f"directory:{hash_text(json.dumps(workspace.files(found), sort_keys=True))}"
         check_regular(found, self.path)
         return f"file:{workspace.hash_file(found)}"
 
-    def _check_directory(self, found: Path) -> None:
-        """Before it is read whole: the wrong directory may be a large one."""
+    def check_directory(self) -> None:
+        """Raises UserError for a directory of rows, and for one that cannot be a model's. Nothing is read: the
+        wrong directory may be a large one.
+        """
+        found = self.local
+        if found is None or not found.is_dir():
+            return
         if self.kind == "datasets":
             raise UserError(f"{self.path}: a directory; name one file of rows")
         if not (found / "config.json").exists():

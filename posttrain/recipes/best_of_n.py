@@ -13,8 +13,8 @@ from posttrain.recipes.own_data import (
     JUDGE_SHARE,
     TEMPERED,
     OwnData,
+    from_own_data,
     need_comparisons,
-    own_data,
     with_finished_sft,
 )
 from posttrain.recipes.presets import Evidence, on_more_prompts, with_controls
@@ -53,7 +53,9 @@ def best_of_n(  # size: the recipe's parameters, each a word on the command line
     left_out = () if controlled else (BY_LOT,)
     if base:
         need_comparisons("best_of_n", comparisons)
-        own = own_data("best_of_n", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files)
+        own = from_own_data(
+            "best_of_n", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files
+        )
         rm, kept, tuned = _on_own_data(own, overall)
         controls = (_by_lot(tuned, kept, overall),) if controlled else ()
         return own.compared(tuned, reward_model=rm, controls=controls, left_out=left_out)

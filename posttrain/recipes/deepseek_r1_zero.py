@@ -12,7 +12,7 @@ from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
-from posttrain.recipes.own_data import OwnData, own_data
+from posttrain.recipes.own_data import OwnData, from_own_data
 from posttrain.recipes.presets import (
     Evidence,
     adapter,
@@ -81,7 +81,7 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
         raise UserError(
             "a model of your own needs problems of yours: give problems=FILE, rows {prompt, answer}"
         )
-    own = own_data("deepseek_r1_zero", seed, base, lora, model=model) if base else None
+    own = from_own_data("deepseek_r1_zero", seed, base, lora, model=model) if base else None
     chosen = preset(verifiable_world(model), seed)
     checked = verifiable_world(model) == "smollm2_constraints"
     task = _smollm2(seed, chosen.prompts) if checked else _sums(seed)

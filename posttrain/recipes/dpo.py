@@ -17,8 +17,8 @@ from posttrain.recipes.own_data import (
     GATE_IS_TOLD,
     JUDGE_SHARE,
     SLOWER,
+    from_own_data,
     need_comparisons,
-    own_data,
     with_finished_sft,
 )
 from posttrain.stages.alignment import Alignment
@@ -55,7 +55,7 @@ def dpo(  # size: the recipe's parameters, each a word on the command line
     if base:
         if not ratings:
             need_comparisons("dpo", comparisons)
-        own = own_data("dpo", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files)
+        own = from_own_data("dpo", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files)
         learned = _rated(ratings) if ratings else own.labels
         assert learned is not None  # comparisons were needed
         method = KTO() if ratings else DPO()

@@ -17,8 +17,8 @@ from posttrain.policy_gradients.ppo import PPO
 from posttrain.recipes.own_data import (
     JUDGE_SHARE,
     OwnData,
+    from_own_data,
     need_comparisons,
-    own_data,
     with_finished_sft,
 )
 from posttrain.recipes.presets import (
@@ -107,7 +107,7 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
             "comparisons": comparisons,
             "prompts": prompts,
         }
-        brought = own_data(
+        brought = from_own_data(
             "instructgpt", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files
         )
         mixed = _pretraining(text, base, seed) if ptx else None

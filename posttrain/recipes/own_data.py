@@ -82,7 +82,10 @@ def is_small(base: str) -> bool:
     is fetched, counts as small: a first run that ends too early costs less than one that never does.
     """
     directory = SourceFile(base).local
-    size = Size.of_directory(directory) if directory is not None and directory.is_dir() else None
+    try:
+        size = Size.of_directory(directory) if directory is not None and directory.is_dir() else None
+    except UserError:  # no model: preflight says so, beside what is wrong with the other files
+        size = None
     return size is None or size.parameters < SMALL
 
 
@@ -99,9 +102,7 @@ class OwnData:
 
     base: Stage
     policy: Stage  # where alignment begins
-    labels: (
-        Stage | None
-    )  # comparisons that the policy, or its reward model, learns from; held-out ones measure
+    labels: Stage | None  # comparisons that the policy, or its reward model, learns from and is measured on
     judge: RewardModeling | None
     prompts: Stage | None
     rate: float
@@ -143,7 +144,7 @@ class OwnData:
         return Contest(policies=(self.policy, *policies), **given)
 
 
-def own_data(  # size: what a user may bring, each a word on the command line
+def from_own_data(  # size: what a user may bring, each a word on the command line
     recipe: str,
     seed: int,
     base: str,

@@ -18,8 +18,8 @@ from posttrain.recipes.own_data import (
     GATE_IS_TOLD,
     JUDGE_SHARE,
     OwnData,
+    from_own_data,
     need_comparisons,
-    own_data,
     with_finished_sft,
 )
 from posttrain.recipes.presets import known_problems, on_more_prompts, verifiable_world, verified_by
@@ -100,7 +100,7 @@ def tulu3(  # size: the recipe's parameters, each a word on the command line
                 "tulu3 on a model of your own needs problems of yours too: give problems=FILE, rows {prompt, "
                 "answer}; without any, posttrain run dpo stops at the preferences"
             )
-        own = own_data("tulu3", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files)
+        own = from_own_data("tulu3", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files)
         return _on_own_data(own, problems, verifier)
     if given := [f"{name}=" for name, file in files.items() if file] + ["lora="] * (lora >= 0):
         raise UserError(f"tulu3 takes {', '.join(given)} beside a model of your own: give base=DIR_OR_HUB_ID")

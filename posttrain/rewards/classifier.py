@@ -40,6 +40,7 @@ class Classifier:
                 f"std={self.std}, missing_eos_penalty={self.missing_eos_penalty}: expected above 0, and 0 "
                 "or more"
             )
+        self.source.check_directory()
 
     @contextmanager
     def open(self, inputs: Inputs, machine: Machine) -> Iterator[ClassifierScorer]:

@@ -120,7 +120,9 @@ def test_a_fingerprint_does_not_wait_for_a_pipe_or_a_large_directory(tmp_path: P
     with within(), pytest.raises(UserError, match="/: a directory; name one file of rows"):
         SourceFile("/", "datasets").identity(Workspace(tmp_path))
     with within(), pytest.raises(UserError, match=r"/usr: no config.json \(found: .*expected a Hugging Face"):
-        SourceFile("/usr").identity(Workspace(tmp_path))
+        SourceFile("/usr").check_directory()
+    with within():
+        assert SourceFile("/usr").identity(Workspace(tmp_path)) == "no model:/usr"
 
 
 def test_a_directory_of_many_files_is_no_product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

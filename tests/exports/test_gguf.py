@@ -192,7 +192,7 @@ def test_a_template_of_frames_becomes_a_modelfile_and_any_other_is_refused() -> 
     assert frames.user == ("[user]", "<|end|>")
     assert frames.system == ("[system]", "<|end|>")
     assert frames.ask == "[assistant]"
-    words.chat_template = FRAMED.replace("m['content']", "(m['content'] | upper)")
+    words.chat_template = FRAMED.replace("m['content']", "loop.index ~ m['content']")
     with pytest.raises(UserError, match="more than a frame around each message"):
         found(Chat(words))
     words.chat_template = FRAMED.replace("{% for m in messages %}", "{% for m in messages[-3:] %}")

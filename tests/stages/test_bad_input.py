@@ -193,9 +193,12 @@ def test_all_files_are_told_together_with_exit_code_2_and_nothing_is_written(
     ("wishes", "told"),
     [
         (["text=a.jsonl"], "text=a.jsonl: .*set ptx"),
-        (["base=~nosuchuser-at-all/x"], "no home directory is known for ~nosuchuser-at-all"),
-        (["base=/usr"], r"/usr: no config.json \(found: "),
-        (["base=/dev/zero"], "/dev/zero: a device, expected a regular file"),
+        (
+            ["base=~nosuchuser-at-all/x", "comparisons=b.jsonl"],
+            "no home directory is known for ~nosuchuser-at-all",
+        ),
+        (["base=/usr", "comparisons=b.jsonl"], r"/usr: no config.json \(found: "),
+        (["base=/dev/zero", "comparisons=b.jsonl"], "/dev/zero: a device, expected a regular file"),
         (["sft=~nosuchuser-at-all/x"], "no home directory is known"),
         (["sft=/dev/zero"], "the value must be the directory of a finished product"),
         (["pairs.answers=1"], "answers is 1, expected at least 2"),

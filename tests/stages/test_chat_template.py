@@ -81,7 +81,9 @@ def test_the_templates_content_counts_and_its_name_does_not(tmp_path: Path, mode
 
 def test_it_is_a_setting_of_a_recipe(tmp_path: Path, model: Path) -> None:
     file = written(tmp_path / "mine.jinja", TEMPLATE)
-    found = expression(dpo, parse([f"base={model}", f"base.chat_template={file.path}"]))
+    found = expression(
+        dpo, parse([f"base={model}", f"base.chat_template={file.path}", "comparisons=b.jsonl"])
+    )
     base = addresses(found)["base"]
     assert isinstance(base, ExistingModel)
     assert base.chat_template == file

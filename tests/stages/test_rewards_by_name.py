@@ -69,7 +69,7 @@ def test_a_verifier_pays_chooses_and_counts() -> None:
     assert made.reward == MathAnswer()
     assert rl_of(made).reward == MathAnswer(seconds=2)
     names = {stage.name: stage for stage in made.beside}
-    assert names["sft_verified"].demonstrations.reward == MathAnswer()
+    assert names["sft_verified"].demonstrations.reward == MathAnswer(seconds=2)  # a control of rl follows it
     assert names["random_control"].reward == CoinReward()
     contest: Any = expression(tulu3, parse(["verifier=code_tests", "problems=mine.jsonl"]))
     assert (contest.verifier, rl_of(contest).reward) == (CodeTests(), CodeTests())
