@@ -63,8 +63,8 @@ class SourceFile:
         return f"file:{workspace.hash_file(found)}"
 
     def check_directory(self) -> None:
-        """Raises UserError for a directory of rows, and for one that cannot be a model's. Nothing is read: the
-        wrong directory may be a large one.
+        """Raises UserError for a directory of rows, and for one that cannot be a model's. Nothing is read:
+        the wrong directory may be a large one.
         """
         found = self.local
         if found is None or not found.is_dir():

@@ -83,7 +83,7 @@ def test_what_a_later_stage_cannot_do_is_said_before_the_first_one(
         assert all(line.startswith("stage ") for line in lines), told.value
         assert not (tmp_path / "work").exists()
     if family in WITHOUT_SCALAR:
-        own = expression(dpo, base, given["comparisons"], "judge_share=0")
+        own = expression(dpo, base, given["comparisons"], "judge_share=0", *SHORT)
         assert plan(own, Workspace(tmp_path / "work"), Machine())
 
 

@@ -97,6 +97,9 @@ def test_of_several_labels_one_is_named(tmp_path: Path, letters: PreTrainedToken
 
 def test_the_command_line_takes_one_for_reinforcement(tmp_path: Path) -> None:
     wishes = ["rl.reward=classifier", f"rl.reward.source={tmp_path}", "rl.reward.std=2"]
+    with pytest.raises(UserError, match=r"no config\.json"):  # before anything is trained
+        expression(instructgpt, parse(wishes))
+    (tmp_path / "config.json").write_text("{}")
     made: Any = expression(instructgpt, parse(wishes))
     assert made.final.reward == Classifier(source=SourceFile(str(tmp_path)), std=2.0)
 

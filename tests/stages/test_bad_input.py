@@ -197,7 +197,7 @@ def test_all_files_are_told_together_with_exit_code_2_and_nothing_is_written(
             ["base=~nosuchuser-at-all/x", "comparisons=b.jsonl"],
             "no home directory is known for ~nosuchuser-at-all",
         ),
-        (["base=/usr", "comparisons=b.jsonl"], r"/usr: no config.json \(found: "),
+        (["base=/usr", f"comparisons={__file__}"], r"/usr: no config.json \(found: "),
         (["base=/dev/zero", "comparisons=b.jsonl"], "/dev/zero: a device, expected a regular file"),
         (["sft=~nosuchuser-at-all/x"], "no home directory is known"),
         (["sft=/dev/zero"], "the value must be the directory of a finished product"),
