@@ -157,6 +157,11 @@ def test_list_report_and_lineage_find_what_was_made(home: Path, capsys: pytest.C
         told = capsys.readouterr().out
         assert "rate = 0.25" in told
         assert "rows <- rows (Rows)" in told
+    record = next((home / "workspace" / "runs").glob("*/run.json"))
+    record.write_text("no record")
+    assert call("lineage", name) == 0  # the directory that is named needs no record of a run
+    assert call("lineage", "count") == 2
+    assert "run.json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def _keyed(scorer: Any, episodes: list[Any]) -> Finding:
     away = float((first.values - turned.values.flip(0)).abs()[both].max()) if both.any() else 0.0
     scale = float(first.values[both].abs().max()) if both.any() else 0.0
     limit = 1e-3 * (1 + scale)
-    if away > limit and not torch.equal(scorer.score(episodes).values, first.values):
+    if away > limit and not torch.equal(scorer.score(episodes).values[both], first.values[both]):
         away = 0.0
     return Finding(
         name="rewards_follow_their_answers",

@@ -14,10 +14,15 @@ from posttrain.pipeline.values import nearest
 
 def find_product(workspace: Workspace, name: str) -> Product:
     """Raises UserError where there is no such directory."""
-    products = _products(workspace)
+    try:
+        products, trouble = _products(workspace), None
+    except UserError as error:  # a damaged record of a run says nothing of a directory that is named
+        products, trouble = {}, error
     for path in (products.get(name), expanded(name), workspace.products / name):
         if path is not None and path.is_dir():
             return Product.load(path)
+    if trouble is not None:
+        raise trouble
     raise UserError(f"{name}: no such product{nearest(name, products)}, or a directory")
 
 

@@ -101,6 +101,8 @@ def without_bars() -> Iterator[None]:
 def _load(kind: Any, source: str | Path, dtype: str | torch.dtype, device: str) -> Any:
     wanted = _dtype(dtype)
     name = _source(source)
+    if kind is AutoModelForCausalLM:
+        check_language_model(Path(name))
     try:
         with without_bars():
             model, report = kind.from_pretrained(
@@ -163,7 +165,6 @@ def load_causal_lm(
 
     The model is a plain transformers ``PreTrainedModel``.
     """
-    check_language_model(Path(source))
     model = _load(AutoModelForCausalLM, source, dtype, device)
     tokenizer = load_tokenizer(source)
     _check_vocabulary(model, tokenizer, source)

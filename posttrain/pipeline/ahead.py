@@ -38,7 +38,8 @@ def check_rows_ahead(pipeline: Pipeline, products: Mapping[str, Product], machin
     lookup = {id(pipeline.stages[address]): product for address, product in products.items()}
     wrong = []
     for address, stage in pipeline.stages.items():
-        if not nested(stage) or pipeline.place[address].is_dir():
+        made = pipeline.place[address].is_dir() and address not in pipeline.remake
+        if made or not nested(stage):
             continue
         wrong += [f"stage {address}: {told}" for told in _other_kinds(pipeline, address, products)]
         inputs = Inputs.gather(stage, lambda child: lookup.get(id(child)))

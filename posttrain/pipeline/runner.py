@@ -91,7 +91,9 @@ class Run:
         self.record["status"] = status
         if status != "running":
             self.record["finished"] = now()
-        write_json(self.directory / RECORD, self.redaction.value(self.record))
+        # places of products are made of names that are no secrets, and are read again
+        kept = {"products": self.record["products"]}
+        write_json(self.directory / RECORD, self.redaction.value(self.record) | kept)
 
     def same_as(self, earlier: Path) -> bool:
         """Whether an earlier run ended with these very products, so that it stands for this one."""

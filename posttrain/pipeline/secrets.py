@@ -24,6 +24,7 @@ _TOKEN = re.compile(
     re.IGNORECASE,
 )
 _SHAPES = re.compile(
+    r"(?<![A-Za-z0-9_-])(?:"  # not in a name: desk-reviews, multitask-sft
     r"hf_[A-Za-z0-9]{16,}"
     r"|sk-[A-Za-z0-9_-]{16,}"
     r"|(?:gh[pousr]|github_pat)_[A-Za-z0-9_]{16,}"
@@ -32,7 +33,7 @@ _SHAPES = re.compile(
     r"|AIza[A-Za-z0-9_-]{30,}"
     r"|A[KS]IA[A-Z0-9]{16}"
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r")|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 )
 _BEFORE = re.compile(
     r"(?P<kept>\bBearer\s+(?=\S{8})|\bAuthorization:\s*\w+\s+"

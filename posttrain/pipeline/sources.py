@@ -23,7 +23,7 @@ from posttrain.pipeline.files import (
     write_json,
 )
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.store import MADE, Product, Workspace
+from posttrain.pipeline.store import MADE, Product, Workspace, content_of
 
 LONGEST_ANSWER = 32_000_000  # bytes of the hub's
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+|[A-Za-z0-9][\w-]*")
@@ -169,7 +169,7 @@ def finished_identity(path: str, workspace: Workspace) -> str:
     """
     product = Product.load(expanded(path))
     files = product.made.get("files") or workspace.files(product.path)
-    return f"directory:{hash_text(json.dumps(files, sort_keys=True))}"
+    return f"directory:{content_of(files)}"
 
 
 def finished_product(path: str, workspace: Workspace) -> Product:

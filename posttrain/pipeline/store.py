@@ -188,12 +188,12 @@ class Workspace:
 
     def damage(self, product: Product) -> list[str]:
         """What became of the files that were written: those that are missing or changed. Curves, which say
-        nothing that later stages read, and files that were added do not count.
+        nothing that later stages read, where an adapter's base lies, and files that were added do not count.
         """
         told = []
         for name, written in sorted(product.made.get("files", {}).items()):
             path = product.path / name
-            if Path(name).name == CURVES:
+            if Path(name).name in (CURVES, LOCATED):
                 continue
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 told.append(f"{product.path / MADE} names {name}, which is no file of the product")

@@ -38,7 +38,6 @@ PLAIN = {  # how it is written, and what it means
     "≥": r"\ge ",
     "<=": r"\le ",
     "≤": r"\le ",
-    "!=": r"\neq ",
     "≠": r"\neq ",
     "\\lt ": "<",
     "\\gt ": ">",
@@ -46,7 +45,7 @@ PLAIN = {  # how it is written, and what it means
 }
 MOST_ITEMS = 12  # of a list that is compared in any order
 _RELATION = re.compile(r"[=<>]|\\(?:in|neq?|le|ge)\b")
-_EQUATION = re.compile(r"(?<![<>!\\])=")
+_EQUATION = re.compile(r"(?:(?<![<>!\\])|(?<=[\d)}]!))=")  # 5!=120 is one, x!=4 is none
 # what an equation gives a value: x, f(x), |AB|, x_{1}, S_{MBCN}:S, \frac{NO}{BO}
 _NAME = re.compile(r"(?:\\frac|_\{?\w+\}?|[A-Za-z|{}():' ])++=(?!.*=)")
 _ARRAY = re.compile(r"[\[(]?\s*\\begin\{array\}\s*\{[lcr| ]*\}(.*?)\\end\{array\}\s*[\])]?")
@@ -149,6 +148,7 @@ def _plain(text: str) -> str:
         r"(?<!\\)\\[,;! ]|\\(?:left|right|displaystyle)\b|\\q?quad|(?<!\\)\\[()]|(?<!\\)\$", " ", text
     )
     text = re.sub(r"^(?:\\\$|[$€£])", "", text.strip().rstrip(".").strip())
+    text = re.sub(r"(?<![\d)}])\s*!=|(?<=\s)!=", r"\\neq ", text)  # 5!=120 is a factorial
     for written, meant in PLAIN.items():
         text = text.replace(written, meant)
     text = _ARRAY.sub(r"\\begin{pmatrix}\1\\end{pmatrix}", text)

@@ -122,6 +122,7 @@ class DemonstrationRows(OwnRows):
     """
 
     address = "demonstrations"
+    version = 2  # several turns are put together from pieces; what looks like a special token is text
     reads: ClassVar[Any] = staticmethod(read_messages)
     heldout_share: float = 0.1
 

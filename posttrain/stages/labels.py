@@ -77,7 +77,7 @@ class ComparisonRows(OwnRows):
     """
 
     address = "labels"
-    version = 2  # rows about one pair are counted together
+    version = 3  # of several turns only the last answer is learned from; special tokens in a text are text
     reads: ClassVar[Any] = staticmethod(read_comparisons)
     heldout_share: float = 0.1
 

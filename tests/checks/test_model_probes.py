@@ -65,16 +65,19 @@ def test_a_row_that_sees_its_neighbours() -> None:
 
 
 class Lengths:
-    """Pays an answer its length; ``shifted`` pays it to the next."""
+    """Pays an answer its length; ``shifted`` pays it to the next, ``unknown`` leaves the first unscored."""
 
-    def __init__(self, shifted: bool = False) -> None:
-        self.shifted = shifted
+    def __init__(self, shifted: bool = False, unknown: bool = False) -> None:
+        self.shifted, self.unknown = shifted, unknown
 
     def score(self, episodes: Sequence[Episode]) -> Rewards:
         values = torch.tensor([float(sum(one.ids)) for one in episodes])
         if self.shifted:
             values = values.roll(1)
-        return Rewards(values=values, scored=torch.ones(len(values), dtype=torch.bool))
+        scored = torch.ones(len(values), dtype=torch.bool)
+        if self.unknown:
+            values[0], scored[0] = float("nan"), False
+        return Rewards(values=values, scored=scored)
 
 
 def collector(model: Any, scorer: Any = None, temperature: float = 1.0) -> Collector:
@@ -126,11 +129,13 @@ def test_a_sampler_at_another_temperature() -> None:
     assert named(told) == {"sampler_and_trainer"}
 
 
-def test_rewards_of_other_rows() -> None:
+@pytest.mark.parametrize("unknown", [False, True])
+def test_rewards_of_other_rows(unknown: bool) -> None:
     model = causal(llama(), dtype=torch.float32)
     policy = LanguagePolicy(model)
+    scorer = Lengths(shifted=True, unknown=unknown)
     with pytest.raises(UserError) as told:
-        look_at_sampling(collector(model, Lengths(shifted=True)), policy, policy, "float32")
+        look_at_sampling(collector(model, scorer), policy, policy, "float32")
     assert named(told) == {"rewards_follow_their_answers"}
 
 

@@ -61,6 +61,11 @@ def test_settings_are_secret_by_their_name(name: str, secret: bool) -> None:
         ("Basic arithmetic and bearer bonds", "Basic arithmetic and bearer bonds"),
         ("sk-learn, hf_hub, a@b.org, http://host:80/x@y", "sk-learn, hf_hub, a@b.org, http://host:80/x@y"),
         ("0123456789abcdef" * 4, "0123456789abcdef" * 4),
+        ("/data/desk-reviews-2024-cleaned.jsonl", "/data/desk-reviews-2024-cleaned.jsonl"),
+        (
+            "products/multitask-finetune-mixture-0123",
+            "products/multitask-finetune-mixture-0123",
+        ),
     ],
 )
 def test_texts_are_secret_by_their_shape(text: str, shown: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import Finished
 from posttrain.pipeline.plan import plan
 from posttrain.pipeline.runner import Run, run
+from posttrain.pipeline.sources import finished_identity
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 from posttrain.pipeline.store import Product, Workspace
 
@@ -37,6 +39,7 @@ class Doubled(Stage):
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         (output / "text").write_text((inputs["words"].path / "text").read_text() * 2)
         (output / "metrics.jsonl").write_text('{"step": 1}\n')
+        (output / "adapter_config.json").write_text('{"base_model_name_or_path": "/here"}')
         for other in self.meanwhile:
             other.write_text("touched while another stage was made")
         return Report(figures={"characters": 6.0})
@@ -68,6 +71,17 @@ def test_a_curve_that_changed_changes_nothing(tmp_path: Path) -> None:
     assert go(tmp_path).made == []
     (product / "metrics.jsonl").unlink()
     assert go(tmp_path).made == []
+
+
+def test_an_adapters_base_may_be_said_anew_where_it_lies_now(tmp_path: Path) -> None:
+    product = go(tmp_path).products["doubled"].path
+    assert "adapter_config.json" in Product.load(product).made["files"]
+    (product / "adapter_config.json").write_text('{"base_model_name_or_path": "/elsewhere"}')
+    assert go(tmp_path).made == []
+    other = shutil.copytree(product, tmp_path / "other")
+    (other / "adapter_config.json").write_text('{"base_model_name_or_path": "/a/third/place"}')
+    same = [finished_identity(str(path), Workspace(tmp_path)) for path in (product, other)]
+    assert same[0] == same[1]
 
 
 def _flip(file: Path) -> None:

@@ -54,6 +54,13 @@ def processor_time(pid: int) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
+def test_a_factorial_before_an_equals_sign_is_no_inequality(scorer: MathScorer) -> None:
+    said = ["5!=120", "5! = 120", "n != 4", "x \\neq 4"]
+    golds = ["120", "120", "n \\neq 4", "x != 4"]
+    rewards = scorer.score([episode({"answer": gold}, text) for gold, text in zip(golds, said, strict=True)])
+    assert rewards.values.tolist() == [1.0] * 4
+
+
 def test_no_sentence_that_gives_the_answer_is_refused_and_none_that_does_not_is_paid(
     scorer: MathScorer,
 ) -> None:
