@@ -154,6 +154,7 @@ def test_without_a_sandbox_it_is_refused_unless_that_is_asked_for(monkeypatch: p
         ("```python\nx = 1\n```", "x = 1\n"),
         ("```bash\nls\n```\n```py\nx = 1\n```\nDone", "x = 1\n"),
         ("```python\nx = 1\n```\n```bash\nls\n```", "x = 1\n"),
+        ("```python\nx = 1\n```\nBetter:\n```python\nx = 2\n```", "x = 2\n"),
         ("```\nx = 1", "x = 1"),
         ("```python\n```", "```python\n```"),
         ("```js\nlet x\n```", "```js\nlet x\n```"),

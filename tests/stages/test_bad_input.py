@@ -247,6 +247,7 @@ EMPTY_BOMB = BOMB.replace("{x: 1, y: 2}", "{}")
         ("? [a]\n: 1\n", "expected a name such as"),
     ],
 )
+@pytest.mark.timeout(60)
 def test_a_settings_file_that_cannot_be_is_told(
     text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
