@@ -2,6 +2,8 @@
 
     python3 scripts/set_up.py .venv test,check
 
+What pip says is shown only where it fails.
+
 Where no NVIDIA or AMD driver answers, torch comes as its CPU build. PyTorch keeps those on an index of their
 own since the default build brings gigabytes of CUDA libraries on Linux.
 """
@@ -10,9 +12,11 @@ from __future__ import annotations
 
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
@@ -36,13 +40,18 @@ def pinned(package: str) -> str:
     return found.group()
 
 
-def pip(python: Path, *arguments: str) -> None:
-    subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments], check=True
-    )
+def pip(python: Path | str, *arguments: str) -> None:
+    """Install, silently. All that pip said is printed where it fails; then SystemExit with pip's own code."""
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        print(done.stdout, end="", file=sys.stderr)
+        print(f"\nset_up.py: this failed, for the reason above:\n  {shlex.join(command)}", file=sys.stderr)
+        raise SystemExit(done.returncode)
 
 
 def main() -> None:
+    began = time.monotonic()
     where, extras = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
     python = where / "bin" / "python"
     if not python.exists():
@@ -51,12 +60,14 @@ def main() -> None:
     cpu_only = platform.system() == "Linux" and not has_gpu()
     have = subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0
     if not have:
-        print(f"installing {pinned('torch')} ({'CPU build' if cpu_only else 'default build'})", flush=True)
+        size = "the CPU build, some 200 MB" if cpu_only else "the default build, which may be gigabytes"
+        print(f"installing {pinned('torch')} ({size})", flush=True)
         cpu = ["--extra-index-url", CPU_INDEX, "--retries", "1", "--timeout", "20"] if cpu_only else []
         pip(python, *cpu, pinned("torch"))
     what = f"{ROOT}[{extras}]" if extras else str(ROOT)
     print(f"installing posttrain{'[' + extras + ']' if extras else ''}", flush=True)
     pip(python, "-c", str(ROOT / "constraints.txt"), "-e", what)
+    print(f"ready after {time.monotonic() - began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
