@@ -497,6 +497,8 @@ def _load(path: Path) -> ModuleType:
         raise UserError(f"{path}: another module is called {path.stem}; rename the file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module  # dataclasses look their own module up
+    if (beside := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(beside)  # last, so that a file beside a recipe hides no package
     try:
         spec.loader.exec_module(module)
     except UserError:
