@@ -25,7 +25,7 @@ check: $(VENV)/.ready-check  ## format, lint, types
 	$(BIN)/mypy
 
 docs: $(VENV)/.ready-docs  ## the pages of docs/ as a site in build/site
-	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	$(BIN)/zensical build --strict --clean
 
 bench: $(VENV)/.ready-test  ## side-by-side measurements, some three and a half hours at 264 GFLOP/s; JSON under benchmarks/results
 	$(BIN)/python benchmarks/run_all.py $(if $(ONLY),--only $(ONLY),)

@@ -1,7 +1,14 @@
-"""What the pages promise is there: every test that docs/pitfalls.md names."""
+"""What the pages promise is there: every test that docs/pitfalls.md names, every page in the menu, and what
+README types and draws."""
 
 import re
 from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from posttrain.cli import main, recipes
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,3 +28,27 @@ def test_every_pitfall_names_a_test_that_exists() -> None:
             )
             found += 1
         assert found, f"{bug}: no test"
+
+
+def pages(menu: Any) -> list[str]:
+    """The files that a menu leads to."""
+    if isinstance(menu, str):
+        return [menu]
+    inner = menu.values() if isinstance(menu, dict) else menu
+    return [page for item in inner for page in pages(item)]
+
+
+def test_every_page_is_in_the_menu_once_and_every_entry_is_a_page() -> None:
+    told = pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"])
+    docs = ROOT / "docs"
+    assert sorted(told) == sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for path in (*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", path.read_text("utf-8")):
+            assert (path.parent / target).exists(), f"{path.relative_to(ROOT)}: {target}"
+
+
+def test_the_site_asks_no_other_host_for_fonts() -> None:
+    assert yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["theme"]["font"] is False
