@@ -462,13 +462,18 @@ def recipes() -> dict[str, Path]:
     return {
         item.name: Path(package.__path__[0]) / f"{item.name}.py"
         for item in pkgutil.iter_modules(package.__path__)
-        if _defines(Path(package.__path__[0]) / f"{item.name}.py", item.name)
+        if _makes_a_stage(Path(package.__path__[0]) / f"{item.name}.py", item.name)
     }
 
 
-def _defines(path: Path, function: str) -> bool:
-    body = ast.parse(path.read_text("utf-8")).body
-    return any(isinstance(item, ast.FunctionDef) and item.name == function for item in body)
+def _makes_a_stage(path: Path, function: str) -> bool:
+    """Whether a function of that name is there, and says that it returns a stage."""
+    found = [
+        item.returns
+        for item in ast.parse(path.read_text("utf-8")).body
+        if isinstance(item, ast.FunctionDef) and item.name == function
+    ]
+    return any(isinstance(returns, ast.Name) and returns.id == "Stage" for returns in found)
 
 
 def find_recipe(name: str) -> Callable[..., Stage]:
@@ -588,7 +593,7 @@ def _list(options: Any) -> int:
         took = duration(made["seconds"]) if "seconds" in made else "?"
         products.append((path.parent.name, kind, str(made.get("finished", "?")), took))
     if len(runs) + len(products) == 2:
-        print(f"\n{workspace.root}: nothing here yet; `posttrain run {next(iter(recipes()))}` makes one")
+        print(f"\n{workspace.root}: nothing here yet; `posttrain run instructgpt` makes one")
         return 0
     print(f"\n{workspace.runs}\n{table(runs)}\n\n{workspace.products}\n{table(products)}")
     return 0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from posttrain.cli import main
+from posttrain.cli import main, recipes
 from posttrain.stages.base import EMBEDDED
 
 RECIPE = '''"""Two small stages."""
@@ -369,3 +369,8 @@ def test_the_command_line_starts_without_torch() -> None:
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_what_recipes_share_is_no_recipe() -> None:
+    assert {"instructgpt", "dpo", "thermostat"} <= set(recipes())
+    assert not {"own_data", "presets"} & set(recipes())

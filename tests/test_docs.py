@@ -2,13 +2,14 @@
 README types and draws."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from posttrain.cli import main, recipes
+from posttrain.cli import _parser, main
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,3 +53,62 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 def test_the_site_asks_no_other_host_for_fonts() -> None:
     assert yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["theme"]["font"] is False
+
+
+README = (ROOT / "README.md").read_text("utf-8")
+OWN = "./short_answers.py"  # tests/test_extending.py runs it
+COMMANDS = [
+    command
+    for block in re.findall(r"```\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+    if line.startswith(("posttrain ", ".venv/bin/posttrain "))
+    and OWN not in (command := shlex.split(line, comments=True)[1:])
+]
+ROWS = {
+    "a.jsonl": '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n',
+    "b.jsonl": '{"prompt": "q", "chosen": "a", "rejected": "b"}\n',
+    "c.jsonl": '{"prompt": "q"}\n',
+    "d.jsonl": '{"prompt": "1 + 1", "answer": "2"}\n',
+    "t.jinja": "{{ messages }}",
+}
+
+
+def test_readme_types_commands_that_are_there() -> None:
+    assert len(COMMANDS) > 15
+    typed = {command[0] for command in COMMANDS}
+    for name in ("run", "doctor", "list", "report", "lineage", "chat", "serve", "export"):
+        assert name in typed, name
+    for command in COMMANDS:
+        _parser().parse_args(command)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] in ("run", "doctor")], ids=" ".join)
+def test_readme_types_settings_that_are_there(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Drawn, so that nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in ROWS.items():
+        (tmp_path / name).write_text(text)
+    base = str(ROOT / "posttrain" / "field_guide" / "base")
+    told = [word.replace("DIR_OR_HUB_ID", base) for word in command[1:]]
+    assert main(["run", *told, "--draw"]) == 0, capsys.readouterr().err
+    assert not (tmp_path / "workspace").exists()
+
+
+def test_readme_draws_the_tree_that_is_there() -> None:
+    drawn = re.findall(r"(?m)^  (\w+(?:/|\.py)) ", README[README.index("## The tree") :])
+    package = ROOT / "posttrain"
+    there = [f"{path.name}/" for path in package.iterdir() if (path / "__init__.py").exists()]
+    there += [path.name for path in package.glob("[!_]*.py")]
+    assert sorted(drawn) == sorted(there)
+
+
+def test_the_first_screen_has_two_commands_a_picture_and_no_term_of_the_trade() -> None:
+    screen = README[: README.index("## ")]
+    assert len(re.search(r"```\n(.*?)```", screen, re.S)[1].splitlines()) == 2  # type: ignore[index]
+    picture = re.search(r"\]\((docs/[\w.]+)\)", screen)
+    assert picture is not None
+    assert (ROOT / picture[1]).is_file()
+    words = r"KL|SFT|PPO|DPO|RLHF|GRPO|LoRA|gold|nats?|critic|polic(y|ies)|reference|rollout|reward model"
+    assert not re.search(rf"\b({words})\b", screen)

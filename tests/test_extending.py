@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import re
@@ -93,13 +94,12 @@ def test_a_change_of_a_file_makes_what_uses_it_again_and_nothing_else(beside: Pa
     assert {name for name in before if before[name] != after[name]} == {"rl"}
 
 
-def test_a_file_beside_a_recipe_hides_no_package(beside: Path) -> None:
-    (beside / "json.py").write_text("raise SystemExit('read in place of the standard library')")
-    sys.modules.pop("json.tool", None)
+def test_a_file_beside_a_recipe_hides_no_package(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (beside / "colorsys.py").write_text("raise AssertionError('read in place of the standard library')")
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     loaded()
-    import json.tool
-
-    assert json.tool.__file__ != str(beside / "json.py")
+    assert str(beside) in sys.path
+    assert importlib.import_module("colorsys").rgb_to_hsv(0, 0, 0) == (0, 0, 0)
 
 
 @pytest.mark.slow

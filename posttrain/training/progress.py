@@ -56,8 +56,9 @@ def _told(  # size: what a line says
 ) -> str:
     """``12 of 40 steps, 3 min left, reward 0.31, kl 1.2``."""
     parts = [f"{done}{f' of {total}' if total else ''} {unit}s"]
-    if total:
-        parts.append(f"about {(total - done) * (time.monotonic() - began) / new / 60:.0f} min left")
+    if total and done < total:
+        minutes = (total - done) * (time.monotonic() - began) / new / 60
+        parts.append(f"about {minutes:.0f} min left" if minutes >= 1 else "less than a minute left")
     if isinstance(item, Mapping):
         parts += [f"{name} {value}" for name, value in show(item, shown).items()]
     return ", ".join(parts)

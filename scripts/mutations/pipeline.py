@@ -418,4 +418,25 @@ MUTATIONS = [
         "if True",
         "tests/stages/test_part.py",
     ),
+    of(
+        "what recipes share among the recipes",
+        "cli.py",
+        'return any(isinstance(returns, ast.Name) and returns.id == "Stage" for returns in found)',
+        "return bool(found)",
+        "tests/test_cli.py::test_what_recipes_share_is_no_recipe",
+    ),
+    of(
+        "a file beside a recipe in place of a package",
+        "cli.py",
+        "sys.path.append(beside)",
+        "sys.path.insert(0, beside)",
+        "tests/test_extending.py::test_a_file_beside_a_recipe_hides_no_package",
+    ),
+    of(
+        "no minutes left",
+        "training/progress.py",
+        "if minutes >= 1 else",
+        "if minutes >= 0 else",
+        "tests/training/test_progress.py",
+    ),
 ]

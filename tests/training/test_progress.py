@@ -48,5 +48,14 @@ def test_where_no_bar_is_drawn_it_can_be_asked_how_far_it_is(monkeypatch: pytest
     assert told == [
         "1 of 3 steps, about 2 min left, kl 0.5",
         "2 of 3 steps, about 1 min left, kl 1",
-        "3 of 3 steps, about 0 min left, kl 2",
+        "3 of 3 steps, kl 2",
     ]
+
+
+def test_what_is_left_is_never_said_to_be_no_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    now = iter(range(0, 1000, 10))
+    monkeypatch.setattr("posttrain.training.progress.time.monotonic", lambda: float(next(now)))
+    told: list[str] = []
+    list(progress(iter([1, 2]), 2, "rl", note=lambda text: told.append(text())))
+    assert told == ["1 of 2 steps, less than a minute left", "2 of 2 steps"]
