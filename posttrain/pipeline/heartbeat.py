@@ -16,8 +16,8 @@ Note = Callable[[Callable[[], str]], None]
 
 @contextmanager
 def heartbeat(say: Callable[[str], None], quiet: bool, about: float = 0.0) -> Iterator[Note]:
-    """Says how long the work inside has taken, of ``about`` so many seconds where that is known, and what was
-    noted last. Silent where ``quiet``, or where stderr is a terminal: there a bar tells it.
+    """Says how long the work inside has taken, of ``about`` so many seconds where that is known and not over,
+    and what was noted last. Silent where ``quiet``, or where stderr is a terminal: there a bar tells it.
 
     What is yielded takes a function that makes the text, which is asked only when a line is due.
     """
@@ -33,10 +33,10 @@ def heartbeat(say: Callable[[str], None], quiet: bool, about: float = 0.0) -> It
 
     def beat() -> None:
         while not done.wait(EVERY):
-            spent = duration(round(time.monotonic() - began)).replace(".0 s", " s")
-            hoped = f" of about {duration(round(about)).replace('.0 s', ' s')}" if about else ""
+            spent = time.monotonic() - began
+            hoped = f" of about {_plain(about)}" if about > spent else ""
             told = f", {latest[0]()}" if latest else ""
-            say(f"{spent}{hoped}{told}")
+            say(f"{_plain(spent)}{hoped}{told}")
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -45,3 +45,7 @@ def heartbeat(say: Callable[[str], None], quiet: bool, about: float = 0.0) -> It
     finally:
         done.set()
         thread.join()
+
+
+def _plain(seconds: float) -> str:
+    return duration(round(seconds)).replace(".0 s", " s")

@@ -439,4 +439,11 @@ MUTATIONS = [
         "if minutes >= 0 else",
         "tests/training/test_progress.py",
     ),
+    of(
+        "an estimate that is over",
+        "pipeline/heartbeat.py",
+        "if about > spent else",
+        "if about else",
+        "tests/pipeline/test_heartbeat.py::test_an_estimate_that_is_over_is_not_told",
+    ),
 ]

@@ -72,3 +72,18 @@ def test_it_is_silent_where_it_was_asked_to_be_or_a_bar_tells_it(
         note(lambda: "asked")
         assert not threading.Event().wait(0.1)
     assert said == []
+
+
+def test_an_estimate_that_is_over_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(beats, "EVERY", 0.001)
+    said: list[str] = []
+    told = threading.Event()
+
+    def say(text: str) -> None:
+        said.append(text)
+        told.set()
+
+    with heartbeat(say, quiet=False, about=1e-9):
+        assert told.wait(SOON)
+    assert not [text for text in said if "of about" in text]
