@@ -24,10 +24,18 @@ pytestmark = pytest.mark.slow
 
 
 def build(source: Path, what: str, where: Path) -> Path:
-    """As pip calls it: the build back end's own function, in the source's directory."""
+    """As pip calls it: the build back end's own function, in the source's directory.
+
+    Without kernels, whose building from these files tests/test_kernels_build.py sees to.
+    """
     code = f"from setuptools import build_meta as b; import sys; print(b.build_{what}(sys.argv[1]))"
     told = subprocess.run(
-        [sys.executable, "-c", code, str(where)], cwd=source, check=True, capture_output=True, text=True
+        [sys.executable, "-c", code, str(where)],
+        cwd=source,
+        env=os.environ | {"CC": "no-such-compiler"},
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return where / told.stdout.splitlines()[-1]
 
