@@ -107,7 +107,7 @@ def test_it_runs_as_it_is_printed(beside: Path, capsys: pytest.CaptureFixture[st
     small = ["demonstrations.rows=64", "rl.steps=2", "rl.prompts_per_step=8", "prompts.heldout=8"]
     for name in FILES:
         sys.modules.pop(name, None)
-    gates = ["knows_the_world", "learned_demonstrations", "reward_rose"]
+    gates = ["sft_learned", "rl_reward_rose", "rl_answers_end", "rl_reward_varies"]
     accepted = [word for gate in gates for word in ("--accept-gate", gate)]
     assert main(["run", "./short_answers.py", *small, *accepted, "--quiet"]) == 0
     episodes = next((beside / "workspace" / "products").glob("rl-*/episodes.jsonl")).read_text().splitlines()
