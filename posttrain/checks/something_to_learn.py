@@ -1,5 +1,6 @@
 """Whether there was anything to learn from: rewards that differ, answers that end. Both are told, and stop
-nothing: what was learned is judged by other gates.
+nothing: what was learned is judged by other gates. Only where no answer of any step was paid otherwise than
+its neighbours the run stops, since nothing can have been learned.
 """
 
 from __future__ import annotations
@@ -7,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from posttrain.checks.thresholds import OfReinforcement
 from posttrain.pipeline.finding import Finding
 
-MOST = 0.9  # share of steps, groups or answers
+STEPS = 10  # fewer say nothing
 
 
-def check(figures: Mapping[str, Any], grouped: bool) -> list[Finding]:
+def check(figures: Mapping[str, Any], grouped: bool, thresholds: OfReinforcement) -> list[Finding]:
     """Reads ``flat_steps``, the share of steps whose answers were all paid the same, ``flat_groups``, that of
     groups, where a method compares the answers to one prompt (``grouped``), and ``truncated_final``.
     """
@@ -23,19 +25,19 @@ def check(figures: Mapping[str, Any], grouped: bool) -> list[Finding]:
         Finding(
             name="rl_reward_varies",
             value=flat,
-            threshold=MOST,
-            passed=flat < MOST,
+            threshold=thresholds.flat,
+            passed=flat < thresholds.flat,
             evidence=f"in {flat:.0%} of the {of} every answer was paid the same: nothing to learn from",
             advice="easier or harder prompts, a reward with more grades, a higher rl.temperature or "
             "rl.group_size",
             learning=True,
-            stops=False,
+            stops=flat == 1.0 and int(figures.get("steps", 0)) >= STEPS,
         ),
         Finding(
             name="rl_answers_end",
             value=cut,
-            threshold=MOST,
-            passed=cut < MOST,
+            threshold=thresholds.truncated,
+            passed=cut < thresholds.truncated,
             evidence=f"{cut:.0%} of the last answers were cut at rl.max_completion_length",
             advice="raise rl.max_completion_length, or train sft to end its answers",
             learning=True,

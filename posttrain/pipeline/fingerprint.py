@@ -46,6 +46,7 @@ class Fingerprints:
             item.name: self._value(as_declared(getattr(value, item.name), declared.get(item.name)), item.name)
             for item in fields(value)
             if not (isinstance(value, Stage) and item.name in LABELS)
+            and not item.metadata.get("judging")
             and not (item.metadata.get("later") and getattr(value, item.name) == item.default)
         }
         return {"class": self._code(kind), "version": getattr(kind, "version", None), "settings": settings}

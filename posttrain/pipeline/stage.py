@@ -29,6 +29,7 @@ __all__ = [
     "Report",
     "Stage",
     "addresses",
+    "judging",
     "later",
     "making_order",
     "nested",
@@ -92,6 +93,13 @@ def later(default: Any) -> Any:
     a fingerprint, so these stay current.
     """
     return field(default=default, metadata={"later": True})
+
+
+def judging(default: Any) -> Any:
+    """A field that only a stage's gates read: it counts in no fingerprint, so what is made is judged by
+    another threshold and not made again.
+    """
+    return field(default=default, metadata={"judging": True})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import model_fits, reward_fits
+from posttrain.checks import judge_agrees, model_fits, reward_fits
 from posttrain.data.rows import family
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding, UserError
@@ -90,6 +90,9 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         if self.verifier is None:
             return []
         return reward_fits.check(self.verifier, inputs["problems"].path / "heldout.jsonl")
+
+    def gates(self, report: Report) -> list[Finding]:
+        return [judge_agrees.check(report.figures)] if self.reward_model is not None else []
 
     def rehearsal(self) -> Contest:
         return replace(self, rows=8, samples=2)

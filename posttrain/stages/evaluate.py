@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import family_falls, model_fits, rows_ahead
+from posttrain.checks import family_falls, judge_agrees, model_fits, rows_ahead
+from posttrain.checks.thresholds import OfEvaluation
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding
-from posttrain.pipeline.stage import SAMPLES, Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import SAMPLES, Estimate, Inputs, Machine, Report, Stage, judging, later
 from posttrain.rewards.learned import LearnedReward
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
     left_out: tuple[str, ...] = later(())
     # of the final policy to each prompt, compared by the reward model; 0, or 2 and more
     own_answers: int = later(0)
+    thresholds: OfEvaluation = judging(OfEvaluation())
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``samples.jsonl``, ``answers.jsonl`` and ``gold.jsonl`` (gold over the steps of
@@ -103,7 +105,11 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         return rows_ahead.prompts(self, model, inputs["prompts"].path, "heldout")
 
     def gates(self, report: Report) -> list[Finding]:
-        return [family_falls.check(report.figures)]
+        return [
+            family_falls.check(report.figures),
+            judge_agrees.check(report.figures),
+            judge_agrees.on_policy(report.figures, self.thresholds),
+        ]
 
     def rehearsal(self) -> Evaluation:
         return replace(self, rows=8, samples=2)

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, cast
 from posttrain.checks import (
     kl_budget,
     model_fits,
+    more_than_length,
     nearer_the_teacher,
     reward_fits,
     reward_rose,
     rows_ahead,
     same_at_the_start,
     something_to_learn,
+    steady,
 )
+from posttrain.checks.thresholds import OfReinforcement
 from posttrain.core.batch import PolicyGradient, Refilling
 from posttrain.core.importance import Truncated
 from posttrain.core.kl import label
@@ -31,6 +34,7 @@ from posttrain.pipeline.stage import (
     Machine,
     Report,
     Stage,
+    judging,
     later,
 )
 from posttrain.policy_gradients.ppo import PPO
@@ -91,6 +95,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     decay_to_start: float = later(0.0)  # weight decay towards the reference
     average: float = later(0.0)
     compute: Compute = later("float32")  # of matrix products and of the sampler; see ``corrected``
+    thresholds: OfReinforcement = judging(OfReinforcement())
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -272,8 +277,10 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         return [
             same_at_the_start.check(report.figures, self.compute),
             reward_rose.check(report.figures),
-            kl_budget.check(report.figures),
-            *something_to_learn.check(report.figures, self._compares),
+            kl_budget.check(report.figures, self.thresholds),
+            more_than_length.of_rewards(report.figures, self.thresholds),
+            *something_to_learn.check(report.figures, self._compares, self.thresholds),
+            *steady.check(report.figures, self.thresholds),
         ]
 
     def rehearsal(self) -> Reinforcement:

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import model_fits, ranks_better_than_chance, rows_ahead
+from posttrain.checks import calibrated, model_fits, more_than_length, ranks_better_than_chance, rows_ahead
+from posttrain.checks.thresholds import OfRewardModel
 from posttrain.core.batch import Judged, RewardLoss, Term, Wants
 from posttrain.core.reduction import chosen_mean
 from posttrain.models.reading import Reading
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import SCALAR, Compute, Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import SCALAR, Compute, Estimate, Inputs, Machine, Report, Stage, judging, later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, same_prompt
 
@@ -66,7 +67,8 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     compute: Compute = later("float32")  # of matrix products; weights and heads stay in float32
     reading: Reading = later(Reading())
     fitted_head: bool = later(False)
-    gate_stops: bool = later(True)  # False: what its gate finds is told, and the recipe goes on
+    gate_stops: bool = later(True)  # False: what its gates find is told, and the recipe goes on
+    thresholds: OfRewardModel = judging(OfRewardModel())
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -162,7 +164,12 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     def gates(self, report: Report) -> list[Finding]:
         if self.shuffled_labels:
             return []
-        return [replace(ranks_better_than_chance.check(report.figures), stops=self.gate_stops)]
+        found = [
+            ranks_better_than_chance.check(report.figures, self.thresholds),
+            more_than_length.of_reward_model(report.figures, self.thresholds),
+            calibrated.check(report.figures, self.thresholds),
+        ]
+        return [replace(one, stops=one.stops and self.gate_stops) for one in found]
 
     def rehearsal(self) -> RewardModeling:
         return replace(self, epochs=1, batch_size=8)
@@ -260,10 +267,11 @@ def _fit_head(role: Any, train: SaidOnDisk, pad_id: int, machine: Machine) -> fl
 
 
 def _figures(reward: Any, held: SaidOnDisk, pad_id: int, machine: Machine) -> dict[str, float | int | str]:
-    """How often the chosen answer scores higher on held-out comparisons, and how often it is the longer
-    one.
+    """How often the chosen answer scores higher on held-out comparisons, how sure the model is of it, and how
+    often the chosen answer, and the one that scores higher, are the longer ones.
     """
     from posttrain.evaluation.intervals import wilson, with_interval
+    from posttrain.evaluation.sure_and_long import sure_and_long
     from posttrain.rollouts.reread import scores
 
     if not held:
@@ -273,14 +281,14 @@ def _figures(reward: Any, held: SaidOnDisk, pad_id: int, machine: Machine) -> di
     from posttrain.core.preferences import logistic
 
     said = scores(reward, held.rows, pad_id, machine.micro_batch_tokens)
-    right, longer = int((said[::2] > said[1::2]).sum()), 0.0
+    right = int((said[::2] > said[1::2]).sum())
     sure = torch.tensor([pair.sure for pair in held])
-    for pair in held:
-        chosen, rejected = (sum(row.mask) for row in pair.rows)
-        longer += (chosen > rejected) + (chosen == rejected) / 2
+    more = [sum(pair.rows[0].mask) - sum(pair.rows[1].mask) for pair in held]
+    longer = sum((tokens > 0) + (tokens == 0) / 2 for tokens in more)
     figures = with_interval("label_accuracy", wilson(right, len(held)))
     losses = {
         "pair_loss_heldout": float(logistic(said[::2] - said[1::2], sure).mean()),
         "pair_loss_floor_heldout": _floor(held),
     }
+    figures |= sure_and_long(said[::2] - said[1::2], more)
     return figures | losses | {"label_control/longer": longer / len(held)}

@@ -7,10 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import learned_demonstrations, model_fits, rows_ahead
+from posttrain.checks import (
+    ends_its_answers,
+    learned_by_heart,
+    learned_demonstrations,
+    model_fits,
+    rows_ahead,
+)
+from posttrain.checks.thresholds import OfTuning
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, judging, later
 from posttrain.stages.fitting import Fitting
 
 if TYPE_CHECKING:
@@ -39,6 +46,7 @@ class InstructionTuning(Stage):
     seed: int = 0
     as_control: bool = later(False)  # made to compare with: it need not learn
     compute: Compute = later("float32")  # of matrix products; weights and heads stay in float32
+    thresholds: OfTuning = judging(OfTuning())
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the model and ``metrics.jsonl``. Raises UserError where no demonstration can be learned
@@ -50,6 +58,7 @@ class InstructionTuning(Stage):
         from posttrain.models.collate import rollouts
         from posttrain.models.roles import Place, open_policy
         from posttrain.models.rows_on_disk import RowsOnDisk
+        from posttrain.rollouts.ends import ends
         from posttrain.rollouts.in_parts import nll
         from posttrain.rollouts.reread import conversation_figures
         from posttrain.training.optimizer import Group
@@ -88,12 +97,15 @@ class InstructionTuning(Stage):
             machine,
         )
         after = nll(roles.policy, held, chat.pad_id, machine.micro_batch_tokens)
+        ended = ends(roles.policy, held, chat.stop_ids, chat.pad_id, machine.micro_batch_tokens)
         roles.save(output)
         # the base is measured last, so that learning begins at once
         start = roles.reference or open_policy(source, place=place).policy
         before = nll(start, held, chat.pad_id, machine.micro_batch_tokens)
         found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}
         found = found if held else dict.fromkeys(found, "unknown")
+        last = history[-max(1, len(history) // 10) :]
+        found |= {"nll_train_final": sum(figures["nll"] for figures in last) / len(last), **ended}
         tokens = int(sum(figures["tokens"] for figures in history))
         counts = {"rows": len(train), "supervised_tokens": tokens, "dropped": dropped + held_dropped}
         notes += _notes(chat, counts["dropped"], self.max_length)
@@ -105,7 +117,13 @@ class InstructionTuning(Stage):
         return rows_ahead.rows(self, model, inputs["demonstrations"].path, rows_ahead.demonstration)
 
     def gates(self, report: Report) -> list[Finding]:
-        return [] if self.as_control else [learned_demonstrations.check(report.figures)]
+        if self.as_control:
+            return []
+        return [
+            learned_demonstrations.check(report.figures),
+            ends_its_answers.check(report.figures, self.thresholds),
+            learned_by_heart.check(report.figures, self.thresholds),
+        ]
 
     def rehearsal(self) -> InstructionTuning:
         return replace(self, epochs=1, batch_size=8)

@@ -22,7 +22,8 @@ def _floats(figures: dict[str, Tensor]) -> dict[str, float]:
 def of_rollouts(rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> dict[str, float]:
     """Figures over B rows.
 
-    ``reward`` and ``reward_std`` are of rows, before any charge; ``kl`` (k1) and ``kl_k3`` are nats per
+    ``reward`` and ``reward_std`` are of rows, before any charge, ``reward_length`` is the correlation of
+    ``reward`` with ``length``, 0 where one does not vary; ``kl`` (k1) and ``kl_k3`` are nats per
     completion; ``entropy_before`` nats per step; ``length`` steps per row; ``truncated`` a fraction;
     ``sampler_delta_max`` and ``sampler_delta_mean`` the absolute difference of the sampler's and the
     trainer's log-probabilities, in nats per step, over steps where the sampler's are known (absent where the
@@ -32,6 +33,7 @@ def of_rollouts(rollouts: Rollouts, before: Evaluation, reference: Evaluation | 
     figures = {
         "reward": reward.mean(),
         "reward_std": reward.std(correction=0),
+        "reward_length": _correlation(reward, wide(lengths(mask))),
         "length": wide(lengths(mask)).mean(),
         "truncated": wide(rollouts.truncated).mean(),
         "rows": wide(torch.tensor(len(rollouts), device=mask.device)),
@@ -50,6 +52,12 @@ def of_rollouts(rollouts: Rollouts, before: Evaluation, reference: Evaluation | 
     for name, values in rollouts.parts.items():
         figures[f"parts/{name}"] = wide(values).mean()
     return _floats(figures)
+
+
+def _correlation(x: Tensor, y: Tensor) -> Tensor:
+    """Pearson's, of two [B]."""
+    x, y = x - x.mean(), y - y.mean()
+    return (x * y).sum() / (x.square().sum() * y.square().sum()).sqrt().clamp_min(1e-12)
 
 
 def of_credit(past: Experience | Judged) -> dict[str, float]:
@@ -97,6 +105,8 @@ def of_run(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
         found["sampler_delta_mean"] = max(means)
     if spread := [row["reward_std"] for row in rows if "reward_std" in row]:
         found["flat_steps"] = sum(value == 0.0 for value in spread) / len(spread)
+    if paid := [row["reward_length"] for row in rows if row.get("reward_std") and "reward_length" in row]:
+        found["reward_length"] = sum(paid) / len(paid)
     if flat := [row["answers/flat_groups"] for row in rows if "answers/flat_groups" in row]:
         found["flat_groups"] = sum(flat) / len(flat)
     found["steps"] = len(rows)

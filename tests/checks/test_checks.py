@@ -1,13 +1,21 @@
 """Every check fails on a figure that is wrong, passes on one that is right, and says what to do."""
 
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from posttrain.checks import (
     base_knowledge,
+    calibrated,
+    ends_its_answers,
+    judge_agrees,
     kl_budget,
+    learned_by_heart,
     learned_demonstrations,
+    more_than_length,
     nearer_the_teacher,
     prefers_the_chosen,
     ranks_better_than_chance,
@@ -15,8 +23,30 @@ from posttrain.checks import (
     same_at_the_start,
     solves_more,
     something_to_learn,
+    steady,
 )
-from posttrain.pipeline.finding import Finding
+from posttrain.checks.thresholds import OfEvaluation, OfReinforcement, OfRewardModel, OfTuning
+from posttrain.pipeline.finding import Finding, UserError
+
+BUDGET = partial(kl_budget.check, thresholds=OfReinforcement())
+RANKS = partial(ranks_better_than_chance.check, thresholds=OfRewardModel())
+ENDS = partial(ends_its_answers.check, thresholds=OfTuning())
+BY_HEART = partial(learned_by_heart.check, thresholds=OfTuning())
+SURE = partial(calibrated.check, thresholds=OfRewardModel())
+LONGER = partial(more_than_length.of_reward_model, thresholds=OfRewardModel())
+PAID_BY_LENGTH = partial(more_than_length.of_rewards, thresholds=OfReinforcement())
+OWN = partial(judge_agrees.on_policy, thresholds=OfEvaluation())
+LENGTHS = {"prefers_longer_low": 0.5, "prefers_longer_high": 0.7, "prefers_longer_n": 200}
+
+
+def one_of(name: str) -> Callable[[dict[str, Any]], Finding]:
+    def check(figures: dict[str, Any]) -> Finding:
+        found = {one.name: one for one in steady.check({"steps": 20, **figures}, OfReinforcement())}
+        assert all(one.passed for other, one in found.items() if other != name)
+        return found[name]
+
+    return check
+
 
 ONE = {
     "sft": (
@@ -25,7 +55,7 @@ ONE = {
         {"nll_heldout": 2.5},
     ),
     "rm": (
-        ranks_better_than_chance.check,
+        RANKS,
         {"label_accuracy": 0.6, "label_accuracy_low": 0.55, "label_accuracy_n": 200},
         {"label_accuracy_low": 0.48},
     ),
@@ -50,11 +80,11 @@ ONE = {
         {"reward_final": 0.0},
     ),
     "kl of long answers": (
-        kl_budget.check,
+        BUDGET,
         {"kl_final": 30.0, "length_final": 200.0},
         {"length_final": 100.0},
     ),
-    "kl": (kl_budget.check, {"kl_final": 3.0}, {"kl_final": 30.0}),
+    "kl": (BUDGET, {"kl_final": 3.0}, {"kl_final": 30.0}),
     "reward": (
         reward_rose.check,
         {"reward_start": 0.0, "reward_final": 1.0, "steps": 60},
@@ -67,6 +97,58 @@ ONE = {
     ),
     "ratio": (same_at_the_start.check, {"ratio_start": 1.0, "kl_start": 0.0}, {"ratio_start": 1.01}),
     "reference": (same_at_the_start.check, {"ratio_start": 1.0, "kl_start": 0.0}, {"kl_start": 1e-4}),
+    "ends": (ENDS, {"ends_heldout": 0.4, "ends_heldout_n": 100}, {"ends_heldout": 0.01}),
+    "fits": (BY_HEART, {"nll_heldout": 1.0, "nll_train_final": 0.8}, {"nll_heldout": 2.0}),
+    "calibrated": (
+        SURE,
+        {"confidence_heldout": 0.75, "label_accuracy": 0.7, "label_accuracy_high": 0.72},
+        {"confidence_heldout": 0.9},
+    ),
+    "always longer": (
+        LONGER,
+        {"prefers_longer": 0.6, "label_control/longer": 0.55, **LENGTHS},
+        {"prefers_longer": 0.99, "prefers_longer_low": 0.96, "prefers_longer_high": 1.0},
+    ),
+    "always shorter": (
+        LONGER,
+        {"prefers_longer": 0.6, **LENGTHS},
+        {"prefers_longer": 0.01, "prefers_longer_low": 0.0, "prefers_longer_high": 0.04},
+    ),
+    "paid by length": (PAID_BY_LENGTH, {"reward_length": 0.6, "steps": 20}, {"reward_length": 0.95}),
+    "entropy": (
+        one_of("rl_entropy"),
+        {"entropy_before_start": 2.0, "entropy_before_final": 1.0},
+        {"entropy_before_final": 0.1},
+    ),
+    "longer": (one_of("rl_length_drift"), {"length_start": 10, "length_final": 20}, {"length_final": 31}),
+    "shorter": (one_of("rl_length_drift"), {"length_start": 10, "length_final": 4}, {"length_final": 3}),
+    "clipped": (one_of("rl_clip_fraction"), {"clip_fraction_final": 0.2}, {"clip_fraction_final": 0.6}),
+    "gold": (
+        judge_agrees.check,
+        {
+            "win_rate/final_vs_sft": 0.6,
+            "win_rate/final_vs_sft_low": 0.55,
+            "win_rate/final_vs_sft_high": 0.65,
+            "reward_win_rate/final_vs_sft": 0.8,
+            "reward_win_rate/final_vs_sft_low": 0.7,
+        },
+        {"win_rate/final_vs_sft": 0.4, "win_rate/final_vs_sft_high": 0.45},
+    ),
+    "judge": (
+        judge_agrees.check,
+        {
+            "judge_win_rate/dpo_vs_sft": 0.6,
+            "judge_win_rate/dpo_vs_sft_high": 0.65,
+            "reward_win_rate/dpo_vs_sft": 0.8,
+            "reward_win_rate/dpo_vs_sft_low": 0.7,
+        },
+        {"judge_win_rate/dpo_vs_sft": 0.4, "judge_win_rate/dpo_vs_sft_high": 0.45},
+    ),
+    "own answers": (
+        OWN,
+        {"accuracy_on_policy": 0.6, "accuracy_on_policy_high": 0.65},
+        {"accuracy_on_policy": 0.4, "accuracy_on_policy_high": 0.45},
+    ),
     "sampler": (same_at_the_start.check, {"sampler_delta_max": 1e-5}, {"sampler_delta_max": 0.1}),
 }
 
@@ -98,24 +180,60 @@ def test_a_base_that_knows_little_or_answers_already_is_stopped(figures: dict[st
 
 def test_what_is_not_known_stops_nobody() -> None:
     assert learned_demonstrations.check({"nll_heldout": "unknown", "nll_heldout_before": "unknown"}).passed
-    assert ranks_better_than_chance.check({"label_accuracy": "unknown"}).passed
+    assert RANKS({"label_accuracy": "unknown"}).passed
+    for check in (ENDS, BY_HEART, SURE, LONGER, PAID_BY_LENGTH, OWN, judge_agrees.check):
+        assert check({}).passed
+    assert all(found.passed for found in steady.check({}, OfReinforcement()))
+    assert LONGER(
+        {**LENGTHS, "prefers_longer": 1.0, "prefers_longer_low": 0.96, "prefers_longer_n": 29}
+    ).passed
+    assert PAID_BY_LENGTH({"reward_length": 1.0, "steps": 9}).passed
     few = {"label_accuracy": 0.4, "label_accuracy_low": 0.2, "label_accuracy_n": 10}
-    for check in (ranks_better_than_chance.check, prefers_the_chosen.check):
+    for check in (RANKS, prefers_the_chosen.check):
         assert check(few).passed
         assert check({"label_accuracy": "unknown"}).passed
 
 
 def test_rewards_that_never_differ_and_answers_that_never_end_are_told_and_stop_nothing() -> None:
     good = {"flat_steps": 0.1, "flat_groups": 0.5, "truncated_final": 0.2}
-    assert all(found.passed for grouped in (True, False) for found in something_to_learn.check(good, grouped))
-    assert all(found.passed for found in something_to_learn.check({}, True))
+    learned = partial(something_to_learn.check, thresholds=OfReinforcement())
+    assert all(found.passed for grouped in (True, False) for found in learned(good, grouped))
+    assert all(found.passed for found in learned({}, True))
     for grouped, worse, name in (
         (False, {"flat_steps": 1.0}, "rl_reward_varies"),
         (True, {"flat_groups": 1.0}, "rl_reward_varies"),
         (True, {"truncated_final": 1.0}, "rl_answers_end"),
     ):
-        failed = [found for found in something_to_learn.check({**good, **worse}, grouped) if not found.passed]
+        failed = [found for found in learned({**good, **worse}, grouped) if not found.passed]
         assert [found.name for found in failed] == [name]
         assert not failed[0].stops
         assert "100%" in failed[0].evidence
-    assert all(found.passed for found in something_to_learn.check({**good, "flat_steps": 1.0}, True))
+    assert all(found.passed for found in learned({**good, "flat_steps": 1.0}, True))
+
+
+def test_what_was_never_paid_otherwise_stops_a_run_of_some_steps() -> None:
+    def stops(share: float, steps: int) -> bool:
+        figures = {"flat_groups": share, "steps": steps}
+        return something_to_learn.check(figures, True, OfReinforcement())[0].stops
+
+    assert stops(1.0, 10)
+    assert not stops(0.99, 10)
+    assert not stops(1.0, 9)
+
+
+def test_answers_that_do_not_end_stop_a_recipe_where_enough_were_looked_at() -> None:
+    assert ENDS({"ends_heldout": 0.01, "ends_heldout_n": 30}).stops
+    assert not ENDS({"ends_heldout": 0.01, "ends_heldout_n": 29}).stops
+
+
+def test_thresholds_are_settings_and_their_ranges_are_checked() -> None:
+    figures = {"kl_final": 12.0, "length_final": 10.0}
+    assert not kl_budget.check(figures, OfReinforcement()).passed
+    assert kl_budget.check(figures, OfReinforcement(kl=15.0)).passed
+    assert kl_budget.check(figures, OfReinforcement(kl_per_token=1.5)).passed
+    assert ends_its_answers.check({"ends_heldout": 0.01}, OfTuning(ends=0.001)).passed
+    for wrong in (-0.1, 1.1, math.nan):
+        with pytest.raises(UserError, match=r"thresholds.ends is .* a share from 0 to 1"):
+            OfTuning(ends=wrong)
+    with pytest.raises(UserError, match=r"thresholds.kl is inf, expected a number of 0 or more"):
+        OfReinforcement(kl=math.inf)

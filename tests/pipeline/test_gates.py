@@ -8,7 +8,7 @@ import pytest
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.gates import names
 from posttrain.pipeline.runner import run
-from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, addresses
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, addresses, judging
 from posttrain.pipeline.store import Workspace
 from posttrain.recipes.instructgpt import instructgpt
 
@@ -23,6 +23,15 @@ class Gated(Stage):
 
     def gates(self, report: Report) -> list[Finding]:
         return [Finding(name="long", value=report.figures["length"], passed=bool(report.figures["length"]))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Gated):
+    least: int = judging(0)
+
+    def gates(self, report: Report) -> list[Finding]:
+        length = int(report.figures["length"])
+        return [Finding(name="long", value=length, threshold=self.least, passed=length >= self.least)]
 
 
 class Odd(Gated):
@@ -58,6 +67,19 @@ def test_a_stage_that_cannot_name_its_gates_before_its_work_is_asked_afterwards(
     assert any("--accept-gate tpld was not needed" in line for line in go(Odd(), tmp_path, ["tpld"]))
 
 
+def test_another_threshold_judges_what_is_made_and_makes_nothing_again(tmp_path: Path) -> None:
+    def judge(least: int) -> list[str]:
+        stage = Measured(text="xyz", least=least)
+        return run(stage, Workspace(tmp_path / "work"), Machine(), say=lambda text: None).made
+
+    assert judge(0) == ["gated"]
+    assert judge(3) == []
+    with pytest.raises(
+        UserError, match=r"(?s)stage gated is made, but did not do its work.*long = 3, threshold 4"
+    ):
+        judge(4)
+
+
 def test_a_finding_that_does_not_stop_is_printed_and_kept(tmp_path: Path) -> None:
     said: list[str] = []
     done = run(Told(), Workspace(tmp_path / "work"), Machine(), say=said.append)
@@ -72,9 +94,11 @@ def test_every_gate_of_the_recipe_is_known_by_name() -> None:
     assert None not in known.values()
     assert known["base"] == ["base_facts", "base_continues"]
     assert known["rl"] == [
-        *("rl_same_at_the_start", "rl_reward_rose", "rl_kl_budget"),
-        *("rl_reward_varies", "rl_answers_end"),
+        *("rl_same_at_the_start", "rl_reward_rose", "rl_kl_budget", "rl_more_than_length"),
+        *("rl_reward_varies", "rl_answers_end", "rl_entropy", "rl_length_drift", "rl_clip_fraction"),
     ]
+    assert known["sft"] == ["sft_learned", "sft_ends", "sft_fits"]
+    assert known["rm"] == ["rm_above_chance", "rm_more_than_length", "rm_calibrated"]
     assert known["rm_shuffled"] == []
 
 

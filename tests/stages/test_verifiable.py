@@ -184,7 +184,7 @@ def test_controls_have_no_gate_that_asks_them_to_learn(whole: tuple[Run, Stage, 
     assert names == {
         "random_control": ["rl_same_at_the_start"],
         "format_control": ["rl_same_at_the_start"],
-        "sft_verified": ["sft_learned"],
+        "sft_verified": ["sft_learned", "sft_ends", "sft_fits"],
     }
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from posttrain.training.figures import of_run
+from posttrain.core.batch import Evaluation
+from posttrain.models.collate import Row, rollouts
+from posttrain.training.figures import of_rollouts, of_run
 
 
 def history(steps: int, updates: int = 2) -> list[dict[str, Any]]:
@@ -64,3 +66,21 @@ def test_steps_and_groups_that_paid_every_answer_the_same_are_counted() -> None:
     assert figures["flat_steps"] == 0.5
     assert figures["flat_groups"] == 0.625
     assert "flat_steps" not in of_run(history(4))
+
+
+@pytest.mark.parametrize(("rewards", "expected"), [((1, 2, 3), 1.0), ((5, 5, 5), 0.0), ((1, 3, 2), 0.5)])
+def test_the_correlation_of_reward_and_length(rewards: tuple[float, ...], expected: float) -> None:
+    rows = [
+        Row(ids=[0] * (length + 1), mask=[False] + [True] * length, logprobs=[0.0] * length, reward=reward)
+        for length, reward in zip((2, 3, 4), rewards, strict=True)
+    ]
+    past = rollouts(rows, 0)
+    figures = of_rollouts(past, Evaluation(logprobs=past.logprobs), None)
+    assert figures["reward_length"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_batches_without_variance_say_nothing_of_length() -> None:
+    rows = history(4, updates=1)
+    for row, (spread, found) in zip(rows, ((0.5, 0.8), (0.5, 0.6), (0.0, 0.0), (0.0, 0.0)), strict=True):
+        row["reward_std"], row["reward_length"] = spread, found
+    assert of_run(rows)["reward_length"] == pytest.approx(0.7)

@@ -1,0 +1,45 @@
+"""How likely a model finds the end of answers where people ended them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+
+import torch
+
+from posttrain.core.batch import Policy
+from posttrain.core.masked import masked_sum, wide
+from posttrain.models.collate import Row
+from posttrain.rollouts.in_parts import SAID, in_parts
+
+LOOKED_AT = 200  # rows
+
+
+@torch.no_grad()
+def ends(
+    policy: Policy, rows: Sequence[Row], stop_ids: Collection[int], pad_id: int, micro_batch_tokens: int
+) -> dict[str, float | int | str]:
+    """``ends_heldout``, the mean probability of the stop token that ends a row's last answer, after all that
+    stands before it, over the first ``LOOKED_AT`` rows that end with one; "unknown" without any. And
+    ``ends_heldout_n``, how many.
+
+    The token is looked for in the row and not in its mask: where a mask leaves the end out, a model that did
+    not learn it shows here.
+    """
+    ended = list(itertools.islice(filter(None, (_end(row, stop_ids) for row in rows)), LOOKED_AT))
+    total = 0.0
+    for part in in_parts(ended, pad_id, micro_batch_tokens):
+        said = policy.evaluate(part, SAID).logprobs
+        total += float(wide(masked_sum(said, part.action_mask)).exp().sum())
+    return {"ends_heldout": total / len(ended) if ended else "unknown", "ends_heldout_n": len(ended)}
+
+
+def _end(row: Row, stop_ids: Collection[int]) -> Row | None:
+    """The row up to the token that ends it, which alone is asked for: its last learned token, or the one
+    behind that.
+    """
+    last = max(place for place, own in enumerate(row.mask) if own)
+    for place in (last, last + 1):
+        if place < len(row.ids) and row.ids[place] in stop_ids:
+            return Row(ids=row.ids[: place + 1], mask=[*[False] * place, True])
+    return None
