@@ -46,6 +46,7 @@ class _Seen:
     silent: list[int] = field(default_factory=list)
     ends: int = 0
     ended: int = 0
+    doubled: list[int] = field(default_factory=list)  # rows that begin twice
 
 
 def rows(
@@ -86,6 +87,11 @@ def rows(
         evidence += f"learned; the first is row {train.silent[0]} of train.jsonl"
         advice = "give rows whose last message is the assistant's and is not empty"
         found.append(_finding("every_row_teaches", len(train.silent), 0, evidence, advice))
+    if train.doubled:
+        evidence = f"{len(train.doubled)} of the first {min(train.rows, LOOKED_AT)} rows begin with two BOS "
+        evidence += f"tokens; the first is row {train.doubled[0]} of train.jsonl"
+        advice = "let either the chat template or the tokenizer write the BOS, and no row hold its text"
+        found.append(_finding("one_bos", len(train.doubled), 0, evidence, advice))
     if train.ends and not train.ended:
         evidence = f"in none of {train.ends} answers the token that ends it is learned"
         advice = "let the chat template end the assistant's turn with the tokenizer's EOS or a special token"
@@ -116,6 +122,9 @@ def _seen(
         if number <= LOOKED_AT:
             if not all(any(mask) for _, mask, _ in said):
                 seen.silent.append(number)
+            bos = chat.tokenizer.bos_token_id
+            if bos is not None and any(ids[:2] == [bos, bos] for ids, _, _ in said):
+                seen.doubled.append(number)
             for ids, mask, ends in said:
                 learned = {token for token, own in zip(ids, mask, strict=True) if own}
                 seen.ends, seen.ended = (

@@ -219,6 +219,13 @@ MUTATIONS = [
         OF_CHECKS,
     ),
     of(
+        "two BOS anywhere but at the beginning",
+        "checks/rows_ahead.py",
+        "ids[:2] == [bos, bos]",
+        "ids[1:3] == [bos, bos]",
+        "tests/stages/test_rows_ahead.py",
+    ),
+    of(
         "a threshold makes everything again",
         "pipeline/fingerprint.py",
         'and not item.metadata.get("judging")',

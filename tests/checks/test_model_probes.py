@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from posttrain.checks import model_probes
 from posttrain.checks.model_probes import look_at_records, look_at_sampling
 from posttrain.core.batch import Wants
 from posttrain.core.preferences import wanted
@@ -127,6 +129,27 @@ def test_a_sampler_at_another_temperature() -> None:
     with pytest.raises(UserError) as told:
         look_at_sampling(asked, policy, policy, "float32")
     assert named(told) == {"sampler_and_trainer"}
+
+
+def test_answers_that_were_taken_to_text_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tokens may say the same text; the sampler's log-probabilities are not theirs."""
+    model = causal(llama(), dtype=torch.float32)
+    policy = LanguagePolicy(model)
+    plain = model_probes.sample
+
+    def again(*asked: Any) -> list[Episode]:
+        return [replace(one, ids=_one_other(one)) for one in plain(*asked)]
+
+    monkeypatch.setattr(model_probes, "sample", again)
+    with pytest.raises(UserError) as told:
+        look_at_sampling(collector(model), policy, policy, "float32")
+    assert named(told) == {"sampler_and_trainer"}
+
+
+def _one_other(episode: Episode) -> list[int]:
+    """The tokens of an answer, its first one another."""
+    first = episode.mask.index(True)
+    return [*episode.ids[:first], (episode.ids[first] + 1) % 30, *episode.ids[first + 1 :]]
 
 
 @pytest.mark.parametrize("unknown", [False, True])

@@ -197,3 +197,20 @@ def test_rows_of_which_nothing_is_learned_and_answers_without_an_end(llama: Path
     mixed = "".join(json.dumps(talk(length)) + "\n" for length in (3, 300, 4))
     (tmp_path / "train.jsonl").write_text(mixed)  # the long one is left out and counted, as ever
     assert rows_ahead.rows(stage, llama, tmp_path, rows_ahead.demonstration) == []
+
+
+def test_rows_that_begin_twice(llama: Path, tmp_path: Path) -> None:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(llama)
+    bos, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    for side in ("train", "heldout"):
+        (tmp_path / f"{side}.jsonl").write_text((json.dumps(talk(3)) + "\n") * 3)
+
+    def looked(*beginning: int) -> list[tuple[str, float]]:
+        ids = [*beginning, 5, end]
+        said = (ids, [False] * len(beginning) + [True, True], True)
+        found = rows_ahead.rows(tuned(llama, SourceFile("unread")), llama, tmp_path, lambda *_: iter([said]))
+        return [(one.name, float(one.value)) for one in found]
+
+    assert looked(bos, 6) == []
+    assert looked(bos, bos, 6) == [("one_bos", 3.0)]
+    assert looked(6, bos, bos) == []
