@@ -47,7 +47,7 @@ class OfRewardModel(Thresholds):
 
     accuracy: float = 0.5
     overconfidence: float = 0.1
-    length: float = 0.95
+    length: float = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
