@@ -62,12 +62,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
     address = "rl"
     positive = (
-        "steps",
-        "prompts_per_step",
-        "group_size",
-        "learning_rate",
-        "temperature",
-        "max_completion_length",
+        *("steps", "prompts_per_step", "group_size"),
+        *("learning_rate", "temperature", "max_completion_length"),
     )
     fits = model_fits.check
     policy: Stage
