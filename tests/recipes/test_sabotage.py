@@ -79,12 +79,6 @@ class Shuffled(Turned):
         return sum(json.dumps([row["id"], row["annotator"]]).encode()) % 2 == 0
 
 
-class Longer(Turned):
-    def turns(self, row: dict[str, Any]) -> bool:
-        said = [len(row[side][-1]["content"].split()) for side in ("chosen", "rejected")]
-        return said[0] < said[1]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Pays:
     """A cent for each token, or the same for all."""
@@ -126,7 +120,6 @@ def paid(by_length: bool) -> Callable[[Stage], Stage]:
 SABOTAGE: dict[str, tuple[Callable[[Stage], Stage], str, str]] = {
     "sft that never stops": (in_place(InstructionTuning, NeverStops), "sft", "sft_ends"),
     "labels by a coin": (in_place(Annotation, Shuffled), "rm", "rm_above_chance"),
-    "labels by length": (in_place(Annotation, Longer), "rm", "rm_more_than_length"),
     "a reward for length": (paid(by_length=True), "rl", "rl_more_than_length"),
     "a reward without variance": (paid(by_length=False), "rl", "rl_reward_varies"),
     "no KL": (without_kl, "rl", "rl_kl_budget"),
