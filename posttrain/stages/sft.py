@@ -63,9 +63,9 @@ class InstructionTuning(Stage):
         from posttrain.rollouts.reread import conversation_figures
         from posttrain.training.optimizer import Group
 
-        said, source, lora = inputs["demonstrations"].path, inputs["base"].path, self.lora
+        said, source, shared = inputs["demonstrations"].path, inputs["base"].path, self.lora is not None
         place = Place(device=machine.device, compute=self.compute, recompute=machine.recompute)
-        roles = open_policy(source, lora=lora, reference=lora is not None, seed=self.seed, place=place)
+        roles = open_policy(source, lora=self.lora, reference=shared, seed=self.seed, place=place)
         chat = Chat(roles.tokenizer)
         train, held = RowsOnDisk(output.parent), RowsOnDisk(output.parent)
         dropped = examples(chat, stream_jsonl(said / "train.jsonl"), self.max_length, train)
@@ -99,16 +99,14 @@ class InstructionTuning(Stage):
         after = nll(roles.policy, held, chat.pad_id, machine.micro_batch_tokens)
         ended = ends(roles.policy, held, chat.stop_ids, chat.pad_id, machine.micro_batch_tokens)
         roles.save(output)
-        # the base is measured last, so that learning begins at once
-        start = roles.reference or open_policy(source, place=place).policy
+        start = roles.reference or open_policy(source, place=place).policy  # last: learning begins at once
         before = nll(start, held, chat.pad_id, machine.micro_batch_tokens)
         found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}
         found = found if held else dict.fromkeys(found, "unknown")
-        last = history[-max(1, len(history) // 10) :]
-        found |= {"nll_train_final": sum(figures["nll"] for figures in last) / len(last), **ended}
-        tokens = int(sum(figures["tokens"] for figures in history))
-        counts = {"rows": len(train), "supervised_tokens": tokens, "dropped": dropped + held_dropped}
-        notes += _notes(chat, counts["dropped"], self.max_length)
+        found |= {"nll_train_final": _nll_at_the_end(history), **ended}
+        counts = {"rows": len(train), "dropped": dropped + held_dropped}
+        counts["supervised_tokens"] = int(sum(figures["tokens"] for figures in history))
+        notes += _notes(chat, dropped + held_dropped, self.max_length)
         return Report(figures=found | counts | told | roles.figures, notes=notes)
 
     def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
@@ -161,6 +159,12 @@ def examples(chat: Any, rows: Iterable[dict[str, Any]], max_length: int, kept: R
         else:
             dropped += 1
     return dropped
+
+
+def _nll_at_the_end(history: list[dict[str, float]]) -> float:
+    """Nats a token, the mean of the last tenth of the updates."""
+    last = history[-max(1, len(history) // 10) :]
+    return sum(figures["nll"] for figures in last) / len(last)
 
 
 def _notes(chat: Any, dropped: int, max_length: int) -> list[str]:
