@@ -31,22 +31,25 @@ MERGED_ONLY = "merged only: load the directory that holds this one"  # no name o
 
 def trunk_hash(trunk: nn.Module) -> str:
     """SHA-256 over the names, shapes and bytes of a trunk's weights, heads left out."""
-    return _hash(trunk.state_dict().items())
+    return _hash(sorted(trunk.state_dict().items()))
 
 
 def _hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Of tensors in the order of their names, each let go before the next is asked for."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(tensors, key=lambda item: item[0]):
+    for name, tensor in tensors:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        del tensor
     return digest.hexdigest()
 
 
 def save_adapter(
-    directory: str | Path, model: Any, adapter: Adapter, *, head: nn.Module | None = None
+    directory: str | Path, model: Any, adapter: Adapter, *, head: nn.Module | None = None, plain: Any = None
 ) -> None:
     """Writes the adapter of ``model`` (its trunk as it is, without the adapter), with the head of one
-    label if given.
+    label if given. ``plain`` is the model as it was loaded, where ``model`` holds it in fewer bits: what
+    was saved of a policy is that one with the adapter.
 
     The base is where ``model`` was loaded from. A policy's adapter goes down to the nearest model that no
     adapter of posttrain made (``_below``). A reward model or critic names the model it grew from, and where
@@ -67,12 +70,14 @@ def save_adapter(
         tensors[f"{_START}score.weight"] = head.weight.detach().cpu().contiguous()  # type: ignore[union-attr, operator]
         base = base if _read_alike(model.config, base) else MERGED_ONLY
     else:
-        if (below := _below(Path(base), trunk)) is not None:
+        plain = model if plain is None else plain
+        loaded = trunk if plain is model else trunk_hash(plain.base_model)
+        if (below := _below(Path(base), loaded)) is not None:
             tensors, settings["r"] = _sum((below[0], below[1]), (tensors, settings))
             settings["lora_alpha"] = float(settings["r"])
             base, note["trunk_sha256"] = below[1]["base_model_name_or_path"], below[2]
         prefix = f"{model.base_model_prefix}."
-        whole = ((n.removeprefix(prefix), t) for n, t in merged(model, adapter) if n.startswith(prefix))
+        whole = ((n.removeprefix(prefix), t) for n, t in merged(plain, adapter) if n.startswith(prefix))
         note["merged_sha256"] = _hash(whole)
     save_file(tensors, target / "adapter_model.safetensors")
     names = {name.rpartition(".lora_")[0].rpartition(".")[2] for name in tensors if ".lora_" in name}

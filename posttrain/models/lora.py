@@ -128,24 +128,30 @@ def _attach(trunk: nn.Module) -> None:
 
 
 def merged(model: Any, adapter: Adapter | None) -> Iterator[tuple[str, Tensor]]:
-    """The weights of a model with an adapter folded in, under the model's own names; without gradient.
+    """The weights of a model with an adapter folded in, under the model's own names and in their order;
+    without gradient.
 
-    What the adapter leaves alone is not copied.
+    What the adapter leaves alone is not copied. The others are made when they are asked for, and not kept.
     """
     changes = {} if adapter is None else {key.replace("/", "."): key for key in adapter.A}
     prefix = f"{model.base_model_prefix}."
-    for name, opened in tensors(model):
-        path, tensor = name.removeprefix(prefix).removesuffix(".weight"), opened()
+    for name, opened in sorted(tensors(model), key=lambda item: item[0]):
+        path = name.removeprefix(prefix).removesuffix(".weight")
         if adapter is None or path not in changes or not name.endswith(".weight"):
-            yield name, tensor
+            yield name, opened()
             continue
-        with torch.no_grad():
-            change = adapter.change(changes.pop(path)).to(tensor.device)
-            if isinstance(model.get_submodule(name.removesuffix(".weight")), Conv1D):  # stored as [in, out]
-                change = change.T
-            yield name, (tensor.to(change.dtype) + change).to(tensor.dtype)
+        across = isinstance(model.get_submodule(name.removesuffix(".weight")), Conv1D)
+        yield name, _changed(opened(), adapter, changes.pop(path), across)
     if changes:
         raise ValueError(f"the model has no matrix {sorted(changes)[0]} for its adapter")
+
+
+@torch.no_grad()
+def _changed(tensor: Tensor, adapter: Adapter, key: str, across: bool) -> Tensor:
+    """A matrix with the adapter's change; ``across``: it is stored as [in, out]."""
+    change = adapter.change(key).to(tensor.device)
+    change = change.T if across else change
+    return (tensor.to(change.dtype) + change).to(tensor.dtype)
 
 
 def _recompute(function: Callable[..., Any], *inputs: Any) -> Any:

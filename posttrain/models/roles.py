@@ -78,7 +78,7 @@ class PolicyRoles:
         weights = {name: tensor.cpu() for name, tensor in merged(plain, adapter)} if adapter else None
         save_causal_lm(directory, plain, self.tokenizer, weights=weights)
         if adapter is not None:
-            save_adapter(Path(directory) / "adapter", self.model, adapter)
+            save_adapter(Path(directory) / "adapter", self.model, adapter, plain=plain)
         if self.policy.critic is not None:
             mark(self.critic_model.config, mean=False)  # a value is read at each step
             save_scalar(Path(directory) / "critic", self.policy.critic, self.critic_model, self.tokenizer)

@@ -77,9 +77,11 @@ def save_scalar(directory: Path, role: Role, model: Any, tokenizer: PreTrainedTo
     plain = as_it_was(model)
     made = scalar_model(plain, tokenizer, seed=0)
     prefix = f"{model.base_model_prefix}."
-    trunk = {n.removeprefix(prefix): t for n, t in merged(plain, role.adapter) if n.startswith(prefix)}
-    made.base_model.load_state_dict(trunk)
+    trunk = made.base_model.state_dict()
     with torch.no_grad():
+        for name, tensor in merged(plain, role.adapter):
+            if name.startswith(prefix):
+                trunk[name.removeprefix(prefix)].copy_(tensor)
         made.score.weight.copy_(role.head.weight)
     save_reward_model(directory, made, tokenizer)
     save_adapter(directory / "adapter", model, role.adapter, head=role.head)

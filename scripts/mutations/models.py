@@ -29,6 +29,20 @@ MUTATIONS = [
         f"{OF_ADAPTERS}::test_adapters_over_adapters_are_one_adapter_of_the_model_below_them_all",
     ),
     of(
+        "the adapter of a rounded trunk is told by the rounded numbers",
+        ADAPTERS,
+        "in merged(plain, adapter) if n",
+        "in merged(model, adapter) if n",
+        f"{OF_ADAPTERS}::test_adapters_of_rounded_trunks_are_one_adapter_of_the_model_as_it_was",
+    ),
+    of(
+        "all merged matrices are alive at once while a product is saved",
+        ADAPTERS,
+        'note["merged_sha256"] = _hash(whole)',
+        'note["merged_sha256"] = _hash(list(whole))',
+        f"{OF_ADAPTERS}::test_saving_makes_one_merged_matrix_after_another",
+    ),
+    of(
         "adapters are added without their scales",
         ADAPTERS,
         'tensors[f"{path}.lora_B.weight"] * scale',

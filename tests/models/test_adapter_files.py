@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassificatio
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from posttrain.models.adapter_files import MERGED_ONLY
+from posttrain.models import lora
+from posttrain.models.adapter_files import MERGED_ONLY, save_adapter, trunk_hash
 from posttrain.models.loading import load_causal_lm, save_causal_lm
 from posttrain.models.lora import Lora
 from posttrain.models.reading import Reading
@@ -69,6 +71,43 @@ def test_adapters_over_adapters_are_one_adapter_of_the_model_below_them_all(base
         on_base = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), product / "adapter")
         torch.testing.assert_close(logits(on_base), whole, rtol=0, atol=1e-5)
         assert float((whole - logits(AutoModelForCausalLM.from_pretrained(base))).abs().max()) > 0.01
+
+
+def test_adapters_of_rounded_trunks_are_one_adapter_of_the_model_as_it_was(base: Path) -> None:
+    sft, rl = base.parent / "sft", base.parent / "rl"
+    made(base, sft, Lora(rank=3, alpha=6.0, trunk="int8"), 1)
+    note = json.loads((sft / "adapter" / "base.json").read_text())
+    assert note["merged_sha256"] == trunk_hash(load_causal_lm(sft)[0].base_model)
+    made(sft, rl, Lora(rank=2, alpha=1.0, trunk="bfloat16"), 2)
+    assert [named(product) for product in (sft, rl)] == [str(base)] * 2
+    whole = logits(AutoModelForCausalLM.from_pretrained(rl))
+    theirs = AutoPeftModelForCausalLM.from_pretrained(rl / "adapter")
+    torch.testing.assert_close(logits(theirs), whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["policy", "reward"])
+def test_saving_makes_one_merged_matrix_after_another(
+    base: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    made_now: list[weakref.ref[Tensor]] = []
+    most: list[int] = []
+
+    def changed(*given: Any) -> Tensor:
+        tensor = original(*given)
+        made_now.append(weakref.ref(tensor))
+        most.append(sum(ref() is not None for ref in made_now))
+        return tensor
+
+    original = lora._changed
+    roles = open_policy(base, lora=FIRST) if kind == "policy" else open_reward(base, lora=FIRST)
+    monkeypatch.setattr(lora, "_changed", changed)
+    if isinstance(roles, PolicyRoles):
+        assert roles.policy.policy.adapter is not None
+        save_adapter(base.parent / "adapter", roles.model, roles.policy.policy.adapter)
+    else:
+        roles.save(base.parent / "rm")
+    assert len(most) == 14
+    assert max(most) <= 2, "what was merged before is let go"
 
 
 def test_above_a_model_whose_weights_were_trained_the_adapter_names_that_model(base: Path) -> None:
