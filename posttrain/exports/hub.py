@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from posttrain import __version__
@@ -72,7 +72,7 @@ class Card:
             revision=str(pins.get(f"models/{hub}", "")) if hub else "",
             told_base=told.get(kind) or hub or (Path(source).name if source else "unknown"),
             license=found or "other",
-            lineage=_without_places(lineage(product), product, workspace),
+            lineage=lineage(product, _without_place),
             figures=_figures(product, workspace),
             notes=notes,
         )
@@ -123,7 +123,7 @@ def push(directory: Path, repository: str) -> str:
         api = HfApi()
         api.create_repo(repository, private=True, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=str(directory))
-    except (OSError, ValueError) as problem:  # the hub's errors are of these kinds
+    except Exception as problem:  # of the hub, of HTTP and of the client: nothing of posttrain's runs here
         first = (str(problem).strip().splitlines() or ["no message"])[0]
         raise UserError(
             f"{repository}: the hub did not take it ({first}). {directory} stays; `hf auth login` signs in, "
@@ -163,10 +163,12 @@ def _license_beside(source: str) -> str:
     return found[1] if found else ""
 
 
-def _without_places(told: str, product: Product, workspace: Workspace) -> str:
-    """A lineage for others to read: of paths on this machine only the last name."""
-    short = told.replace(str(product.path), product.path.name).replace(f"{workspace.root}/", "")
-    return re.sub(r"(?<![\w.:/])(?:~|/)[^\s\"',]*/([^\s\"',/]+)", r"\1", short)
+def _without_place(value: str) -> str:
+    """Of a path on this machine only the last name; any other text as it is."""
+    place = PureWindowsPath(value)  # takes either slash for one
+    if value.startswith(("/", "~", "../", "file:")) or place.is_absolute():
+        return place.name or "."
+    return value
 
 
 def _figures(product: Product, workspace: Workspace) -> dict[str, Any]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from posttrain.pipeline.progress import duration
 from posttrain.pipeline.store import Product
 
 
-def lineage(product: Product) -> str:
-    """The chain as an indented tree, the product first; a parent that was told already is named only."""
+def lineage(product: Product, shown: Callable[[str], str] = str) -> str:
+    """The chain as an indented tree, the product first; a parent that was told already is named only.
+    ``shown`` is what is told of a text among the settings, and of a path: the text itself.
+    """
     if not product.made.get("fingerprint"):
-        return f"{product.path}\n  not made by posttrain: nothing is known of where it came from"
-    lines: list[str] = [f"{product.path}"]
+        return f"{shown(str(product.path))}\n  not made by posttrain: nothing is known of where it came from"
+    lines: list[str] = [shown(str(product.path))]
     told: set[str] = set()
     ancestors = product.made.get("ancestors", {})
 
@@ -33,8 +35,8 @@ def lineage(product: Product) -> str:
                 f"{indent}  made {record['finished']} in {duration(float(record.get('seconds', 0)))}"
             )
         if record.get("path"):
-            lines.append(f"{indent}  given: {record['path']}")
-        for name, value in _flat(record.get("settings", {})):
+            lines.append(f"{indent}  given: {shown(str(record['path']))}")
+        for name, value in _flat(_mapped(record.get("settings", {}), shown)):
             lines.append(f"{indent}  {name} = {value}")
         for used in record.get("inputs", []):
             known = used.get("fingerprint", "")
@@ -42,6 +44,15 @@ def lineage(product: Product) -> str:
 
     tell(product.made, product.made["fingerprint"], 0, "")
     return "\n".join(lines)
+
+
+def _mapped(value: Any, shown: Callable[[str], str]) -> Any:
+    """``shown`` of every text in a value from JSON."""
+    if isinstance(value, Mapping):
+        return {name: _mapped(item, shown) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_mapped(item, shown) for item in value]
+    return shown(value) if isinstance(value, str) else value
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

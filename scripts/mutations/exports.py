@@ -47,9 +47,16 @@ MUTATIONS = [
     of(
         "a card tells where files lie on this machine",
         HUB,
-        r'return re.sub(r"(?<![\w.:/])',
-        r'return short or re.sub(r"(?<![\w.:/])',
+        'value.startswith(("/", "~", "../", "file:"))',
+        'value.startswith("~")',
         OF_CARD,
+    ),
+    of(
+        "a hub that cannot be reached is a fault of posttrain",
+        HUB,
+        "except Exception as problem:",
+        "except (OSError, ValueError) as problem:",
+        f"{OF_HUB}::test_a_hub_that_cannot_be_reached_is_no_fault_of_posttrain",
     ),
     of(
         "an adapter leaves with the name of a directory",

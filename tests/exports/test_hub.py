@@ -12,12 +12,20 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from posttrain.cli import main
+from posttrain.exports.hub import push
 from posttrain.models.adapter_files import save_adapter
 from posttrain.models.loading import load_causal_lm, save_causal_lm
 from posttrain.models.lora import Adapter, Lora
+from posttrain.pipeline.finding import UserError
 from tests.models.small import causal, llama, tokenizer
 
 STAGE = "posttrain.stages.base.ExistingModel"
+PLACES = {
+    "spaced": "/home/john doe/models/my base",
+    "address": "file:///home/me/x.jsonl",
+    "several": ["~/secret/a b.jsonl", "owner/data"],
+    "inner": {"class": "Mix", "of": "C:\\Users\\me\\mix.txt"},
+}
 
 
 @pytest.fixture
@@ -43,7 +51,12 @@ def product(here: Path, source: str) -> Path:
         "address": "sft",
         "stage": "posttrain.stages.sft.Sft",
         "fingerprint": "f2",
-        "settings": {"epochs": 2, "file": str(here / "secret" / "mine.jsonl"), "page": "https://a.org/b/c"},
+        "settings": {
+            "epochs": 2,
+            "file": str(here / "secret" / "mine.jsonl"),
+            "page": "https://a.org/b/c",
+            **PLACES,
+        },
         "inputs": [{"field": "base", "address": "base", "fingerprint": "f1", "content": "c1"}],
         "ancestors": {"f1": {**known, "path": str(here / "secret" / "dir")}},
         "report": {"figures": {"nll_heldout": 1.25}},
@@ -77,7 +90,13 @@ def test_a_model_on_a_base_of_the_hub_goes_with_its_adapter_its_lineage_and_its_
     assert "| `evaluate.win_rate` | 0.625 |" in card
     assert "epochs = 2" in card
     assert str(here) not in card, "no path of this machine"
-    assert "mine.jsonl" in card
+    assert "file = mine.jsonl\n" in card
+    assert "given: dir\n" in card
+    assert "spaced = my base\n" in card
+    assert "address = x.jsonl\n" in card
+    assert 'several = ["a b.jsonl", "owner/data"]\n' in card
+    assert "inner.of = mix.txt\n" in card
+    assert "source = owner/small\n" in card
     assert "https://a.org/b/c" in card
     assert not (made / "made.json").exists()
     assert not (made / "metrics.jsonl").exists()
@@ -132,3 +151,18 @@ def test_nothing_is_uploaded_unless_it_is_asked_for_and_then_to_a_private_reposi
     assert "did not take it (403 Forbidden)" in capsys.readouterr().err
     assert (here / "third" / "README.md").is_file()
     assert main(["export", "sft", "--to", "gguf", "--push", "me/mine"]) == 2
+
+
+def test_a_hub_that_cannot_be_reached_is_no_fault_of_posttrain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unreachable:
+        def create_repo(self, name: str, **how: Any) -> None:
+            raise ConnectionFailed("[Errno -3] no name resolution")
+
+    class ConnectionFailed(Exception):
+        """As httpx's: no OSError and no ValueError."""
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Unreachable)
+    with pytest.raises(UserError, match=r"me/mine: the hub did not take it \(\[Errno -3\]"):
+        push(tmp_path, "me/mine")
