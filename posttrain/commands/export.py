@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from posttrain.pipeline.store import Product, Workspace
 SUMMARY = "write a model for llama.cpp, Ollama or the hub"
 HELP = """\
 Write a model as other programs take it. Every export is read back and asked 20 questions; only where its
-greedy answers are the model's, token by token, is it kept.
+greedy answers are the model's, token by token up to rounding, is it kept.
 
   posttrain export --to gguf                 one file for llama.cpp, LM Studio and others (Llama family)
   posttrain export rl --to ollama            that file and a Modelfile: then `ollama create NAME -f Modelfile`
@@ -56,14 +57,17 @@ def run(options: Any) -> int:
     target = (options.output or Path("exports") / f"{name}-{options.to}").expanduser()
     if target.exists():
         raise UserError(f"{target}: is there already; remove it, or name another with --output")
-    beside = target.with_name(f".making-{target.name}")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    making = Path(tempfile.mkdtemp(prefix=f".making-{target.name}-", dir=target.parent))
+    beside = making / target.name  # mkdtemp's own is closed to others
+    beside.mkdir()
     try:
         told = FORMS[options.to](product, name, beside, workspace, options)
+        if target.exists():
+            raise UserError(f"{target}: another export wrote it meanwhile; name another with --output")
         beside.rename(target)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(making, ignore_errors=True)
     print(f"{told}\n{target}")
     if options.to == "ollama":
         print(f"Next: cd {target} && ollama create {name} -f Modelfile")
@@ -97,9 +101,12 @@ def _written(product: Product, name: str, target: Path, options: Any) -> tuple[s
         reader = plain_reader(read_gguf(file)[0], chat.stop_ids)
         by = "transformers (pip install llama-cpp-python has llama.cpp itself read it)"
     equal = compare(model, chat, wanted, reader, options.type)
-    rounded = f" within what {options.type} rounds" if equal < len(PROMPTS) else ""
-    told = f"Read back by {by}: {equal} of {len(PROMPTS)} greedy answers are the model's, token by token"
-    return f"{told}; the others part{rounded}." if rounded else f"{told}.", chat, words
+    return _told(by, equal, len(PROMPTS), options.type), chat, words
+
+
+def _told(by: str, equal: int, asked: int, kind: str) -> str:
+    told = f"Read back by {by}: {equal} of {asked} greedy answers are the model's, token by token"
+    return f"{told}." if equal == asked else f"{told}; the others part within what {kind} rounds."
 
 
 def _ollama(product: Product, name: str, target: Path, workspace: Workspace, options: Any) -> str:
@@ -127,8 +134,7 @@ def _hub(product: Product, name: str, target: Path, workspace: Workspace, option
     again, _ = load_causal_lm(target)
     equal = compare(model, chat, wanted, plain_reader(again, chat.stop_ids))
     notes = "".join(f"\n{note}" for note in card.notes)
-    told = f"Read back by transformers: {equal} of {len(PROMPTS)} greedy answers are the model's"
-    return f"{told}, token by token.{notes}"
+    return f"{_told('transformers', equal, len(PROMPTS), 'f32')}{notes}"
 
 
 FORMS: dict[str, Callable[[Product, str, Path, Workspace, Any], str]] = {

@@ -32,7 +32,7 @@ MUTATIONS = [
     of(
         "every difference is excused",
         PARITY,
-        'if kind == "f32" or gap > ROUNDED[kind]:',
+        "if gap > ROUNDED[kind]:",
         "if gap > 1e9:",
         f"{OF_GGUF}::test_what_answers_otherwise_is_refused_and_not_kept",
         f"{OF_GGUF}::test_a_difference_is_excused_only_as_far_as_the_type_rounds",
@@ -85,6 +85,13 @@ MUTATIONS = [
         "seed = secrets.randbits(62) if asked.seed is None else asked.seed",
         "seed = secrets.randbits(62)",
         f"{OF_SERVING}::test_an_answer_is_what_chat_says_whole_and_streamed",
+    ),
+    of(
+        "two exports with one target write into one directory",
+        "commands/export.py",
+        'making = Path(tempfile.mkdtemp(prefix=f".making-{target.name}-", dir=target.parent))',
+        'making = target.with_name(f".making-{target.name}"); shutil.rmtree(making, True); making.mkdir()',
+        f"{OF_GGUF}::test_two_exports_with_one_target_leave_each_other_alone",
     ),
     of(
         "a request under any name is answered",

@@ -12,6 +12,7 @@ from gguf import GGUFReader
 from transformers import LlamaConfig, PreTrainedTokenizerBase
 
 from posttrain.cli import main
+from posttrain.commands.export import FORMS
 from posttrain.exports.modelfile import found
 from posttrain.exports.parity import PROMPTS, Answers, answers, compare, llama_cpp_reader, plain_reader
 from posttrain.exports.vocabulary import SPLITTERS, plain_template, vocabulary
@@ -131,12 +132,39 @@ def test_a_difference_is_excused_only_as_far_as_the_type_rounds(here: Path) -> N
 
     with pytest.raises(UserError, match=r"to 'What is ice\?' its token 1 is"):
         compare(model, chat, wanted, other)
+    with pytest.MonkeyPatch.context() as patch:  # nothing is rounded in f32 but sums in another order
+        patch.setitem(compare.__globals__, "_gap", lambda *_: 0.9e-3)
+        assert compare(model, chat, wanted, other) == len(PROMPTS) - 1
+        patch.setitem(compare.__globals__, "_gap", lambda *_: 1.1e-3)
+        with pytest.raises(UserError, match=r"at most 0\.001"):
+            compare(model, chat, wanted, other)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(compare.__globals__["ROUNDED"], "f16", gap * 1.01)
         assert compare(model, chat, wanted, other, "f16") == len(PROMPTS) - 1
         patch.setitem(compare.__globals__["ROUNDED"], "f16", gap * 0.99)
         with pytest.raises(UserError, match="at most"):
             compare(model, chat, wanted, other, "f16")
+
+
+def test_two_exports_with_one_target_leave_each_other_alone(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["export", str(EMBEDDED), "--to", "gguf", "--output", "out"]
+    calls: list[Path] = []
+
+    def form(_: Any, name: str, target: Path, *more: Any) -> str:
+        calls.append(target)
+        (target / "file").write_text(str(len(calls)))
+        if len(calls) == 1:
+            assert main(asked) == 0
+            assert (target / "file").read_text() == "1"
+        return "told"
+
+    monkeypatch.setitem(FORMS, "gguf", form)
+    assert main(asked) == 2
+    assert "another export wrote it meanwhile" in capsys.readouterr().err
+    assert (here / "out" / "file").read_text() == "2"
+    assert [path.name for path in here.iterdir()] == ["out"]
 
 
 def test_a_family_that_is_not_mapped_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
