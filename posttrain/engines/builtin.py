@@ -130,6 +130,10 @@ class BuiltinEngine:
         self._next += 1
         return request.id
 
+    def forget(self) -> None:
+        """Drops what was submitted and has not begun."""
+        self._waiting.clear()
+
     def finished(self, watch: Watch | None = None) -> Iterator[Completion]:
         """Every submitted request, each as soon as it has ended. ``watch`` is told of each token when it is
         chosen, and may end its row.

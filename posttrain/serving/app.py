@@ -24,6 +24,8 @@ from posttrain.serving.answers import CHAT, TEXT, Shape, usage
 from posttrain.serving.requests import ChatRequest, Sampled, TextRequest
 from posttrain.serving.worker import End, Job, Piece, Said, Worker
 
+ASK = 1.0  # seconds from one look whether the client of a whole answer is still there to the next
+
 
 class Refused(Exception):
     """A request that is answered by an error."""
@@ -87,7 +89,10 @@ class Served:
 
     def text_prompt(self, asked: TextRequest) -> list[int]:
         """Raises Refused for no tokens, or for tokens that the model does not have."""
-        ids = self.chat.text_ids(asked.prompt) if isinstance(asked.prompt, str) else asked.prompt
+        try:
+            ids = self.chat.text_ids(asked.prompt) if isinstance(asked.prompt, str) else asked.prompt
+        except UserError as problem:
+            raise Refused(str(problem), param="prompt") from None
         if not ids:
             raise Refused("the prompt has no tokens; expected at least one", param="prompt")
         if not 0 <= min(ids) <= max(ids) < self.vocabulary:
@@ -167,11 +172,13 @@ def _tell(loop: asyncio.AbstractEventLoop, told: asyncio.Queue[Piece | End], sai
 
 async def _whole(job: Job, told: asyncio.Queue[Piece | End], request: Request) -> tuple[list[Piece], End]:
     pieces: list[Piece] = []
+    asked = time.monotonic()
     while True:
+        if time.monotonic() - asked >= ASK:
+            asked, job.cancelled = time.monotonic(), await request.is_disconnected()
         try:
-            said = await asyncio.wait_for(told.get(), timeout=1.0)
+            said = await asyncio.wait_for(told.get(), timeout=ASK)
         except TimeoutError:
-            job.cancelled = await request.is_disconnected()
             continue
         if isinstance(said, Piece):
             pieces.append(said)

@@ -8,8 +8,33 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+COLDEST = 0.01  # above 0: logits divided by less may be beyond float32
+NARROWEST = 1e-4  # float32 sums probabilities to about this
+
+
+def _whole(value: Any) -> Any:
+    """A text, texts, or what is none. Raises ValueError for half of a surrogate pair, which JSON can spell
+    and no text has.
+    """
+    for text in value if isinstance(value, list) else [value]:
+        try:
+            text.encode() if isinstance(text, str) else None
+        except UnicodeEncodeError as problem:
+            raise ValueError(
+                f"character {problem.start + 1} is half of a surrogate pair; expected Unicode text"
+            ) from None
+    return value
+
+
+def _warm(temperature: float) -> float:
+    if 0 < temperature < COLDEST:
+        raise ValueError(f"expected 0, which takes the likeliest token, or at least {COLDEST}")
+    return temperature
+
+
+Whole = AfterValidator(_whole)
 Nothing = Annotated[float, Field(ge=0, le=0)]  # a penalty that may be named, and only as none
 
 
@@ -18,7 +43,7 @@ class Part(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     type: Literal["text"]
-    text: str
+    text: Annotated[str, Whole]
 
 
 class Message(BaseModel):
@@ -26,7 +51,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
+    content: Annotated[str | list[Part], Whole]
     name: None = None
 
     def plain(self) -> dict[str, str]:
@@ -58,10 +83,10 @@ class Sampled(BaseModel):
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2), AfterValidator(_warm)] | None = None
+    top_p: Annotated[float, Field(ge=NARROWEST, le=1)] | None = None
     seed: int | None = None
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    stop: Annotated[str | Annotated[list[str], Field(max_length=4)] | None, Whole] = None
     n: Literal[1] | None = None
     presence_penalty: Nothing | None = None
     frequency_penalty: Nothing | None = None
@@ -92,7 +117,7 @@ class ChatRequest(Sampled):
 class TextRequest(Sampled):
     """``POST /v1/completions``."""
 
-    prompt: str | list[int]
+    prompt: Annotated[str | list[int], Whole]
     logprobs: Literal[0] | None = None
     best_of: Literal[1] | None = None
     echo: Literal[False] | None = None

@@ -117,6 +117,7 @@ class Worker:
             try:
                 self._together(jobs)
             except Exception as problem:  # the thread serves those who come later too
+                self.engine.forget()
                 for job in jobs:
                     job.tell(End(problem=f"{type(problem).__name__}: {problem}"))
             if None in waiting:

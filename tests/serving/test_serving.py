@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2 as httpx
 import openai
@@ -20,8 +21,10 @@ from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
 from posttrain.models.chat import Chat
 from posttrain.models.loading import load_causal_lm, save_reward_model, scalar_model
+from posttrain.pipeline.finding import UserError
+from posttrain.serving import app
 from posttrain.serving.app import Served, application
-from posttrain.serving.worker import Said, Worker
+from posttrain.serving.worker import End, Job, Piece, Said, Worker
 from posttrain.stages.base import EMBEDDED
 
 QUESTIONS = ["What is ice?", "Name three colours.", "What is snow?", "Where do dogs live?"]
@@ -164,6 +167,12 @@ def test_plain_text_goes_on(running: Running) -> None:
         ({"top_logprobs": 3, "logprobs": True}, "top_logprobs", "0"),
         ({"frequency_penalty": 0.5}, "frequency_penalty", "0"),
         ({"temperature": -1}, "temperature", "0"),
+        (
+            {"temperature": 1e-40},
+            "temperature",
+            "expected 0, which takes the likeliest token, or at least 0.01",
+        ),
+        ({"top_p": 1e-300}, "top_p", "0.0001"),
         ({"response_format": {"type": "json_object"}}, "response_format.type", "text"),
         ({"max_tokens": 10_000}, "messages", "reads 256 tokens"),
         ({"messages": [{"role": "system", "content": "a"}]}, "messages", "roles are user and assistant"),
@@ -197,6 +206,37 @@ def test_a_body_that_is_no_json_is_told(running: Running) -> None:
     assert answer.json()["error"]["message"].startswith("the body is not JSON (")
 
 
+@pytest.mark.parametrize(
+    ("route", "body", "param"),
+    [
+        ("chat/completions", r'"messages":[{"role":"user","content":"a\ud800"}]', "messages.0.content"),
+        (
+            "chat/completions",
+            r'"messages":[{"role":"user","content":[{"type":"text","text":"\udc00"}]}]',
+            "messages.0.content.str",
+        ),
+        ("chat/completions", r'"messages":[{"role":"user","content":"a"}],"stop":["b","\ud800"]', "stop"),
+        ("completions", r'"prompt":"\ud800"', "prompt"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_refused(running: Running, route: str, body: str, param: str) -> None:
+    head = {"Content-Type": "application/json"}
+    answer = httpx.post(f"{running.url}/{route}", content=f'{{"model":"guide",{body}}}', headers=head)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+
+
+def test_a_prompt_that_the_tokenizer_refuses_is_told(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise UserError("a mark of the template")
+
+    monkeypatch.setattr(Chat, "text_ids", refused)
+    with pytest.raises(openai.BadRequestError, match="a mark of the template"):
+        running.client.completions.create(model="guide", prompt="a")
+
+
 def test_a_page_under_another_name_reaches_nothing(running: Running) -> None:
     answer = httpx.get(f"{running.url}/models", headers={"Host": "rebound.example"})
     assert answer.status_code == 400
@@ -212,8 +252,37 @@ def test_a_failure_of_the_engine_is_told_and_those_after_it_are_served(
         patch.setattr(running.worker.engine, "finished", broken)
         with pytest.raises(openai.InternalServerError, match="no memory"):
             running.ask("What is ice?")
-    running.worker.engine._waiting.clear()
     assert running.ask("What is ice?", temperature=0).choices[0].message.content
+
+
+def test_a_whole_answer_ends_when_its_client_has_gone(running: Running) -> None:
+    class Gone:
+        async def is_disconnected(self) -> bool:
+            return True
+
+    async def answered() -> tuple[int, bool]:
+        told: asyncio.Queue[Piece | End] = asyncio.Queue()
+        said = Said(running.chat.decode, [])
+        job = Job(prompt=[1], sampling=Sampling(), seed=0, said=said, tell=told.put_nowait)
+
+        async def talk() -> None:  # a token more often than the client is looked for
+            for number in range(40):
+                if job.cancelled:
+                    break
+                told.put_nowait(Piece(token=number, logprob=0.0, text=""))
+                await asyncio.sleep(0.005)
+            told.put_nowait(End())
+
+        talking = asyncio.create_task(talk())
+        pieces, _ = await app._whole(job, told, cast(Any, Gone()))
+        await talking
+        return len(pieces), job.cancelled
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "ASK", 0.02)
+        count, cancelled = asyncio.run(answered())
+    assert cancelled
+    assert count < 40
 
 
 def test_a_reward_model_and_a_taken_port_are_refused(
