@@ -27,7 +27,7 @@ from posttrain import __version__, settings
 from posttrain.commands import export, serve
 from posttrain.commands.products import find_model, find_product
 from posttrain.compiled import NoSuchPath, kernel_path
-from posttrain.device import device
+from posttrain.device import DEVICE_HELP, device
 from posttrain.pipeline.circumstances import standing
 from posttrain.pipeline.collector import uncollected
 from posttrain.pipeline.files import expanded, write_whole
@@ -115,7 +115,6 @@ List the recipes, and the runs and products of the workspace.
   posttrain list --workspace DIR"""
 
 
-DEVICE_HELP = "cpu, cuda, cuda:1, mps, or auto: the first of cuda, mps and cpu that is here (default: cpu)"
 SPINS = "1000"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal would obey
 TAKES = ("run", "doctor")  # the commands that take settings

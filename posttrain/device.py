@@ -7,6 +7,8 @@ import sys
 
 from posttrain.pipeline.finding import UserError
 
+DEVICE_HELP = "cpu, cuda, cuda:1, mps, or auto: the first of cuda, mps and cpu that is here (default: cpu)"
+
 
 def device(name: str) -> str:
     """``cpu``, ``mps``, ``cuda`` or ``cuda:1`` as asked, or for ``auto`` the first that is here of cuda, mps

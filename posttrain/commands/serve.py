@@ -7,10 +7,12 @@ import importlib.util
 import ipaddress
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from posttrain.commands.products import find_speaker
+from posttrain.device import DEVICE_HELP, device
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.store import Workspace
 
@@ -43,6 +45,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", metavar="NAME", help="what requests call the model (default: its directory)"
     )
+    parser.add_argument("--device", default="cpu", help=DEVICE_HELP)
     parser.add_argument(
         "--max-tokens",
         type=int,
@@ -70,12 +73,12 @@ def run(options: Any) -> int:
         from posttrain.serving.app import Served, application
         from posttrain.serving.worker import Worker
 
-        model, tokenizer = load_causal_lm(product.path)
+        model, tokenizer = load_causal_lm(product.path, device=device(options.device))
         name = options.name or product.path.resolve().name
         worker = Worker(BuiltinEngine(model))
         served = Served(name=name, chat=Chat(tokenizer), worker=worker, max_tokens=options.max_tokens)
-        hosts = LOOPBACK if _is_loopback(options.host) else ("*",)
-        if hosts == ("*",):
+        hosts = _answered(options.host)
+        if "*" in hosts:
             print(
                 f"posttrain: {options.host} can be reached from other machines, and there is no password",
                 file=sys.stderr,
@@ -94,6 +97,11 @@ def _bound(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as problem:
         raise UserError(f"{host}:{port} cannot be opened ({problem}); name another with --port") from None
+
+
+def _answered(host: str) -> Sequence[str]:
+    """The names under which requests are answered: on the loopback its own, elsewhere every one."""
+    return (*LOOPBACK, f"[{host}]" if ":" in host else host) if _is_loopback(host) else ("*",)
 
 
 def _is_loopback(host: str) -> bool:

@@ -115,6 +115,13 @@ MUTATIONS = [
         f"{OF_SERVING}::test_half_of_a_surrogate_pair_is_refused",
     ),
     of(
+        "a loopback address other than 127.0.0.1 refuses its own name",
+        "commands/serve.py",
+        "return (*LOOPBACK, f",
+        "return LOOPBACK or (f",
+        f"{OF_SERVING}::test_the_command_serves_on_the_device_and_under_the_loopback_address_that_were_asked_for",
+    ),
+    of(
         "two exports with one target write into one directory",
         "commands/export.py",
         'making = Path(tempfile.mkdtemp(prefix=f".making-{target.name}-", dir=target.parent))',

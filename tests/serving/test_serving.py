@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx2 as httpx
@@ -35,7 +36,7 @@ class Running:
 
     def __init__(self) -> None:
         model, tokenizer = load_causal_lm(EMBEDDED)
-        self.chat = Chat(tokenizer)
+        self.model, self.chat = model, Chat(tokenizer)
         self.engine = BuiltinEngine(model)
         self.worker = Worker(BuiltinEngine(model))
         served = Served(name="guide", chat=self.chat, worker=self.worker, max_tokens=12)
@@ -297,3 +298,28 @@ def test_a_reward_model_and_a_taken_port_are_refused(
     port = running.url.rpartition(":")[2].removesuffix("/v1")
     assert main(["serve", str(EMBEDDED), "--port", port]) == 2
     assert "name another with --port" in capsys.readouterr().err
+
+
+def test_the_command_serves_on_the_device_and_under_the_loopback_address_that_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], running: Running
+) -> None:
+    where: list[Any] = []
+    hosts: list[Any] = []
+
+    def load(path: Path, **how: Any) -> Any:
+        where.append(how.get("device"))
+        return running.model, running.chat.tokenizer
+
+    monkeypatch.setattr("posttrain.models.loading.load_causal_lm", load)
+    monkeypatch.setattr("posttrain.serving.app.application", lambda _, answered: hosts.append(answered))
+    monkeypatch.setattr("posttrain.commands.serve.device", lambda name: f"found {name}")
+    monkeypatch.setattr("uvicorn.Config", lambda *_, **__: None)
+    monkeypatch.setattr("uvicorn.Server", lambda _: SimpleNamespace(run=lambda sockets: None))
+    asked = ["serve", str(EMBEDDED), "--port", "0", "--device"]
+    assert main([*asked, "auto", "--host", "127.0.0.2"]) == 0
+    assert main([*asked, "cpu", "--host", "0.0.0.0"]) == 0
+    assert where == ["found auto", "found cpu"]
+    assert "127.0.0.2" in hosts[0]
+    assert "*" not in hosts[0]
+    assert list(hosts[1]) == ["*"]
+    assert "can be reached from other machines" in capsys.readouterr().err
