@@ -29,8 +29,8 @@ from posttrain.stages.sft import InstructionTuning
 from posttrain.training.kl_control import FixedKL
 
 SMALL = (
-    *("demonstrations.rows=1500", "demonstrations.heldout=100", "pairs.rows=250", "pairs.heldout=60"),
-    *("rl.steps=12", "rl.prompts_per_step=32"),
+    *("demonstrations.rows=2000", "demonstrations.heldout=100", "pairs.rows=400", "pairs.heldout=60"),
+    *("rl.steps=12", "rl.prompts_per_step=96"),
 )
 
 
