@@ -1,6 +1,6 @@
-"""Whether there was anything to learn from: rewards that differ, answers that end. Both are told, and stop
-nothing: what was learned is judged by other gates. Only where no answer of any step was paid otherwise than
-its neighbours the run stops, since nothing can have been learned.
+"""Whether there was anything to learn from: rewards that differ, answers that end. Both are told; what was
+learned is judged by other gates. The run stops only where every answer of every step was paid the same: then
+nothing can have been learned.
 """
 
 from __future__ import annotations
