@@ -21,6 +21,13 @@ TEMPLATE = (
 )
 
 
+@pytest.fixture(autouse=True)
+def settings_of_whoever_runs_the_tests_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test has its own directory: a workspace named in the environment would be shared with every other."""
+    for name in ("POSTTRAIN_WORKSPACE", "POSTTRAIN_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def letters() -> PreTrainedTokenizerFast:
     """Every letter, digit and mark is a token; <end> ends an answer."""

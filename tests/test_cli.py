@@ -90,7 +90,6 @@ def toy(file: str = "rows.txt", seed: int = 0) -> Stage:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("POSTTRAIN_WORKSPACE", raising=False)
     (tmp_path / "toy.py").write_text(RECIPE)
     (tmp_path / "rows.txt").write_text("abc")
     return tmp_path

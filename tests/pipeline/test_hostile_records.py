@@ -60,7 +60,6 @@ COMMANDS = (
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("POSTTRAIN_WORKSPACE", raising=False)
     (tmp_path / "counting.py").write_text(RECIPE)
     assert call("run", "counting.py", "--quiet") == 0
     return tmp_path / "workspace"
