@@ -27,9 +27,8 @@ FLOORS = {
     "serving": 7,
     **dict.fromkeys(("stages", "exports"), 8),
     "recipes": 9,
-    "commands": 10,
-    "cli": 11,
-    "__main__": 12,
+    "cli": 10,
+    "__main__": 11,
 }
 LOSSES = ("policy_gradients", "direct_alignment", "reward_losses")
 # online alignment is a policy gradient around a direct alignment loss

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from posttrain.cli import _parser, main
+from posttrain.cli import main
+from posttrain.cli.parser import build_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,7 +80,7 @@ def test_readme_types_commands_that_are_there() -> None:
     for name in ("run", "doctor", "list", "report", "lineage", "chat", "serve", "export"):
         assert name in typed, name
     for command in COMMANDS:
-        _parser().parse_args(command)
+        build_parser().parse_args(command)
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] in ("run", "doctor")], ids=" ".join)

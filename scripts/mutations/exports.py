@@ -116,14 +116,14 @@ MUTATIONS = [
     ),
     of(
         "a loopback address other than 127.0.0.1 refuses its own name",
-        "commands/serve.py",
+        "cli/serve.py",
         "return (*LOOPBACK, f",
         "return LOOPBACK or (f",
         f"{OF_SERVING}::test_the_command_serves_on_the_device_and_under_the_loopback_address_that_were_asked_for",
     ),
     of(
         "two exports with one target write into one directory",
-        "commands/export.py",
+        "cli/export.py",
         'making = Path(tempfile.mkdtemp(prefix=f".making-{target.name}-", dir=target.parent))',
         'making = target.with_name(f".making-{target.name}"); shutil.rmtree(making, True); making.mkdir()',
         f"{OF_GGUF}::test_two_exports_with_one_target_leave_each_other_alone",

@@ -328,7 +328,7 @@ MUTATIONS = [
     ),
     of(
         "chat computes on the CPU whatever it is told",
-        "cli.py",
+        "cli/chat.py",
         "load_causal_lm(path, device=device(options.device))",
         'load_causal_lm(path, device="cpu")',
         "tests/test_device.py::test_chat_is_told_where_to_compute",
@@ -420,16 +420,16 @@ MUTATIONS = [
     ),
     of(
         "what recipes share among the recipes",
-        "cli.py",
-        'return any(isinstance(returns, ast.Name) and returns.id == "Stage" for returns in found)',
-        "return bool(found)",
+        "cli/recipe_files.py",
+        'return any(isinstance(returns, ast.Name) and returns.id == "Stage" for returns in declared)',
+        "return bool(declared)",
         "tests/test_cli.py::test_what_recipes_share_is_no_recipe",
     ),
     of(
         "a file beside a recipe in place of a package",
-        "cli.py",
-        "sys.path.append(beside)",
-        "sys.path.insert(0, beside)",
+        "cli/recipe_files.py",
+        "sys.path.append(directory)",
+        "sys.path.insert(0, directory)",
         "tests/test_extending.py::test_a_file_beside_a_recipe_hides_no_package",
     ),
     of(

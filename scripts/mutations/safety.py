@@ -73,7 +73,7 @@ MUTATIONS = [
     ),
     of(
         "error.txt tells the secret of an exception",
-        "cli.py",
+        "cli/entry.py",
         'error.run.redaction.text("".join(traceback.format_exception(cause)))',
         '"".join(traceback.format_exception(cause))',
         f"{SECRETS}::test_a_canary_is_in_no_file_of_a_workspace",

@@ -12,7 +12,7 @@ from gguf import GGUFReader
 from transformers import LlamaConfig, PreTrainedTokenizerBase
 
 from posttrain.cli import main
-from posttrain.commands.export import FORMS
+from posttrain.cli.export import FORMS
 from posttrain.exports.modelfile import found
 from posttrain.exports.parity import PROMPTS, Answers, answers, compare, llama_cpp_reader, plain_reader
 from posttrain.exports.vocabulary import SPLITTERS, plain_template, vocabulary

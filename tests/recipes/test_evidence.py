@@ -11,7 +11,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from posttrain import settings
-from posttrain.cli import recipe_help
+from posttrain.cli.recipe_help import recipe_help
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.plan import Pipeline
 from posttrain.pipeline.stage import addresses

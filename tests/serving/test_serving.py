@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 
 from posttrain.cli import main
-from posttrain.commands.serve import LOOPBACK
+from posttrain.cli.serve import LOOPBACK
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
 from posttrain.models.chat import Chat
@@ -312,7 +312,7 @@ def test_the_command_serves_on_the_device_and_under_the_loopback_address_that_we
 
     monkeypatch.setattr("posttrain.models.loading.load_causal_lm", load)
     monkeypatch.setattr("posttrain.serving.app.application", lambda _, answered: hosts.append(answered))
-    monkeypatch.setattr("posttrain.commands.serve.device", lambda name: f"found {name}")
+    monkeypatch.setattr("posttrain.cli.serve.device", lambda name: f"found {name}")
     monkeypatch.setattr("uvicorn.Config", lambda *_, **__: None)
     monkeypatch.setattr("uvicorn.Server", lambda _: SimpleNamespace(run=lambda sockets: None))
     asked = ["serve", str(EMBEDDED), "--port", "0", "--device"]

@@ -105,7 +105,7 @@ def test_one_option_reaches_every_stage_and_a_setting_of_one_goes_before_it(
         seen.append(expression)
         raise SystemExit(0)
 
-    monkeypatch.setattr("posttrain.cli.plan", plan)
+    monkeypatch.setattr("posttrain.cli.run.plan", plan)
     with pytest.raises(SystemExit):
         main(["run", "instructgpt", "rm.compute=float32", "--compute", "bfloat16", "--dry-run"])
     found = {a: s.compute for a, s in addresses(seen[0]).items() if hasattr(s, "compute")}
@@ -122,7 +122,7 @@ def test_one_option_reaches_all_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path
         raise SystemExit(0)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("posttrain.cli.plan", plan)
+    monkeypatch.setattr("posttrain.cli.run.plan", plan)
     with pytest.raises(SystemExit):
         main(
             [

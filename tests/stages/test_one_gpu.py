@@ -86,7 +86,7 @@ def test_one_option_reaches_every_stage_with_adapters(
         raise SystemExit(0)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("posttrain.cli.plan", plan)
+    monkeypatch.setattr("posttrain.cli.run.plan", plan)
     with pytest.raises(SystemExit):
         main(["run", "instructgpt", "lora=4", "--trunk", "int8", "--recompute", "--dry-run"])
     expression, machine = seen[0]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from posttrain.commands.products import find_speaker
+from posttrain.cli.product_lookup import find_speaker
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.store import Product, Workspace
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from posttrain.commands.products import find_speaker
+from posttrain.cli.product_lookup import find_speaker
 from posttrain.device import DEVICE_HELP, device
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.store import Workspace
