@@ -4,60 +4,55 @@ from __future__ import annotations
 
 import inspect
 import sys
+import textwrap
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from posttrain import settings
-from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import LABELS, Stage, addresses
+from posttrain.pipeline.stage import Stage, addresses
+from posttrain.settings.listing import as_typed, settings_of
+from posttrain.settings.sentences import parameter_sentences, without_parameters
+
+WIDTH = 110
+COLUMN = 38  # where a sentence begins
 
 
 def recipe_help(recipe: Callable[..., Stage], name: str, expression: Stage) -> str:
-    """What can be said after a recipe's name: its parameters, then every stage with its settings."""
+    """What can be said after a recipe's name: its parameters, then every stage with its settings, each as a
+    user would type it and with its sentence.
+    """
     module = sys.modules[recipe.__module__]
-    lines = [
-        f"posttrain run {name} [NAME=VALUE ...]",
-        "",
-        inspect.getdoc(recipe) or inspect.getdoc(module) or "",
-        "",
-    ]
-    lines.append("Parameters:")
-    lines += [
-        f"  {parameter}={'' if default is None else default}".ljust(34) + _type_name(declared)
-        for parameter, (declared, default) in settings.parameters(recipe).items()
-    ]
+    about = without_parameters(inspect.getdoc(recipe) or inspect.getdoc(module) or "")
+    lines = [f"posttrain run {name} [NAME=VALUE ...]", "", about, "", "Parameters:"]
+    sentences = parameter_sentences(recipe)
+    for parameter, (declared, default) in settings.parameters(recipe).items():
+        text = f"{parameter}={'' if default is None else as_typed(default)}"
+        sentence = f"{sentences.get(parameter, '')} ({_type_name(declared)})".strip()
+        lines += _explained(f"  {text}", sentence)
     lines += [
         "",
         "Stages in the order of making (ADDRESS=DIR puts a finished product there), and their settings:",
     ]
     for address, stage in addresses(expression).items():
         summary = (inspect.getdoc(type(stage)) or "").split("\n\n")[0].replace("\n", " ")
-        lines += ["", f"  {address}  ({type(stage).__name__})  {summary}"]
-        lines += [f"    {address}.{setting}" for setting in _settings(stage)]
+        head = f"  {address}  ({type(stage).__name__})  {summary}"
+        lines += ["", *textwrap.wrap(head, WIDTH, initial_indent="  ", subsequent_indent="      ")]
+        for setting in settings_of(stage):
+            lines += _explained(f"    {address}.{setting}", setting.sentence)
     return "\n".join(lines)
+
+
+def _explained(text: str, sentence: str) -> list[str]:
+    """The text with its sentence beside it; below it where the text is long."""
+    if not sentence:
+        return [text]
+    explained = textwrap.wrap(sentence, WIDTH - COLUMN)
+    if len(text) + 2 > COLUMN:
+        return [text, *(" " * COLUMN + line for line in explained)]
+    return [text.ljust(COLUMN) + explained[0], *(" " * COLUMN + line for line in explained[1:])]
 
 
 def _type_name(declared: Any) -> str:
     if get_origin(declared) is Literal:
         return " or ".join(str(option) for option in get_args(declared) if option != "")
     return getattr(declared, "__name__", str(declared)) if declared else ""
-
-
-def _settings(value: Any, prefix: str = "") -> list[str]:
-    """``name=value`` of what can be set, objects with their own fields below them, inputs left out."""
-    lines = []
-    for item in fields(value):
-        inner = getattr(value, item.name)
-        if isinstance(inner, Stage) or (isinstance(value, Stage) and item.name in LABELS) or not item.init:
-            continue
-        if isinstance(inner, SourceFile):
-            lines.append(f"{prefix}{item.name}={inner.path}")
-        elif is_dataclass(inner) and not isinstance(inner, type):
-            lines += [
-                f"{prefix}{item.name}={type(inner).__name__}",
-                *_settings(inner, f"{prefix}{item.name}."),
-            ]
-        elif not isinstance(inner, tuple | list | dict) or not any(map(is_dataclass, inner)):
-            lines.append(f"{prefix}{item.name}={'none' if inner is None else inner}")
-    return lines

@@ -385,7 +385,7 @@ MUTATIONS = [
     ),
     of(
         "a control goes its own way",
-        "settings.py",
+        "settings/expression.py",
         "if stage.follows:",
         "if False:",
         "tests/recipes/test_evidence.py::test_a_control_follows_the_stage_that_it_controls",

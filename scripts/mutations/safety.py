@@ -150,7 +150,7 @@ MUTATIONS = [
     ),
     of(
         "aliases of empty mappings are followed for ever",
-        "settings.py",
+        "settings/written.py",
         "        self._visited += 1  #",
         "        self._visited += 0  #",
         "tests/stages/test_bad_input.py::test_a_settings_file_that_cannot_be_is_told",

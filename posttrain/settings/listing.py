@@ -1,0 +1,63 @@
+"""The settings of a stage as a user would type them, each with its sentence."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import LABELS, Stage
+from posttrain.settings.sentences import field_sentences
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: ``name=text`` is a word of a shell, and ``sentence`` says what it means."""
+
+    name: str
+    text: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.name}={shlex.quote(self.text) if self.text else ''}"
+
+
+def settings_of(value: Any, prefix: str = "") -> Iterator[Setting]:
+    """What can be set of a stage or of an object in one, in the order of its fields, the fields of an object
+    below it. A stage's inputs are left out: they are set at their own addresses.
+    """
+    sentences = field_sentences(type(value))
+    for item in fields(value):
+        inner = getattr(value, item.name)
+        if isinstance(inner, Stage) or (isinstance(value, Stage) and item.name in LABELS) or not item.init:
+            continue
+        if isinstance(inner, tuple | list | dict) and any(map(is_dataclass, inner)):
+            continue
+        name = f"{prefix}{item.name}"
+        yield Setting(name, as_typed(inner), sentences.get(item.name, ""))
+        if is_dataclass(inner) and not isinstance(inner, type | SourceFile):
+            yield from settings_of(inner, f"{name}.")
+
+
+def as_typed(value: Any) -> str:
+    """The text that stands for a value after ``name=``: ``1e-05``, ``true``, ``none``, ``k1``, ``PPO``,
+    ``[64, 64]``.
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, SourceFile):
+        return value.path
+    if isinstance(value, types.FunctionType | type):
+        return value.__name__
+    if is_dataclass(value):
+        return type(value).__name__
+    if isinstance(value, tuple | list):
+        plain = [item if isinstance(item, bool | int | float | str) else as_typed(item) for item in value]
+        return json.dumps(plain, ensure_ascii=False)
+    return str(value)
