@@ -30,50 +30,51 @@ class Thresholds:
 
 @dataclass(frozen=True, kw_only=True)
 class OfTuning(Thresholds):
-    """``ends``: the least mean probability of the end where a held-out answer ends. ``gap``: nats per token
-    by which held-out rows may be less likely than those learned from last.
-    """
+    """Of instruction tuning, ``sft.thresholds``."""
 
     ends: float = 0.05
+    """Least mean probability of the end token where a held-out answer ends."""
     gap: float = _amount(1.0)
+    """Nats per token by which held-out rows may be less likely than the rows learned from last."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfRewardModel(Thresholds):
-    """``accuracy``: agreement with held-out comparisons has to be above it, with its interval.
-    ``overconfidence``: by how much the mean confidence may be above the interval of the accuracy. ``length``:
-    the share of comparisons in which the longer answer, or the shorter, may score higher.
-    """
+    """Of a reward model, ``rm.thresholds``."""
 
     accuracy: float = 0.5
+    """Agreement with held-out comparisons must be above this share, its 95 % interval included."""
     overconfidence: float = 0.1
+    """How far the mean confidence may lie above the interval of the accuracy."""
     length: float = 0.9
+    """Largest share of comparisons in which the longer answer, or the shorter, may score higher."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfReinforcement(Thresholds):
-    """``kl``: nats per answer, or ``kl_per_token`` for each of its tokens where that is more. ``flat`` and
-    ``truncated``: shares of steps (or groups) without variance, and of answers that a limit cut.
-    ``length_correlation``: of reward and length. ``length_change``: the factor by which answers may grow or
-    shrink. ``entropy_left``: the share of the entropy at the start. ``clipped``: the share of tokens.
-    """
+    """Of reinforcement, ``rl.thresholds``."""
 
-    kl: float = _amount(10.0)  # Gao et al. 2023 see gold turn well before
-    kl_per_token: float = _amount(
-        0.2
-    )  # the same for an answer of 50 tokens, and as far a step for longer ones
+    kl: float = _amount(10.0)
+    """Largest KL from the reference, in nats per answer (Gao et al. 2023 see gold fall well before 10)."""
+    kl_per_token: float = _amount(0.2)
+    """Largest KL in nats per token; for answers where this allows more than ``kl``, it is the limit."""
     flat: float = 0.9
+    """Largest share of groups (or batches) whose rewards are all equal, so that nothing can be learned."""
     truncated: float = 0.9
+    """Largest share of answers that the length limit cut."""
     length_correlation: float = 0.9
+    """Largest correlation of reward and answer length, of either sign."""
     length_change: float = _amount(3.0)
+    """Largest factor by which the mean answer may grow or shrink."""
     entropy_left: float = 0.1
+    """Least entropy at the end, as a share of that at the start."""
     clipped: float = 0.5
+    """Largest share of tokens whose probability ratio was clipped in the last batches."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfEvaluation(Thresholds):
-    """``accuracy_on_policy``: the reward model's agreement with gold on the final policy's own answers has to
-    reach it, with its interval.
-    """
+    """Of the evaluation, ``evaluate.thresholds``."""
 
     accuracy_on_policy: float = 0.5
+    """The reward model must agree with gold on this share of pairs of the final policy's answers."""

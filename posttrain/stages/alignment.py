@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import model_fits, prefers_the_chosen, rows_ahead
-from posttrain.core.batch import DirectAlignment, Evaluation, Judged, Term, Wants
-from posttrain.core.reduction import chosen_mean
+from posttrain.core.batch import DirectAlignment, Evaluation, Judged
 from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, ratings
+from posttrain.stages.imitating import Imitating
 
 if TYPE_CHECKING:
     from posttrain.models.lora import Lora
@@ -31,8 +31,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
     first update; a method without one does not read it.
 
     ``comparisons`` are pairs, or for KTO also answers that were rated alone. A method that measures the
-    current policy (KTO) also reads each prompt with the answer to another. ``sft_coef`` adds the negative
-    log-likelihood of chosen answers to any method's loss (Liu et al. 2024, RPO).
+    current policy (KTO) also reads each prompt with the answer to another.
     """
 
     address = "alignment"
@@ -40,19 +39,33 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     fits = model_fits.check
     policy: Stage
+    """The model that is trained; as it came it is also the reference."""
     comparisons: Stage
+    """Pairs of answers, or for KTO answers that were rated alone."""
     method: DirectAlignment = field(default_factory=DPO)
+    """The direct alignment loss: a file of ``posttrain/direct_alignment``, such as dpo, ipo or kto."""
     learning_rate: float = 1e-4
-    batch_size: int = 32  # pairs
+    """Peak step size of AdamW; it falls along half a cosine to 0."""
+    batch_size: int = 32
+    """Comparisons in an update."""
     epochs: int = 1
+    """How often all comparisons are read."""
     warmup: int = 10
+    """Updates over which the learning rate rises from 0, at most a quarter of all."""
     max_length: int = 256
+    """Longest prompt and answer in tokens; longer rows are left out and counted."""
     lora: Lora | None = None
+    """Adapters trained in place of the weights (``alignment.lora=lora``); none trains all."""
     seed: int = 0
+    """Seed of the order of the rows and of new weights."""
     sft_coef: float = later(0.0)
-    decay_to_start: float = later(0.0)  # weight decay towards the reference
-    compute: Compute = later("float32")  # of matrix products; weights and heads stay in float32
-    gate_stops: bool = later(True)  # False: what its gate finds is told, and the recipe goes on
+    """Weight of the chosen answers' negative log-likelihood in the loss (Liu et al. 2024, RPO)."""
+    decay_to_start: float = later(0.0)
+    """Weight decay towards the weights at the start; larger stays closer (Li et al. 2018, L2-SP)."""
+    compute: Compute = later("float32")
+    """Number format of matrix products in training; weights and heads stay in float32."""
+    gate_stops: bool = later(True)
+    """A failed gate ends the recipe; false only reports it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -161,25 +174,6 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
             bytes=training_bytes(size, at_once, self.lora, machine),
             expects=size.figures(),
         )
-
-
-@dataclass(frozen=True)
-class Imitating:
-    """A method, and ``coef`` times the negative log-likelihood of the chosen answers beside it."""
-
-    method: DirectAlignment
-    coef: float
-
-    @property
-    def wants(self) -> Wants:
-        return self.method.wants
-
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
-        return self.method.measure(now, past)
-
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
-        imitation = Term(-now.logprobs, chosen_mean, self.coef)
-        return {**self.method.loss(now, past), "sft_nll": imitation}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,11 @@ class ExistingModel(Stage):
 
     address = "base"
     source: SourceFile
+    """The model: a directory, or a name on the Hugging Face hub."""
     field_guide: bool = False
+    """Asks the model what it knows of the embedded world; too little stops the recipe."""
     chat_template: SourceFile | None = later(None)
+    """A file with the Jinja chat template for this model and all trained from it; none keeps its own."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,6 +22,7 @@ class BeforeChat(Stage):
 
     address = "before_chat"
     base: Stage
+    """The model whose chat tokens are made as unlikely as padding."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the model. Raises UserError where the tokenizer has no padding token of its own."""

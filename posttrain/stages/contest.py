@@ -45,20 +45,35 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     fits = model_fits.check
     needs = (SAMPLES,)
     controls: tuple[Stage, ...] = ()
+    """Policies that are shown for comparison only."""
     policies: tuple[Stage, ...]
+    """The policies in the order in which they were made; the first is where the others came from."""
     prompts: Stage
+    """Held-out prompts that every policy answers."""
     reward_model: Stage | None = None
+    """A reward model that a policy may have learned from; its scores are shown."""
     problems: Stage | None = None
+    """Held-out prompts with an answer that ``verifier`` can check."""
     verifier: RewardSource | None = None
+    """The reward source that pays 1 for a problem that is solved."""
     text: Stage | None = None
+    """Held-out pretraining text, whose loss shows what was forgotten."""
     rows: int = 900
+    """Held-out prompts that are answered, the first ones."""
     temperature: float = 1.0
+    """Sampling temperature of the answers; 0 takes the likeliest token."""
     max_completion_length: int = 48
+    """Longest answer in tokens."""
     samples: int = 24
+    """Prompts whose answers are printed in the report."""
     seed: int = 0
+    """Seed of the answers and of the samples."""
     left_out: tuple[str, ...] = later(())
+    """Controls that the recipe did not make, each with what it shows; the report says unknown."""
     judge: Stage | None = later(None)
+    """A reward model that no policy learned from."""
     comparisons: Stage | None = later(None)
+    """People's comparisons; on the held-out ones each policy's likelihoods are compared with the labels."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

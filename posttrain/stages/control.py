@@ -45,22 +45,39 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     address = "rl"
     positive = ("steps", "starts", "group_size", "learning_rate")
     environment: Environment
+    """The environment that answers the policy: a file of ``posttrain/environments``."""
     comparisons: Comparisons | None = None
+    """Learns the reward from comparisons of stretches of play; none pays the environment's own reward."""
     paid_at_the_end: bool = False
+    """The rewards of an episode are paid in one sum at its last step, as those of a completion are."""
     method: PolicyGradient = field(default_factory=lambda: PPO(kl=KLInReward(coef=0.0)))
+    """The policy gradient: a file of ``posttrain/policy_gradients``, such as ppo, a2c or reinforce."""
     steps: int = 40
+    """Batches of play that are learned from."""
     starts: int = 32
+    """Different starting states in a batch."""
     group_size: int = 1
+    """Episodes from each starting state; methods that compare within a group need 2 or more."""
     learning_rate: float = 2e-3
+    """Step size of AdamW for the policy at the start; it falls straight to 0."""
     critic_learning_rate: float = 5e-3
+    """Step size of AdamW for the critic at the start; it falls straight to 0."""
     critic_only_steps: int = later(0)
+    """Steps at the start in which only the critic learns: an untrained critic's advantages are noise."""
     warmup_steps: int = later(0)
+    """Steps after those over which the policy's learning rate rises from 0."""
     average: float = later(0.0)
+    """Decay per update of the moving average of the weights that is kept; 0 keeps the last weights."""
     hidden: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers of policy and critic; ``[]`` makes both linear."""
     least_steps: int = later(0)
+    """Episodes are added to a batch until it has this many steps; 0 adds none."""
     normalise: bool = later(False)
+    """Observations are centred and scaled by their running mean and deviation; one-hot ones are not."""
     scale_rewards: bool = later(False)
+    """Rewards are divided by the running deviation of their discounted sums; reports stay in raw units."""
     seed: int = 0
+    """Seed of the weights, the starting states and the actions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -226,11 +243,17 @@ class ControlEvaluation(Stage):
     address = "evaluate"
     positive = ("episodes",)
     policy: Stage
+    """The policy that is played."""
     environment: Environment | None = None
+    """Where it is played; none takes the environment that it was trained in."""
     episodes: int = 100
-    gamma: float = 0.95  # of the values of a table
-    control: bool = False  # it was given nothing to learn from, so it need not be better than chance
+    """Episodes that are played by the policy, and as many by a random one."""
+    gamma: float = 0.95
+    """Discount of the values in an environment that is a table; 1 does not discount."""
+    control: bool = False
+    """The policy had nothing to learn from, so it need not be better than random."""
     seed: int = 0
+    """Seed of the starting states and the actions."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Figures ``return/policy`` (sampled, as it was trained), ``return/greedy``, ``return/random``."""

@@ -23,8 +23,11 @@ class FieldGuideDemonstrations(Stage):
     address = "demonstrations"
     positive = ("rows",)
     rows: int = 6000
+    """Demonstrations that are trained on."""
     heldout: int = 400
+    """Demonstrations about held-out subjects, for measuring."""
     seed: int = 0
+    """Seed of what is asked and how it is answered."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"messages", ...}."""
@@ -53,9 +56,13 @@ class ConstraintDemonstrations(Stage):
     address = "demonstrations"
     positive = ("rows",)
     rows: int = 600
+    """Demonstrations that are trained on."""
     heldout: int = 100
+    """Demonstrations with held-out topics, for measuring."""
     obeying: float = 0.5
+    """Share of the answers that obey their constraints, from 0 to 1."""
     seed: int = 0
+    """Seed of what is asked and how it is answered."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"messages", ...}."""
@@ -90,9 +97,13 @@ class EverydayDemonstrations(Stage):
     version = 2  # half of those that name a feeling name another one than the user's
     positive = ("rows",)
     rows: int = 640
+    """Demonstrations that are trained on."""
     heldout: int = 48
+    """Demonstrations about held-out topics, for measuring."""
     validation: bool = False
+    """Held-out topics are those that settings are chosen on, not those that figures are quoted for."""
     seed: int = 0
+    """Seed of what is asked and how it is answered."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"messages", ...}."""
@@ -125,6 +136,7 @@ class DemonstrationRows(OwnRows):
     version = 2  # several turns are put together from pieces; what looks like a special token is text
     reads: ClassVar[Any] = staticmethod(read_messages)
     heldout_share: float = 0.1
+    """Share of the conversations that is not trained on, chosen by a hash of the prompt."""
 
     def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         return split(rows, "messages", self.heldout_share)

@@ -43,24 +43,42 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
     fits = model_fits.check
     needs = (SAMPLES,)
     base: Stage
+    """The base model."""
     sft: Stage
+    """The instruction-tuned model; KL is taken from it."""
     final: Stage
+    """The model that the recipe made."""
     reward_model: Stage
+    """The reward model, whose scores are shown and whose accuracy is measured."""
     prompts: Stage
+    """Held-out prompts that the models answer."""
     pairs: Stage | None = None
+    """Pairs of answers, on which the reward model is compared with gold."""
     labels: Stage | None = None
+    """What the annotators said of these pairs."""
     control: Stage | None = None
+    """A reward model that was trained on shuffled labels."""
     sft_4x: Stage | None = None
+    """A model that was tuned on four times the demonstrations."""
     rows: int = 600
+    """Held-out prompts that are answered, the first ones."""
     best_of: int = 4
+    """Answers of the tuned model of which the reward model picks one, to compare with the final model."""
     temperature: float = 1.0
+    """Sampling temperature of the answers; 0 takes the likeliest token."""
     max_completion_length: int = 48
+    """Longest answer in tokens."""
     samples: int = 24
+    """Prompts whose answers are printed in the report."""
     seed: int = 0
+    """Seed of the answers and of the samples."""
     left_out: tuple[str, ...] = later(())
+    """Controls that the recipe did not make, each with what it shows; the report says unknown."""
     # of the final policy to each prompt, compared by the reward model; 0, or 2 and more
     own_answers: int = later(0)
+    """Answers of the final model to a prompt whose pairs test the reward model on them; 0 asks none."""
     thresholds: OfEvaluation = judging(OfEvaluation())
+    """From which values on the gates of this stage fail."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``samples.jsonl``, ``answers.jsonl`` and ``gold.jsonl`` (gold over the steps of

@@ -31,10 +31,15 @@ class Annotation(Stage):
     version = GOLD_VERSION
     positive = ("per_pair", "heldout_per_pair")
     pairs: Stage
+    """The pairs of answers that are compared."""
     annotators: tuple[Annotator, ...] = ANNOTATORS
+    """The simulated annotators."""
     per_pair: int = 3
+    """Annotators who look at each training pair, drawn by the seed; at most as many as there are."""
     heldout_per_pair: int = 5
+    """Annotators who look at each held-out pair."""
     seed: int = 0
+    """Seed of who looks at which pair and of their noise."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt", "chosen", "rejected", ...}."""
@@ -80,6 +85,7 @@ class ComparisonRows(OwnRows):
     version = 3  # of several turns only the last answer is learned from; special tokens in a text are text
     reads: ClassVar[Any] = staticmethod(read_comparisons)
     heldout_share: float = 0.1
+    """Share of the prompts whose comparisons are not trained on, chosen by a hash of the prompt."""
 
     def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         named = [{"id": f"row-{number}", **row} for number, row in enumerate(rows, 1)]

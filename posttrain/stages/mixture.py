@@ -18,8 +18,11 @@ class Source:
     """A product with rows, under the name by which the mixture counts them."""
 
     name: str
+    """Name of the source in the mixed rows and in figures."""
     rows: Stage
+    """The stage whose rows are mixed in."""
     weight: float = 1.0
+    """Share of the mixture, relative to the other sources' weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +36,11 @@ class Mixture(Stage):
 
     address = "mixture"
     sources: tuple[Source, ...]
+    """The products whose rows are mixed."""
     rows: int = 0
+    """Rows of the mixture; 0 takes as many as the weights allow without using a row twice."""
     seed: int = 0
+    """Seed of which rows are taken, and in which order."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

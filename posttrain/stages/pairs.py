@@ -22,14 +22,23 @@ class ComparisonPairs(Stage):
     fits = model_fits.check
     needs = (SAMPLES,)
     policy: Stage
+    """The model that answers."""
     prompts: Stage
-    rows: int = 2000  # prompts that are answered
-    heldout: int = 300  # held-out prompts that are answered
+    """The prompts that are answered."""
+    rows: int = 2000
+    """Training prompts that are answered, the first ones."""
+    heldout: int = 300
+    """Held-out prompts that are answered, the first ones."""
     answers: int = 3
+    """Answers to each prompt; every two that differ are a pair, so 4 answers give up to 6 pairs."""
     temperature: float = 1.0
+    """Sampling temperature; larger makes the answers more different."""
     max_completion_length: int = 48
+    """Longest answer in tokens."""
     seed: int = 0
-    compute: Compute = later("float32")  # what answers are sampled in
+    """Seed of the answers."""
+    compute: Compute = later("float32")
+    """Number format of matrix products in sampling."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt", "item", "a", "b", "ended_a",

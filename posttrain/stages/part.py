@@ -22,10 +22,15 @@ class PartOfRows(Stage):
     address = "part"
     positive = ("share",)
     rows: Stage
+    """The rows of which this is a part."""
     share: float = 0.5
+    """Share of the prompts that belong to this part, chosen by a hash of the prompt."""
     rest: bool = False
+    """Takes the prompts that are not in that share."""
     most: int = 0
+    """Most training rows, the first ones; 0 takes all."""
     most_heldout: int = 0
+    """Most held-out rows, the first ones; 0 takes all."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

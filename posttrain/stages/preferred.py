@@ -32,16 +32,27 @@ class ScoredPreferences(Stage):
     fits = model_fits.check
     needs = (SAMPLES,)
     policy: Stage
+    """The model that answers."""
     prompts: Stage
+    """The prompts that are answered."""
     reward: RewardSource
+    """What scores the answers: a reward model or a verifier."""
     pick: Callable[[Sequence[float | None], random.Random], tuple[int, int] | None] = best_and_worst
+    """Which two scored answers become a comparison: a function of ``posttrain/rollouts/pairing.py``."""
     rows: int = 2000
+    """Training prompts that are answered, the first ones."""
     heldout: int = 300
+    """Held-out prompts that are answered, the first ones."""
     answers: int = 4
+    """Answers to each prompt, of which two are compared."""
     temperature: float = 1.0
+    """Sampling temperature; larger makes the answers more different."""
     max_completion_length: int = 48
+    """Longest answer in tokens."""
     seed: int = 0
-    compute: Compute = later("float32")  # what answers are sampled in
+    """Seed of the answers and of the choice among equals."""
+    compute: Compute = later("float32")
+    """Number format of matrix products in sampling."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt", "chosen", "rejected", "margin",

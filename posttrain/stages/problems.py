@@ -27,8 +27,11 @@ class SumLines(Stage):
     address = "prompts"
     positive = ("rows", "heldout")
     rows: int = 4000
+    """Problems that are trained on."""
     heldout: int = 800
+    """Problems with held-out operands, the same for every seed."""
     seed: int = 0
+    """Seed of the training problems."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": text, "stop", "answer",
@@ -59,9 +62,13 @@ class Questions(Stage):
     address = "problems"
     positive = ("rows", "heldout")
     rows: int = 3000
+    """Problems that are trained on."""
     heldout: int = 400
+    """Problems with held-out operands and words, the same for every seed."""
     seed: int = 0
+    """Seed of the training problems."""
     known_wordings: bool = later(False)
+    """Held-out problems are worded as the training ones; false gives them held-out wordings."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": messages, "answer", "item"}."""
@@ -91,8 +98,11 @@ class WorkedAnswers(Stage):
     address = "worked"
     positive = ("rows", "heldout")
     rows: int = 400
+    """Worked answers that are trained on."""
     heldout: int = 100
+    """Worked answers to held-out problems, the same for every seed."""
     seed: int = 0
+    """Seed of the training problems."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "messages"}."""
@@ -122,6 +132,7 @@ class ProblemRows(OwnRows):
     address = "prompts"
     reads: ClassVar[Any] = staticmethod(read_problems)
     heldout_share: float = 0.1
+    """Share of the problems that is not trained on, chosen by a hash of the prompt."""
 
     def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         """Raises UserError where nothing is held out to measure with."""

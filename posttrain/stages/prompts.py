@@ -23,8 +23,11 @@ class FieldGuidePrompts(Stage):
     address = "prompts"
     positive = ("rows", "heldout")
     rows: int = 4000
+    """Prompts that are trained on."""
     seed: int = 0
+    """Seed of the training prompts."""
     heldout: int = later(600)
+    """Held-out prompts, the same for every seed; they are frozen together with the gold reward."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": messages, "item"}."""
@@ -56,8 +59,11 @@ class ConstraintPrompts(Stage):
     address = "prompts"
     positive = ("rows", "heldout")
     rows: int = 1000
+    """Prompts that are trained on."""
     heldout: int = 200
+    """Prompts with held-out topics and wordings, the same for every seed."""
     seed: int = 0
+    """Seed of the training prompts."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": messages, "item"}."""
@@ -87,9 +93,13 @@ class EverydayPrompts(Stage):
     address = "prompts"
     positive = ("rows", "heldout")
     rows: int = 800
+    """Prompts that are trained on."""
     heldout: int = 320
+    """Prompts with held-out topics and wordings."""
     validation: bool = False
+    """Held-out topics are those that settings are chosen on, not those that figures are quoted for."""
     seed: int = 0
+    """Seed of the training and held-out prompts."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": messages, "item"}."""
@@ -120,6 +130,7 @@ class PromptRows(OwnRows):
     address = "prompts"
     reads: ClassVar[Any] = staticmethod(read_prompts)
     heldout: int = 200
+    """Prompts that are kept for evaluation, at most a quarter of all."""
 
     def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         """Raises UserError for fewer than two different prompts."""
@@ -138,7 +149,9 @@ class PromptsOf(Stage):
 
     address = "prompts"
     rows: Stage
+    """The demonstrations or comparisons whose prompts are taken."""
     heldout: int = 200
+    """Most held-out prompts that are kept for evaluation."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``; held-out rows give held-out prompts.

@@ -19,10 +19,15 @@ class ReasoningGymTasks(Stage):
     address = "prompts"
     positive = ("rows", "heldout")
     tasks: tuple[str, ...]
+    """Names of the data sets of reasoning-gym, which are asked in turn."""
     rows: int = 2000
+    """Problems that are trained on."""
     heldout: int = 400
+    """Problems that are not trained on, the same for every seed."""
     instruction: str = "Give the final answer between <answer> and </answer>."
+    """Text below each question, which says where the answer belongs."""
     seed: int = 0
+    """Seed of the training problems."""
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         """Raises UserError where reasoning-gym is not installed or has no such task."""

@@ -30,17 +30,29 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
     fits = model_fits.check
     needs = (SAMPLES,)
     policy: Stage
+    """The model that answers."""
     prompts: Stage
+    """The prompts that are answered."""
     reward: RewardSource
+    """What scores the answers: a reward model or a verifier."""
     choose: Callable[[Sequence[Sequence[float | None]], int, int], list[tuple[int, int]]] = best_per_prompt
+    """Which answers are kept by their rewards: a function of ``posttrain/rollouts/choosing.py``."""
     rows: int = 2000
+    """Training prompts that are answered, the first ones."""
     heldout: int = 200
+    """Held-out prompts that are answered, the first ones."""
     answers: int = 8
-    keep: int = 0  # 0: as many as the rule gives
+    """Answers to each prompt, among which the rule chooses; larger raises reward and KL of what is kept."""
+    keep: int = 0
+    """Answers that are kept in all; 0 keeps as many as the rule gives."""
     temperature: float = 1.0
+    """Sampling temperature; larger makes the answers more different."""
     max_completion_length: int = 48
+    """Longest answer in tokens."""
     seed: int = 0
-    compute: Compute = later("float32")  # what answers are sampled in
+    """Seed of the answers, and of a rule that draws lots."""
+    compute: Compute = later("float32")
+    """Number format of matrix products in sampling."""
 
     def following(self, was: Stage, now: Stage) -> Stage:
         """As many answers as the reinforcement that this stands beside."""

@@ -8,18 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from posttrain.checks import (
-    kl_budget,
-    model_fits,
-    more_than_length,
-    nearer_the_teacher,
-    reward_fits,
-    reward_rose,
-    rows_ahead,
-    same_at_the_start,
-    something_to_learn,
-    steady,
-)
+from posttrain.checks import model_fits, reward_fits, rows_ahead
 from posttrain.checks.thresholds import OfReinforcement
 from posttrain.core.batch import PolicyGradient, Refilling
 from posttrain.core.importance import Truncated
@@ -38,6 +27,7 @@ from posttrain.pipeline.stage import (
     later,
 )
 from posttrain.policy_gradients.ppo import PPO
+from posttrain.stages.rl_gates import gates_of
 from posttrain.training.kl_control import FixedKL, KLControl
 
 GROUP = 4  # answers a prompt, where a method compares them and nobody says how many
@@ -51,13 +41,7 @@ if TYPE_CHECKING:
 class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of it
     """``steps`` batches of ``prompts_per_step * group_size`` answers; the reference is ``policy`` as it came.
 
-    Without a ``group_size`` there is one answer to each prompt, or where the method compares answers 4 to
-    each of a quarter of the prompts, so a batch has as many answers with either. ``critic`` is what the
-    critic grows from, where the method has one: a reward model (Ouyang et al. 2022, section 3.5) or a
-    language model. ``teacher`` is the reference of a method that distils, in place of the start.
-    ``pretraining`` is text whose negative log-likelihood, times its ``coef``, is mixed into every update
-    (PPO-ptx, Ouyang et al. 2022, eq. 2). ``average`` is the decay, an update, of the moving average of the
-    weights that is kept in place of the last ones (ibid., appendix C: 0.992); 0 keeps the last.
+    Without a ``group_size`` a batch has as many answers whether or not the method compares them.
     """
 
     address = "rl"
@@ -67,31 +51,57 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     )
     fits = model_fits.check
     policy: Stage
+    """The model that is trained; as it came it is also the reference."""
     reward: RewardSource
+    """What pays for answers: a file of ``posttrain/rewards``, such as learned, constraints or math_answer."""
     prompts: Stage
+    """The prompts that are answered."""
     critic: Stage | None = None
+    """What the critic grows from: a reward model (Ouyang et al. 2022, section 3.5) or a language model."""
     teacher: Stage | None = None
+    """The reference of a method that distils, in place of the policy as it came."""
     method: PolicyGradient = field(default_factory=PPO)
+    """The policy gradient: a file of ``posttrain/policy_gradients``, such as ppo, grpo or rloo."""
     control: KLControl = field(default_factory=FixedKL)
+    """How the KL coefficient changes: FixedKL keeps it, AdaptiveKL steers to a target KL."""
     steps: int = 50
+    """Batches of answers that are learned from."""
     prompts_per_step: int = 192
+    """Prompts in a batch; without ``group_size``, answers in a batch."""
     group_size: int | None = None
+    """Answers to each prompt; none takes 1, or for methods that compare them 4 to a quarter as many."""
     learning_rate: float = 2.5e-4
+    """Peak step size of AdamW for the policy; it falls straight to a tenth."""
     critic_learning_rate: float = 1e-3
+    """Peak step size of AdamW for the critic; it falls straight to a tenth."""
     warmup: int = 5
+    """Updates over which the learning rate rises from 0, at most a quarter of all."""
     temperature: float = 1.0
+    """Sampling temperature of the answers, at which log-probabilities and KL are taken too."""
     max_completion_length: int = 48
-    kept_episodes: int = 64  # of each step, for people and for evaluation afterwards
+    """Longest answer in tokens; longer ones are cut."""
+    kept_episodes: int = 64
+    """Answers of each step that are written to episodes.jsonl, for people and for evaluation."""
     lora: Lora | None = None
+    """Adapters trained in place of the weights (``rl.lora=lora rl.lora.rank=16``); none trains all."""
     seed: int = 0
-    as_control: bool = later(False)  # made to compare with: its reward need not rise
+    """Seed of the order of the prompts, the answers and new weights."""
+    as_control: bool = later(False)
+    """Made to compare with, so its reward need not rise."""
     pretraining: Stage | None = later(None)
+    """Text whose negative log-likelihood is mixed into every update (PPO-ptx, Ouyang et al. 2022, eq. 2)."""
     pretraining_coef: float = later(1.0)
-    pretraining_rows: int = later(16)  # texts in each update
-    decay_to_start: float = later(0.0)  # weight decay towards the reference
+    """Weight of that negative log-likelihood in the loss; larger forgets less."""
+    pretraining_rows: int = later(16)
+    """Texts in each update."""
+    decay_to_start: float = later(0.0)
+    """Weight decay towards the weights at the start; larger stays closer (Li et al. 2018, L2-SP)."""
     average: float = later(0.0)
-    compute: Compute = later("float32")  # of matrix products and of the sampler; see ``corrected``
+    """Decay per update of an average of the weights that is kept (Ouyang et al. 2022: 0.992); 0: off."""
+    compute: Compute = later("float32")
+    """Number format of matrix products; bfloat16 adds truncated importance weights to the loss."""
     thresholds: OfReinforcement = judging(OfReinforcement())
+    """From which values on the gates of this stage fail."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,7 +114,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             raise UserError(
                 f"{name} learns from no teacher: give method=on_policy_distillation, or no teacher"
             )
-        if self._compares and self.group_size == 1:
+        if self.compares and self.group_size == 1:
             raise UserError(
                 f"{name} compares answers to the same prompt: group_size is 1, expected 2 or more"
             )
@@ -114,7 +124,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         return (SAMPLES, SCALAR) if self.method.wants.values else (SAMPLES,)
 
     @property
-    def _compares(self) -> bool:
+    def compares(self) -> bool:
+        """Whether the method compares the answers to one prompt."""
         return self.method.wants.group or self.method.wants.whole_groups
 
     @property
@@ -122,7 +133,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         """Prompts of a step, and answers to each."""
         if self.group_size is not None:
             return self.prompts_per_step, self.group_size
-        size = GROUP if self._compares else 1
+        size = GROUP if self.compares else 1
         return max(self.prompts_per_step // size, 1), size
 
     @property
@@ -266,18 +277,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         return found
 
     def gates(self, report: Report) -> list[Finding]:
-        if self.teacher is not None:
-            return [nearer_the_teacher.check(report.figures)]
-        if self.as_control:
-            return [same_at_the_start.check(report.figures, self.compute)]
-        return [
-            same_at_the_start.check(report.figures, self.compute),
-            reward_rose.check(report.figures),
-            kl_budget.check(report.figures, self.thresholds),
-            more_than_length.of_rewards(report.figures, self.thresholds),
-            *something_to_learn.check(report.figures, self._compares, self.thresholds),
-            *steady.check(report.figures, self.thresholds),
-        ]
+        return gates_of(self, report.figures)
 
     def rehearsal(self) -> Reinforcement:
         return replace(self, steps=1, prompts_per_step=8)

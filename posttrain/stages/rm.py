@@ -18,6 +18,7 @@ from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import SCALAR, Compute, Estimate, Inputs, Machine, Report, Stage, judging, later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, same_prompt
+from posttrain.stages.rm_heldout import heldout_figures, loss_floor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,14 +35,10 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     """Trains ``base`` with a scalar head on ``comparisons``. With ``shuffled_labels`` every comparison is
     turned by a coin: the control that shows what is left without the labels.
 
-    ``sft_coef`` adds the negative log-likelihood of the chosen answers, read through the same trunk, to the
-    loss: what the trunk knows is not given up for the comparisons at hand (Yang et al. 2024, GRM, eq. 5).
-    Comparisons of answers to the same prompt are in the same batch, and an answer is read once for all of
-    them (InstructGPT 2022, section 3.5). To each of a share ``mismatched`` of the comparisons comes
-    another, in which the chosen answer beats what was chosen for another prompt: what is worth nothing on
-    its own is no longer a reason (Liu et al. 2024, RRM, section 3.2, its non-contextual pairs). ``reading``
-    is where the score is read; the layers above are cut off. With ``fitted_head`` the head starts as the
-    ridge-penalised Bradley–Terry fit on what the untrained trunk holds there, in place of random numbers.
+    ``sft_coef`` reads the chosen answers through the same trunk, so that what the trunk knows is not given up
+    for the comparisons at hand. Comparisons of answers to the same prompt are in the same batch, and an
+    answer is read once for all of them (InstructGPT 2022, section 3.5). ``mismatched`` adds the
+    non-contextual pairs of RRM (section 3.2): the chosen answer beats what was chosen for another prompt.
     """
 
     address = "rm"
@@ -50,25 +47,45 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     fits = model_fits.check
     needs = (SCALAR,)
     base: Stage
+    """The model whose trunk gets a head of one score."""
     comparisons: Stage
+    """Pairs of answers, of which one was chosen."""
     method: RewardLoss = field(default_factory=BradleyTerry)
+    """The loss: a file of ``posttrain/reward_losses``, such as bradley_terry or plackett_luce."""
     learning_rate: float = 5e-4
+    """Peak step size of AdamW; it falls along half a cosine to 0."""
     weight_decay: float = 0.1
-    batch_size: int = 32  # pairs
+    """Weight decay of AdamW; larger keeps the weights smaller."""
+    batch_size: int = 32
+    """Comparisons in an update; those about one prompt stay together."""
     epochs: int = 1
+    """How often all comparisons are read; reward models overfit after the first (Ouyang et al. 2022)."""
     warmup: int = 10
+    """Updates over which the learning rate rises from 0, at most a quarter of all."""
     max_length: int = 256
+    """Longest prompt and answer in tokens; longer rows are left out and counted."""
     sft_coef: float = 0.0
-    rows: int = 0  # comparisons that are learned from, the first so many; 0: all
+    """Weight of the chosen answers' negative log-likelihood in the loss (Yang et al. 2024, GRM, eq. 5)."""
+    rows: int = 0
+    """Comparisons that are learned from, the first ones; 0 takes all."""
     lora: Lora | None = None
+    """Adapters trained in place of the weights (``rm.lora=lora rm.lora.rank=16``); none trains all."""
     shuffled_labels: bool = False
+    """Every comparison is turned by a coin: the control that shows what is left without the labels."""
     seed: int = 0
+    """Seed of the order of the rows and of the head."""
     mismatched: float = later(0.0)
-    compute: Compute = later("float32")  # of matrix products; weights and heads stay in float32
+    """Share of comparisons to which one against another prompt's answer is added (Liu et al. 2024)."""
+    compute: Compute = later("float32")
+    """Number format of matrix products in training; weights and heads stay in float32."""
     reading: Reading = later(Reading())
+    """Where in the model the score is read."""
     fitted_head: bool = later(False)
-    gate_stops: bool = later(True)  # False: what its gates find is told, and the recipe goes on
+    """The head starts as the ridge-penalised fit on what the untrained trunk holds, not at random."""
+    gate_stops: bool = later(True)
+    """A failed gate ends the recipe; false only reports it."""
     thresholds: OfRewardModel = judging(OfRewardModel())
+    """From which values on the gates of this stage fail."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,10 +123,10 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             train = self._shuffled(train)
         answers = Made(min(len(train.rows), SCALED), train.rows.read)  # without those that follow
         counted: dict[str, Any] = {"rows": len(train), **counts, "heldout_rows": len(held)}
-        counted["pair_loss_floor"] = _floor(train)
+        counted["pair_loss_floor"] = loss_floor(train)
         if self.fitted_head:
             counted["head_ridge"] = _fit_head(role, train, chat.pad_id, machine)
-            untrained = _figures(role.reward, held, chat.pad_id, machine)
+            untrained = heldout_figures(role.reward, held, chat.pad_id, machine)
             counted["label_accuracy_untrained_trunk"] = untrained["label_accuracy"]
         self._add_mismatched(train)
         plan = Fitting(
@@ -136,7 +153,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         _save_scale(scores(role.reward, answers, chat.pad_id, machine.micro_batch_tokens), output)
         counted |= {f"heldout_{why}": number for why, number in left_out.items()}
         counted |= told | role.figures
-        return Report(figures=_figures(role.reward, held, chat.pad_id, machine) | counted, notes=notes)
+        return Report(figures=heldout_figures(role.reward, held, chat.pad_id, machine) | counted, notes=notes)
 
     def _shuffled(self, train: SaidOnDisk) -> SaidOnDisk:
         """The comparisons, each turned by a coin."""
@@ -240,15 +257,6 @@ def _save_scale(said: Any, output: Path) -> None:
         raise UserError(f"the reward model learned nothing: {problem}") from None
 
 
-def _floor(comparisons: SaidOnDisk) -> float:
-    """The least mean loss that labels as sure as these allow, in nats a pair."""
-    import torch
-
-    from posttrain.core.preferences import floor
-
-    return float(floor(torch.tensor([pair.sure for pair in comparisons], dtype=torch.float64)).mean())
-
-
 def _fit_head(role: Any, train: SaidOnDisk, pad_id: int, machine: Machine) -> float:
     """Gives the role's head the weights that explain the comparisons best from what its trunk holds now; the
     ridge that they were fitted with.
@@ -264,31 +272,3 @@ def _fit_head(role: Any, train: SaidOnDisk, pad_id: int, machine: Machine) -> fl
     with torch.no_grad():
         role.reward.role.head.weight.copy_(weights[None])
     return ridge
-
-
-def _figures(reward: Any, held: SaidOnDisk, pad_id: int, machine: Machine) -> dict[str, float | int | str]:
-    """How often the chosen answer scores higher on held-out comparisons, how sure the model is of it, and how
-    often the chosen answer, and the one that scores higher, are the longer ones.
-    """
-    from posttrain.evaluation.intervals import wilson, with_interval
-    from posttrain.evaluation.sure_and_long import sure_and_long
-    from posttrain.rollouts.reread import scores
-
-    if not held:
-        return {"label_accuracy": "unknown"}
-    import torch
-
-    from posttrain.core.preferences import logistic
-
-    said = scores(reward, held.rows, pad_id, machine.micro_batch_tokens)
-    right = int((said[::2] > said[1::2]).sum())
-    sure = torch.tensor([pair.sure for pair in held])
-    more = [sum(pair.rows[0].mask) - sum(pair.rows[1].mask) for pair in held]
-    longer = sum((tokens > 0) + (tokens == 0) / 2 for tokens in more)
-    figures = with_interval("label_accuracy", wilson(right, len(held)))
-    losses = {
-        "pair_loss_heldout": float(logistic(said[::2] - said[1::2], sure).mean()),
-        "pair_loss_floor_heldout": _floor(held),
-    }
-    figures |= sure_and_long(said[::2] - said[1::2], more)
-    return figures | losses | {"label_control/longer": longer / len(held)}

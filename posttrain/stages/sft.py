@@ -35,18 +35,31 @@ class InstructionTuning(Stage):
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     fits = model_fits.check
     base: Stage
+    """The model that is trained."""
     demonstrations: Stage
+    """Conversations whose assistant turns are imitated."""
     method: SFT = field(default_factory=SFT)
+    """The loss; sft is maximum likelihood, the mean over supervised tokens."""
     learning_rate: float = 7e-4
+    """Peak step size of AdamW; it falls along half a cosine to 0."""
     batch_size: int = 32
+    """Conversations in an update."""
     epochs: int = 1
+    """How often all demonstrations are read; larger fits them more closely, and then by heart."""
     warmup: int = 10
+    """Updates over which the learning rate rises from 0, at most a quarter of all."""
     max_length: int = 256
+    """Longest conversation in tokens; longer ones are left out and counted."""
     lora: Lora | None = None
+    """Adapters trained in place of the weights (``sft.lora=lora sft.lora.rank=16``); none trains all."""
     seed: int = 0
-    as_control: bool = later(False)  # made to compare with: it need not learn
-    compute: Compute = later("float32")  # of matrix products; weights and heads stay in float32
+    """Seed of the order of the rows and of new weights."""
+    as_control: bool = later(False)
+    """Made to compare with, so it need not learn."""
+    compute: Compute = later("float32")
+    """Number format of matrix products in training; weights and heads stay in float32."""
     thresholds: OfTuning = judging(OfTuning())
+    """From which values on the gates of this stage fail."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the model and ``metrics.jsonl``. Raises UserError where no demonstration can be learned

@@ -15,8 +15,11 @@ class Row:
     """A training, what it changes of the row before, and the most it could earn."""
 
     changes: str
+    """What this training changes of the one before."""
     training: Stage
+    """The training whose figures are gathered."""
     most: float
+    """The most that it could earn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,7 @@ class SideBySide(Stage):
 
     address = "table"
     rows: tuple[Row, ...]
+    """The trainings in the order of the table."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``table.md``."""

@@ -32,18 +32,31 @@ class Solving(Stage):  # size: who is compared, on what, how often
     fits = model_fits.check
     needs = (SAMPLES,)
     base: Stage
+    """The model at the start of the recipe."""
     beside: tuple[Stage, ...] = ()
+    """Models that are measured beside base and final, under their own names."""
     final: Stage
+    """The model that the recipe made."""
     prompts: Stage
+    """Held-out problems."""
     reward: RewardSource
+    """What pays 1 for a problem that is solved."""
     rows: int = 800
+    """Held-out problems that are answered, the first ones."""
     often: int = 64
+    """Answers of the base to each of the first problems, for pass@k; the largest k."""
     often_rows: int = 100
+    """Problems that the base answers that often."""
     temperature: float = 1.0
+    """Sampling temperature of the answers; each model also gives its likeliest one."""
     max_completion_length: int = 48
+    """Longest answer in tokens."""
     samples: int = 24
+    """Problems whose answers are printed in the report."""
     seed: int = 0
+    """Seed of the answers."""
     left_out: tuple[str, ...] = later(())
+    """Controls that the recipe did not make, each with what it shows; the report says unknown."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``samples.jsonl`` and ``answers.jsonl``."""

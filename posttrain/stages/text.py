@@ -25,8 +25,11 @@ class PretrainingPages(Stage):
     address = "text"
     positive = ("rows", "heldout")
     rows: int = 3000
+    """Pages that are trained on."""
     heldout: int = 400
+    """Pages for measuring, the same for every seed."""
     seed: int = 0
+    """Which of the pages that pretraining did not read are taken."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": "", "completion": page}."""
@@ -52,6 +55,7 @@ class TextRows(OwnRows):
     address = "text"
     reads: ClassVar[Any] = staticmethod(read_text)
     heldout_share: float = 0.1
+    """Share of the texts that is not trained on, chosen by a hash."""
 
     def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         return split(rows, "completion", self.heldout_share)

@@ -1,0 +1,36 @@
+"""What a finished reinforcement is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from posttrain.checks import (
+    kl_budget,
+    more_than_length,
+    nearer_the_teacher,
+    reward_rose,
+    same_at_the_start,
+    something_to_learn,
+    steady,
+)
+from posttrain.pipeline.finding import Finding
+
+if TYPE_CHECKING:
+    from posttrain.stages.rl import Reinforcement
+
+
+def gates_of(stage: Reinforcement, figures: Mapping[str, Any]) -> list[Finding]:
+    """A method that distils is judged by its teacher, a control only by how it began."""
+    if stage.teacher is not None:
+        return [nearer_the_teacher.check(figures)]
+    if stage.as_control:
+        return [same_at_the_start.check(figures, stage.compute)]
+    return [
+        same_at_the_start.check(figures, stage.compute),
+        reward_rose.check(figures),
+        kl_budget.check(figures, stage.thresholds),
+        more_than_length.of_rewards(figures, stage.thresholds),
+        *something_to_learn.check(figures, stage.compares, stage.thresholds),
+        *steady.check(figures, stage.thresholds),
+    ]
