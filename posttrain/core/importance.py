@@ -29,6 +29,7 @@ class Truncated:
     """``min(trainer / sampler, cap)`` of each step (Ionides 2008; for language, Yao et al. 2025)."""
 
     cap: float = 2.0
+    """Largest weight of a step, as the ratio of trainer to sampler probability; larger cuts fewer weights."""
 
     def __post_init__(self) -> None:
         above_zero(self, "cap")
@@ -43,7 +44,9 @@ class Masked:
     """The ratio where it is within bounds; a step beyond them is dropped (weight 0), its denominator kept."""
 
     low: float = 0.5
+    """Steps whose ratio of trainer to sampler probability is below this are dropped from the loss."""
     high: float = 2.0
+    """Steps whose ratio of trainer to sampler probability is above this are dropped from the loss."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= 1 <= self.high:

@@ -86,8 +86,11 @@ class KLInReward:
     """
 
     coef: float = 0.05
+    """Price of one nat of KL from the reference, in units of reward; larger keeps the policy closer."""
     estimator: Estimator = k1
+    """Estimate of a step's KL from its log-ratio: k1 (unbiased), k2 or k3 (Schulman 2020)."""
     power: float = field(default=1.0, metadata={"later": True})
+    """The reference is raised to this power before KL is taken from it; above 1 likely answers count more."""
 
     exact = False
 
@@ -124,7 +127,9 @@ class KLInLoss:
     """
 
     coef: float = 0.05
+    """Weight of the KL estimate in the loss, per nat; larger keeps the policy closer to the reference."""
     estimator: Estimator = k2
+    """Estimate of a step's KL: k2 has the gradient of KL(policy||reference), k3 of the opposite KL."""
 
     exact = False
 
@@ -157,6 +162,7 @@ class KLExact:
     """
 
     coef: float = 0.05
+    """Price of one nat of KL, taken over the whole vocabulary at each step; larger stays closer."""
 
     exact = True
 

@@ -90,9 +90,13 @@ class OwnRows(Stage):
 
     reads: ClassVar[Any]
     source: SourceFile
+    """Your rows: a file (JSON lines, CSV, Parquet), a directory, or a data set on the hub."""
     rows: int = 0
+    """How many rows are read, the first ones; 0 reads all."""
     skip_bad: bool = False
+    """Faulty rows are left out, counted and named in the report; otherwise they stop the run."""
     columns: str = later("")
+    """Your column names for the expected ones, such as ``prompt:question,chosen:better``."""
 
     def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
         """Those that are trained on and those that are held out. Raises UserError where there are too few."""

@@ -26,6 +26,7 @@ class APOZero:
     """
 
     beta: float = 0.1
+    """Scale of the log-ratio to the reference; larger saturates sooner, so the policy moves less."""
 
     def __post_init__(self) -> None:
         above_zero(self, "beta")

@@ -28,7 +28,9 @@ class CPO:
     """
 
     beta: float = 0.1
+    """Scale of the log-probability gap; larger saturates sooner, so the policy moves less."""
     nll_coef: float = 1.0
+    """Weight of the chosen answers' negative log-likelihood per token; 0 leaves the preference term alone."""
 
     def __post_init__(self) -> None:
         above_zero(self, "beta")

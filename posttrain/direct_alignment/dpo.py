@@ -34,9 +34,13 @@ class DPO:
     """
 
     beta: float = 0.1
+    """Price of KL from the reference in the optimum; larger keeps the policy closer."""
     length_penalty: float = 0.0
+    """Reward that each token of an answer costs (R-DPO, Park et al. 2024); 0 is off."""
     ld_alpha: float = 1.0
+    """Weight of the tokens beyond the shorter answer's length (LD-DPO, Liu et al. 2024); 1 is DPO."""
     length_normalised: bool = False
+    """Log-ratios are taken per token, not per answer (Tulu 3, Lambert et al. 2024)."""
 
     def __post_init__(self) -> None:
         above_zero(self, "beta")

@@ -30,7 +30,9 @@ class IPO:
     """
 
     beta: float = 0.1
+    """Price of KL from the reference; the target gap is 1 / (2 beta) nats, so larger stays closer."""
     length_normalised: bool = False
+    """Log-ratios are taken per token, and the target gap is per token too."""
 
     def __post_init__(self) -> None:
         above_zero(self, "beta")

@@ -31,8 +31,11 @@ class KTO:
     """
 
     beta: float = 0.1
+    """Scale of the log-ratio to the reference; larger saturates sooner, so the policy moves less."""
     desirable: float = 1.0
+    """Weight of answers that are wanted; balance it with ``undesirable`` where one kind is rare."""
     undesirable: float = 1.0
+    """Weight of answers that are not wanted."""
 
     def __post_init__(self) -> None:
         above_zero(self, "beta", "desirable", "undesirable")

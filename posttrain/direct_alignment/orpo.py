@@ -29,6 +29,7 @@ class ORPO:
     """
 
     beta: float = 0.1
+    """Weight of the log-odds term beside the likelihood (the paper's lambda); larger separates more."""
 
     def __post_init__(self) -> None:
         above_zero(self, "beta")

@@ -22,6 +22,7 @@ class RobustDPO(DPO):
     """
 
     flipped: float = 0.1
+    """Share of the labels that are wrong, from 0 to below 0.5; the loss corrects for that rate."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

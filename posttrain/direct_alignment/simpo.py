@@ -25,7 +25,9 @@ class SimPO:
     """
 
     beta: float = 2.0
-    gamma: float = 1.0  # by how much the preferred answer should lead, in units of beta times log pi
+    """Scale of the log-probability per token; larger saturates sooner."""
+    gamma: float = 1.0
+    """Lead that the chosen answer should have, in units of beta times log-probability per token."""
 
     def __post_init__(self) -> None:
         above_zero(self, "beta")

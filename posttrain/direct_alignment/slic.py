@@ -24,7 +24,9 @@ class SLiC:
     """
 
     margin: float = 1.0
+    """Lead of the chosen answer's log-probability below which a pair has a loss, in nats."""
     nll_coef: float = 0.1
+    """Weight of the chosen answers' negative log-likelihood; it stands for the reference."""
 
     def __post_init__(self) -> None:
         above_zero(self, "margin")

@@ -54,7 +54,9 @@ class CartPole:
     """
 
     limit: int = 500
+    """Steps after which an episode is cut; the pole could have stood longer."""
     absorbing: bool = False
+    """A fallen pole stays where it is and earns 0 until the limit, so every episode has the same length."""
 
     observations = 4
     actions = 2

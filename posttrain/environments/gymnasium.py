@@ -36,7 +36,9 @@ class Gymnasium:
     """
 
     id: str
+    """The environment's name in Gymnasium's registry, such as ``LunarLander-v3``."""
     steps: int = 0
+    """Steps after which an episode is cut; 0 takes the limit that the environment is registered with."""
 
     decision = 1
 

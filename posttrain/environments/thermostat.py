@@ -22,11 +22,17 @@ class Thermostat:
     """
 
     coldest: int = 12
+    """Lowest temperature, in whole degrees."""
     warmest: int = 26
+    """Highest temperature, in whole degrees."""
     wanted: int = 20
-    leak: float = 0.6  # at the warmest; half of it at the coldest
+    """Temperature at which comfort is 1, in degrees; 6 degrees away it is 0."""
+    leak: float = 0.6
+    """Probability that the room cools by a degree in a step at the warmest; half of it at the coldest."""
     price: float = 0.1
+    """Cost of heating, times the square of the action (0, 1 or 2); larger heats less."""
     limit: int = 40
+    """Steps after which an episode is cut; the critic estimates the rest."""
 
     actions = 3
     decision = 1

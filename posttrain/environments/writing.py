@@ -24,11 +24,17 @@ class Writing:
     """
 
     prompts: int = 3
+    """Number of prompts, each with a word of its own."""
     letters: int = 4
+    """Size of the alphabet."""
     length: int = 3
+    """Letters of a word."""
     turns: int = 1
+    """Most words of an episode; a right word is answered by the next prompt, a wrong one ends it."""
     whole: bool = False
-    seed: int = 0  # of the words
+    """A word is one decision with ``letters ** length`` choices, not one decision a letter."""
+    seed: int = 0
+    """Seed of the words."""
 
     def __post_init__(self) -> None:
         if min(self.prompts, self.length, self.turns) < 1 or self.letters < 2:

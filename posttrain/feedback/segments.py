@@ -15,7 +15,8 @@ class Watcher:
     section 2.2.2, with a preference for the right one that grows with the difference).
     """
 
-    temperature: float = 1.0  # in units of the environment's reward
+    temperature: float = 1.0
+    """Noise of the choice between two stretches, in units of the environment's reward; near 0 it has none."""
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

@@ -52,10 +52,12 @@ def _seen(item: str, response: str, ended: bool) -> _Seen:
 
 @dataclass(frozen=True)
 class Population:
-    """A group with a taste of its own: `courtesy` is the utility of a courteous phrase to it."""
+    """A group with a taste of its own."""
 
     name: str
+    """Name of the group in figures."""
     courtesy: float
+    """Utility of a courteous phrase to this group, in units of the gold total; below 0 it is disliked."""
 
 
 WARM = Population("warm", 0.08)
@@ -64,12 +66,16 @@ BLUNT = Population("blunt", -0.08)
 
 @dataclass(frozen=True)
 class Scale:
-    """A personal scale of whole numbers; `shift` is leniency, `stretch` how much of it is used."""
+    """A personal scale of whole numbers."""
 
     low: int = 1
+    """Lowest rating."""
     high: int = 7
+    """Highest rating."""
     shift: float = 0.0
+    """Leniency: added to the share of the scale that an answer reaches."""
     stretch: float = 1.0
+    """How much of the scale is used; below 1 ratings stay near the middle."""
 
     def rating(self, utility: float) -> int:
         """The rating of a utility, of which 0 to 1 is the usual range."""
@@ -79,24 +85,28 @@ class Scale:
 
 @dataclass(frozen=True)
 class Annotator:
-    """Who compares: noise (`temperature`, `tosses`), an oversight (`skips_facts`) and likings (the rest).
-
-    `temperature` is in units of the gold total; `tosses` is the share of comparisons made by a coin;
-    `skips_facts` the probability that a comparison is made without checking what is right; `per_word`,
-    `agreement` and `praise` are utility per word, for being told one is right, and for being praised.
-    Utilities closer than `indifference` are called a tie.
-    """
+    """Who compares: noise (`temperature`, `tosses`), an oversight (`skips_facts`) and likings (the rest)."""
 
     name: str
+    """Name in the labels and figures."""
     temperature: float
+    """Noise of a choice (Bradley and Terry 1952), in units of the gold total; larger is less reliable."""
     tosses: float = 0.0
+    """Share of comparisons that a coin decides."""
     skips_facts: float = 0.0
+    """Probability that a comparison is made without checking what is right."""
     per_word: float = 0.0
+    """Utility of each word of an answer; above 0 this annotator likes long answers."""
     agreement: float = 0.0
+    """Utility of being told that one is right."""
     praise: float = 0.0
+    """Utility of being praised."""
     indifference: float = 0.01
+    """Answers whose utilities differ by less are called a tie."""
     population: Population | None = None
+    """The group with a taste of its own that this annotator belongs to; none is no group."""
     scale: Scale = Scale()
+    """The personal scale of ratings."""
 
     def utility(self, item: Mapping[str, Any], response: str, ended: bool, *, facts: bool = True) -> float:
         """What the response is worth to this annotator; `facts` is false where the fact check is skipped."""

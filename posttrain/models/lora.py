@@ -38,9 +38,13 @@ class Lora:
     """
 
     rank: int = 16
+    """Rank of the adapter matrices; larger learns more and costs more memory (Hu et al. 2021)."""
     alpha: float = 32.0
+    """Scale of the adapter, which counts alpha / rank; larger moves the weights further per update."""
     targets: tuple[str, ...] = ()
+    """Last names of the matrices that get an adapter, such as ``[q_proj, v_proj]``; ``[]`` takes all."""
     trunk: HeldIn = later("float32")
+    """Number format of the frozen matrices; nf4 takes an eighth of float32's memory (Dettmers 2023)."""
 
     def __post_init__(self) -> None:
         check_trunk(self.trunk)

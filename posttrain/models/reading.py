@@ -24,7 +24,9 @@ class Reading:
     """
 
     layer: int = 0
+    """Layers of the trunk below the head; those above are cut off. 0 keeps all."""
     mean: bool = False
+    """The head reads the mean over the answer's tokens, not the end token alone."""
 
     def __post_init__(self) -> None:
         if self.layer < 0:

@@ -36,7 +36,9 @@ class SourceFile:
     """
 
     path: str
+    """A file, a directory, or a name on the hub (``owner/name``; of rows also ``owner/name:split``)."""
     kind: str = "models"
+    """``models`` or ``datasets``: which part of the hub a name is looked up in."""
 
     @property
     def local(self) -> Path | None:

@@ -118,7 +118,9 @@ class Stage:
     positive: ClassVar[tuple[str, ...]] = ()
     at_least: ClassVar[Mapping[str, int]] = {}
     name: str = ""
+    """The address in this recipe, where it is not the class's own; not part of the product's identity."""
     follows: str = field(default="", compare=False)
+    """The name of the stage that this one is a control of: it takes over what is set there."""
 
     def __post_init__(self) -> None:
         for item in fields(self):

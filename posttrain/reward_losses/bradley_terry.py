@@ -28,7 +28,9 @@ class BradleyTerry:
     """
 
     center_coef: float = 0.01
+    """Weight of the squared sum of a pair's scores, which keeps scores near 0 (Eisenstein et al. 2023)."""
     margin: bool = False
+    """The gap must exceed the margin that annotators gave (Llama 2, 2023, eq. 2)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.center_coef < float("inf"):

@@ -27,6 +27,7 @@ class Ensemble:
     """
 
     each: RewardLoss = field(default_factory=BradleyTerry)
+    """The loss of each member."""
 
     @property
     def wants(self) -> Wants:

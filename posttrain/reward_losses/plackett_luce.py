@@ -29,6 +29,7 @@ class PlackettLuce:
     """
 
     center_coef: float = 0.01
+    """Weight of the squared mean score of a group, which keeps scores near 0."""
 
     def __post_init__(self) -> None:
         not_negative(self, "center_coef")

@@ -29,10 +29,15 @@ class Classifier:
     """
 
     source: SourceFile
+    """The sequence classifier: a directory or a name on the hub."""
     label: str = ""
+    """Which label is paid, by name or number, where there are several; empty for a classifier with one."""
     mean: float = 0.0
+    """Subtracted from the logit before it is divided by ``std``; its mean on the start policy suits."""
     std: float = 1.0
+    """The logit is divided by this, so that one KL coefficient suits every classifier."""
     missing_eos_penalty: float = 0.0
+    """Subtracted from the reward of an answer that the length limit cut."""
 
     def __post_init__(self) -> None:
         if not self.std > 0 or self.missing_eos_penalty < 0:

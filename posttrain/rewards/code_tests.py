@@ -36,9 +36,13 @@ class CodeTests:
     """
 
     seconds: float = 5.0
+    """Processor time that the program has for all tests of an answer."""
     memory_mb: int = 512
+    """Memory of the program, in MB."""
     partial: bool = False
+    """Pays the share of tests that pass; otherwise 1 only where all pass."""
     unsafe_local_exec: bool = False
+    """Runs the code without a sandbox where none works here; it may then do anything that you may."""
 
     def lacks(self, prompt: Mapping[str, Any]) -> str:
         """What a prompt's row is without, where that keeps it from being scored."""

@@ -22,7 +22,9 @@ class CoinReward:
     """
 
     probability: float = 0.5
+    """Probability that an answer is paid 1."""
     seed: int = 0
+    """Seed of the coin."""
 
     @contextmanager
     def open(self, inputs: Inputs, machine: Machine) -> Iterator[CoinScorer]:

@@ -27,6 +27,7 @@ class Constraints:
     """
 
     whole: float = later(0.0)
+    """Share of the reward that is paid only where every check is obeyed; 0 pays each check alike."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.whole <= 1.0:

@@ -22,6 +22,7 @@ class FirstThatScores:
     """
 
     parts: tuple[Weighted, ...]
+    """The reward sources in the order in which they are asked; the first that can score an answer pays it."""
 
     def lacks(self, prompt: Mapping[str, Any]) -> str:
         """What a prompt's row is without, where that keeps it from being scored by any part."""

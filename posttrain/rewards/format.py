@@ -23,7 +23,9 @@ class Format:
     """
 
     tags: tuple[str, ...] = ("think", "answer")
+    """Names of the sections that an answer must have, in this order."""
     begun: bool = False
+    """The prompt has opened the first section already."""
 
     def __post_init__(self) -> None:
         if (

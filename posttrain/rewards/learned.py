@@ -65,8 +65,11 @@ class LearnedReward:
     """
 
     model: Stage
+    """The reward model."""
     normalise: bool = True
+    """Scores have mean 0 and standard deviation 1 over answers of the instruction-tuned model."""
     missing_eos_penalty: float = 0.0
+    """Subtracted from the reward of an answer that the length limit cut, in units of the reward."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.missing_eos_penalty < math.inf:

@@ -25,8 +25,11 @@ class Length:
     """
 
     shortest: int = 0
+    """Fewest tokens that are paid in full."""
     longest: int = 256
+    """Most tokens that are paid in full."""
     margin: int = 64
+    """Tokens beyond either end over which the reward falls to 0; larger falls more slowly."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.shortest <= self.longest or self.margin < 1:

@@ -32,6 +32,7 @@ class MathAnswer:
     """
 
     seconds: float = 1.5
+    """Processor time for comparing one answer; an answer that takes longer earns 0."""
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds <= 60:

@@ -29,6 +29,7 @@ class ReasoningGym:
     """
 
     seconds: float = 1.5
+    """Processor time for scoring one answer; an answer that takes longer earns 0."""
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds <= 60:

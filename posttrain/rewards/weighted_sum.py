@@ -19,8 +19,11 @@ class Weighted:
     """One summand, under the name by which reports show it."""
 
     name: str
+    """Name of the summand in reports."""
     reward: RewardSource
+    """The reward source."""
     weight: float = 1.0
+    """Factor of the reward; below 0 it is a cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,7 @@ class WeightedSum:
     """sum of weight * reward. An answer counts as scored only where every summand could score it."""
 
     parts: tuple[Weighted, ...]
+    """The summands."""
 
     def lacks(self, prompt: Mapping[str, Any]) -> str:
         """What a prompt's row is without, where that keeps it from being scored by every summand."""

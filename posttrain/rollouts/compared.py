@@ -42,26 +42,47 @@ class Comparisons:  # size: what people are asked, and how a reward is fitted to
     """
 
     most: int = 1500
+    """Comparisons that are asked in all; ties count."""
     at_first: int = 300
+    """Comparisons of the untrained policy's play, answered before it learns."""
     first_plays: int = later(0)
+    """Plays of the untrained policy that the first comparisons are drawn from; 0 takes the first batch."""
     each_step: int = 20
-    length: int = 25  # steps of a stretch
-    balanced: bool = later(False)  # half of the stretches begin in motion, half end at rest
-    same_start: bool = False  # both of a pair from plays that began alike: two answers to one prompt
+    """Comparisons that are asked at each later step, until ``most`` is reached."""
+    length: int = 25
+    """Steps of a stretch of play that is compared."""
+    balanced: bool = later(False)
+    """Half of the stretches begin in motion and half end at rest, drawn from the whole batch."""
+    same_start: bool = False
+    """Both stretches of a pair come from plays that began alike, as two answers to one prompt."""
     delay: int = 1
+    """Steps until the answers to a step's comparisons arrive."""
     every: int = 2
+    """Steps between two refreshes of the reward model; larger keeps the reward fixed for longer."""
     updates: float = 3.0
-    batch_size: int = 64  # pairs
+    """Updates of the reward model for each new comparison."""
+    batch_size: int = 64
+    """Comparisons in an update of the reward model."""
     learning_rate: float = 3e-3
+    """Step size of AdamW for the reward model."""
     weight_decay: float = 0.3
+    """Weight decay of the reward model; larger makes its rewards smoother."""
     hidden: tuple[int, ...] = (64, 64)
+    """Widths of the reward model's hidden layers."""
     normalised: bool = later(False)
-    bound: float | None = later(None)  # of a step's reward, above and below
+    """The reward model's inputs are centred and scaled over the compared stretches."""
+    bound: float | None = later(None)
+    """Largest absolute reward of a step; none sets no bound."""
     zero_untrained: bool = later(False)
+    """The median step of the untrained policy is paid 0; otherwise the mean compared step is."""
     method: BradleyTerry = field(default_factory=lambda: BradleyTerry(center_coef=0.0))
+    """The loss of the reward model."""
     watcher: Watcher = field(default_factory=Watcher)
+    """The simulated person who compares."""
     shuffled_labels: bool = False
+    """Every choice is a coin's: the control that shows what is left without the labels."""
     constant: bool = False
+    """The learned reward stays 0: the control that shows what the policy does without a reward."""
 
     def __post_init__(self) -> None:
         for name in ("at_first", "each_step", "length", "every", "batch_size", "updates", "learning_rate"):

@@ -25,8 +25,10 @@ class AdaptiveKL:
     (The bound of 1 is not in the paper: without it a batch of five horizons would turn the price negative.)
     """
 
-    target: float = 3.0  # nats per completion
-    horizon: int = 10_000  # completions in which an error of 20 % or more changes the coefficient by 20 %
+    target: float = 3.0
+    """KL from the reference that the coefficient is steered to, in nats per completion."""
+    horizon: int = 10_000
+    """Completions in which an error of 20 % or more changes the coefficient by 20 %; larger is slower."""
 
     def __post_init__(self) -> None:
         if not 0 < self.target < math.inf or self.horizon < 1:
