@@ -33,6 +33,8 @@ def methods() -> list[tuple[str, str, Any, Any]]:
     found = []
     for folder in FOLDERS:
         for path in sorted((ROOT / "posttrain" / folder).glob("[!_]*.py")):
+            if path.stem == "base":  # what the methods share
+                continue
             module = importlib.import_module(f"posttrain.{folder}.{path.stem}")
             plain = path.stem.replace("_", "")
             kind = next(

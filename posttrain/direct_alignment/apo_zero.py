@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Evaluation, Judged, Term, Wants
-from posttrain.core.implicit_reward import PAIRS_WITH_REFERENCE, log_ratio, pair_figures
+from posttrain.core.batch import Evaluation, Judged, Term
+from posttrain.core.implicit_reward import log_ratio, pair_figures
 from posttrain.core.preferences import on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero
 from posttrain.core.reduction import pair_mean
+from posttrain.direct_alignment.base import PairLossWithReference
 
 
 @dataclass(frozen=True, kw_only=True)
-class APOZero:
+class APOZero(PairLossWithReference):
     """APO-zero, D'Oosterlinck et al. 2024, eq. 5.
 
     ``L = E[1 - sigmoid(beta h_w) + sigmoid(beta h_l)]``, ``h(y) = log pi(y|x) - log ref(y|x)``
@@ -30,15 +31,6 @@ class APOZero:
 
     def __post_init__(self) -> None:
         above_zero(self, "beta")
-
-    @property
-    def wants(self) -> Wants:
-        """The reference, and both rows of a pair in one micro-batch."""
-        return PAIRS_WITH_REFERENCE
-
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
-        """Nothing depends on the current policy."""
-        return past
 
     def anchored(self, won: Tensor, lost: Tensor) -> Tensor:
         """[pairs]: the loss of implicit rewards."""

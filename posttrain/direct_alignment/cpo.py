@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.batch import Evaluation, Judged, Term
 from posttrain.core.implicit_reward import (
-    PAIRS,
     mean_logprob,
     pair_figures,
     sequence_logprob,
@@ -14,10 +13,11 @@ from posttrain.core.implicit_reward import (
 from posttrain.core.preferences import logistic, on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero, not_negative
 from posttrain.core.reduction import pair_mean
+from posttrain.direct_alignment.base import PairLoss
 
 
 @dataclass(frozen=True, kw_only=True)
-class CPO:
+class CPO(PairLoss):
     """Xu et al. 2024, eqs. 4-6.
 
     ``L = -E[log sigmoid(beta (log pi(w|x) - log pi(l|x)))] + nll_coef E[-log pi(w|x) / |w|]``
@@ -35,15 +35,6 @@ class CPO:
     def __post_init__(self) -> None:
         above_zero(self, "beta")
         not_negative(self, "nll_coef")
-
-    @property
-    def wants(self) -> Wants:
-        """Both rows of a pair in one micro-batch; no reference."""
-        return PAIRS
-
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
-        """Nothing depends on the current policy."""
-        return past
 
     def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
         """``pair_loss`` and ``nll`` [B], each pair booked on its winner; beta log pi, as figures."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.batch import Evaluation, Judged, Term
 from posttrain.core.implicit_reward import (
-    PAIRS_WITH_REFERENCE,
     pair_figures,
     step_log_ratio,
 )
@@ -17,10 +16,11 @@ from posttrain.core.masked import lengths, zero_outside
 from posttrain.core.preferences import Pairs, logistic, on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero, fraction, not_negative
 from posttrain.core.reduction import pair_mean
+from posttrain.direct_alignment.base import PairLossWithReference
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPO:
+class DPO(PairLossWithReference):
     """Rafailov et al. 2023, eq. 7.
 
     ``L = -E[log sigmoid(beta (h_w - h_l) + length_penalty (|w| - |l|))]``
@@ -46,15 +46,6 @@ class DPO:
         above_zero(self, "beta")
         not_negative(self, "length_penalty")
         fraction(self, "ld_alpha")
-
-    @property
-    def wants(self) -> Wants:
-        """The reference, and both rows of a pair in one micro-batch."""
-        return PAIRS_WITH_REFERENCE
-
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
-        """Nothing depends on the current policy."""
-        return past
 
     def certainty(self, confidence: Tensor) -> Tensor:
         """[pairs]: the weight of the label as given; the rest is the weight of its opposite."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.batch import Evaluation, Judged, Term
 from posttrain.core.implicit_reward import (
-    PAIRS_WITH_REFERENCE,
     either_way,
     log_ratio,
     pair_figures,
@@ -15,10 +14,11 @@ from posttrain.core.masked import lengths
 from posttrain.core.preferences import on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero
 from posttrain.core.reduction import pair_mean
+from posttrain.direct_alignment.base import PairLossWithReference
 
 
 @dataclass(frozen=True, kw_only=True)
-class IPO:
+class IPO(PairLossWithReference):
     """Azar et al. 2023, eq. 17 (there tau is beta).
 
     ``L = E[(h_w - h_l - 1 / (2 beta))^2]``, ``h(y) = log pi(y|x) - log ref(y|x)``
@@ -36,15 +36,6 @@ class IPO:
 
     def __post_init__(self) -> None:
         above_zero(self, "beta")
-
-    @property
-    def wants(self) -> Wants:
-        """The reference, and both rows of a pair in one micro-batch."""
-        return PAIRS_WITH_REFERENCE
-
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
-        """Nothing depends on the current policy."""
-        return past
 
     def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
         """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as figures."""

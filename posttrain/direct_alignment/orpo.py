@@ -7,17 +7,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Evaluation, Judged, Term, Wants
-from posttrain.core.implicit_reward import PAIRS, mean_logprob, pair_figures
+from posttrain.core.batch import Evaluation, Judged, Term
+from posttrain.core.implicit_reward import mean_logprob, pair_figures
 from posttrain.core.preferences import logistic, on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero
 from posttrain.core.reduction import pair_mean
+from posttrain.direct_alignment.base import PairLoss
 
 CERTAIN = 1e-6  # nats per step: an answer as likely as this has odds that no longer mean anything
 
 
 @dataclass(frozen=True, kw_only=True)
-class ORPO:
+class ORPO(PairLoss):
     """Hong et al. 2024, eqs. 6-7.
 
     ``L = E[-log p(w)] - beta E[log sigmoid(log odds(w) - log odds(l))]``, ``odds = p / (1 - p)``,
@@ -33,15 +34,6 @@ class ORPO:
 
     def __post_init__(self) -> None:
         above_zero(self, "beta")
-
-    @property
-    def wants(self) -> Wants:
-        """Both rows of a pair in one micro-batch; no reference."""
-        return PAIRS
-
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
-        """Nothing depends on the current policy."""
-        return past
 
     def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
         """``nll`` and ``pair_loss`` [B], each pair booked on its winner; log-odds, as figures."""

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 
 import torch.nn.functional as F
 
-from posttrain.core.batch import Evaluation, Judged, Term, Wants
-from posttrain.core.implicit_reward import PAIRS, either_way, mean_logprob, pair_figures
+from posttrain.core.batch import Evaluation, Judged, Term
+from posttrain.core.implicit_reward import either_way, mean_logprob, pair_figures
 from posttrain.core.preferences import on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero, not_negative
 from posttrain.core.reduction import pair_mean
+from posttrain.direct_alignment.base import PairLoss
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimPO:
+class SimPO(PairLoss):
     """Meng et al. 2024, eq. 6.
 
     ``L = -E[log sigmoid(beta log pi(w|x) / |w| - beta log pi(l|x) / |l| - gamma)]``
@@ -32,15 +33,6 @@ class SimPO:
     def __post_init__(self) -> None:
         above_zero(self, "beta")
         not_negative(self, "gamma")
-
-    @property
-    def wants(self) -> Wants:
-        """Both rows of a pair in one micro-batch; no reference."""
-        return PAIRS
-
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
-        """Nothing depends on the current policy."""
-        return past
 
     def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
         """``pair_loss`` [B], each pair booked on its winner; the rewards per step, as figures."""

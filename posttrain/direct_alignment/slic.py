@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from posttrain.core.batch import Evaluation, Judged, Term, Wants
-from posttrain.core.implicit_reward import PAIRS, either_way, pair_figures, sequence_logprob
+from posttrain.core.batch import Evaluation, Judged, Term
+from posttrain.core.implicit_reward import either_way, pair_figures, sequence_logprob
 from posttrain.core.preferences import on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero, not_negative
 from posttrain.core.reduction import pair_mean
+from posttrain.direct_alignment.base import PairLoss
 
 
 @dataclass(frozen=True, kw_only=True)
-class SLiC:
+class SLiC(PairLoss):
     """SLiC-HF, Zhao et al. 2023, eq. 1.
 
     ``L = E[max(0, margin - log pi(w|x) + log pi(l|x))] + nll_coef E[-log pi(w|x)]``
@@ -31,15 +32,6 @@ class SLiC:
     def __post_init__(self) -> None:
         above_zero(self, "margin")
         not_negative(self, "nll_coef")
-
-    @property
-    def wants(self) -> Wants:
-        """Both rows of a pair in one micro-batch; no reference."""
-        return PAIRS
-
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
-        """Nothing depends on the current policy."""
-        return past
 
     def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
         """``pair_loss`` and ``nll`` [B], each pair booked on its winner; log-probabilities, as figures."""

@@ -21,6 +21,7 @@ from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 
 LONGEST = 200  # characters of a value that are shown
+SHARED = ("base", "protocol")  # files of a folder that hold what its other files share, and no choice
 NONE, TRUE, FALSE = ("none", "null", "~", ""), ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -87,13 +88,14 @@ def named_class(wish: Override, kinds: tuple[Any, ...], current: Any) -> type:
     if wanted in beside:
         return beside[wanted]
     package = importlib.import_module(folder) if folder else None
-    files = [item.name for item in pkgutil.iter_modules(getattr(package, "__path__", []))]
+    modules = [item.name for item in pkgutil.iter_modules(getattr(package, "__path__", []))]
+    files = [name for name in modules if name not in SHARED and not name.startswith("_")]
     if wish.text in files:
         classes = _classes(importlib.import_module(f"{folder}.{wish.text}"))
         fitting = [c for name, c in classes.items() if _plain(name) == wanted] or list(classes.values())
         if len(fitting) == 1:
             return fitting[0]
-    options = sorted({k.__name__ for k in beside.values()} | {f for f in files if not f.startswith("_")})
+    options = sorted({k.__name__ for k in beside.values()} | set(files))
     raise UserError(f"{wish}: no such choice{nearest(wish.text, options)}")
 
 

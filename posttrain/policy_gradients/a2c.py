@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
-from posttrain.core.advantages import gae
-from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
-from posttrain.core.importance import Correction, measured, step_weights
+from posttrain.core.batch import Evaluation, Experience, Rollouts, Term
+from posttrain.core.importance import Correction
 from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import zero_outside
 from posttrain.core.ranges import fraction, not_negative
 from posttrain.core.reduction import token_mean
+from posttrain.policy_gradients.base import WithCritic
 
 
 @dataclass(frozen=True, kw_only=True)
-class A2C:
+class A2C(WithCritic):
     """Mnih et al. 2016, its synchronous form.
 
     ``L = -E[A log pi(a)] + vf_coef E[(V - R)^2] / 2 - entropy_coef E[H]``
@@ -45,54 +42,18 @@ class A2C:
         fraction(self, "gamma", "gae_lambda")
         not_negative(self, "vf_coef", "entropy_coef")
 
-    @property
-    def wants(self) -> Wants:
-        """A critic and the reference; gradients of the entropy only where there is a bonus."""
-        return Wants(
-            values=True, reference=True, exact_kl=self.kl.exact, entropy_gradient=self.entropy_coef != 0
-        )
-
-    def keep(self, rollouts: Rollouts) -> Tensor:
-        """[B] bool: all rows."""
-        return torch.ones_like(rollouts.truncated)
-
     def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
         """Advantages and returns, [B, T] each."""
-        mask = rollouts.action_mask
-        if before.values is None:
-            raise ValueError("A2C needs a critic: evaluate() returned no values")
-        values = zero_outside(before.values, mask)
-        advantages = gae(
-            self.kl.charge(rollouts.rewards, before, reference, mask),
-            values,
-            mask,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-            truncated=rollouts.truncated,
-            bootstrap=before.bootstrap if self.bootstrap_truncated else None,
-        )
-        return Experience(
-            rollouts=rollouts,
-            before=before,
-            reference=reference,
-            advantages=advantages,
-            returns=advantages + values,
-            weights=step_weights(self.correction, before, rollouts),
-        )
+        advantages, returns = self.advantages_and_returns(rollouts, before, reference)
+        return self.experience(rollouts, before, reference, advantages, returns)
 
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
-        if now.values is None or past.returns is None:
-            raise ValueError("A2C needs a critic: evaluate() returned no values")
         mask = past.rollouts.action_mask
         gain = past.advantages * zero_outside(now.logprobs, mask)
-        error = (zero_outside(now.values, mask) - past.returns).square() / 2
+        error = self.value_error(self.values_of(now, mask), past) / 2
         terms = {
             "policy_loss": Term(-gain * past.weights, token_mean),
             "value_loss": Term(error * past.weights, token_mean, self.vf_coef),
         }
-        terms |= self.kl.terms(now, past) | measured(now, past)
-        if self.entropy_coef and now.entropy is not None:
-            entropy = zero_outside(now.entropy, mask)
-            terms["entropy_bonus"] = Term(entropy, token_mean, -self.entropy_coef)
-        return terms
+        return terms | self.shared_terms(now, past, token_mean)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from posttrain.core.advantages import differing, group_centred, in_company
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
-from posttrain.core.importance import Correction, clipped_gain, measured, outside, ratio, step_weights
+from posttrain.core.importance import Correction, clipped_gain, outside, ratio
 from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import lengths, masked_sum, on_steps
 from posttrain.core.ranges import above_zero, at_least_one, counted, fraction, not_negative
 from posttrain.core.reduction import token_mean
+from posttrain.policy_gradients.base import Grouped
 
 
 @dataclass(frozen=True, kw_only=True)
-class DAPO:  # size: GRPO's and the paper's four changes
+class DAPO(Grouped):  # size: GRPO's and the paper's four changes
     """Yu et al. 2025, eq. 8, 12 and 13.
 
     ``L = -E[min(r_t A, clip(r_t, 1 - clip_range, 1 + clip_range_high) A)]``, ``A = (R - mean(R)) / std(R)``
@@ -56,15 +57,12 @@ class DAPO:  # size: GRPO's and the paper's four changes
 
     @property
     def wants(self) -> Wants:
-        """Groups and the reference; the trainer's own log-probabilities where the sampler's will not do."""
-        reused = self.epochs * self.minibatches > 1
-        before = reused or self.correction is not None or self.kl.exact
-        refills = self.refills if self.dynamic_sampling else 0
-        return Wants(reference=True, before=before, exact_kl=self.kl.exact, group=True, refills=refills)
+        """What grouped methods want, and other prompts in place of those that teach nothing."""
+        return replace(super().wants, refills=self.refills if self.dynamic_sampling else 0)
 
     def keep(self, rollouts: Rollouts) -> Tensor:
         """[B] bool: rows of prompts whose answers differ in reward, and that are not alone."""
-        kept = in_company(rollouts.group)
+        kept = super().keep(rollouts)
         if not self.dynamic_sampling:
             return kept
         told_apart = self.informative(rollouts)
@@ -88,21 +86,16 @@ class DAPO:  # size: GRPO's and the paper's four changes
         mask = rollouts.action_mask
         paid = self.kl.charge(torch.zeros_like(rollouts.rewards), before, reference, mask)
         total = self._rewards(rollouts) + masked_sum(paid, mask)
-        weights = step_weights(self.correction, before, rollouts)
+        advantages = on_steps(group_centred(total, rollouts.group, std=self.std), mask)
+        experience = self.experience(rollouts, before, reference, advantages)
         if self.drop_truncated:
-            weights = weights * ~rollouts.truncated[:, None]
-        return Experience(
-            rollouts=rollouts,
-            before=before,
-            reference=reference,
-            advantages=on_steps(group_centred(total, rollouts.group, std=self.std), mask),
-            weights=weights,
-        )
+            return replace(experience, weights=experience.weights * ~rollouts.truncated[:, None])
+        return experience
 
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
         r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
         gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range_high)
         terms = {"policy_loss": Term(-gain * past.weights, token_mean)}
-        terms |= self.kl.terms(now, past) | measured(now, past, r)
+        terms |= self.shared_terms(now, past, token_mean, r)
         return terms | {"clip_fraction": outside(r, self.clip_range, self.clip_range_high)}

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from posttrain.core.advantages import group_centred
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term
-from posttrain.core.importance import Correction, clipped_gain, measured, outside, ratio, step_weights
+from posttrain.core.importance import Correction, clipped_gain, outside, ratio
 from posttrain.core.kl import KL, KLInReward
-from posttrain.core.masked import masked_sum, on_steps
+from posttrain.core.masked import on_steps
 from posttrain.core.ranges import above_zero, at_least_one
 from posttrain.core.reduction import constant_length
-from posttrain.policy_gradients._grouped import Grouped
+from posttrain.policy_gradients.base import Grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +42,9 @@ class DrGRPO(Grouped):
 
     def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
         """The advantage of each row at each of its steps, [B, T]. Raises ValueError for a row alone."""
-        mask = rollouts.action_mask
-        total = masked_sum(self.kl.charge(rollouts.rewards, before, reference, mask), mask)
-        return Experience(
-            rollouts=rollouts,
-            before=before,
-            reference=reference,
-            advantages=on_steps(group_centred(total, rollouts.group), mask),
-            weights=step_weights(self.correction, before, rollouts),
-        )
+        total = self.row_reward(rollouts, before, reference)
+        advantages = on_steps(group_centred(total, rollouts.group), rollouts.action_mask)
+        return self.experience(rollouts, before, reference, advantages)
 
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
@@ -58,5 +52,5 @@ class DrGRPO(Grouped):
         r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
         gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range)
         terms = {"policy_loss": Term(-gain * past.weights, reduction)}
-        terms |= self.kl.terms(now, past, reduction) | measured(now, past, r)
+        terms |= self.shared_terms(now, past, reduction, r)
         return terms | {"clip_fraction": outside(r, self.clip_range, self.clip_range)}

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from posttrain.core.advantages import group_centred
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term
-from posttrain.core.importance import Correction, clipped_gain, measured, outside, ratio, step_weights
+from posttrain.core.importance import Correction, clipped_gain, outside, ratio
 from posttrain.core.kl import KL, KLInLoss, k3
-from posttrain.core.masked import masked_sum, on_steps
+from posttrain.core.masked import on_steps
 from posttrain.core.ranges import above_zero, at_least_one
 from posttrain.core.reduction import sequence_mean
-from posttrain.policy_gradients._grouped import Grouped
+from posttrain.policy_gradients.base import Grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,21 +45,14 @@ class GRPO(Grouped):
 
     def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
         """The advantage of each row at each of its steps, [B, T]. Raises ValueError for a row alone."""
-        mask = rollouts.action_mask
-        total = masked_sum(self.kl.charge(rollouts.rewards, before, reference, mask), mask)
+        total = self.row_reward(rollouts, before, reference)
         advantage = group_centred(total, rollouts.group, std=self.std, eps=self.std_eps)
-        return Experience(
-            rollouts=rollouts,
-            before=before,
-            reference=reference,
-            advantages=on_steps(advantage, mask),
-            weights=step_weights(self.correction, before, rollouts),
-        )
+        return self.experience(rollouts, before, reference, on_steps(advantage, rollouts.action_mask))
 
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
         r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
         gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range)
         terms = {"policy_loss": Term(-gain * past.weights, sequence_mean)}
-        terms |= self.kl.terms(now, past, sequence_mean) | measured(now, past, r)
+        terms |= self.shared_terms(now, past, sequence_mean, r)
         return terms | {"clip_fraction": outside(r, self.clip_range, self.clip_range)}

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from torch import Tensor
-
-from posttrain.core.advantages import group_centred, in_company
+from posttrain.core.advantages import group_centred
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
 from posttrain.core.importance import (
     Correction,
     clipped_gain,
-    measured,
     outside,
     sequence_ratio,
-    step_weights,
 )
 from posttrain.core.kl import KL, KLInReward
-from posttrain.core.masked import masked_sum, on_steps
+from posttrain.core.masked import on_steps
 from posttrain.core.ranges import above_zero, at_least_one
 from posttrain.core.reduction import sequence_mean
+from posttrain.policy_gradients.base import Grouped
 
 
 @dataclass(frozen=True, kw_only=True)
-class GSPO:
+class GSPO(Grouped):
     """Zheng et al. 2025, eq. 5 and 7.
 
     ``L = -E[min(s A, clip(s, 1 - clip_range, 1 + clip_range_high) A)]``, ``s = exp(mean_t log r_t)``,
@@ -53,30 +50,20 @@ class GSPO:
 
     @property
     def wants(self) -> Wants:
-        """Groups, the reference, and always the trainer's log-probabilities: a sampler's are further away
-        than the clip allows."""
-        return Wants(reference=True, exact_kl=self.kl.exact, group=True)
-
-    def keep(self, rollouts: Rollouts) -> Tensor:
-        """[B] bool: rows that have others to be compared with."""
-        return in_company(rollouts.group)
+        """What grouped methods want, and always the trainer's log-probabilities: a sampler's are further
+        away than the clip allows."""
+        return replace(super().wants, before=True)
 
     def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
         """The advantage of each row at each of its steps, [B, T]. Raises ValueError for a row alone."""
-        mask = rollouts.action_mask
-        total = masked_sum(self.kl.charge(rollouts.rewards, before, reference, mask), mask)
-        return Experience(
-            rollouts=rollouts,
-            before=before,
-            reference=reference,
-            advantages=on_steps(group_centred(total, rollouts.group, std=self.std), mask),
-            weights=step_weights(self.correction, before, rollouts),
-        )
+        total = self.row_reward(rollouts, before, reference)
+        advantages = on_steps(group_centred(total, rollouts.group, std=self.std), rollouts.action_mask)
+        return self.experience(rollouts, before, reference, advantages)
 
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
         s = sequence_ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
         gain = clipped_gain(s, past.advantages, self.clip_range, self.clip_range_high)
         terms = {"policy_loss": Term(-gain * past.weights, sequence_mean)}
-        terms |= self.kl.terms(now, past, sequence_mean) | measured(now, past, s)
+        terms |= self.shared_terms(now, past, sequence_mean, s)
         return terms | {"clip_fraction": outside(s, self.clip_range, self.clip_range_high)}

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
 
 from posttrain.core.advantages import returns_to_go
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
-from posttrain.core.importance import Correction, measured, step_weights
+from posttrain.core.importance import Correction
 from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import zero_outside
 from posttrain.core.ranges import fraction, not_negative
 from posttrain.core.reduction import token_mean
+from posttrain.policy_gradients.base import SampledGradient
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnPolicyDistillation:
+class OnPolicyDistillation(SampledGradient):
     """Agarwal et al. 2024 (on-policy GKD with reverse KL), Gu et al. 2024, Lu 2025; the reference is the
     teacher.
 
@@ -51,14 +51,8 @@ class OnPolicyDistillation:
 
     @property
     def wants(self) -> Wants:
-        """The teacher, as reference. The trainer's own log-probabilities only for a correction or exact
-        KL."""
-        before = self.correction is not None or self.kl.exact
-        return Wants(reference=True, before=before, exact_kl=self.kl.exact, teacher=True)
-
-    def keep(self, rollouts: Rollouts) -> Tensor:
-        """[B] bool: all rows."""
-        return torch.ones_like(rollouts.truncated)
+        """What every method wants; the reference is the teacher."""
+        return replace(super().wants, teacher=True)
 
     def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
         """What each step was worth to the teacher, [B, T]."""
@@ -66,16 +60,11 @@ class OnPolicyDistillation:
         earned = self.reward_coef * returns_to_go(rollouts.rewards, mask)
         paid = self.kl.charge(torch.zeros_like(rollouts.rewards), before, reference, mask)
         later = self.gamma if self.kl.exact else 1.0  # the exact charge of a step is that of the next one
-        return Experience(
-            rollouts=rollouts,
-            before=before,
-            reference=reference,
-            advantages=earned + later * returns_to_go(paid, mask, self.gamma),
-            weights=step_weights(self.correction, before, rollouts),
-        )
+        advantages = earned + later * returns_to_go(paid, mask, self.gamma)
+        return self.experience(rollouts, before, reference, advantages)
 
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
         logprobs = zero_outside(now.logprobs, past.rollouts.action_mask)
         terms = {"policy_loss": Term(-past.advantages * logprobs * past.weights, token_mean)}
-        return terms | self.kl.terms(now, past) | measured(now, past)
+        return terms | self.shared_terms(now, past, token_mean)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
 from posttrain.core.advantages import others_mean, returns_to_go
-from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
-from posttrain.core.importance import Correction, measured, step_weights
+from posttrain.core.batch import Evaluation, Experience, Rollouts, Term
+from posttrain.core.importance import Correction
 from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import zero_outside
 from posttrain.core.ranges import fraction, not_negative
 from posttrain.core.reduction import row_total
+from posttrain.policy_gradients.base import SampledGradient
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reinforce:
+class Reinforce(SampledGradient):
     """Williams 1992.
 
     ``L = -E[sum_t (G_t - b_t) log pi(a_t)] - entropy_coef E[sum_t H_t]``,
@@ -44,40 +42,15 @@ class Reinforce:
         fraction(self, "gamma")
         not_negative(self, "entropy_coef")
 
-    @property
-    def wants(self) -> Wants:
-        """The reference. The trainer's own log-probabilities only for a correction or the exact KL."""
-        return Wants(
-            reference=True,
-            before=self.correction is not None or self.kl.exact,
-            exact_kl=self.kl.exact,
-            entropy_gradient=self.entropy_coef != 0,
-        )
-
-    def keep(self, rollouts: Rollouts) -> Tensor:
-        """[B] bool: all rows."""
-        return torch.ones_like(rollouts.truncated)
-
     def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
         """Returns to go less the baseline, [B, T]."""
         mask = rollouts.action_mask
-        rewards = self.kl.charge(rollouts.rewards, before, reference, mask)
-        returns = returns_to_go(rewards, mask, self.gamma)
-        return Experience(
-            rollouts=rollouts,
-            before=before,
-            reference=reference,
-            advantages=returns - others_mean(returns, mask) if self.baseline else returns,
-            returns=returns,
-            weights=step_weights(self.correction, before, rollouts),
-        )
+        returns = returns_to_go(self.charged(rollouts, before, reference), mask, self.gamma)
+        advantages = returns - others_mean(returns, mask) if self.baseline else returns
+        return self.experience(rollouts, before, reference, advantages, returns)
 
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
         logprobs = zero_outside(now.logprobs, past.rollouts.action_mask)
         terms = {"policy_loss": Term(-past.advantages * logprobs * past.weights, row_total)}
-        terms |= self.kl.terms(now, past, row_total) | measured(now, past)
-        if self.entropy_coef and now.entropy is not None:
-            entropy = zero_outside(now.entropy, past.rollouts.action_mask)
-            terms["entropy_bonus"] = Term(entropy, row_total, -self.entropy_coef)
-        return terms
+        return terms | self.shared_terms(now, past, row_total)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
-from posttrain.core.importance import Correction, measured, step_weights
+from posttrain.core.importance import Correction
 from posttrain.core.kl import KL, KLInReward
-from posttrain.core.masked import masked_sum, on_steps, zero_outside
+from posttrain.core.masked import on_steps, zero_outside
 from posttrain.core.reduction import row_total
+from posttrain.policy_gradients.base import SampledGradient
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReMax:
+class ReMax(SampledGradient):
     """Li et al. 2024.
 
     ``L = -E[A sum_t log pi(a_t)]``, ``A = R - R_greedy``
@@ -36,9 +37,8 @@ class ReMax:
 
     @property
     def wants(self) -> Wants:
-        """The greedy answer's reward and the reference."""
-        before = self.correction is not None or self.kl.exact
-        return Wants(reference=True, before=before, exact_kl=self.kl.exact, greedy=True)
+        """What every method wants, and the greedy answer's reward."""
+        return replace(super().wants, greedy=True)
 
     def keep(self, rollouts: Rollouts) -> Tensor:
         """[B] bool: rows to whose prompt the greedy answer could be scored."""
@@ -47,26 +47,20 @@ class ReMax:
     def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
         """The advantage of each row at each of its steps, [B, T]. Raises ValueError without greedy
         rewards."""
-        mask = rollouts.action_mask
-        total = masked_sum(self.kl.charge(rollouts.rewards, before, reference, mask), mask)
+        total = self.row_reward(rollouts, before, reference)
         greedy = _greedy(rollouts)
         if not bool(greedy.isfinite().all()):
             raise ValueError(
                 "ReMax has rows whose greedy answer has no reward: drop those that keep() refuses"
             )
-        return Experience(
-            rollouts=rollouts,
-            before=before,
-            reference=reference,
-            advantages=on_steps(total - greedy.to(total.dtype), mask),
-            weights=step_weights(self.correction, before, rollouts),
-        )
+        advantages = on_steps(total - greedy.to(total.dtype), rollouts.action_mask)
+        return self.experience(rollouts, before, reference, advantages)
 
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
         logprobs = zero_outside(now.logprobs, past.rollouts.action_mask)
         terms = {"policy_loss": Term(-past.advantages * logprobs * past.weights, row_total)}
-        return terms | self.kl.terms(now, past, row_total) | measured(now, past)
+        return terms | self.shared_terms(now, past, row_total)
 
 
 def _greedy(rollouts: Rollouts) -> Tensor:

@@ -8,12 +8,12 @@ import torch
 
 from posttrain.core.advantages import group_centred
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term
-from posttrain.core.importance import Correction, measured, ratio, step_weights
+from posttrain.core.importance import Correction, ratio
 from posttrain.core.kl import KL, KLInReward
-from posttrain.core.masked import masked_sum, on_steps
+from posttrain.core.masked import on_steps
 from posttrain.core.ranges import above_zero, at_least_one
 from posttrain.core.reduction import sequence_mean
-from posttrain.policy_gradients._grouped import Grouped
+from posttrain.policy_gradients.base import Grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +46,9 @@ class SAPO(Grouped):
 
     def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
         """The advantage of each row at each of its steps, [B, T]. Raises ValueError for a row alone."""
-        mask = rollouts.action_mask
-        total = masked_sum(self.kl.charge(rollouts.rewards, before, reference, mask), mask)
-        return Experience(
-            rollouts=rollouts,
-            before=before,
-            reference=reference,
-            advantages=on_steps(group_centred(total, rollouts.group, std=self.std), mask),
-            weights=step_weights(self.correction, before, rollouts),
-        )
+        total = self.row_reward(rollouts, before, reference)
+        advantages = on_steps(group_centred(total, rollouts.group, std=self.std), rollouts.action_mask)
+        return self.experience(rollouts, before, reference, advantages)
 
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
@@ -62,4 +56,4 @@ class SAPO(Grouped):
         tau = torch.where(past.advantages > 0, r.new_tensor(self.tau), r.new_tensor(self.tau_negative))
         gain = (tau * (r - 1)).sigmoid() * 4 / tau * past.advantages
         terms = {"policy_loss": Term(-gain * past.weights, sequence_mean)}
-        return terms | self.kl.terms(now, past, sequence_mean) | measured(now, past, r)
+        return terms | self.shared_terms(now, past, sequence_mean, r)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from mutations.mutation import contract, of
 
 PPO, DPO = "policy_gradients/ppo.py", "direct_alignment/dpo.py"
+SHARED = "policy_gradients/base.py"
 
 MUTATIONS = [
     of(
         "values shifted by one",
-        PPO,
-        "        values = zero_outside(before.values, mask)\n",
-        "        values = zero_outside(before.values.roll(1, 1), mask)\n",
+        SHARED,
+        "zero_outside(evaluation.values, mask)",
+        "zero_outside(evaluation.values.roll(1, 1), mask)",
         *contract("ppo"),
     ),
     of(
@@ -51,9 +52,9 @@ MUTATIONS = [
     ),
     of(
         "entropy is lowered",
-        PPO,
-        "token_mean, -self.entropy_coef)",
-        "token_mean, self.entropy_coef)",
+        SHARED,
+        "reduction, -self.entropy_coef)",
+        "reduction, self.entropy_coef)",
         *contract("ppo"),
     ),
     of(
@@ -66,8 +67,8 @@ MUTATIONS = [
     of(
         "whitened returns for the critic",
         PPO,
-        "returns=advantages + values,",
-        "returns=whiten(advantages, mask) + values,",
+        "reference, advantages, returns)",
+        "reference, advantages, advantages + before.values)",
         *contract("ppo"),
     ),
     of(

@@ -56,8 +56,8 @@ def load(folder: str, path: Path) -> Found:
 
 
 def is_method(path: Path) -> bool:
-    """Files that begin with an underscore hold what several methods share."""
-    return not path.stem.startswith("_")
+    """``base`` holds what several methods share."""
+    return path.stem not in ("__init__", "base")
 
 
 def methods(*folders: str) -> list[Found]:

@@ -31,28 +31,27 @@ BROKEN = {
         rules.is_the_same_in_any_layout,
     ),
     "the first row is special": (
-        "gain = torch.minimum(ratio * past.advantages, clipped * past.advantages)",
-        "gain = torch.minimum(ratio * past.advantages, clipped * past.advantages)\n"
-        "        gain = gain - gain[:1]",
+        "        values = self.values_of(now, mask)\n",
+        "        values = self.values_of(now, mask)\n        gain = gain - gain[:1]\n",
         rules.is_the_same_in_any_layout,
     ),
     "junk is read": (
-        "zero_outside(before.values, mask)",
-        "before.values",
+        "self.values_of(past.before, mask)",
+        "past.before.values",
         rules.junk_leaves_no_trace,
     ),
     "a sum instead of a mean": (
-        "weights = mask.to(values.dtype)",
-        "weights = mask.to(values.dtype) * mask.sum()",
+        "        values = self.values_of(now, mask)\n",
+        "        values = self.values_of(now, mask)\n        gain = gain * now.logprobs.shape[0]\n",
         rules.twice_the_batch_is_the_batch,
     ),
     "an exponent without bound": (
-        "bounded_exp(after - before)",
-        "(after - before).exp()",
+        "ratio(now.logprobs, past.before.logprobs, mask)",
+        "(now.logprobs - past.before.logprobs).exp()",
         rules.stays_finite,
     ),
-    "the other sign": ("-self.entropy_coef)", "self.entropy_coef)", rules.follows_its_formula),
-    "anything goes": ("if not 0 <= getattr", "if 0 > getattr", rules.refuses_what_means_nothing),
+    "the other sign": ("Term(-gain", "Term(gain", rules.follows_its_formula),
+    "anything goes": ('fraction(self, "gamma", "gae_lambda")', "pass", rules.refuses_what_means_nothing),
 }
 
 

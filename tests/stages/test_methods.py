@@ -26,7 +26,7 @@ from posttrain.stages.rl import Reinforcement
 from tests.stages.test_instructgpt import make, recipe, save_llama
 
 FOLDER = Path(__file__).resolve().parents[2] / "posttrain" / "policy_gradients"
-METHODS = sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+METHODS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "base"))
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,12 @@ def test_a_method_runs_by_its_name(name: str, source: Path, workspace: Path) -> 
         4 if wants.group or wants.whole_groups else 16
     )
     assert (product.path / "critic").is_dir() == wants.values
+
+
+def test_what_methods_share_is_no_choice(source: Path) -> None:
+    with pytest.raises(UserError, match=r"rl\.method=base: no such choice") as caught:
+        reinforcement(source, "rl.method=base")
+    assert " base," not in str(caught.value)
 
 
 def test_the_rates_fall_over_all_updates_and_the_critic_has_its_own(source: Path, workspace: Path) -> None:

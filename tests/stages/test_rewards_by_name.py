@@ -59,6 +59,7 @@ def test_a_reward_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(UserError, match="did you mean math_answer") as caught:
         expression(tulu3, parse(["rl.reward=maths_answer"]))
     assert "_equivalence" not in str(caught.value)
+    assert "protocol" not in str(caught.value)
     with pytest.raises(UserError, match="verifier=maths_answer: no such choice; did you mean math_answer"):
         expression(tulu3, parse(["verifier=maths_answer"]))
 
