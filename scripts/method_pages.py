@@ -20,6 +20,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from posttrain.settings.listing import as_typed  # noqa: E402
+from posttrain.settings.sentences import field_sentences  # noqa: E402
+
 FOLDERS = {
     "policy_gradients": "rl.method",
     "direct_alignment": "alignment.method",
@@ -59,17 +62,17 @@ def prose(docstring: str) -> str:
 
 
 def settings(kind: Any) -> str:
-    """Fields with a plain default, as they are written on the command line."""
-    shown = []
+    """Every field as it is written on the command line, with its sentence."""
+    lines, sentences = [], field_sentences(kind)
     for item in dataclasses.fields(kind):
-        default = item.default
-        if default is dataclasses.MISSING:
+        if item.default is not dataclasses.MISSING:
+            default: Any = item.default
+        else:
             factory = item.default_factory
             default = None if factory is dataclasses.MISSING else factory()
-            shown.append(f"`{item.name}` ({type(default).__name__})")
-        else:
-            shown.append(f"`{item.name}={default}`")
-    return ", ".join(shown) or "none"
+        sentence = sentences[item.name].replace("``", "`")
+        lines.append(f"- `{item.name}={as_typed(default)}`: {sentence}")
+    return "\n".join(lines)
 
 
 def number(value: float | None) -> str:
@@ -118,7 +121,8 @@ def page(folder: str, name: str, module: Any, kind: Any, old: str, result: dict[
     kept = {title: body for title, body in sections(old).items() if title not in (MEASURED, "Settings")}
     first = (module.__doc__ or "").strip().splitlines()[0]
     out = [f"# {kind.__name__}", first, prose(kind.__doc__ or ""), "## Settings"]
-    out.append(f"`{where}={name}`, and `{where}.FIELD=VALUE` for: {settings(kind)}.")
+    fields = settings(kind)
+    out.append(f"`{where}={name}`" + (f", and `{where}.FIELD=VALUE` for:\n\n{fields}" if fields else "."))
     out.append(f"## When to use it\n\n{kept.pop('When to use it', 'Nobody has said yet.')}")
     out.append(f"## {MEASURED}\n\n{measured(name, result)}")
     out += [f"## {title}\n\n{body}" for title, body in kept.items()]

@@ -62,7 +62,9 @@ class Question:
     """Prompts in the order of a ``Deck``. Raises ValueError without prompts."""
 
     prompts: Sequence[Prompt]
+    """What is asked."""
     seed: int = 0
+    """Seed of the order of the prompts."""
 
     def __post_init__(self) -> None:
         if not self.prompts:

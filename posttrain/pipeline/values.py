@@ -92,7 +92,8 @@ def named_class(wish: Override, kinds: tuple[Any, ...], current: Any) -> type:
     files = [name for name in modules if name not in SHARED and not name.startswith("_")]
     if wish.text in files:
         classes = _classes(importlib.import_module(f"{folder}.{wish.text}"))
-        fitting = [c for name, c in classes.items() if _plain(name) == wanted] or list(classes.values())
+        fitting = [c for name, c in classes.items() if _plain(name) == wanted]
+        fitting = fitting or [c for c in classes.values() if all(_does(c, kind) for kind in kinds)]
         if len(fitting) == 1:
             return fitting[0]
     options = sorted({k.__name__ for k in beside.values()} | set(files))
@@ -159,6 +160,13 @@ def _classes(module: Any) -> dict[str, type]:
         for n, c in vars(module).items()
         if isinstance(c, type) and is_dataclass(c) and c.__module__ == module.__name__
     }
+
+
+def _does(chosen: type, kind: Any) -> bool:
+    """Whether a class has the methods of a protocol; of anything else nothing is asked."""
+    if not getattr(kind, "_is_protocol", False):
+        return True
+    return all(hasattr(chosen, name) for name in vars(kind) if not name.startswith("_"))
 
 
 def _is_object(kind: Any) -> bool:

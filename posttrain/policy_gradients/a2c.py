@@ -30,6 +30,7 @@ class A2C(WithCritic):
     gamma: float = 1.0
     gae_lambda: float = 1.0
     vf_coef: float = 0.5
+    """Weight of the critic's squared error in the loss; critic and policy may share a trunk."""
     entropy_coef: float = 0.0
     kl: KL = field(default_factory=KLInReward)
     bootstrap_truncated: bool = False  # a cut completion is scored as it stands; CartPole would have gone on

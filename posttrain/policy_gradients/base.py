@@ -19,10 +19,15 @@ class SampledGradient:
     """A method that learns from the policy's samples and charges KL from a reference."""
 
     kl: KL
+    """How KL from the reference is charged: KLInReward, KLInLoss or KLExact."""
     correction: Correction | None
+    """Importance weights of trainer over sampler: Truncated or Masked; none weighs all steps alike."""
     epochs: int
+    """How often each batch of answers is learned from; larger reuses answers further from the policy."""
     minibatches: int
-    entropy_coef: float = 0.0  # no bonus, unless a method has it as a setting
+    """Updates that a batch is divided into; larger takes more and noisier steps."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy bonus, per nat of a step's entropy; larger keeps answers more varied."""
 
     @property
     def wants(self) -> Wants:
@@ -96,8 +101,11 @@ class WithCritic(SampledGradient):
     """A method whose baseline is learned."""
 
     gamma: float
+    """Discount of a reward that comes a step later; 1 does not discount."""
     gae_lambda: float
+    """How far advantages look ahead; 1 is Monte Carlo, 0 trusts the critic's next value alone."""
     bootstrap_truncated: bool
+    """Steps beyond a cut are worth what the critic says; false takes a cut answer for finished."""
 
     @property
     def wants(self) -> Wants:

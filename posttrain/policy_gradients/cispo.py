@@ -31,8 +31,11 @@ class CISPO(Grouped):
     """
 
     clip_range: float = 1.0
+    """Lowest weight of a step is 1 less this; 1 sets no lower bound."""
     clip_range_high: float = 4.0
+    """Highest weight of a step is 1 plus this; larger cuts fewer weights."""
     std: bool = True
+    """Advantages are divided by the standard deviation of the group's rewards."""
     kl: KL = field(default_factory=lambda: KLInReward(coef=0.0))
     correction: Correction | None = None
     epochs: int = 1

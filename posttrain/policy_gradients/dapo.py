@@ -35,14 +35,23 @@ class DAPO(Grouped):  # size: GRPO's and the paper's four changes
     """
 
     clip_range: float = 0.2
+    """How far below 1 the probability ratio of a step may fall before its gain is clipped."""
     clip_range_high: float = 0.28
+    """How far above 1 it may rise; larger than ``clip_range`` lets unlikely tokens grow."""
     std: bool = True
+    """Advantages are divided by the standard deviation of the group's rewards."""
     dynamic_sampling: bool = True
-    refills: int = 3  # 0: a batch becomes smaller and not dearer
-    max_length: int | None = None  # None: no shaping
-    overlong_buffer: float = 0.2  # part of max_length over which the penalty grows
+    """Prompts whose answers all earn the same are left out, and others asked in their place."""
+    refills: int = 3
+    """Times that other prompts are asked for one batch; 0 lets the batch become smaller instead."""
+    max_length: int | None = None
+    """Tokens of an answer at which the length penalty is full; none has no penalty."""
+    overlong_buffer: float = 0.2
+    """Share of ``max_length`` over which the length penalty grows from 0."""
     overlong_penalty: float = 1.0
-    drop_truncated: bool = False  # overlong filtering: a cut row is compared with, and not learned from
+    """Reward that an answer of ``max_length`` tokens loses."""
+    drop_truncated: bool = False
+    """An answer that the limit cut is compared with, but not learned from."""
     kl: KL = field(default_factory=lambda: KLInReward(coef=0.0))
     correction: Correction | None = None
     epochs: int = 1

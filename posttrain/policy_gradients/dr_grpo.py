@@ -30,7 +30,9 @@ class DrGRPO(Grouped):
     """
 
     clip_range: float = 0.2
+    """How far from 1 the probability ratio of a step may go before its gain is clipped."""
     max_length: int = 64
+    """The constant that each row's sum over steps is divided by; it scales the learning rate alone."""
     kl: KL = field(default_factory=lambda: KLInReward(coef=0.0))
     correction: Correction | None = None
     epochs: int = 1

@@ -32,8 +32,11 @@ class GRPO(Grouped):
     """
 
     clip_range: float = 0.2
+    """How far from 1 the probability ratio of a step may go before its gain is clipped."""
     std: bool = True
+    """Advantages are divided by the standard deviation of the group's rewards; false prices KL alike."""
     std_eps: float = 1e-4
+    """Added to that standard deviation, so that a group of equal rewards divides by more than 0."""
     kl: KL = field(default_factory=lambda: KLInLoss(coef=0.04, estimator=k3))
     correction: Correction | None = None
     epochs: int = 1

@@ -36,9 +36,12 @@ class GSPO(Grouped):
     ``kl=KLInReward()`` the optimum ``pi ~ reference * exp(reward / kl.coef)`` is a fixed point, as for GRPO.
     """
 
-    clip_range: float = 3e-4  # s is a mean over steps, so it moves far less than a step's ratio
+    clip_range: float = 3e-4
+    """How far below 1 the ratio of an answer may fall; a mean over its steps, so it moves little."""
     clip_range_high: float = 4e-4
+    """How far above 1 the ratio of an answer may rise before its gain is clipped."""
     std: bool = True
+    """Advantages are divided by the standard deviation of the group's rewards."""
     kl: KL = field(default_factory=lambda: KLInReward(coef=0.0))
     correction: Correction | None = None
     epochs: int = 1

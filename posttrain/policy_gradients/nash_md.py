@@ -33,10 +33,15 @@ class NashMD:
     """
 
     mixture: float = 0.125
+    """Share of the reference in the opponent, which is pi^(1 - m) ref^m; 0 is self-play."""
     label_temperature: float = 1.0
+    """Reward gap at which a preference is 73 % certain; larger makes preferences weaker."""
     kl: KL = field(default_factory=KLInReward)
+    """How KL from the reference is charged; its ``coef`` is the paper's tau."""
     epochs: int = 1
+    """How often each batch of answers is learned from; larger reuses answers further from the policy."""
     minibatches: int = 1
+    """Updates that a batch is divided into; larger takes more and noisier steps."""
 
     def __post_init__(self) -> None:
         above_zero(self, "label_temperature")

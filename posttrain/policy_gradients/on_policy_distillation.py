@@ -34,8 +34,11 @@ class OnPolicyDistillation(SampledGradient):
     """
 
     gamma: float = 0.0
+    """Discount of later divergence from the teacher; 0 has each step answer for its own alone."""
     reward_coef: float = 0.0
+    """Factor of the reward source's reward beside the divergence; 0 learns from the teacher alone."""
     kl: KL = field(default_factory=lambda: KLInReward(coef=1.0))
+    """How KL from the teacher is charged: KLInReward by the drawn token, KLExact by the distribution."""
     correction: Correction | None = None
 
     epochs = 1

@@ -27,9 +27,13 @@ class OnlineDPO:
     """
 
     alignment: DirectAlignment = field(default_factory=DPO)
+    """The loss on the best and the worst answer to each prompt: a file of ``direct_alignment``."""
     label_temperature: float = 1.0
+    """Reward gap at which a preference is 73 % certain; 0 is always certain."""
     epochs: int = 1
+    """How often each batch of answers is learned from; larger reuses answers further from the policy."""
     minibatches: int = 1
+    """Updates that a batch is divided into; larger takes more and noisier steps."""
 
     def __post_init__(self) -> None:
         not_negative(self, "label_temperature")

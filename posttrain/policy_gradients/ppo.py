@@ -31,13 +31,16 @@ class PPO(WithCritic):
 
     # size: the method's own hyper-parameters, each of them in the paper
     clip_range: float = 0.2
-    gamma: float = (
-        1.0  # a completion is one decision in T pieces; nothing in it is worth less for coming later
-    )
+    """How far from 1 the probability ratio of a step may go before its gain is clipped."""
+    # A completion is one decision in T pieces; nothing in it is worth less for coming later.
+    gamma: float = 1.0
     gae_lambda: float = 0.95
     vf_coef: float = 0.5
+    """Weight of the critic's squared error in the loss."""
     value_clip_range: float | None = None
+    """How far a value may move from the one before the update; none does not clip values."""
     whiten: bool = True
+    """Advantages have mean 0 and deviation 1 over the batch, so the reward's scale does not matter."""
     kl: KL = field(default_factory=KLInReward)
     entropy_coef: float = 0.0
     bootstrap_truncated: bool = False  # a cut completion is scored as it stands; CartPole would have gone on

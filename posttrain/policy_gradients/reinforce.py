@@ -30,7 +30,9 @@ class Reinforce(SampledGradient):
     """
 
     gamma: float = 1.0
+    """Discount of a reward that comes a step later; 1 does not discount."""
     baseline: bool = True
+    """Returns are taken less the mean of the other rows at the same step; false has more variance."""
     kl: KL = field(default_factory=KLInReward)
     entropy_coef: float = 0.0
     correction: Correction | None = None

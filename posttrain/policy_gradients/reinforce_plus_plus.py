@@ -30,6 +30,7 @@ class ReinforcePlusPlus(SampledGradient):
     """
 
     clip_range: float = 0.2
+    """How far from 1 the probability ratio of a step may go before its gain is clipped."""
     kl: KL = field(default_factory=KLInReward)
     correction: Correction | None = None
     epochs: int = 1

@@ -30,6 +30,7 @@ class ReinforcePlusPlusBaseline(Grouped):
     """
 
     clip_range: float = 0.2
+    """How far from 1 the probability ratio of a step may go before its gain is clipped."""
     kl: KL = field(default_factory=KLInLoss)
     correction: Correction | None = None
     epochs: int = 1

@@ -33,8 +33,11 @@ class SAPO(Grouped):
     """
 
     tau: float = 1.0
+    """Steepness of the gate for positive advantages; larger lets gradients fade closer to a ratio of 1."""
     tau_negative: float = 1.05
+    """Steepness of the gate for negative advantages, which raise every token that was not chosen."""
     std: bool = True
+    """Advantages are divided by the standard deviation of the group's rewards."""
     kl: KL = field(default_factory=lambda: KLInReward(coef=0.0))
     correction: Correction | None = None
     epochs: int = 1

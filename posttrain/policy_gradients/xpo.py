@@ -28,7 +28,9 @@ class XPO(OnlineDPO):
     """
 
     alpha: float = 1e-3
+    """Weight of the exploration bonus; larger takes more probability from what the reference would say."""
     max_weight: float = 10.0
+    """Largest importance weight of a row in the bonus; larger is less biased and noisier."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -44,9 +44,20 @@ def best_of_n(  # size: the recipe's parameters, each a word on the command line
 ) -> Stage:
     """Base model, instruction tuning, preferences, reward model, the best of n answers imitated, evaluation.
 
-    The parameters are those of ``instructgpt``; with base your model learns from your files alone. overall:
-    keep the best answers whichever prompts they answer, as many as there are prompts, in place of the best to
-    each prompt. evidence: full imitates answers drawn by lot as well, the control of choosing.
+    Parameters:
+        seed: Seed of every stage.
+        model: field_guide (the embedded model and world) or smollm2 (fetched once, trained with adapters).
+        base: Your own model: a directory or a name on the hub; it learns from your files alone.
+        demonstrations: Your rows {"messages": [...]}: a file, or a data set on the hub; the base is tuned on
+            them first.
+        comparisons: Your rows {"prompt", "chosen", "rejected"}.
+        prompts: Your rows {"prompt"}; without them those of the comparisons are asked.
+        lora: Rank of the adapters that are trained; 0 trains every weight, -1 is the model's own default.
+        overall: The best answers are kept whichever prompts they answer, as many as there are prompts.
+        evidence: full also imitates answers drawn by lot, the control of choosing.
+        sft: A tuned model to begin at, in place of tuning the base: its directory.
+        judge_share: Share of your comparisons that trains a judge for the report in place of the policy; 0
+            makes none.
     """
     files: dict[str, Any] = {"demonstrations": demonstrations, "comparisons": comparisons, "prompts": prompts}
     controlled = with_controls(evidence)

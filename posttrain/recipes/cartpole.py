@@ -41,7 +41,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def cartpole(method: str = "ppo", seed: int = 0) -> Stage:
     """CartPole-v1: at most 500 steps, one for each that the pole stands.
 
-    method: ppo, a2c or reinforce, each with settings that suit it; rl.method=NAME takes any other's own.
+    Parameters:
+        method: ppo, a2c or reinforce, each with settings that suit it; ``rl.method=NAME`` takes any other.
+        seed: Seed of every stage.
     """
     if method not in SETTINGS:
         raise UserError(f"method={method}: expected one of {', '.join(SETTINGS)}, or rl.method={method}")

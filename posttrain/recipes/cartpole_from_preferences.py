@@ -32,7 +32,10 @@ def cartpole_from_preferences(seed: int = 0, shuffled: bool = False, constant: b
     end tells the learner anything; simulated people compare stretches, Bradley and Terry make a reward of it
     while PPO maximises it.
 
-    shuffled: every comparison by a coin. constant: a reward that is 0. Both are controls.
+    Parameters:
+        seed: Seed of every stage.
+        shuffled: Control: every comparison is decided by a coin.
+        constant: Control: the learned reward stays 0.
     """
     world = CartPole(absorbing=True)  # as long as the plays it is judged on: drifting must be able to fail
     policy = Control(

@@ -60,7 +60,9 @@ def deepseek_r1(  # size: one stage after another, each with what it is made fro
     """Cold start, reasoning RL, rejection sampling, instruction tuning, mixed RL; each stage is measured, and
     beside them instruction tuning on general demonstrations alone.
 
-    model: field_guide or smollm2 (whose problems and general prompts are both constraints).
+    Parameters:
+        seed: Seed of every stage.
+        model: field_guide, or smollm2, whose problems and general prompts are both constraints.
     """
     if model not in SETTINGS:
         raise UserError(f"model={model}: expected one of {', '.join(SETTINGS)}")

@@ -69,13 +69,18 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
 ) -> Stage:
     """Base model, reinforcement with a verifiable reward, and how many held-out problems are solved.
 
-    model: field_guide (sums as lines of a page, since its base has seen no chat) or smollm2 (prompts with
-    constraints that a program checks). base: your own model instead, a directory or a name on the hub.
-    problems: your rows {"prompt", "answer"}; with "stop" in a row its prompt is plain text to be gone on
-    with; or reasoning_gym:TASK,TASK. verifier: who pays for answers and counts what is solved, a file of
-    posttrain/rewards such as math_answer or code_tests. lora: rank of the adapters; 0 trains every weight.
-    evidence: full adds the same reinforcement paid by a coin, and paid for the form of an answer alone;
-    imitation of verified answers of the base, as many drawn as reinforcement draws.
+    Parameters:
+        seed: Seed of every stage.
+        model: field_guide (sums as lines of a page, since its base has seen no chat) or smollm2 (prompts with
+            constraints that a program checks).
+        base: Your own model instead: a directory or a name on the hub.
+        problems: Your rows {"prompt", "answer"}, with "stop" in a row plain text to go on with; or
+            reasoning_gym:TASK,TASK.
+        verifier: What pays for answers and counts what is solved: a file of posttrain/rewards, such as
+            math_answer or code_tests.
+        lora: Rank of the adapters that are trained; 0 trains every weight, -1 is the model's own default.
+        evidence: full adds three controls: the same reinforcement paid by a coin, and paid for the form of an
+            answer alone, and imitation of verified answers of the base.
     """
     if base and not problems:
         raise UserError(

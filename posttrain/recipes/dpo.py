@@ -42,12 +42,24 @@ def dpo(  # size: the recipe's parameters, each a word on the command line
 ) -> Stage:
     """Base model, instruction tuning, preferences, direct alignment (``alignment.method=ipo`` and so on).
 
-    The parameters are those of ``instructgpt``: with base your model learns from your comparisons alone, or
-    is tuned on your demonstrations before. The reward model, on your own data the judge, is trained for
-    evaluation only; the controls of instruction tuning and reward modeling are left to ``instructgpt``.
-    ratings: your rows
-    {"prompt", "completion", "label"} in place of comparisons, for KTO; they train no reward model to evaluate
-    with, so the recipe ends with the aligned model.
+    With base your model learns from your comparisons alone, or is tuned on your demonstrations before. The
+    reward model, on your own data the judge, is trained for evaluation only; the controls of instruction
+    tuning and reward modeling are left to ``instructgpt``.
+
+    Parameters:
+        seed: Seed of every stage.
+        model: field_guide (the embedded model and world) or smollm2 (fetched once, trained with adapters).
+        base: Your own model: a directory or a name on the hub; it learns from your files alone.
+        demonstrations: Your rows {"messages": [...]}: a file, or a data set on the hub; the base is tuned on
+            them first.
+        comparisons: Your rows {"prompt", "chosen", "rejected"}.
+        prompts: Your rows {"prompt"}; without them those of the comparisons are asked.
+        lora: Rank of the adapters that are trained; 0 trains every weight, -1 is the model's own default.
+        ratings: Your rows {"prompt", "completion", "label"} in place of comparisons, for KTO; they train no
+            reward model, so the recipe ends with the aligned model.
+        sft: A tuned model to begin at, in place of tuning the base: its directory.
+        judge_share: Share of your comparisons that trains a judge for the report in place of the policy; 0
+            makes none.
     """
     if ratings and (comparisons or prompts):
         raise UserError("ratings stand in place of comparisons and prompts; give only one of them")

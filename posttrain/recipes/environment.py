@@ -17,14 +17,16 @@ TABLE: dict[str, Any] = {"hidden": (), "learning_rate": 0.03, "critic_learning_r
 def environment(id: str = "CartPole-v1", limit: int = 0, seed: int = 0) -> Stage:
     """A Gymnasium environment by its id; needs the extra `gymnasium`, and LunarLander-v3 the extra `box2d`.
 
-    id: what gymnasium registered, such as LunarLander-v3, Taxi-v4, CliffWalking-v1, Acrobot-v1.
-    limit: steps after which play is cut and goes on in the critic; 0: what is registered. CliffWalking-v1 has
-    none: limit=1000.
-
     PPO on batches of about 4,096 steps of whole plays. A Box observation is normalised and read by two layers
     of 64; a Discrete one has a table, a row for each state. Rewards are learned from in units of their
     discounted sums. rl.steps=200 is twice the training; rl.method.entropy_coef and rl.method.gamma are what
     an environment may want changed next.
+
+    Parameters:
+        id: What gymnasium registered, such as LunarLander-v3, Taxi-v4, CliffWalking-v1 or Acrobot-v1.
+        limit: Steps after which play is cut and goes on in the critic; 0 takes the registered limit.
+            CliffWalking-v1 has none: limit=1000.
+        seed: Seed of every stage.
     """
     world = Gymnasium(id=id, steps=limit)
     _ = world.limit  # raises where there is none, before anything is made

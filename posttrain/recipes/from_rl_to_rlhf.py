@@ -22,6 +22,9 @@ def from_rl_to_rlhf(seed: int = 0) -> Stage:  # size: one row after another, eac
     horizon 1; more turns.
 
     One loop trains all of them, on the same records: PPO, and where the horizon is 1, leave-one-out.
+
+    Parameters:
+        seed: Seed of every stage.
     """
     play = CartPole(limit=200, absorbing=True)
     word = Writing()

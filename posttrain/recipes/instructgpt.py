@@ -80,22 +80,33 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
 ) -> Stage:
     """Base model, instruction tuning, preferences, reward model, PPO with a critic, evaluation.
 
-    model: field_guide (the embedded model and world), smollm2 (fetched once, trained with adapters on
-    everyday questions) or smollm2_constraints (the same model on prompts that a program can check).
-    base: your own model instead, a directory or a name on the hub; then it learns from your files alone:
-    tuned first where there are demonstrations, or begun at the tuned model sft, a directory. Prompts are
-    those of the comparisons unless prompts are given. judge_share: the share of your comparisons that trains
-    a judge in place of the policy, for the report alone; 0 makes none.
-    demonstrations: your rows {"messages": [...]}; comparisons: {"prompt", "chosen", "rejected"}; prompts:
-    {"prompt"}. lora: rank of the adapters; 0 trains every weight. teacher: a model to distil in place of
-    reinforcement, with the base's vocabulary; a directory or a name on the hub. ptx: how much the likelihood
-    of pretraining text counts beside the reward (PPO-ptx); then what each policy forgot is measured. text:
-    your rows {"text"} of such text. evidence: quick makes the recipe and measures it; full makes its controls
-    as well (a reward model of shuffled labels, instruction tuning on four times the demonstrations, with ptx
-    PPO without it). objective: of PPO. plain is the reward less the KL from the instruction-tuned model, the
-    textbook's, with optimum reference * exp(reward / coef). sharpened charges the KL from that model raised
-    to the power 3, with optimum reference ** 3 * exp(reward / coef): an answer that the model finds unlikely
-    needs more reward. The embedded model's default is sharpened, every other model's plain.
+    With base your model learns from your files alone: it is tuned first where there are demonstrations, or
+    training begins at the tuned model sft.
+
+    Parameters:
+        seed: Seed of every stage.
+        model: field_guide (the embedded model and world), smollm2 (fetched once, trained with adapters on
+            everyday questions) or smollm2_constraints (the same model on prompts that a program can check).
+        base: Your own model: a directory or a name on the hub; it learns from your files alone.
+        demonstrations: Your rows {"messages": [...]}: a file, or a data set on the hub; the base is tuned on
+            them first.
+        comparisons: Your rows {"prompt", "chosen", "rejected"}.
+        prompts: Your rows {"prompt"}; without them those of the comparisons are asked.
+        lora: Rank of the adapters that are trained; 0 trains every weight, -1 is the model's own default.
+        teacher: A model to distil in place of reinforcement, with the base's vocabulary; a directory or a
+            name on the hub.
+        ptx: Weight of the likelihood of pretraining text beside the reward (PPO-ptx); above 0, what each
+            policy forgot is measured.
+        text: Your rows {"text"} of such text.
+        evidence: quick makes the recipe and measures it; full makes its controls as well: a reward model of
+            shuffled labels, instruction tuning on four times the demonstrations, and with ptx PPO without it.
+        objective: plain is the reward less the KL from the tuned model, with optimum reference * exp(reward /
+            coef); sharpened charges the KL from that model raised to the power 3, with optimum reference ** 3
+            * exp(reward / coef), so that an unlikely answer needs more reward. Without it the embedded model
+            takes sharpened, every other model plain.
+        sft: A tuned model to begin at, in place of tuning the base: its directory.
+        judge_share: Share of your comparisons that trains a judge for the report in place of the policy; 0
+            makes none.
     """
     if text and not ptx:
         raise UserError(f"text={text}: pretraining text is read beside the reward only; set ptx=1 as well")

@@ -14,7 +14,11 @@ def iterated_dpo(
 ) -> Stage:
     """Base model, instruction tuning, then ``count`` rounds of pairs, labels and direct alignment.
 
-    evidence: full adds as many rounds on comparisons of the first policy's answers, as many labels: what is
-    left when pairs are not the current policy's own.
+    Parameters:
+        seed: Seed of every stage.
+        model: field_guide (the embedded model and world) or smollm2 (fetched once, trained with adapters).
+        count: Rounds of pairs, labels and direct alignment.
+        evidence: full adds as many rounds on comparisons of the first policy's answers, as many labels: what
+            is left when pairs are not the current policy's own.
     """
     return rounds(seed, model, count, by="dpo", evidence=evidence)

@@ -83,12 +83,17 @@ def rounds(
 ) -> Stage:
     """Base model, instruction tuning, then ``count`` rounds of pairs, labels, reward model and improvement.
 
-    A reward model learns from the labels of all rounds so far. by: ppo; dpo (on the round's labels, without a
-    reward model); scored_dpo (on pairs that the reward model makes of the policy's answers); or rejection.
-    evidence: full adds as many rounds of the same size that all use labels of the first policy's answers, as
-    many labels in all; with a reward model, one, frozen, which reads them as often as the rounds' read
-    theirs.
-    Prompts are the same in every round.
+    A reward model learns from the labels of all rounds so far. Prompts are the same in every round.
+
+    Parameters:
+        seed: Seed of every stage.
+        model: field_guide (the embedded model and world) or smollm2 (fetched once, trained with adapters).
+        count: Rounds of pairs, labels, reward model and improvement.
+        by: What improves the policy: ppo; dpo (on the round's labels, without a reward model); scored_dpo (on
+            pairs that the reward model makes of the policy's answers); or rejection.
+        evidence: full adds as many rounds of the same size that all use labels of the first policy's answers,
+            as many labels in all; with a reward model, one, frozen, which reads them as often as the rounds'
+            read theirs.
     """
     if by not in IMPROVED:
         raise UserError(f"by={by}: expected one of {', '.join(IMPROVED)}")

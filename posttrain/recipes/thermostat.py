@@ -15,6 +15,9 @@ def thermostat(seed: int = 0) -> Stage:
     """A table for a policy and a table for a critic; play is cut after 40 steps and goes on in the critic.
 
     The evaluation says what share it earns of value iteration's optimum, and how much it heats when.
+
+    Parameters:
+        seed: Seed of every stage.
     """
     method = PPO(
         gamma=GAMMA,

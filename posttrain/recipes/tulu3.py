@@ -85,12 +85,25 @@ def tulu3(  # size: the recipe's parameters, each a word on the command line
 ) -> Stage:
     """Base model, instruction tuning, on-policy preference pairs, DPO, RLVR, and every stage measured.
 
-    model: field_guide (sums to work out and words to reverse are its verifiable problems) or smollm2
-    (constraints that a program checks). problems: your rows {"prompt", "answer"} instead, or
-    reasoning_gym:TASK,TASK. verifier: who pays for answers and counts what is solved, a file of
-    posttrain/rewards such as math_answer or code_tests. base: your own model, a directory or a name on the
-    hub; then it learns from your files alone, which are those of ``instructgpt`` and problems: tuned first
-    where there are demonstrations, aligned with your comparisons as they are, paid for your problems.
+    With base your model learns from your files alone: it is tuned first where there are demonstrations,
+    aligned with your comparisons as they are, and paid for your problems.
+
+    Parameters:
+        seed: Seed of every stage.
+        model: field_guide (sums to work out and words to reverse are its verifiable problems) or smollm2
+            (constraints that a program checks).
+        problems: Your rows {"prompt", "answer"} instead; or reasoning_gym:TASK,TASK.
+        verifier: What pays for answers and counts what is solved: a file of posttrain/rewards, such as
+            math_answer or code_tests.
+        base: Your own model: a directory or a name on the hub; it learns from your files alone.
+        demonstrations: Your rows {"messages": [...]}: a file, or a data set on the hub; the base is tuned on
+            them first.
+        comparisons: Your rows {"prompt", "chosen", "rejected"}.
+        prompts: Your rows {"prompt"}; without them those of the comparisons are asked.
+        lora: Rank of the adapters that are trained; 0 trains every weight, -1 is the model's own default.
+        sft: A tuned model to begin at, in place of tuning the base: its directory.
+        judge_share: Share of your comparisons that trains a judge for the report in place of the policy; 0
+            makes none.
     """
     files: dict[str, Any] = {"demonstrations": demonstrations, "comparisons": comparisons, "prompts": prompts}
     if base:
