@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from posttrain.cli.recipe_files import recipes
-from posttrain.cli.recipe_help import recipe_help
 from posttrain.cli.recipe_options import declare_recipe, machine_of, read_recipe
 from posttrain.pipeline import runner
 from posttrain.pipeline.finding import UserError
@@ -72,6 +71,8 @@ def run(options: Any) -> int:
         raise UserError(f"which recipe? There is: {', '.join(recipes())}, or a .py file of your own")
     recipe, overrides, expression = read_recipe(options)
     if options.help:
+        from posttrain.cli.recipe_help import recipe_help
+
         print(recipe_help(recipe, options.recipe, expression))
         return 0
     if options.draw:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from posttrain.checks import (
     kl_budget,
@@ -16,12 +16,11 @@ from posttrain.checks import (
 )
 from posttrain.pipeline.finding import Finding
 
-if TYPE_CHECKING:
-    from posttrain.stages.rl import Reinforcement
 
-
-def gates_of(stage: Reinforcement, figures: Mapping[str, Any]) -> list[Finding]:
-    """A method that distils is judged by its teacher, a control only by how it began."""
+def gates_of(stage: Any, figures: Mapping[str, Any]) -> list[Finding]:
+    """Of a ``Reinforcement``: a method that distils is judged by its teacher, a control only by how it
+    began.
+    """
     if stage.teacher is not None:
         return [nearer_the_teacher.check(figures)]
     if stage.as_control:
