@@ -27,15 +27,15 @@ def recipe_help(recipe: Callable[..., Stage], name: str, expression: Stage) -> s
     sentences = parameter_sentences(recipe)
     for parameter, (declared, default) in settings.parameters(recipe).items():
         text = f"{parameter}={'' if default is None else as_typed(default)}"
-        sentence = f"{sentences.get(parameter, '')} ({_type_name(declared)})".strip()
-        lines += _explained(f"  {text}", sentence)
+        kind = "" if declared is str else f"({_type_name(declared)})"
+        lines += _explained(f"  {text}", f"{sentences.get(parameter, '')} {kind}".strip())
     lines += [
         "",
         "Stages in the order of making (ADDRESS=DIR puts a finished product there), and their settings:",
     ]
     for address, stage in addresses(expression).items():
         summary = (inspect.getdoc(type(stage)) or "").split("\n\n")[0].replace("\n", " ")
-        head = f"  {address}  ({type(stage).__name__})  {summary}"
+        head = f"{address}  ({type(stage).__name__})  {_plain(summary)}"
         lines += ["", *textwrap.wrap(head, WIDTH, initial_indent="  ", subsequent_indent="      ")]
         for setting in settings_of(stage):
             lines += _explained(f"    {address}.{setting}", setting.sentence)
@@ -46,10 +46,15 @@ def _explained(text: str, sentence: str) -> list[str]:
     """The text with its sentence beside it; below it where the text is long."""
     if not sentence:
         return [text]
-    explained = textwrap.wrap(sentence, WIDTH - COLUMN)
+    explained = textwrap.wrap(_plain(sentence), WIDTH - COLUMN, break_on_hyphens=False)
     if len(text) + 2 > COLUMN:
         return [text, *(" " * COLUMN + line for line in explained)]
     return [text.ljust(COLUMN) + explained[0], *(" " * COLUMN + line for line in explained[1:])]
+
+
+def _plain(text: str) -> str:
+    """Without the marks that docstrings put around code."""
+    return text.replace("``", "")
 
 
 def _type_name(declared: Any) -> str:

@@ -30,7 +30,8 @@ def settings_of(value: Any, prefix: str = "") -> Iterator[Setting]:
     """What can be set of a stage or of an object in one, in the order of its fields, the fields of an object
     below it. A stage's inputs are left out: they are set at their own addresses.
     """
-    sentences = field_sentences(type(value))
+    kind: type = type(value)
+    sentences = field_sentences(kind)
     for item in fields(value):
         inner = getattr(value, item.name)
         if isinstance(inner, Stage) or (isinstance(value, Stage) and item.name in LABELS) or not item.init:
