@@ -95,16 +95,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         told, notes = conversation_figures(chat, RowsInFile(source / "train.jsonl"))
         batches = Batches.of(train, self.method, policy, chat.pad_id, machine)
         unseen = Batches.of(held, self.method, policy, chat.pad_id, machine)
-        plan = Fitting(
-            name=self.name or self.address,
-            rows=len(train),
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            warmup=self.warmup,
-            seed=self.seed,
-            compute=self.compute,
-            shown=["accuracy", "gap"],
-        )
+        plan = Fitting.of(self, len(train), shown=["accuracy", "gap"])
         history = plan.run(
             Group(
                 name="policy",

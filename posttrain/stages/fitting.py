@@ -32,6 +32,20 @@ class Fitting:
     together: Sequence[int] | None = None  # rows with the same number are read in the same batch
     compute: str = "float32"  # of matrix products
 
+    @classmethod
+    def of(
+        cls, stage: Any, rows: int, shown: Sequence[str], together: Sequence[int] | None = None
+    ) -> Fitting:
+        """As the settings of a stage say: its name, batch size, epochs, warm-up, seed and compute."""
+        same = ("batch_size", "epochs", "warmup", "seed", "compute")
+        return cls(
+            name=stage.name or stage.address,
+            rows=rows,
+            shown=shown,
+            together=together,
+            **{name: getattr(stage, name) for name in same},
+        )
+
     def run(
         self,
         group: Any,

@@ -7,11 +7,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from posttrain.checks import model_fits
-from posttrain.pipeline.stage import SAMPLES, Compute, Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.sizes import Rows
+from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
+from posttrain.stages.sampled_answers import SamplesAnswers
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonPairs(Stage):
+class ComparisonPairs(SamplesAnswers, Stage):
     """``answers`` samples of ``policy`` at ``temperature`` to each prompt, and every pair of different
     ones.
     """
@@ -21,6 +23,7 @@ class ComparisonPairs(Stage):
     at_least = MappingProxyType({"answers": 2})  # of one answer there is no pair
     fits = model_fits.check
     needs = (SAMPLES,)
+    passes = 1  # nothing is scored
     policy: Stage
     """The model that answers."""
     prompts: Stage
@@ -46,16 +49,10 @@ class ComparisonPairs(Stage):
         """
         from posttrain.core.seeds import derive
         from posttrain.data.jsonl import read_jsonl, write_jsonl
-        from posttrain.engines.builtin import BuiltinEngine
-        from posttrain.engines.protocol import Sampling
-        from posttrain.models.chat import Chat
-        from posttrain.models.loading import load_causal_lm, short
         from posttrain.rollouts.paired_answers import paired
         from posttrain.rollouts.sample import ask, sample
 
-        model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
-        chat, engine = Chat(tokenizer), BuiltinEngine(model, dtype=short(self.compute))
-        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
+        engine, chat, sampling = self.opened(inputs, machine)
         figures: dict[str, float | int | str] = {}
         for side, count in (("train", self.rows), ("heldout", self.heldout)):
             prompts = read_jsonl(inputs["prompts"].path / f"{side}.jsonl")[:count]
@@ -73,26 +70,12 @@ class ComparisonPairs(Stage):
     def rehearsal(self) -> ComparisonPairs:
         return replace(self, rows=8, heldout=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import Rows, Size
-
-        size, prompts = Size.of(inputs.get("policy")), Rows.of(inputs.get("prompts"))
-        if size is None or prompts is None:
-            return None
-        answer = self.max_completion_length / 2  # where answers end by themselves
-        train, held = min(self.rows, prompts.rows), min(self.heldout, prompts.heldout_rows)
-        answers = (train + held) * self.answers
-        tokens = answers * (prompts.row_tokens + answer)
+    def written(self, rows: int, heldout_rows: int, prompt: float, answer: float) -> Rows:
+        """Every pair of the answers to a prompt."""
         each = self.answers * (self.answers - 1) // 2
-        pairs = Rows(
-            rows=train * each,
-            heldout_rows=held * each,
-            row_tokens=prompts.row_tokens + 2 * answer,
+        return Rows(
+            rows=rows * each,
+            heldout_rows=heldout_rows * each,
+            row_tokens=prompt + 2 * answer,
             fresh=1 / (self.answers - 1),
-        )
-        return Estimate(
-            tokens=int(tokens),
-            operations=size.reading(tokens),
-            bytes=size.sampling_bytes(answers, prompts.row_tokens + self.max_completion_length),
-            expects=pairs.figures(),
         )

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import model_fits, reward_fits
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import SAMPLES, Compute, Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.sizes import Rows
+from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
 from posttrain.rollouts.pairing import best_and_worst
+from posttrain.stages.sampled_answers import SamplesAnswers
 
 if TYPE_CHECKING:
     from posttrain.rewards.protocol import Episode, RewardSource
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoredPreferences(Stage):
+class ScoredPreferences(SamplesAnswers, Stage):
     """``answers`` samples of ``policy`` to each of ``rows`` prompts, scored by ``reward`` (a reward model or
     a verifier), of which ``pick`` makes a comparison. Prompts whose answers are all worth the same give none.
 
@@ -59,15 +61,9 @@ class ScoredPreferences(Stage):
         ...}. Raises UserError where no prompt's answers differ.
         """
         from posttrain.data.jsonl import read_jsonl, write_jsonl
-        from posttrain.engines.builtin import BuiltinEngine
-        from posttrain.engines.protocol import Sampling
-        from posttrain.models.chat import Chat
-        from posttrain.models.loading import load_causal_lm, short
         from posttrain.rollouts.sample import scored_groups
 
-        model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
-        chat, engine = Chat(tokenizer), BuiltinEngine(model, dtype=short(self.compute))
-        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
+        engine, chat, sampling = self.opened(inputs, machine)
         figures: dict[str, float | int | str] = {}
         with self.reward.open(inputs, machine) as scorer:
             for side, count in (("train", self.rows), ("heldout", self.heldout)):
@@ -108,23 +104,9 @@ class ScoredPreferences(Stage):
     def rehearsal(self) -> ScoredPreferences:
         return replace(self, rows=8, heldout=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import Rows, Size
-
-        size, prompts = Size.of(inputs.get("policy")), Rows.of(inputs.get("prompts"))
-        if size is None or prompts is None:
-            return None
-        answer = self.max_completion_length / 2  # where answers end by themselves
-        train, held = min(self.rows, prompts.rows), min(self.heldout, prompts.heldout_rows)
-        answers = (train + held) * self.answers
-        tokens = 2 * answers * (prompts.row_tokens + answer)  # sampled and scored
-        pairs = Rows(rows=train, heldout_rows=held, row_tokens=prompts.row_tokens + 2 * answer)
-        return Estimate(
-            tokens=int(tokens),
-            operations=size.reading(tokens),
-            bytes=size.sampling_bytes(answers, prompts.row_tokens + self.max_completion_length),
-            expects=pairs.figures(),
-        )
+    def written(self, rows: int, heldout_rows: int, prompt: float, answer: float) -> Rows:
+        """At most one comparison a prompt."""
+        return Rows(rows=rows, heldout_rows=heldout_rows, row_tokens=prompt + 2 * answer)
 
 
 def _row(

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import model_fits, reward_fits
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import SAMPLES, Compute, Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.sizes import Rows
+from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
 from posttrain.rollouts.choosing import best_per_prompt
+from posttrain.stages.sampled_answers import SamplesAnswers
 
 if TYPE_CHECKING:
     from posttrain.rewards.protocol import Episode, RewardSource
 
 
 @dataclass(frozen=True, kw_only=True)
-class RejectionSampling(Stage):  # size: who answers what how often, who judges, what is kept
+class RejectionSampling(SamplesAnswers, Stage):  # size: who answers what how often, who judges, what is kept
     """``answers`` samples of ``policy`` to each of ``rows`` prompts, of which ``choose`` keeps some by their
     ``reward`` (Nakano et al. 2021; Touvron et al. 2023, section 3.2.3), to be imitated by instruction tuning.
 
@@ -68,13 +70,9 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
         """
         from posttrain.core.kl import best_of_n
         from posttrain.data.jsonl import read_jsonl, write_jsonl
-        from posttrain.engines.builtin import BuiltinEngine
-        from posttrain.models.chat import Chat
-        from posttrain.models.loading import load_causal_lm, short
         from posttrain.rollouts.sample import scored_groups
 
-        model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
-        chat, engine = Chat(tokenizer), BuiltinEngine(model, dtype=short(self.compute))
+        engine, chat, sampling = self.opened(inputs, machine)
         figures: dict[str, float | int | str] = {}
         with self.reward.open(inputs, machine) as scorer:
             for side, count in (("train", self.rows), ("heldout", self.heldout)):
@@ -83,7 +81,7 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
                     write_jsonl(output / f"{side}.jsonl", [])
                     continue
                 groups, rewards = scored_groups(
-                    engine, chat, prompts, scorer, self._sampling(), self.answers, (self.seed, f"kept/{side}")
+                    engine, chat, prompts, scorer, sampling, self.answers, (self.seed, f"kept/{side}")
                 )
                 usable = [
                     [r if e.ended and e.response.strip() else None for e, r in zip(es, rs, strict=True)]
@@ -102,11 +100,6 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
             figures["kl_bound"] = best_of_n(self.answers)  # of what is kept, from the policy that answered
         return Report(figures=figures)
 
-    def _sampling(self) -> Any:
-        from posttrain.engines.protocol import Sampling
-
-        return Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
-
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         return reward_fits.check(self.reward, inputs["prompts"].path / "train.jsonl")
 
@@ -114,23 +107,9 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
         """Keeps something whatever a policy that has hardly learned says."""
         return replace(self, rows=8, heldout=8, keep=0, choose=best_per_prompt)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import Rows, Size
-
-        size, prompts = Size.of(inputs.get("policy")), Rows.of(inputs.get("prompts"))
-        if size is None or prompts is None:
-            return None
-        answer = self.max_completion_length / 2  # where answers end by themselves
-        train, held = min(self.rows, prompts.rows), min(self.heldout, prompts.heldout_rows)
-        answers = (train + held) * self.answers
-        tokens = 2 * answers * (prompts.row_tokens + answer)  # sampled and scored
-        kept = Rows(rows=self.keep or train, heldout_rows=held, row_tokens=prompts.row_tokens + answer)
-        return Estimate(
-            tokens=int(tokens),
-            operations=size.reading(tokens),
-            bytes=size.sampling_bytes(answers, prompts.row_tokens + self.max_completion_length),
-            expects=kept.figures(),
-        )
+    def written(self, rows: int, heldout_rows: int, prompt: float, answer: float) -> Rows:
+        """One demonstration a prompt, or as many as are to be kept."""
+        return Rows(rows=self.keep or rows, heldout_rows=heldout_rows, row_tokens=prompt + answer)
 
 
 def _demonstration(episode: Episode, reward: float | None, place: str) -> dict[str, Any]:

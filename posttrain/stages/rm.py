@@ -129,17 +129,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             untrained = heldout_figures(role.reward, held, chat.pad_id, machine)
             counted["label_accuracy_untrained_trunk"] = untrained["label_accuracy"]
         self._add_mismatched(train)
-        plan = Fitting(
-            name=self.name or self.address,
-            rows=len(train),
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            warmup=self.warmup,
-            seed=self.seed,
-            compute=self.compute,
-            shown=["pair_loss", "accuracy"],
-            together=same_prompt(train),
-        )
+        plan = Fitting.of(self, len(train), shown=["pair_loss", "accuracy"], together=same_prompt(train))
         group = Group(
             name="reward",
             parameters=role.reward.parameters(),

@@ -89,16 +89,7 @@ class InstructionTuning(Stage):
                 "it, or shorten the conversations"
             )
         told, notes = conversation_figures(chat, stream_jsonl(said / "train.jsonl"))
-        plan = Fitting(
-            name=self.name or self.address,
-            rows=len(train),
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            warmup=self.warmup,
-            seed=self.seed,
-            compute=self.compute,
-            shown=["nll"],
-        )
+        plan = Fitting.of(self, len(train), shown=["nll"])
         learned = roles.policy.parameters_of("policy")
         group = Group(name="policy", parameters=learned, learning_rate=self.learning_rate)
         history = plan.run(

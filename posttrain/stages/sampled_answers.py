@@ -1,0 +1,57 @@
+"""What the stages share that sample answers of a policy to prompts and write rows of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from posttrain.pipeline.sizes import Rows, Size
+from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Stage
+
+if TYPE_CHECKING:
+    from posttrain.engines.builtin import BuiltinEngine
+    from posttrain.engines.protocol import Sampling
+
+
+class SamplesAnswers:
+    """``answers`` completions of ``policy`` to each of ``rows`` and ``heldout`` prompts."""
+
+    policy: Stage
+    prompts: Stage
+    rows: int
+    heldout: int
+    answers: int
+    temperature: float
+    max_completion_length: int
+    compute: Compute
+    passes = 2  # how often an answer is read: sampled and scored
+
+    def opened(self, inputs: Inputs, machine: Machine) -> tuple[BuiltinEngine, Any, Sampling]:
+        """The policy ready to answer, the Chat of its tokenizer, and how is sampled."""
+        from posttrain.engines.builtin import BuiltinEngine
+        from posttrain.engines.protocol import Sampling
+        from posttrain.models.chat import Chat
+        from posttrain.models.loading import load_causal_lm, short
+
+        model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
+        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
+        return BuiltinEngine(model, dtype=short(self.compute)), Chat(tokenizer), sampling
+
+    def written(self, rows: int, heldout_rows: int, prompt: float, answer: float) -> Rows:
+        """The rows that come of so many prompts of ``prompt`` tokens, with ``answer`` tokens an answer."""
+        raise NotImplementedError(f"{type(self).__name__}.written")
+
+    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+        """Of sampling and scoring the answers; None where the size of the model or the rows is unknown."""
+        size, prompts = Size.of(inputs.get("policy")), Rows.of(inputs.get("prompts"))
+        if size is None or prompts is None:
+            return None
+        answer = self.max_completion_length / 2  # where answers end by themselves
+        train, held = min(self.rows, prompts.rows), min(self.heldout, prompts.heldout_rows)
+        answers = (train + held) * self.answers
+        tokens = self.passes * answers * (prompts.row_tokens + answer)
+        return Estimate(
+            tokens=int(tokens),
+            operations=size.reading(tokens),
+            bytes=size.sampling_bytes(answers, prompts.row_tokens + self.max_completion_length),
+            expects=self.written(train, held, prompts.row_tokens, answer).figures(),
+        )
