@@ -26,8 +26,8 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 from posttrain import __version__, settings
 from posttrain.commands import export, serve
 from posttrain.commands.products import find_model, find_product
-from posttrain.compiled import NoSuchPath, kernel_path
 from posttrain.device import DEVICE_HELP, device
+from posttrain.kernels.compiled import NoSuchPath, kernel_path
 from posttrain.pipeline.circumstances import standing
 from posttrain.pipeline.collector import uncollected
 from posttrain.pipeline.files import expanded, write_whole
