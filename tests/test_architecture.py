@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
-    "kernels": 0,
+    **dict.fromkeys(("kernels", "storage"), 0),
     **dict.fromkeys(("core", "pipeline", "sandbox"), 1),
     **dict.fromkeys(("direct_alignment", "reward_losses", "data", "merging", "everyday", "field_guide"), 2),
     **dict.fromkeys(("settings", "device"), 2),
@@ -46,6 +46,8 @@ NEVER_REACHES = {
     **dict.fromkeys(LOSSES, NO_GOLD),
     "training": NO_GOLD | NO_HOUSE,
 }
+# what reads tensors from disk; the rest of storage runs without torch
+TENSORS_ON_DISK = "posttrain.storage.logprob_store"
 # the stages that train learn from people and proxies only
 TRAINS = tuple(
     f"posttrain.stages.{name}"
@@ -146,6 +148,8 @@ def _reach(edges: dict[str, frozenset[str]]) -> Iterator[str]:
         forbidden = NEVER_REACHES.get(folder(name), frozenset()) | (
             NO_GOLD if name in TRAINS else frozenset()
         )
+        if folder(name) == "storage" and name != TENSORS_ON_DISK:
+            forbidden |= NO_TORCH
         for target, way in reached(edges, name).items():
             if any(target == f or target.startswith(f + ".") for f in forbidden):
                 yield f"{who} must not reach {target}: {' -> '.join(way)}"
@@ -165,6 +169,8 @@ def _alone(edges: dict[str, frozenset[str]], files: dict[str, Path]) -> Iterator
             yield f"{name}: core reads no machine facts, found {sorted(more)}"
         if home == "core" and (more := inside - {"core", "kernels", ""}):
             yield f"{name}: core imports torch and kernels only, found {sorted(more)}"
+        if home == "storage" and (more := outside - {"torch"} - set(sys.stdlib_module_names)):
+            yield f"{name}: storage imports the standard library and torch only, found {sorted(more)}"
         if home in STANDARD_LIBRARY and (more := outside - set(sys.stdlib_module_names)):
             yield f"{name}: {home} imports the standard library only, found {sorted(more)}"
         if home in LOSSES and (more := inside - {"core", home} - LOSS_USES.get(home, set())):
@@ -258,6 +264,11 @@ def copy(tmp_path: Path) -> Path:
         ("training/update.py", "import posttrain.models.loading", "must not reach"),
         ("data/__init__.py", "import torch", "data must not reach torch"),
         ("pipeline/store.py", "import torch", "pipeline must not reach torch"),
+        ("storage/token_rows.py", "import torch", "storage must not reach torch"),
+        ("storage/scratch.py", "import posttrain.storage.logprob_store", "storage must not reach torch"),
+        ("storage/logprob_store.py", "import torch", None),
+        ("storage/jsonl.py", "import posttrain.pipeline.files", "floor"),
+        ("storage/durable.py", "import numpy", "storage imports the standard library and torch only"),
         ("rollouts/collect.py", "import transformers", "belongs to"),
         ("engines/builtin.py", "import vllm.engine", None),
         (

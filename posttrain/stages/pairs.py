@@ -36,13 +36,13 @@ class ComparisonPairs(Stage):
         "ended_b"}.
         """
         from posttrain.core.seeds import derive
-        from posttrain.data.jsonl import read_jsonl, write_jsonl
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.engines.protocol import Sampling
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm, short
         from posttrain.rollouts.paired_answers import paired
         from posttrain.rollouts.sample import ask, sample
+        from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
         chat, engine = Chat(tokenizer), BuiltinEngine(model, dtype=short(self.compute))

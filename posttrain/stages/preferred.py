@@ -47,12 +47,12 @@ class ScoredPreferences(Stage):
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt", "chosen", "rejected", "margin",
         ...}. Raises UserError where no prompt's answers differ.
         """
-        from posttrain.data.jsonl import read_jsonl, write_jsonl
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.engines.protocol import Sampling
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm, short
         from posttrain.rollouts.sample import scored_groups
+        from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
         chat, engine = Chat(tokenizer), BuiltinEngine(model, dtype=short(self.compute))

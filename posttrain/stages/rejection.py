@@ -55,11 +55,11 @@ class RejectionSampling(Stage):  # size: who answers what how often, who judges,
         "prompt", "completion", "reward"} where prompts are plain text. Raises UserError where none is kept.
         """
         from posttrain.core.kl import best_of_n
-        from posttrain.data.jsonl import read_jsonl, write_jsonl
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm, short
         from posttrain.rollouts.sample import scored_groups
+        from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
         chat, engine = Chat(tokenizer), BuiltinEngine(model, dtype=short(self.compute))
