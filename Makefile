@@ -36,9 +36,9 @@ mutate: $(VENV)/.ready-test  ## deliberate mistakes in a copy; every one must be
 base: $(VENV)/.ready-smollm2  ## train the embedded base model again, from nothing (about an hour at 264 GFLOP/s)
 	$(BIN)/python scripts/train_base.py
 
-$(VENV)/.ready-%: pyproject.toml constraints.txt scripts/set_up.py setup.py $(wildcard posttrain/*/*.[ch])
+$(VENV)/.ready-%: pyproject.toml constraints.txt scripts/set_up.py setup.py $(wildcard posttrain/kernels/*.[ch])
 	$(PYTHON) scripts/set_up.py $(VENV) $*
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build posttrain/*/_*.so
+	rm -rf $(VENV) build posttrain/kernels/_*.so

@@ -1,4 +1,4 @@
-"""The C sources become one library for each kind of processor; posttrain/compiled.py chooses when it runs.
+"""The C sources become one library for each kind of processor; kernels/compiled.py chooses when it runs.
 
 Without a compiler, or where it lacks an option, what cannot be made is left out and PyTorch does the same.
 On Linux GCC's OpenMP is that of PyTorch, so both share their threads. Other compilers have another, and two
@@ -28,10 +28,12 @@ FLAGS: dict[str, dict[str, list[str]]] = {
     "aarch64": {"neon": []},
 }
 SOURCES = {
-    "posttrain.core._tiles": ["posttrain/core/tiles.c"],
-    "posttrain.models._layers": ["posttrain/models/layers.c"],
-    "posttrain.engines._decode": ["posttrain/engines/decode.c", "posttrain/engines/product.c"],
+    "posttrain.kernels._tiles": ["posttrain/kernels/tiles.c"],
+    "posttrain.kernels._layers": ["posttrain/kernels/layers.c"],
+    "posttrain.kernels._decode": ["posttrain/kernels/decode.c", "posttrain/kernels/packed_matmul.c"],
 }
+# compiled.py takes no library that is older than any source beside it, so a change of one makes all again.
+EVERY_SOURCE = sorted(path.as_posix() for path in Path("posttrain/kernels").glob("*.[ch]"))
 THREADS = """
 #if defined(__clang__)
 #error "its OpenMP is not PyTorch's"
@@ -76,7 +78,7 @@ if __name__ == "__main__":
                 sources,
                 extra_compile_args=[*OPTIONS, *flags],
                 libraries=["m"],
-                depends=["posttrain/models/numbers.h"],
+                depends=EVERY_SOURCE,
                 optional=True,
             )
             for path, flags in FLAGS.get(MACHINE, {}).items()

@@ -30,12 +30,10 @@ from transformers import AutoConfig
 from turns import BASE, keep, model_directory, peak_bytes, resident_bytes
 
 from posttrain.core.preferences import wanted
-from posttrain.data.jsonl import stream_jsonl
 from posttrain.direct_alignment.sft import SFT
 from posttrain.models.chat import Chat
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.roles import open_policy
-from posttrain.models.rows_on_disk import RowsOnDisk
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Inputs, Machine, Product
 from posttrain.policy_gradients.grpo import GRPO
@@ -45,6 +43,8 @@ from posttrain.stages.base import ExistingModel
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import examples
+from posttrain.storage.jsonl import stream_jsonl
+from posttrain.storage.token_rows import TokenRow, TokenRowStore
 from posttrain.training.fit import Epochs, FitState, fit
 from posttrain.training.optimizer import Group, Optimizer
 
@@ -54,7 +54,7 @@ RECORDS = (2000, 20000)
 TIMES = 3  # of which the median counts: one process needs a tenth more or less than the next
 
 
-def _updates(model: str, rows_of: Callable[[Chat], Sequence[Row]]) -> int:
+def _updates(model: str, rows_of: Callable[[Chat], Sequence[TokenRow]]) -> int:
     """Bytes that ``STEPS`` updates on ``ROWS`` rows need, with the reading of the rows."""
     before = resident_bytes()
     roles = open_policy(model)
@@ -77,7 +77,7 @@ def of_length(model: str, length: int) -> int:
     g = torch.Generator().manual_seed(0)
     words = torch.randint(20, 1000, (ROWS * STEPS, PROMPT + length), generator=g).tolist()
     mask = [False] * PROMPT + [True] * length
-    return _updates(model, lambda chat: [Row(ids=ids, mask=mask) for ids in words])
+    return _updates(model, lambda chat: [TokenRow(ids=ids, mask=mask) for ids in words])
 
 
 def _said(role: str, text: str) -> list[dict[str, str]]:
@@ -107,8 +107,8 @@ def of_records(model: str, count: int) -> int:
     with tempfile.TemporaryDirectory() as where:
         path = _written(Path(where) / "rows.jsonl", _demonstrations(count))
 
-        def read(chat: Chat) -> RowsOnDisk:
-            rows = RowsOnDisk(path.parent)
+        def read(chat: Chat) -> TokenRowStore:
+            rows = TokenRowStore(path.parent)
             examples(chat, stream_jsonl(path), 256, rows)
             return rows
 

@@ -18,8 +18,9 @@ import torch
 from turns import BASE, CLOCKS, keep, model_directory
 
 from posttrain.core.batch import Wants
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.roles import Place, open_policy
+from posttrain.storage.token_rows import TokenRow
 
 LENGTH, SIDE = 256, 2048
 
@@ -41,7 +42,7 @@ def main() -> None:
     weights = sum(p.numel() for p in matrices.values() if p is head or p is not embedded)
     draw = torch.Generator().manual_seed(0)
     words = torch.randint(20, len(embedded), (ask.tokens // LENGTH, LENGTH), generator=draw).tolist()
-    batch = rollouts([Row(ids=ids, mask=[False] + [True] * (LENGTH - 1)) for ids in words], 0)
+    batch = rollouts([TokenRow(ids=ids, mask=[False] + [True] * (LENGTH - 1)) for ids in words], 0)
     a, b = (torch.randn(SIDE, SIDE, dtype=torch.bfloat16) for _ in range(2))
     seconds: dict[str, list[float]] = {"update": [], "product": []}
     for turn in range(ask.rounds + 1):  # the first warms both up

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from posttrain.core.products import times
-from posttrain.engines.native import Kernels
+from posttrain.kernels.decode import DecodeKernels
+from posttrain.kernels.matmul import matmul_t
 
 ATEN, PACKED = torch.ops.aten, torch.ops.mkldnn
 FACTORS = {  # where the two factors stand among an operator's arguments
@@ -30,18 +30,18 @@ class Operations(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.count: Counter[str] = Counter()
-        self._compiled = Kernels.product
+        self._compiled = DecodeKernels.matmul
 
     def __enter__(self) -> Operations:
-        def counted(kernels: Kernels, x: Tensor, packed: Tensor, *more: Any) -> Tensor:
+        def counted(kernels: DecodeKernels, x: Tensor, packed: Tensor, *more: Any) -> Tensor:
             self._add(x, 2 * x.numel() * more[1])
             return self._compiled(kernels, x, packed, *more)
 
-        Kernels.product = counted  # type: ignore[method-assign]  # PyTorch sees nothing of it
+        DecodeKernels.matmul = counted  # type: ignore[method-assign]  # PyTorch sees nothing of it
         return super().__enter__()  # type: ignore[no-any-return]
 
     def __exit__(self, *reason: Any) -> None:
-        Kernels.product = self._compiled  # type: ignore[method-assign]
+        DecodeKernels.matmul = self._compiled  # type: ignore[method-assign]
         super().__exit__(*reason)
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -61,7 +61,7 @@ def speed(kind: str, clock: Callable[[], float]) -> float:
     """Operations a second of a large product of this type, by the faster of the libraries that make it."""
     a, b = (torch.randn(SIDE, SIDE, dtype=getattr(torch, kind)) for _ in range(2))
     seconds = []
-    for multiply in (torch.mm, times) * 6:
+    for multiply in (torch.mm, matmul_t) * 6:
         started = clock()
         multiply(a, b)
         seconds.append(clock() - started)

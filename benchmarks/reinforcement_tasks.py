@@ -19,11 +19,12 @@ from posttrain.core.importance import Truncated
 from posttrain.core.kl import KLInLoss, KLInReward
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.roles import PolicyRoles, open_policy, open_reward
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.policy_gradients.rloo import RLOO
+from posttrain.storage.token_rows import TokenRow
 from posttrain.training.optimizer import Group, Optimizer
 from posttrain.training.reinforce import ReinforceState, reinforce
 
@@ -50,7 +51,7 @@ def _loop(work: Work, method: Any, roles: PolicyRoles, prompts: list[list[int]],
         rows: list[Any] = [None] * len(asked)
         for done in engine.finished():
             i = numbers[done.request]
-            rows[i] = Row(
+            rows[i] = TokenRow(
                 ids=[*asked[i], *done.tokens],
                 mask=[False] * len(asked[i]) + [True] * len(done.tokens),
                 logprobs=done.logprobs,

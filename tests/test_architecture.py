@@ -1,8 +1,9 @@
-"""The house holds: floors, who may import what (directly or through others), files short enough to read."""
+"""The house holds: floors, who may import or include what, files short enough to read."""
 
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
+    **dict.fromkeys(("kernels", "storage"), 0),
     **dict.fromkeys(("core", "pipeline", "sandbox"), 1),
     **dict.fromkeys(("direct_alignment", "reward_losses", "data", "merging", "everyday", "field_guide"), 2),
-    "processor": -1,
-    "compiled": 0,
     **dict.fromkeys(("settings", "device"), 2),
     **dict.fromkeys(("policy_gradients", "models", "environments", "training", "feedback"), 3),
     "engines": 4,
@@ -45,6 +45,8 @@ NEVER_REACHES = {
     **dict.fromkeys(LOSSES, NO_GOLD),
     "training": NO_GOLD | NO_HOUSE,
 }
+# what reads tensors from disk; the rest of storage runs without torch
+TENSORS_ON_DISK = "posttrain.storage.logprob_store"
 # the stages that train learn from people and proxies only
 TRAINS = tuple(
     f"posttrain.stages.{name}"
@@ -52,6 +54,11 @@ TRAINS = tuple(
 )
 # module: the folders that alone may import it
 ONLY_IN = {"transformers": {"models"}, "peft": {"models"}, "vllm": {"engines"}}
+# what asks which machine this is: the algebra computes what kernels offers, and asks nothing
+MACHINE_FACTS = frozenset({"os", "platform", "subprocess", "sys"})
+MACHINE_MODULES = frozenset({"posttrain.kernels.processor", "posttrain.kernels.compiled"})
+INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
+C_SUFFIXES = frozenset({".c", ".h", ".cc", ".cpp", ".cu", ".cuh", ".hpp", ".S"})
 # these standard-library-only folders import nothing from outside
 STANDARD_LIBRARY = ("pipeline", "sandbox", "everyday", "field_guide")
 MAX_LINES, MAX_FUNCTION, MAX_PARAMETERS, MAX_FIELDS = 300, 60, 7, 15
@@ -116,7 +123,7 @@ def folder(name: str) -> str:
 
 def broken_rules(root: Path) -> list[str]:
     edges = graph(root)
-    return [*_floors(edges), *_reach(edges), *_alone(edges, modules(root))]
+    return [*_floors(edges), *_reach(edges), *_alone(edges, modules(root)), *_compiled(root)]
 
 
 def _floors(edges: dict[str, frozenset[str]]) -> Iterator[str]:
@@ -140,6 +147,8 @@ def _reach(edges: dict[str, frozenset[str]]) -> Iterator[str]:
         forbidden = NEVER_REACHES.get(folder(name), frozenset()) | (
             NO_GOLD if name in TRAINS else frozenset()
         )
+        if folder(name) == "storage" and name != TENSORS_ON_DISK:
+            forbidden |= NO_TORCH
         for target, way in reached(edges, name).items():
             if any(target == f or target.startswith(f + ".") for f in forbidden):
                 yield f"{who} must not reach {target}: {' -> '.join(way)}"
@@ -155,6 +164,12 @@ def _alone(edges: dict[str, frozenset[str]], files: dict[str, Path]) -> Iterator
                 yield f"{name} imports {module}, which belongs to {sorted(ONLY_IN[module])}"
         if home == "core" and (more := outside - {"torch"} - set(sys.stdlib_module_names)):
             yield f"{name}: core imports torch only, found {sorted(more)}"
+        if home == "core" and (more := targets & (MACHINE_FACTS | MACHINE_MODULES)):
+            yield f"{name}: core reads no machine facts, found {sorted(more)}"
+        if home == "core" and (more := inside - {"core", "kernels", ""}):
+            yield f"{name}: core imports torch and kernels only, found {sorted(more)}"
+        if home == "storage" and (more := outside - {"torch"} - set(sys.stdlib_module_names)):
+            yield f"{name}: storage imports the standard library and torch only, found {sorted(more)}"
         if home in STANDARD_LIBRARY and (more := outside - set(sys.stdlib_module_names)):
             yield f"{name}: {home} imports the standard library only, found {sorted(more)}"
         if home in LOSSES and (more := inside - {"core", home} - LOSS_USES.get(home, set())):
@@ -164,6 +179,19 @@ def _alone(edges: dict[str, frozenset[str]], files: dict[str, Path]) -> Iterator
                 other = files.get(target)
                 if folder(target) == "stages" and other is not None and _defines_stage(other.read_text()):
                     yield f"{name} imports the stage {target}"
+
+
+def _compiled(root: Path) -> Iterator[str]:
+    """All C is in kernels/, and a file of it includes the compiler's headers and those beside it."""
+    for path in sorted((root / "posttrain").rglob("*")):
+        if path.suffix not in C_SUFFIXES:
+            continue
+        name = path.relative_to(root / "posttrain").as_posix()
+        if path.parent != root / "posttrain" / "kernels":
+            yield f"{name}: all C is in kernels/"
+        for target in INCLUDE.findall(path.read_text("utf-8")):
+            if "/" in target or not (path.parent / target).is_file():
+                yield f"{name} includes {target}, which is not a file of its own folder"
 
 
 @cache
@@ -225,10 +253,21 @@ def copy(tmp_path: Path) -> Path:
     [
         ("core/masked.py", "import numpy", "core imports torch only"),
         ("core/masked.py", "import posttrain.training.update", "floor"),
+        ("core/masked.py", "import posttrain.sandbox.tiers", "core imports torch and kernels only"),
+        ("core/masked.py", "import os", "core reads no machine facts"),
+        ("core/masked.py", "import posttrain.kernels.processor", "core reads no machine facts"),
+        ("core/masked.py", "import posttrain.kernels.matmul", None),
+        ("kernels/matmul.py", "import posttrain.core.masked", "floor"),
+        ("kernels/compiled.py", "import torch", "pipeline must not reach torch"),
         ("policy_gradients/ppo.py", "import posttrain.data", "imports core only"),
         ("training/update.py", "import posttrain.models.loading", "must not reach"),
         ("data/__init__.py", "import torch", "data must not reach torch"),
         ("pipeline/store.py", "import torch", "pipeline must not reach torch"),
+        ("storage/token_rows.py", "import torch", "storage must not reach torch"),
+        ("storage/scratch.py", "import posttrain.storage.logprob_store", "storage must not reach torch"),
+        ("storage/logprob_store.py", "import torch", None),
+        ("storage/jsonl.py", "import posttrain.pipeline.files", "floor"),
+        ("storage/durable.py", "import numpy", "storage imports the standard library and torch only"),
         ("rollouts/collect.py", "import transformers", "belongs to"),
         ("engines/builtin.py", "import vllm.engine", None),
         (
@@ -255,6 +294,27 @@ def test_a_forbidden_import_is_found(copy: Path, file: str, line: str, complaint
     assert (complaint is None and not found) or any(
         complaint is not None and complaint in rule for rule in found
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "include", "complaint"),
+    [
+        ("kernels/tiles.c", '#include "../models/numbers.h"', "not a file of its own folder"),
+        ("kernels/tiles.c", '#  include "lost.h"', "not a file of its own folder"),
+        ("models/more.c", "#include <math.h>", "all C is in kernels/"),
+        ("kernels/deeper/more.h", "", "all C is in kernels/"),
+        ("kernels/more.c", '#include "simd.h"', None),
+    ],
+)
+def test_c_that_is_elsewhere_or_includes_from_elsewhere_is_found(
+    copy: Path, file: str, include: str, complaint: str | None
+) -> None:
+    path = copy / "posttrain" / file
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a") as source:
+        source.write(f"{include}\n")
+    broken = broken_rules(copy)
+    assert (broken == []) if complaint is None else any(complaint in rule for rule in broken)
 
 
 def test_a_forbidden_import_through_another_module_is_found(copy: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from posttrain.engines import packed
-from posttrain.engines.native import kernels
+from posttrain.kernels.decode import decode_kernels
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,7 +31,7 @@ def test_a_linear_layer_is_counted_forward_and_backward(operations: Any) -> None
 @pytest.mark.parametrize("compiled", [True, False])
 def test_a_packed_layer_is_counted_with_what_follows_it(operations: Any, compiled: bool) -> None:
     like = torch.device("cpu"), torch.float32
-    layer = packed.linear([torch.randn(32, 16)], None, None, like, kernels() if compiled else None)
+    layer = packed.linear([torch.randn(32, 16)], None, None, like, decode_kernels() if compiled else None)
     x, other = torch.randn(5, 16), torch.randn(5, 32)
     with operations.Operations() as made:
         layer(x)

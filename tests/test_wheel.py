@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 def build(source: Path, what: str, where: Path) -> Path:
     """As pip calls it: the build back end's own function, in the source's directory.
 
-    Without kernels, whose building from these files tests/test_kernels_build.py sees to.
+    Without kernels, whose building from these files tests/kernels/test_build.py sees to.
     """
     code = f"from setuptools import build_meta as b; import sys; print(b.build_{what}(sys.argv[1]))"
     told = subprocess.run(

@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posttrain.compiled import kernel_path, usable_paths
+from posttrain.kernels.compiled import kernel_path, usable_paths
 from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.progress import size
 
 if TYPE_CHECKING:
-    from posttrain.engines.native import Kernels
+    from posttrain.kernels.decode import DecodeKernels
 
 REACHED = 0.5  # of a plain matrix product's speed, by small transformers that train and sample
 SAMPLED_FOR, TIMED_FOR = 0.2, 0.5  # seconds
@@ -78,7 +78,7 @@ def kernels() -> Finding:
 
     Raises NoSuchPath.
     """
-    from posttrain.engines.native import kernels_of
+    from posttrain.kernels.decode import decode_kernels_of
 
     path, usable = kernel_path(), usable_paths()
     there = path or "PyTorch alone"
@@ -86,7 +86,7 @@ def kernels() -> Finding:
         there += (
             ": nothing was compiled for this processor; install posttrain again where there is a C compiler"
         )
-    taken = kernels_of(path)
+    taken = decode_kernels_of(path)
     if taken is not None and not taken.threaded:
         there += " on one thread, products by PyTorch: it was compiled without GCC's OpenMP"
     times = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in _timed((*usable, None)).items())
@@ -98,11 +98,11 @@ def _timed(paths: Sequence[str | None]) -> dict[str, float]:
     """Seconds of the same work by each, on one thread: several wait for each other on a busy machine."""
     import torch
 
-    from posttrain.engines.native import kernels_of
+    from posttrain.kernels.decode import decode_kernels_of
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    steps = {path or "off": _perceptron(kernels_of(path)) for path in paths}
+    steps = {path or "off": _perceptron(decode_kernels_of(path)) for path in paths}
     took = dict.fromkeys(steps, float("inf"))
     began = time.perf_counter()
     while time.perf_counter() - began < TIMED_FOR:
@@ -114,7 +114,7 @@ def _timed(paths: Sequence[str | None]) -> dict[str, float]:
     return took
 
 
-def _perceptron(found: Kernels | None) -> Callable[[], object]:
+def _perceptron(found: DecodeKernels | None) -> Callable[[], object]:
     """Norm and gated perceptron of a small model's layer, by these kernels or by PyTorch."""
     import torch
 

@@ -15,10 +15,11 @@ from torch import Tensor
 from posttrain.checks.same_at_the_start import ROUNDED_AGREES, SAMPLER_AGREES
 from posttrain.core.batch import Policy, Wants
 from posttrain.core.seeds import derive
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.progress import described
 from posttrain.rollouts.sample import sample
+from posttrain.storage.token_rows import TokenRow
 
 ROWS = 4  # that are looked at
 TOKENS = 8  # of an answer that is sampled to be looked at
@@ -59,11 +60,11 @@ def look_at_sampling(collector: Any, policy: Policy, reference: Policy | None, c
     seeds = [derive(collector.seed, "probe", place) for place in range(ROWS)]
     episodes = sample(collector.engine, collector.chat, asked, sampling, seeds)
     rows = [
-        Row(ids=one.ids, mask=one.mask, logprobs=one.logprobs, temperature=sampling.temperature)
+        TokenRow(ids=one.ids, mask=one.mask, logprobs=one.logprobs, temperature=sampling.temperature)
         for one in episodes
     ]
 
-    def said(model: Policy, some: Sequence[Row]) -> Tensor:
+    def said(model: Policy, some: Sequence[TokenRow]) -> Tensor:
         past = rollouts(some, collector.chat.pad_id)
         return model.evaluate(past, SAID).logprobs[past.action_mask]
 

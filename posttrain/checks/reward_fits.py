@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def check(reward: RewardSource, prompts: Path) -> list[Finding]:
     """Looks at every row of ``prompts``, JSON lines; passes where the reward can score one of them."""
-    from posttrain.data.jsonl import stream_jsonl
     from posttrain.rewards.protocol import lacking
+    from posttrain.storage.jsonl import stream_jsonl
 
     rows, fitting, first = 0, 0, None
     for row in stream_jsonl(prompts):

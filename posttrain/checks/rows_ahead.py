@@ -102,9 +102,9 @@ def rows(
 def _seen(
     stage: Any, model: Path, source: Path, side: str, context: int, read: Callable[..., Iterator[Tokens]]
 ) -> _Seen:
-    from posttrain.data.jsonl import stream_jsonl
     from posttrain.models.chat import Chat
     from posttrain.models.loading import load_tokenizer
+    from posttrain.storage.jsonl import stream_jsonl
 
     chat, seen = Chat(load_tokenizer(model)), _Seen()
     for number, row in enumerate(stream_jsonl(source / f"{side}.jsonl"), start=1):
@@ -136,10 +136,10 @@ def _seen(
 
 def prompts(stage: Any, model: Path | None, source: Path, side: str) -> list[Finding]:
     """Whether there is a prompt in that file that leaves room for an answer of the stage."""
-    from posttrain.data.jsonl import stream_jsonl
     from posttrain.models.chat import Chat
     from posttrain.models.loading import load_tokenizer
     from posttrain.models.positions import context_at
+    from posttrain.storage.jsonl import stream_jsonl
 
     file = source / f"{side}.jsonl"
     name, answer = stage.name or stage.address, stage.max_completion_length
@@ -187,7 +187,7 @@ def vocabularies(model: Path | None, others: Mapping[str, Path]) -> list[Finding
 
 def both_sides(stage: Stage, source: Path) -> list[Finding]:
     """Whether there are rows to learn from and rows to measure with."""
-    from posttrain.data.jsonl import stream_jsonl
+    from posttrain.storage.jsonl import stream_jsonl
 
     found = []
     for side, other in (("train", "heldout"), ("heldout", "train")):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from posttrain.cli.parser import TAKES_SETTINGS, build_parser
-from posttrain.compiled import NoSuchPath, kernel_path
+from posttrain.kernels.compiled import NoSuchPath, kernel_path
 from posttrain.pipeline.files import write_whole
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.runner import StageFailed

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from posttrain.core import tiles
 from posttrain.core.logit_transform import PLAIN, LogitTransform
-from posttrain.core.products import missing, times
+from posttrain.kernels import tiles
+from posttrain.kernels.matmul import matmul_t, rows_to_add
 
 CPU_ELEMENTS = 1 << 20  # logits alive at a time: 4 MB in float32, which stays in a CPU's caches
 DEVICE_ELEMENTS = 1 << 25  # 128 MB: enough for a GPU to be busy
@@ -66,8 +66,8 @@ class _Sums:
 
 def _sums(logits: Tensor, reference: Tensor | None, entropy: bool) -> _Sums:
     """Of one tile [n, v] of logits and of the reference's; both are used up."""
-    quick = tiles.fit(logits)  # of both or of neither, so that equal models are 0 apart
-    lse, own = tiles.said(logits, entropy) if quick else (logits.logsumexp(-1), None)
+    quick = tiles.supported(logits)  # of both or of neither, so that equal models are 0 apart
+    lse, own = tiles.lse_and_entropy(logits, entropy) if quick else (logits.logsumexp(-1), None)
     if reference is None and (quick or not entropy):
         return _Sums(lse, own, None, None)
     log_p = logits.sub_(lse[:, None])
@@ -76,7 +76,7 @@ def _sums(logits: Tensor, reference: Tensor | None, entropy: bool) -> _Sums:
         own = -torch.linalg.vecdot(p, log_p)
     if reference is None:
         return _Sums(lse, own, None, None)
-    other = tiles.said(reference, False)[0] if quick else reference.logsumexp(-1)
+    other = tiles.lse_and_entropy(reference, False)[0] if quick else reference.logsumexp(-1)
     log_q = reference.sub_(other[:, None])
     return _Sums(lse, own, torch.linalg.vecdot(p, log_p.sub_(log_q)), other)
 
@@ -92,14 +92,14 @@ def _here(chosen: Tensor, words: slice) -> tuple[Tensor, Tensor]:
 
 
 def _tile(head: Head, s: slice, words: slice, heat: Tensor | None) -> Tensor:
-    out = times(head.hidden[s], head.weight[words])
+    out = matmul_t(head.hidden[s], head.weight[words])
     if head.bias is not None:
         out += head.bias[words]
     out = head.transform(out)
     return out if heat is None else out.div_(heat[s, None])
 
 
-def _moved(  # size: what a tile says, and the gradients of all that was read of it
+def _gradient(  # size: what a tile says, and the gradients of all that was read of it
     logits: Tensor,
     lse: Tensor,
     by_logprob: Tensor,
@@ -113,8 +113,8 @@ def _moved(  # size: what a tile says, and the gradients of all that was read of
     log-probabilities [n, v]; ``chosen`` as ``_here`` says it.
     """
     place, inside = chosen
-    if apart is None and tiles.fit(logits):
-        return tiles.moved(logits, lse, by_logprob, entropy, place[:, 0].where(inside, -1))
+    if apart is None and tiles.supported(logits):
+        return tiles.gradient_(logits, lse, by_logprob, entropy, place[:, 0].where(inside, -1))
     log_p = logits.sub_(lse[:, None])
     scale = -by_logprob[:, None]
     if entropy is not None:
@@ -192,13 +192,13 @@ class _Tiled(torch.autograd.Function):
                 apart = None
                 if against is not None:
                     apart = (of_kl[s], kl[s], _tile(against, s, words, heat).sub_(other[s, None]))
-                d_logits = _moved(logits, lse[s], of_logprobs[s], own, place, apart)
+                d_logits = _gradient(logits, lse[s], of_logprobs[s], own, place, apart)
                 if heat is not None:
                     d_logits.div_(heat[s, None])
                     capped = None if capped is None else capped.mul_(heat[s, None])
                 d_logits = transform.through(d_logits, capped)
                 if d_hidden is not None:
-                    d_hidden[s] += times(d_logits, weight[words].T)
+                    d_hidden[s] += matmul_t(d_logits, weight[words].T)
                 if d_weight is not None:  # the first rows write, the others add
                     d_weight[words].addmm_(d_logits.T, hidden[s], beta=min(s.start, 1))
                 if d_bias is not None:
@@ -249,7 +249,7 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
         raise ValueError(f"{hidden.shape[0]} hidden states for {chosen.shape[0]} chosen tokens")
     hidden_w, weight_w, bias_w = _wide(hidden), _wide(weight), None if bias is None else _wide(bias)
     heat = None if temperature is None or bool((temperature == 1).all()) else temperature.to(hidden_w)
-    count, more = len(hidden_w), missing(len(hidden_w), hidden_w.device)
+    count, more = len(hidden_w), rows_to_add(len(hidden_w), hidden_w.device)
     below = (0, 0, 0, more)  # rows that nobody asks for, so that there are few sizes of tiles
     other = None
     if against is not None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from posttrain.data.jsonl import write_jsonl
 from posttrain.data.read import ReadOptions
 from posttrain.data.rows import Problems, Row
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.sizes import loaded, tokens_of
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.storage.jsonl import write_jsonl
 
 Reader = Callable[[str, str | None, ReadOptions | None], list[Row]]
 

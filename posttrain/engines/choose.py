@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from posttrain.engines.native import kernels
+from posttrain.kernels.decode import decode_kernels
 
 
 def _signed(value: int) -> int:
@@ -43,9 +43,9 @@ def choose(
     the sum that it is compared with is also what the probability is divided by. temperature [R], None where
     all are 1; 0 takes the likeliest token and its probability at 1. top_p [R], None where all are 1.
     """
-    found = kernels()
-    if found is not None and top_p is None and found.fit(logits.device, logits.dtype, 0):
-        return found.choose(logits, temperature, uniform)
+    compiled = decode_kernels()
+    if compiled is not None and top_p is None and compiled.supports(logits.device, logits.dtype, 0):
+        return compiled.choose(logits, temperature, uniform)
     z = logits.float()
     greedy = None if temperature is None else temperature == 0
     if temperature is not None and greedy is not None:

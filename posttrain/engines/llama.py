@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from posttrain.engines.native import kernels
 from posttrain.engines.packed import Linear, linear
 from posttrain.engines.slots import Slots
+from posttrain.kernels.decode import decode_kernels
 from posttrain.models.frozen import reads_in, tensors
 from posttrain.models.positions import context_of
 
@@ -66,8 +66,9 @@ class LlamaDecoder:
         self.norm_offset = 1.0 if gemma else 0.0  # Gemma keeps scale - 1
         self.embed_scale = config.hidden_size**0.5 if gemma else 1.0
         self.device, self.dtype = weight.device, dtype or reads_in(model)
-        found = kernels()
-        self.kernels = found if found and found.fit(self.device, self.dtype, self.width) else None
+        compiled = decode_kernels()
+        supported = compiled is not None and compiled.supports(self.device, self.dtype, self.width)
+        self.kernels = compiled if supported else None
         self.rotary = copy.deepcopy(model.model.rotary_emb)
         self.names = frozenset(name for name, _ in tensors(model))
         self.layers: list[_Layer] = [None] * config.num_hidden_layers  # type: ignore[list-item]

@@ -1,8 +1,8 @@
-"""Matrices laid out once for the multiplications that follow: for product.c, or in oneDNN's blocked form.
+"""Matrices laid out once for the multiplications that follow: for packed_matmul.c, or in oneDNN's blocks.
 
 At decode sizes (1 to 64 rows) torch's own linear lays the matrix out again at every call; packed once, the
 same product takes half to two thirds of the time, and a row's result does not depend on how many rows there
-are, to the bit (with oneDNN from two rows on). product.c takes another 10 to 50 % off at 4 to 32 rows.
+are, to the bit (with oneDNN from two rows on). packed_matmul.c takes another 10 to 50 % off at 4 to 32 rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from posttrain.engines.native import PLAIN, PLUS, SILU, TIMES, Kernels
+from posttrain.kernels.decode import PLAIN, PLUS, SILU, TIMES, DecodeKernels
 
 _ROWS = 256  # the layout is chosen for so many rows; measured equal to that of the true number from 1 to 300
 
@@ -37,7 +37,7 @@ def linear(
     bias: Tensor | None,
     scale: Tensor | None,
     like: tuple[torch.device, torch.dtype],
-    kernels: Kernels | None,
+    kernels: DecodeKernels | None,
 ) -> Linear:
     """A copy of matrices [n, in] one above the other, their columns times ``scale`` [in], and of bias
     [out].
@@ -45,9 +45,9 @@ def linear(
     device, dtype = like
     weight = weights[0].detach() if len(weights) == 1 else torch.cat([x.detach() for x in weights])
     bias = None if bias is None else bias.detach().to(device, dtype, copy=True)
-    if kernels is not None and kernels.multiplies(dtype):
+    if kernels is not None and kernels.multiplies_fastest(dtype):
         wide = None if bias is None else bias.float()
-        return _Compiled(kernels, kernels.packed(weight, scale, dtype), wide, len(weight))
+        return _Compiled(kernels, kernels.pack(weight, scale, dtype), wide, len(weight))
     matrix = (weight.clone() if scale is None else weight.float() * scale).to(device, dtype)
     return (_OneDNN if _packable(matrix) else _Plain)(matrix, bias)
 
@@ -112,7 +112,7 @@ class _OneDNN:
 
 
 class _Compiled:
-    def __init__(self, kernels: Kernels, packed: Tensor, bias: Tensor | None, outputs: int) -> None:
+    def __init__(self, kernels: DecodeKernels, packed: Tensor, bias: Tensor | None, outputs: int) -> None:
         self.kernels, self.packed, self.bias, self.outputs = kernels, packed, bias, outputs
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -131,4 +131,4 @@ class _Compiled:
         return self._made(x, PLUS, other)
 
     def _made(self, x: Tensor, how: int, other: Tensor | None = None) -> Tensor:
-        return self.kernels.product(x, self.packed, self.bias, self.outputs, how, other)
+        return self.kernels.matmul(x, self.packed, self.bias, self.outputs, how, other)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from posttrain.engines.llama import LlamaDecoder
-    from posttrain.engines.native import Kernels
+    from posttrain.kernels.decode import DecodeKernels
 
 _EVEN = 16  # columns read are a multiple: else the last bits of a row would say how long the others are
 _LEAST_ROWS = 4  # fewer take longer: oneDNN's kernel for 1 and 2 rows is slower than that for 4
@@ -173,7 +173,7 @@ class Slots:
 
         return attend
 
-    def _by_kernel(self, kernels: Kernels, past: Tensor) -> Callable[[int, Tensor], Tensor]:
+    def _by_kernel(self, kernels: DecodeKernels, past: Tensor) -> Callable[[int, Tensor], Tensor]:
         """The same, each row as far as it goes."""
         turns, heads = (self.cos, self.sin), self.decoder.heads
 

@@ -13,11 +13,12 @@ from posttrain.core.seeds import derive
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
 from posttrain.models.chat import Chat
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.positions import context_of
 from posttrain.rewards.protocol import Episode
 from posttrain.rollouts.sample import ask, sample
+from posttrain.storage.token_rows import TokenRow
 from posttrain.training.evaluate import in_slices
 from posttrain.training.update import cut
 
@@ -63,7 +64,7 @@ def kl_per_answer(
     ``models`` are the policy and its reference. The mean over answers is an unbiased estimate of the KL per
     completion. ``limit`` bounds tokens held at a time.
     """
-    rows = [Row(ids=e.ids, mask=e.mask, temperature=sampling.temperature or 1.0) for e in episodes]
+    rows = [TokenRow(ids=e.ids, mask=e.mask, temperature=sampling.temperature or 1.0) for e in episodes]
     batch = rollouts(rows, pad_id)
     now, still = (LanguagePolicy(model) for model in models)
     wants = Wants(before=False, entropy=False, exact_kl=True)

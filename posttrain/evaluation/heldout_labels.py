@@ -12,14 +12,14 @@ from torch import Tensor
 from posttrain.core.batch import Policy
 from posttrain.core.masked import lengths, masked_sum, wide
 from posttrain.evaluation.intervals import bootstrap, wilson, with_interval
-from posttrain.models.collate import Row
 from posttrain.rollouts.in_parts import SAID, in_parts
+from posttrain.storage.token_rows import TokenRow
 
 Figures = dict[str, float | int | str]
 
 
 @torch.no_grad()
-def log_likelihoods(policy: Policy, rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> Tensor:
+def log_likelihoods(policy: Policy, rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int) -> Tensor:
     """[n, 2] float64: of each row the log-probability of its answer, and the mean per token of it."""
     found = [torch.zeros(0, 2, dtype=torch.float64)]
     for part in in_parts(rows, pad_id, micro_batch_tokens):

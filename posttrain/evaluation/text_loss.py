@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from posttrain.models.chat import Chat
-from posttrain.models.collate import Row
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.positions import context_of
 from posttrain.rollouts.in_parts import nll
 from posttrain.rollouts.reread import example
+from posttrain.storage.token_rows import TokenRow
 
 
 def text_loss(model: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], limit: int) -> float:
@@ -20,7 +20,7 @@ def text_loss(model: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], lim
     """
     chat = Chat(tokenizer)
     context = context_of(model)
-    made = [Row(ids=ids, mask=mask) for ids, mask in (example(chat, row) for row in rows)]
+    made = [TokenRow(ids=ids, mask=mask) for ids, mask in (example(chat, row) for row in rows)]
     fitting = [row for row in made if len(row.ids) <= context]
     if not fitting:
         raise ValueError(f"none of {len(made)} texts fits into {context} tokens")

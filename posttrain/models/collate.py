@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 
 from posttrain.core.batch import Rollouts
+from posttrain.storage.token_rows import TokenRow
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:  # size: one field for each fact that Rollouts records of a row
-    """One conversation as tokens.
-
-    ``mask`` is True where the assistant said the token. ``logprobs`` holds one number for each True in
-    ``mask``, of the sampler at ``temperature``. ``reward`` is paid at the last assistant token.
-    """
-
-    ids: Sequence[int]  # [L]
-    mask: Sequence[bool]  # [L]
-    logprobs: Sequence[float] | None = None  # [number of True in mask]
-    reward: float = 0.0
-    truncated: bool = False
-    group: int = -1  # -1: a group of its own
-    temperature: float = 1.0
-    version: int = -1
-    parts: dict[str, float] = field(default_factory=dict)
-
-
-def _check(rows: Sequence[Row]) -> None:
+def _check(rows: Sequence[TokenRow]) -> None:
     if not rows:
         raise ValueError("no rows to collate")
     for i, row in enumerate(rows):
@@ -46,7 +27,7 @@ def _check(rows: Sequence[Row]) -> None:
             raise ValueError(f"row {i}: parts {sorted(row.parts)}, row 0 has {sorted(rows[0].parts)}")
 
 
-def _groups(rows: Sequence[Row]) -> torch.Tensor:
+def _groups(rows: Sequence[TokenRow]) -> torch.Tensor:
     """[B]; rows without a group get numbers that nobody else has."""
     free = max((row.group for row in rows), default=-1) + 1
     numbers = []
@@ -56,7 +37,9 @@ def _groups(rows: Sequence[Row]) -> torch.Tensor:
     return torch.tensor(numbers)
 
 
-def rollouts(rows: Sequence[Row], pad_id: int, *, left: bool = False, width: int | None = None) -> Rollouts:
+def rollouts(
+    rows: Sequence[TokenRow], pad_id: int, *, left: bool = False, width: int | None = None
+) -> Rollouts:
     """B rows of at most L tokens as Rollouts of T = L - 1 steps (``width`` asks for a larger T).
 
     Step t is the choice of token t + 1. ``context`` has ``tokens`` [B, T+1] and ``attention_mask`` [B,

@@ -120,7 +120,7 @@ class LanguagePolicy:
             hidden = self.policy.states(part)
             states.append(hidden[part.places])
             if critic is not None:
-                seen = hidden if critic.same_way(self.policy) else critic.states(part)
+                seen = hidden if critic.shares_forward_with(self.policy) else critic.states(part)
                 values.append(critic.scalar(seen[part.places]))
                 ends.append(critic.scalar(seen[part.ends]))
             if other is not None:

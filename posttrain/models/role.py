@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
 from posttrain.core.logit_transform import LogitTransform
-from posttrain.core.products import missing
+from posttrain.kernels.matmul import rows_to_add
+from posttrain.models.fast_layers import use_fast_kernels
 from posttrain.models.head import transform_of
-from posttrain.models.layers import quicken
 from posttrain.models.lora import Adapter, wearing
 from posttrain.models.packed_attention import lined_up, packs
 from posttrain.models.sub_batches import SubBatch
@@ -39,7 +39,7 @@ class Role:
     compute: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        quicken(self.trunk)
+        use_fast_kernels(self.trunk)
 
     @property
     def device(self) -> torch.device:
@@ -58,7 +58,7 @@ class Role:
         """
         where, count = {}, tokens.shape[1]
         if tree is not None:  # what is added stands behind the line, where nobody looks
-            more = missing(count, tokens.device)
+            more = rows_to_add(count, tokens.device)
             tokens = F.pad(tokens, (0, more))
             where = {"position_ids": F.pad(tree.positions, (0, more))[None]}
         short = (
@@ -76,7 +76,7 @@ class Role:
         """[N, D] to [N] through a head of one row, in at least float32."""
         return precise(hidden) @ precise(self.head.weight)[0]
 
-    def same_way(self, other: Role) -> bool:
+    def shares_forward_with(self, other: Role) -> bool:
         """Whether both see the same hidden states, so that one forward serves both."""
         return (self.trunk, self.adapter, self.compute) == (other.trunk, other.adapter, other.compute)
 

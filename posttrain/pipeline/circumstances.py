@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain import __version__
-from posttrain.compiled import kernel_path
+from posttrain.kernels.compiled import kernel_path
 from posttrain.pipeline.files import alive
 
 REPORTED_VERSIONS = ("torch", "transformers", "tokenizers", "numpy")

@@ -147,11 +147,6 @@ def hash_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def hash_file(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def make_directory(path: Path) -> None:
     """Raises UserError where it cannot be."""
     try:
@@ -162,15 +157,6 @@ def make_directory(path: Path) -> None:
         ) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be created ({error.strerror}); choose another --workspace") from None
-
-
-def flush(path: Path) -> None:
-    """To the disk, whatever then happens to the machine."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -15,8 +15,6 @@ from typing import Any
 
 from posttrain.pipeline.files import (
     expanded,
-    flush,
-    hash_file,
     hash_text,
     leftovers,
     load_json,
@@ -28,6 +26,7 @@ from posttrain.pipeline.files import (
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.secrets import Redaction
 from posttrain.pipeline.shape import FINDING, PRODUCT, misshapen
+from posttrain.storage.durable import flush, hash_file
 
 MADE = "made.json"
 SEAL = "record_sha256"  # of made.json without this key

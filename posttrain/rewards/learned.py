@@ -103,7 +103,8 @@ class LearnedScorer:
     @torch.no_grad()
     def raw(self, episodes: Sequence[Episode]) -> Tensor:
         """The model's own scores [n] fp32. Raises UserError for answers made with another vocabulary."""
-        from posttrain.models.collate import Row, rollouts
+        from posttrain.models.collate import rollouts
+        from posttrain.storage.token_rows import TokenRow
 
         for episode in episodes:
             said = [token for token, own in zip(episode.ids, episode.mask, strict=True) if own]
@@ -112,7 +113,7 @@ class LearnedScorer:
                     f"the reward model reads the answer {episode.response[:60]!r} as {found[:60]!r}: it has "
                     "another vocabulary than the policy; use a reward model trained from the same base"
                 )
-        rows = [Row(ids=episode.ids, mask=episode.mask) for episode in episodes]
+        rows = [TokenRow(ids=episode.ids, mask=episode.mask) for episode in episodes]
         return self.model.score(rollouts(rows, self.chat.pad_id)).sum(-1).float().cpu()
 
     def score(self, episodes: Sequence[Episode]) -> Rewards:

@@ -14,10 +14,11 @@ from posttrain.core.seeds import derive
 from posttrain.engines.protocol import Engine, Sampling
 from posttrain.environments.question import Deck
 from posttrain.models.chat import Chat
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.pipeline.finding import UserError
 from posttrain.rewards.protocol import Episode, Rewards, Scorer, checked
 from posttrain.rollouts.sample import ask, sample
+from posttrain.storage.token_rows import TokenRow
 
 
 class Collector:
@@ -83,7 +84,7 @@ class Collector:
             return replace(batch, greedy=self._greedy(numbers)[batch.group])
         return self._refilled(step, numbers, rows, batch)
 
-    def _refilled(self, step: int, numbers: Sequence[int], rows: list[Row], first: Rollouts) -> Rollouts:
+    def _refilled(self, step: int, numbers: Sequence[int], rows: list[TokenRow], first: Rollouts) -> Rollouts:
         """The batch with answers to other prompts besides, as many as there are groups to stand in for."""
         batch, others = first, self._others(step, numbers)
         for turn in range(1, self.refills + 1):
@@ -107,7 +108,7 @@ class Collector:
         assert self.informative is not None  # where there are refills
         return len(batch.group[self.informative(batch)].unique())
 
-    def _turn(self, step: int, turn: int, numbers: Sequence[int]) -> list[Row]:
+    def _turn(self, step: int, turn: int, numbers: Sequence[int]) -> list[TokenRow]:
         """Answers to the prompts with these numbers; those asked in place of others come in a later
         ``turn``.
         """
@@ -135,8 +136,8 @@ class Collector:
         )
         return rewards.values.float().masked_fill(~scored, float("nan"))
 
-    def _row(self, i: int, episode: Episode, rewards: Rewards, first: int) -> Row:
-        return Row(
+    def _row(self, i: int, episode: Episode, rewards: Rewards, first: int) -> TokenRow:
+        return TokenRow(
             ids=episode.ids,
             mask=episode.mask,
             logprobs=episode.logprobs,

@@ -9,15 +9,15 @@ import torch
 
 from posttrain.core.batch import Policy
 from posttrain.core.masked import masked_sum, wide
-from posttrain.models.collate import Row
 from posttrain.rollouts.in_parts import SAID, in_parts
+from posttrain.storage.token_rows import TokenRow
 
 LOOKED_AT = 200  # rows
 
 
 @torch.no_grad()
 def ends(
-    policy: Policy, rows: Sequence[Row], stop_ids: Collection[int], pad_id: int, micro_batch_tokens: int
+    policy: Policy, rows: Sequence[TokenRow], stop_ids: Collection[int], pad_id: int, micro_batch_tokens: int
 ) -> dict[str, float | int | str]:
     """``ends_heldout``, the mean probability of the stop token that ends a row's last answer, after all that
     stands before it, over the first ``LOOKED_AT`` rows that end with one; "unknown" without any. And
@@ -34,12 +34,12 @@ def ends(
     return {"ends_heldout": total / len(ended) if ended else "unknown", "ends_heldout_n": len(ended)}
 
 
-def _end(row: Row, stop_ids: Collection[int]) -> Row | None:
+def _end(row: TokenRow, stop_ids: Collection[int]) -> TokenRow | None:
     """The row up to the token that ends it, which alone is asked for: its last learned token, or the one
     behind that.
     """
     last = max(place for place, own in enumerate(row.mask) if own)
     for place in (last, last + 1):
         if place < len(row.ids) and row.ids[place] in stop_ids:
-            return Row(ids=row.ids[: place + 1], mask=[*[False] * place, True])
+            return TokenRow(ids=row.ids[: place + 1], mask=[*[False] * place, True])
     return None

@@ -10,14 +10,15 @@ import torch
 
 from posttrain.core.batch import Policy, Rollouts, Wants
 from posttrain.core.masked import wide, zero_outside
-from posttrain.models.collate import Row, rollouts
-from posttrain.models.rows_on_disk import LogprobsOnDisk
+from posttrain.models.collate import rollouts
+from posttrain.storage.logprob_store import LogprobStore
+from posttrain.storage.token_rows import TokenRow
 from posttrain.training.update import cut_rows
 
 SAID = Wants(before=False, entropy=False)
 
 
-def in_parts(rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> Iterator[Rollouts]:
+def in_parts(rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int) -> Iterator[Rollouts]:
     """The rows in order, in the micro-batches that ``training.update.cut`` makes of all of them, so that what
     a model says has the same bits as if they were read as one batch.
     """
@@ -25,7 +26,7 @@ def in_parts(rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> Itera
         yield rollouts([rows[place] for place in part], pad_id)
 
 
-def _parts(rows: Sequence[Row], micro_batch_tokens: int) -> list[range]:
+def _parts(rows: Sequence[TokenRow], micro_batch_tokens: int) -> list[range]:
     """Where each begins and ends, from numbers of every row that are gone when this returns."""
     first, end, group = (array("q") for _ in range(3))
     for place, row in enumerate(rows):
@@ -42,10 +43,10 @@ def _parts(rows: Sequence[Row], micro_batch_tokens: int) -> list[range]:
 
 @torch.no_grad()
 def logprobs(
-    policy: Policy, rows: Sequence[Row], pad_id: int, micro_batch_tokens: int, directory: Path
-) -> LogprobsOnDisk:
+    policy: Policy, rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int, directory: Path
+) -> LogprobStore:
     """What a policy says of the chosen steps of each row, kept under ``directory``."""
-    kept = LogprobsOnDisk(directory)
+    kept = LogprobStore(directory)
     for part in in_parts(rows, pad_id, micro_batch_tokens):
         said = policy.evaluate(part, SAID).logprobs
         for own, mask in zip(said, part.action_mask, strict=True):
@@ -54,7 +55,7 @@ def logprobs(
 
 
 @torch.no_grad()
-def nll(policy: Policy, rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> float:
+def nll(policy: Policy, rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int) -> float:
     """Nats per chosen step; NaN without rows."""
     total, steps = 0.0, 0
     for part in in_parts(rows, pad_id, micro_batch_tokens):

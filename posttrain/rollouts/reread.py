@@ -12,18 +12,18 @@ from torch import Tensor
 
 from posttrain.core.batch import Rollouts
 from posttrain.data.alike import firsts, numbered
-from posttrain.data.by_place import Made
 from posttrain.models.chat import Chat
-from posttrain.models.collate import Row
 from posttrain.models.language_policy import LanguageReward
 from posttrain.rollouts.in_parts import in_parts
+from posttrain.storage.lazy import Mapped
+from posttrain.storage.token_rows import TokenRow
 
 COMPARED = 200  # conversations; a share of them is known to 4 points
 
 
 def reread(
     chat: Chat, prompt: Sequence[Mapping[str, Any]], answer: Sequence[Mapping[str, Any]], ended: bool = True
-) -> Row:
+) -> TokenRow:
     """A prompt and its answer, both messages, as tokens; an answer that a limit cut has no token that ends
     it. Answers in the prompt are read, not learned.
     """
@@ -33,7 +33,7 @@ def reread(
         last = max(place for place, own in enumerate(mask) if own)
         if ids[last] in chat.stop_ids and sum(mask) > 1:
             ids, mask = ids[:last], mask[:last]
-    return Row(ids=ids, mask=mask)
+    return TokenRow(ids=ids, mask=mask)
 
 
 def example(chat: Chat, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
@@ -104,12 +104,14 @@ def _first_difference(chat: Chat, trained: list[int], served: list[int] | None) 
 
 
 @torch.no_grad()
-def scores(reward: LanguageReward, rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> Tensor:
+def scores(reward: LanguageReward, rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int) -> Tensor:
     """[n] float32: one number an answer, without gradient; an answer given several times is read once."""
     return _once(lambda part: reward.score(part).sum(-1), rows, pad_id, micro_batch_tokens)
 
 
-def features(reward: LanguageReward, rows: Sequence[Row], pad_id: int, micro_batch_tokens: int) -> Tensor:
+def features(
+    reward: LanguageReward, rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int
+) -> Tensor:
     """[n, D] float32: what the head of a reward model is applied to; an answer given several times is read
     once.
     """
@@ -117,10 +119,10 @@ def features(reward: LanguageReward, rows: Sequence[Row], pad_id: int, micro_bat
 
 
 def _once(
-    read: Callable[[Rollouts], Tensor], rows: Sequence[Row], pad_id: int, micro_batch_tokens: int
+    read: Callable[[Rollouts], Tensor], rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int
 ) -> Tensor:
     kinds = numbered(array("i", row.ids).tobytes() + bytes(row.mask) for row in rows)
     first = firsts(kinds)
-    once = Made(len(first), lambda kind: replace(rows[first[kind]], group=-1))
+    once = Mapped(len(first), lambda kind: replace(rows[first[kind]], group=-1))
     parts = [read(part) for part in in_parts(once, pad_id, micro_batch_tokens)]
     return torch.cat(parts).float().cpu()[torch.tensor(kinds)]

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from posttrain.core.seeds import derive
-from posttrain.data.by_place import Made
 from posttrain.engines.protocol import Engine, Sampling
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
 from posttrain.rewards.protocol import Episode, Scorer, checked
+from posttrain.storage.lazy import Mapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ def ask(chat: Chat, prompts: Sequence[Mapping[str, Any]], room: int) -> tuple[Se
             f"none of {len(lengths)} prompts fits: the shortest has {min(lengths, default=0)} tokens and "
             f"{room} are left for a prompt beside the answer; shorten the prompts or lower max_tokens"
         )
-    asked = Made(len(fitting), lambda place: _asked(chat, prompts[fitting[place]]))
+    asked = Mapped(len(fitting), lambda place: _asked(chat, prompts[fitting[place]]))
     return asked, len(lengths) - len(fitting)
 
 

@@ -18,8 +18,8 @@ from posttrain.stages.imitating import Imitating
 
 if TYPE_CHECKING:
     from posttrain.models.lora import Lora
-    from posttrain.models.rows_on_disk import LogprobsOnDisk
-    from posttrain.models.said_on_disk import SaidOnDisk
+    from posttrain.storage.logprob_store import LogprobStore
+    from posttrain.storage.preference_store import PreferenceStore
 
 
 AT_ONCE = 128  # held-out comparisons that are measured together
@@ -74,18 +74,18 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy (and its adapter in ``adapter/``) and ``metrics.jsonl``."""
-        from posttrain.data.jsonl import RowsInFile
         from posttrain.models.chat import Chat
         from posttrain.models.roles import Place, open_policy
-        from posttrain.models.said_on_disk import SaidOnDisk
         from posttrain.rollouts.reread import conversation_figures
+        from posttrain.storage.jsonl import RowsInFile
+        from posttrain.storage.preference_store import PreferenceStore
         from posttrain.training.optimizer import Group
 
         source = inputs["comparisons"].path
         place = Place(device=machine.device, compute=self.compute, recompute=machine.recompute)
         roles = open_policy(inputs["policy"].path, lora=self.lora, seed=self.seed, place=place)
         chat, policy = Chat(roles.tokenizer), roles.policy
-        train, held = SaidOnDisk(output.parent), SaidOnDisk(output.parent)
+        train, held = PreferenceStore(output.parent), PreferenceStore(output.parent)
         counts = self._read(chat, source / "train.jsonl", train)
         self._read(chat, source / "heldout.jsonl", held)
         if not train:
@@ -120,9 +120,9 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         counted = {"rows": len(train), "updates": len(history), **counts}
         return Report(figures=after | shown | counted | told | roles.figures, notes=notes)
 
-    def _read(self, chat: Any, file: Path, kept: SaidOnDisk) -> dict[str, int]:
+    def _read(self, chat: Any, file: Path, kept: PreferenceStore) -> dict[str, int]:
         """Adds what the file says to what is ``kept``; what was dropped, by reason."""
-        from posttrain.data.jsonl import RowsInFile
+        from posttrain.storage.jsonl import RowsInFile
 
         rows = RowsInFile(file)
         if not rows or "label" not in rows[0]:
@@ -171,13 +171,13 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
 class Batches:
     """What was said, with what the reference says of each of its rows."""
 
-    said: SaidOnDisk
-    reference: LogprobsOnDisk | None
+    said: PreferenceStore
+    reference: LogprobStore | None
     pad_id: int
 
     @classmethod
     def of(
-        cls, said: SaidOnDisk, method: DirectAlignment, policy: Any, pad_id: int, machine: Machine
+        cls, said: PreferenceStore, method: DirectAlignment, policy: Any, pad_id: int, machine: Machine
     ) -> Batches:
         """The reference is ``policy`` as it is now."""
         from posttrain.rollouts.in_parts import logprobs
@@ -196,18 +196,18 @@ class Batches:
             return past
         return replace(past, reference=self.thought(self.reference, places, past))
 
-    def thought(self, kept: LogprobsOnDisk, places: Sequence[int], past: Judged) -> Evaluation:
+    def thought(self, kept: LogprobStore, places: Sequence[int], past: Judged) -> Evaluation:
         """What was ``kept`` of the rows at these places, which are those of ``past``; [B, T], 0 where no step
         was chosen.
         """
         import torch
 
         mask = past.rollouts.action_mask
-        flat = torch.cat([kept[row] for place in places for row in self.said.places(place)])
+        flat = torch.cat([kept[row] for place in places for row in self.said.row_range(place)])
         return Evaluation(logprobs=flat.new_zeros(mask.shape).masked_scatter(mask, flat))
 
 
-def _with_another(said: SaidOnDisk) -> SaidOnDisk:
+def _with_another(said: PreferenceStore) -> PreferenceStore:
     """Beside each prompt's own answers one to the prompt before it, of rank -1."""
     found = type(said)(said.directory)
     for place, one in enumerate(said):
@@ -245,7 +245,7 @@ def _held(policy: Any, method: DirectAlignment, held: Batches, machine: Machine)
     for places in parts:
         now, past = part(places)
         if baseline is not None:
-            first = said.places(places.start).start
+            first = said.row_range(places.start).start
             past = replace(past, baseline=baseline[first : first + len(past.rank)])
         terms, between = method.loss(now, past), of_rows(past)
         if len(between.winner) and not method.wants.whole_groups:  # it judges rows alone, these are pairs

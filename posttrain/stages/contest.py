@@ -82,9 +82,9 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``samples.jsonl`` and ``answers.jsonl``."""
-        from posttrain.data.jsonl import write_jsonl
         from posttrain.evaluation.not_measured import not_measured
         from posttrain.evaluation.several import in_a_row
+        from posttrain.storage.jsonl import write_jsonl
 
         found, prompts, figures = self._answer(inputs, output, machine)
         policies, controls = found[: len(self.policies)], found[len(self.policies) :]
@@ -136,7 +136,6 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     ) -> tuple[list[Answers], list[Mapping[str, Any]], Figures]:
         """Everybody's answers, the prompts they answer, and what is measured with a model at hand."""
         from posttrain.core.seeds import derive
-        from posttrain.data.jsonl import read_jsonl
         from posttrain.engines.protocol import Sampling
         from posttrain.evaluation.answering import answers, fitting, kl_per_answer
         from posttrain.evaluation.compare import Answers
@@ -145,6 +144,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         from posttrain.evaluation.several import by_judge, solved_in_a_row
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm
+        from posttrain.storage.jsonl import read_jsonl
 
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
         first, tokenizer = load_causal_lm(inputs.of(self.policies[0]).path, device=machine.device)
@@ -215,15 +215,15 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         """What a policy says of the answers in held-out comparisons; nothing where there are none."""
         if self.comparisons is None:
             return {}
-        from posttrain.data.jsonl import RowsInFile
         from posttrain.evaluation.heldout_labels import log_likelihoods
         from posttrain.models.chat import Chat
         from posttrain.models.language_policy import LanguagePolicy
         from posttrain.models.positions import context_of
-        from posttrain.models.said_on_disk import SaidOnDisk
         from posttrain.stages.fitting import pairs
+        from posttrain.storage.jsonl import RowsInFile
+        from posttrain.storage.preference_store import PreferenceStore
 
-        chat, held = Chat(model[1]), SaidOnDisk(output.parent)
+        chat, held = Chat(model[1]), PreferenceStore(output.parent)
         rows = RowsInFile(inputs["comparisons"].path / "heldout.jsonl")
         pairs(chat, rows, context_of(model[0]), held)
         policy = LanguagePolicy(model[0])
@@ -233,8 +233,8 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         """Held-out pretraining loss, nats per token."""
         if self.text is None:
             return {}
-        from posttrain.data.jsonl import read_jsonl
         from posttrain.evaluation.text_loss import text_loss
+        from posttrain.storage.jsonl import read_jsonl
 
         rows = read_jsonl(inputs["text"].path / "heldout.jsonl")
         return {f"text_nll/{name}": text_loss(*model, rows, machine.micro_batch_tokens)}

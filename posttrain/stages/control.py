@@ -106,7 +106,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy with its critic, and ``metrics.jsonl``."""
-        from posttrain.data.jsonl import Lines
+        from posttrain.storage.jsonl import JsonlWriter
         from posttrain.training.average import Average
         from posttrain.training.progress import progress
 
@@ -114,7 +114,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         average = Average(policy.parameters_of("policy"), self.average) if self.average else None
         history: list[dict[str, Any]] = []
         shown = ["return", "reward"]
-        with Lines(output / "metrics.jsonl") as log:
+        with JsonlWriter(output / "metrics.jsonl") as log:
             for figures in progress(
                 loop,
                 self._updates,

@@ -31,8 +31,8 @@ class FieldGuideDemonstrations(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"messages", ...}."""
-        from posttrain.data.jsonl import write_jsonl
         from posttrain.field_guide.demonstrations import demonstrations
+        from posttrain.storage.jsonl import write_jsonl
 
         train = write_jsonl(output / "train.jsonl", demonstrations(self.rows, self.seed))
         held = write_jsonl(output / "heldout.jsonl", demonstrations(self.heldout, self.seed, "heldout"))
@@ -67,7 +67,7 @@ class ConstraintDemonstrations(Stage):
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"messages", ...}."""
         from posttrain.data.constraint_prompts import demonstrations
-        from posttrain.data.jsonl import write_jsonl
+        from posttrain.storage.jsonl import write_jsonl
 
         made = demonstrations(self.rows, self.seed, "train", self.obeying)
         train = write_jsonl(output / "train.jsonl", made)
@@ -107,8 +107,8 @@ class EverydayDemonstrations(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"messages", ...}."""
-        from posttrain.data.jsonl import write_jsonl
         from posttrain.everyday.demonstrations import demonstrations
+        from posttrain.storage.jsonl import write_jsonl
 
         split = "validation" if self.validation else "test"
         train = write_jsonl(output / "train.jsonl", demonstrations("train", self.rows, self.seed))

@@ -84,10 +84,10 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         """Writes ``samples.jsonl``, ``answers.jsonl`` and ``gold.jsonl`` (gold over the steps of
         reinforcement).
         """
-        from posttrain.data.jsonl import read_jsonl, write_jsonl
         from posttrain.evaluation import compare
         from posttrain.evaluation.not_measured import not_measured
         from posttrain.evaluation.over_time import gold_over_steps
+        from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         found, prompts, figures = self._answer(inputs, machine)
         base, sft, best, final = found
@@ -154,13 +154,13 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         """Answers of base, SFT, best of n and final; the prompts they answer; the final model's KL from
         SFT.
         """
-        from posttrain.data.jsonl import read_jsonl
         from posttrain.engines.protocol import Sampling
         from posttrain.evaluation.answering import answers, fitting, kl_per_answer
         from posttrain.evaluation.compare import Answers
         from posttrain.evaluation.intervals import bootstrap, with_interval
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm
+        from posttrain.storage.jsonl import read_jsonl
 
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
         asked = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
@@ -194,10 +194,10 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
         """Agreement with gold on held-out pairs, of the reward model, its controls and the annotators; and
         on pairs of the final policy's answers.
         """
-        from posttrain.data.jsonl import read_jsonl
         from posttrain.evaluation import reward_accuracy
         from posttrain.evaluation.bag_of_words import bag_of_words
         from posttrain.feedback.votes import counted
+        from posttrain.storage.jsonl import read_jsonl
 
         pairs = read_jsonl(inputs["pairs"].path / "heldout.jsonl") if self.pairs is not None else []
         if not pairs:
@@ -245,7 +245,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
 
 def _also_trained_on(prompts: Path, asked: Sequence[Mapping[str, Any]]) -> list[str]:
     """Ids of held-out prompts that are among the training prompts, whatever their own ids."""
-    from posttrain.data.jsonl import read_jsonl
+    from posttrain.storage.jsonl import read_jsonl
 
     trained = {json.dumps(row["prompt"], sort_keys=True) for row in read_jsonl(prompts / "train.jsonl")}
     return [str(row["id"]) for row in asked if json.dumps(row["prompt"], sort_keys=True) in trained]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from posttrain.pipeline.stage import Machine
 
 if TYPE_CHECKING:
-    from posttrain.models.collate import Row
-    from posttrain.models.said_on_disk import Said, SaidOnDisk
+    from posttrain.storage.preference_store import PreferenceRow, PreferenceStore
+    from posttrain.storage.token_rows import TokenRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Fitting:
         UserError where a look at the first rows finds a fault (``checks.model_probes``).
         """
         from posttrain.checks.model_probes import look_at_records
-        from posttrain.data.jsonl import Lines
+        from posttrain.storage.jsonl import JsonlWriter
         from posttrain.training.fit import Epochs, FitState, fit
         from posttrain.training.optimizer import Optimizer, cosine
         from posttrain.training.progress import progress
@@ -77,7 +77,7 @@ class Fitting:
             micro_batch_tokens=machine.micro_batch_tokens,
         )
         history = []
-        with Lines(output / "metrics.jsonl") as log:
+        with JsonlWriter(output / "metrics.jsonl") as log:
             told: dict[str, Any] = {"quiet": machine.quiet, "figures": self.shown, "note": machine.note}
             for figures in progress(loop, plan.steps, self.name, **told):
                 log.write(figures)
@@ -86,21 +86,21 @@ class Fitting:
 
 
 def pairs(
-    chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int, kept: SaidOnDisk, most: int = 0
+    chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int, kept: PreferenceStore, most: int = 0
 ) -> dict[str, int]:
     """Adds comparisons with answers as tokens, the first ``most`` or all, to those ``kept``; what several
     annotators said of a pair is counted together; ties, equal answers and too long ones are dropped and
     counted.
     """
     from posttrain.feedback.votes import counted
-    from posttrain.models.said_on_disk import Said
     from posttrain.rollouts.reread import reread
+    from posttrain.storage.preference_store import PreferenceRow
 
     @lru_cache(maxsize=256)  # an answer stands in several comparisons, which follow one another
-    def read(said: str) -> Row:
+    def read(said: str) -> TokenRow:
         return reread(chat, *json.loads(said))
 
-    def side(row: Mapping[str, Any], name: str) -> Row:
+    def side(row: Mapping[str, Any], name: str) -> TokenRow:
         return read(json.dumps((row["prompt"], row[name], row.get(f"{name}_ended", True))))
 
     counts = {"ties": 0, "equal": 0, "too_long": 0}
@@ -116,12 +116,12 @@ def pairs(
         elif max(len(answer.ids) for answer in both) > max_length:
             counts["too_long"] += 1
         else:
-            sure, margin = float(row.get("confidence", 1.0)), float(row.get("margin", 0.0))
-            kept.append(Said(rows=both, ranks=[0, 1], sure=sure, margin=margin))
+            confidence, margin = float(row.get("confidence", 1.0)), float(row.get("margin", 0.0))
+            kept.append(PreferenceRow(rows=both, ranks=[0, 1], confidence=confidence, margin=margin))
     return counts
 
 
-def same_prompt(found: Sequence[Said]) -> Sequence[int]:
+def same_prompt(found: Sequence[PreferenceRow]) -> Sequence[int]:
     """A number for each, the same for answers to the same prompt."""
     from posttrain.data.alike import numbered
 
@@ -130,25 +130,25 @@ def same_prompt(found: Sequence[Said]) -> Sequence[int]:
 
 
 def ratings(
-    chat: Any, rows: Iterable[Mapping[str, Any]], max_length: int, kept: SaidOnDisk
+    chat: Any, rows: Iterable[Mapping[str, Any]], max_length: int, kept: PreferenceStore
 ) -> dict[str, int]:
     """Adds answers as tokens, of rank 0 where they are wanted, to those ``kept``; too long ones are dropped
     and counted.
     """
-    from posttrain.models.said_on_disk import Said
     from posttrain.rollouts.reread import reread
+    from posttrain.storage.preference_store import PreferenceRow
 
     counts = {"too_long": 0}
     for row in rows:
         answer = reread(chat, row["prompt"], row["completion"])
         if len(answer.ids) <= max_length:
-            kept.append(Said(rows=[answer], ranks=[0 if row["label"] else 1]))
+            kept.append(PreferenceRow(rows=[answer], ranks=[0 if row["label"] else 1]))
         else:
             counts["too_long"] += 1
     return counts
 
 
-def judged(batch: Sequence[Said], pad_id: int, width: int | None = None) -> Any:
+def judged(batch: Sequence[PreferenceRow], pad_id: int, width: int | None = None) -> Any:
     """What was said as Judged rows: each a group, its rows in their order. ``width`` as of ``rollouts``."""
     import torch
 
@@ -156,13 +156,13 @@ def judged(batch: Sequence[Said], pad_id: int, width: int | None = None) -> Any:
     from posttrain.models.collate import rollouts
 
     rows = [replace(row, group=number) for number, one in enumerate(batch) for row in one.rows]
-    sure = torch.tensor([one.sure for one in batch for _ in one.rows])
+    confidence = torch.tensor([one.confidence for one in batch for _ in one.rows])
     margin = torch.tensor([one.margin if rank == 0 else 0.0 for one in batch for rank in one.ranks])
     ranks = torch.tensor([rank for one in batch for rank in one.ranks])
-    return ranked(rollouts(rows, pad_id, width=width), ranks, sure, margin)
+    return ranked(rollouts(rows, pad_id, width=width), ranks, confidence, margin)
 
 
-def mismatched(own: Row, other: Row) -> Row:
+def mismatched(own: TokenRow, other: TokenRow) -> TokenRow:
     """The prompt of one row with the answer of another."""
     here, there = _start(own), _start(other)
     return replace(
@@ -172,7 +172,7 @@ def mismatched(own: Row, other: Row) -> Row:
     )
 
 
-def _start(row: Row) -> int:
+def _start(row: TokenRow) -> int:
     """Where the last answer begins."""
     end = max(place for place, own in enumerate(row.mask) if own)
     return max(place for place in range(end) if not row.mask[place]) + 1

@@ -43,8 +43,8 @@ class Annotation(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt", "chosen", "rejected", ...}."""
-        from posttrain.data.jsonl import read_jsonl, write_jsonl
         from posttrain.feedback.agreement import agreement, choices_of
+        from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         figures: dict[str, float | int | str] = {}
         for side, wanted in (("train", self.per_pair), ("heldout", self.heldout_per_pair)):

@@ -18,8 +18,9 @@ def mixing_in(
     """
     from posttrain.core.preferences import wanted
     from posttrain.direct_alignment.sft import SFT
-    from posttrain.models.collate import Row, rollouts
+    from posttrain.models.collate import rollouts
     from posttrain.rollouts.reread import example
+    from posttrain.storage.token_rows import TokenRow
     from posttrain.training.fit import Epochs
     from posttrain.training.update import Part
 
@@ -31,7 +32,7 @@ def mixing_in(
     def of(updates: int) -> Part:
         made = [example(chat, text[place]) for place in plan.at(updates)]
         return Part(
-            wanted(rollouts([Row(ids=ids, mask=mask) for ids, mask in made], chat.pad_id)),
+            wanted(rollouts([TokenRow(ids=ids, mask=mask) for ids, mask in made], chat.pad_id)),
             lambda past: policy.evaluate(past.rollouts, method.wants),
             method.loss,
             coef=coef,

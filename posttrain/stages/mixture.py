@@ -53,7 +53,7 @@ class Mixture(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError where a source has too few rows."""
-        from posttrain.data.jsonl import read_jsonl, write_jsonl
+        from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         figures: dict[str, float | int | str] = {}
         for side in ("train", "heldout"):

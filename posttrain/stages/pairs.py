@@ -48,9 +48,9 @@ class ComparisonPairs(SamplesAnswers, Stage):
         "ended_b"}.
         """
         from posttrain.core.seeds import derive
-        from posttrain.data.jsonl import read_jsonl, write_jsonl
         from posttrain.rollouts.paired_answers import paired
         from posttrain.rollouts.sample import ask, sample
+        from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
         figures: dict[str, float | int | str] = {}

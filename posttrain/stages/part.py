@@ -39,7 +39,7 @@ class PartOfRows(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError where the part is empty."""
-        from posttrain.data.jsonl import RowsInFile, write_jsonl
+        from posttrain.storage.jsonl import RowsInFile, write_jsonl
 
         source = inputs["rows"].path
         given = RowsInFile(source / "train.jsonl")

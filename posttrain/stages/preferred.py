@@ -60,8 +60,8 @@ class ScoredPreferences(SamplesAnswers, Stage):
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt", "chosen", "rejected", "margin",
         ...}. Raises UserError where no prompt's answers differ.
         """
-        from posttrain.data.jsonl import read_jsonl, write_jsonl
         from posttrain.rollouts.sample import scored_groups
+        from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
         figures: dict[str, float | int | str] = {}

@@ -37,8 +37,8 @@ class SumLines(Stage):
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": text, "stop", "answer",
         "item"}.
         """
-        from posttrain.data.jsonl import write_jsonl
         from posttrain.field_guide.problems import sum_lines
+        from posttrain.storage.jsonl import write_jsonl
 
         train = write_jsonl(output / "train.jsonl", sum_lines("train", self.rows, self.seed))
         held = write_jsonl(output / "heldout.jsonl", sum_lines("heldout", self.heldout, 0))
@@ -72,8 +72,8 @@ class Questions(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": messages, "answer", "item"}."""
-        from posttrain.data.jsonl import write_jsonl
         from posttrain.field_guide.problems import questions
+        from posttrain.storage.jsonl import write_jsonl
 
         train = write_jsonl(output / "train.jsonl", questions("train", self.rows, self.seed))
         known: Split | None = "train" if self.known_wordings else None
@@ -106,8 +106,8 @@ class WorkedAnswers(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "messages"}."""
-        from posttrain.data.jsonl import write_jsonl
         from posttrain.field_guide.problems import worked_answers
+        from posttrain.storage.jsonl import write_jsonl
 
         train = write_jsonl(output / "train.jsonl", worked_answers("train", self.rows, self.seed))
         held = write_jsonl(output / "heldout.jsonl", worked_answers("heldout", self.heldout, 0))

@@ -31,9 +31,9 @@ class FieldGuidePrompts(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": messages, "item"}."""
-        from posttrain.data.jsonl import write_jsonl
         from posttrain.field_guide.freeze import heldout_prompts
         from posttrain.field_guide.tasks import items
+        from posttrain.storage.jsonl import write_jsonl
 
         # another seed than the demonstrations', so that prompts are new where the world has enough of them
         train = write_jsonl(output / "train.jsonl", items("train", self.rows, self.seed + 1_000_000))
@@ -68,7 +68,7 @@ class ConstraintPrompts(Stage):
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": messages, "item"}."""
         from posttrain.data.constraint_prompts import prompts
-        from posttrain.data.jsonl import write_jsonl
+        from posttrain.storage.jsonl import write_jsonl
 
         train = write_jsonl(output / "train.jsonl", prompts("train", self.rows, self.seed + 1_000_000))
         held = write_jsonl(output / "heldout.jsonl", prompts("heldout", self.heldout, 0))
@@ -103,8 +103,8 @@ class EverydayPrompts(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": messages, "item"}."""
-        from posttrain.data.jsonl import write_jsonl
         from posttrain.everyday.prompts import prompts
+        from posttrain.storage.jsonl import write_jsonl
 
         split = "validation" if self.validation else "test"
         train = write_jsonl(output / "train.jsonl", prompts("train", self.rows, self.seed + 1_000_000))
@@ -158,7 +158,7 @@ class PromptsOf(Stage):
 
         Raises UserError where one side is empty.
         """
-        from posttrain.data.jsonl import read_jsonl, write_jsonl
+        from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         found, repeated = {}, 0
         for side in ("train", "heldout"):

@@ -42,7 +42,7 @@ class ReasoningGymTasks(Stage):
         Raises UserError where nothing is left to train on.
         """
         from posttrain.data.gym_tasks import tasks_of
-        from posttrain.data.jsonl import write_jsonl
+        from posttrain.storage.jsonl import write_jsonl
 
         held = list(tasks_of(self.tasks, self.heldout, 0, self.instruction))
         kept = {row["gym"]["question"] for row in held}

@@ -69,8 +69,8 @@ class RejectionSampling(SamplesAnswers, Stage):  # size: who answers what how of
         "prompt", "completion", "reward"} where prompts are plain text. Raises UserError where none is kept.
         """
         from posttrain.core.kl import best_of_n
-        from posttrain.data.jsonl import read_jsonl, write_jsonl
         from posttrain.rollouts.sample import scored_groups
+        from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
         figures: dict[str, float | int | str] = {}

@@ -148,8 +148,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy, its critic in ``critic/``, ``metrics.jsonl`` and ``episodes.jsonl``."""
-        from posttrain.data.jsonl import Lines, RowsInFile
         from posttrain.rollouts.reread import conversation_figures
+        from posttrain.storage.jsonl import JsonlWriter, RowsInFile
         from posttrain.training.average import Average
         from posttrain.training.figures import by_step, of_run
         from posttrain.training.progress import progress
@@ -160,8 +160,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         updates = self.steps * self.method.epochs * self.method.minibatches
         history: list[dict[str, Any]] = []
         with ExitStack() as stack:
-            log = stack.enter_context(Lines(output / "metrics.jsonl"))
-            kept = stack.enter_context(Lines(output / "episodes.jsonl"))
+            log = stack.enter_context(JsonlWriter(output / "metrics.jsonl"))
+            kept = stack.enter_context(JsonlWriter(output / "episodes.jsonl"))
             scorer = stack.enter_context(self.reward.open(inputs, machine))
             roles, collector, loop = self._loop(inputs, machine, scorer)
             prompts = RowsInFile(inputs["prompts"].path / "train.jsonl")
@@ -193,12 +193,12 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         self, inputs: Inputs, machine: Machine, scorer: Any
     ) -> tuple[Any, Any, Iterator[dict[str, Any]]]:
         from posttrain.checks.model_probes import look_at_sampling
-        from posttrain.data.jsonl import RowsInFile
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.engines.protocol import Sampling
         from posttrain.models.chat import Chat
         from posttrain.models.roles import Place, open_policy, open_teacher
         from posttrain.rollouts.collect import Collector
+        from posttrain.storage.jsonl import RowsInFile
         from posttrain.training.optimizer import Group, Optimizer, linear
         from posttrain.training.reinforce import ReinforceState, reinforce
 

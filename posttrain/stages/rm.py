@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from posttrain.models.lora import Lora
-    from posttrain.models.said_on_disk import SaidOnDisk
+    from posttrain.storage.preference_store import PreferenceStore
 
 
 SCALED = 8192  # answers, some 700 prompts, give the mean of scores within 0.04 and the deviation within 3 %
@@ -97,12 +97,12 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the model with one label, ``scale.json`` and ``metrics.jsonl``."""
-        from posttrain.data.by_place import Made
-        from posttrain.data.jsonl import RowsInFile
         from posttrain.models.chat import Chat
         from posttrain.models.roles import Place, open_reward
-        from posttrain.models.said_on_disk import SaidOnDisk
         from posttrain.rollouts.reread import conversation_figures, scores
+        from posttrain.storage.jsonl import RowsInFile
+        from posttrain.storage.lazy import Mapped
+        from posttrain.storage.preference_store import PreferenceStore
         from posttrain.training.optimizer import Group
 
         source = inputs["comparisons"].path
@@ -111,7 +111,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             inputs["base"].path, lora=self.lora, seed=self.seed, place=place, reading=self.reading
         )
         chat = Chat(role.tokenizer)
-        train, held = SaidOnDisk(output.parent), SaidOnDisk(output.parent)
+        train, held = PreferenceStore(output.parent), PreferenceStore(output.parent)
         counts = pairs(chat, RowsInFile(source / "train.jsonl"), self.max_length, train, self.rows)
         left_out = pairs(chat, RowsInFile(source / "heldout.jsonl"), self.max_length, held)
         if not train:
@@ -121,7 +121,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         told, notes = conversation_figures(chat, RowsInFile(source / "train.jsonl"))
         if self.shuffled_labels:
             train = self._shuffled(train)
-        answers = Made(min(len(train.rows), SCALED), train.rows.read)  # without those that follow
+        answers = Mapped(min(len(train.rows), SCALED), train.rows.read)  # without those that follow
         counted: dict[str, Any] = {"rows": len(train), **counts, "heldout_rows": len(held)}
         counted["pair_loss_floor"] = loss_floor(train)
         if self.fitted_head:
@@ -145,7 +145,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         counted |= told | role.figures
         return Report(figures=heldout_figures(role.reward, held, chat.pad_id, machine) | counted, notes=notes)
 
-    def _shuffled(self, train: SaidOnDisk) -> SaidOnDisk:
+    def _shuffled(self, train: PreferenceStore) -> PreferenceStore:
         """The comparisons, each turned by a coin."""
         coin = random.Random(f"shuffled labels:{self.seed}")
         turned = type(train)(train.directory)
@@ -153,7 +153,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             turned.append(pair if coin.random() < 0.5 else replace(pair, rows=pair.rows[::-1]))
         return turned
 
-    def _add_mismatched(self, train: SaidOnDisk) -> None:
+    def _add_mismatched(self, train: PreferenceStore) -> None:
         """Comparisons of chosen answers with answers to other prompts follow those that are there."""
         coin, there = random.Random(f"mismatched:{self.seed}"), range(len(train))
         asked = array("q", (place for place in there if coin.random() < self.mismatched))
@@ -161,7 +161,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             pair, other = train[place], train[coin.choice(there)]
             both = [pair.rows[0], mismatched(pair.rows[0], other.rows[0])]
             if both[0].ids != both[1].ids:
-                train.append(replace(pair, rows=both, sure=1.0, margin=0.0))
+                train.append(replace(pair, rows=both, confidence=1.0, margin=0.0))
 
     def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
         if "comparisons" not in inputs:
@@ -221,7 +221,7 @@ class _Keeping:
         return {**self.method.loss(scores, past), "sft_nll": Term(-logprobs, chosen_mean, self.coef)}
 
 
-def _batch(comparisons: SaidOnDisk, pad_id: int, places: list[int]) -> Any:
+def _batch(comparisons: PreferenceStore, pad_id: int, places: list[int]) -> Any:
     return judged([comparisons[place] for place in places], pad_id)
 
 
@@ -247,7 +247,7 @@ def _save_scale(said: Any, output: Path) -> None:
         raise UserError(f"the reward model learned nothing: {problem}") from None
 
 
-def _fit_head(role: Any, train: SaidOnDisk, pad_id: int, machine: Machine) -> float:
+def _fit_head(role: Any, train: PreferenceStore, pad_id: int, machine: Machine) -> float:
     """Gives the role's head the weights that explain the comparisons best from what its trunk holds now; the
     ridge that they were fitted with.
     """
@@ -257,8 +257,8 @@ def _fit_head(role: Any, train: SaidOnDisk, pad_id: int, machine: Machine) -> fl
     from posttrain.training.linear_preferences import fit_linear
 
     read = features(role.reward, train.rows, pad_id, machine.micro_batch_tokens)
-    sure = torch.tensor([pair.sure for pair in train])
-    weights, ridge = fit_linear(read[::2] - read[1::2], sure, same_prompt(train))
+    confidence = torch.tensor([pair.confidence for pair in train])
+    weights, ridge = fit_linear(read[::2] - read[1::2], confidence, same_prompt(train))
     with torch.no_grad():
         role.reward.role.head.weight.copy_(weights[None])
     return ridge

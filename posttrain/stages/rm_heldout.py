@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 from posttrain.pipeline.stage import Machine
 
 if TYPE_CHECKING:
-    from posttrain.models.said_on_disk import SaidOnDisk
+    from posttrain.storage.preference_store import PreferenceStore
 
 
-def loss_floor(comparisons: SaidOnDisk) -> float:
+def loss_floor(comparisons: PreferenceStore) -> float:
     """The least mean loss that labels as sure as these allow, in nats a pair."""
     import torch
 
     from posttrain.core.preferences import floor
 
-    return float(floor(torch.tensor([pair.sure for pair in comparisons], dtype=torch.float64)).mean())
+    return float(floor(torch.tensor([pair.confidence for pair in comparisons], dtype=torch.float64)).mean())
 
 
 def heldout_figures(
-    reward: Any, held: SaidOnDisk, pad_id: int, machine: Machine
+    reward: Any, held: PreferenceStore, pad_id: int, machine: Machine
 ) -> dict[str, float | int | str]:
     """How often the chosen answer scores higher on held-out comparisons, how sure the model is of it, and how
     often the chosen answer, and the one that scores higher, are the longer ones.
@@ -37,12 +37,12 @@ def heldout_figures(
 
     said = scores(reward, held.rows, pad_id, machine.micro_batch_tokens)
     right = int((said[::2] > said[1::2]).sum())
-    sure = torch.tensor([pair.sure for pair in held])
+    confidence = torch.tensor([pair.confidence for pair in held])
     more = [sum(pair.rows[0].mask) - sum(pair.rows[1].mask) for pair in held]
     longer = sum((tokens > 0) + (tokens == 0) / 2 for tokens in more)
     figures = with_interval("label_accuracy", wilson(right, len(held)))
     losses = {
-        "pair_loss_heldout": float(logistic(said[::2] - said[1::2], sure).mean()),
+        "pair_loss_heldout": float(logistic(said[::2] - said[1::2], confidence).mean()),
         "pair_loss_floor_heldout": loss_floor(held),
     }
     figures |= sure_and_long(said[::2] - said[1::2], more)

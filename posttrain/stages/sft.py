@@ -22,7 +22,7 @@ from posttrain.stages.fitting import Fitting
 
 if TYPE_CHECKING:
     from posttrain.models.lora import Lora
-    from posttrain.models.rows_on_disk import RowsOnDisk
+    from posttrain.storage.token_rows import TokenRowStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,21 +66,21 @@ class InstructionTuning(Stage):
         from.
         """
         from posttrain.core.preferences import wanted
-        from posttrain.data.jsonl import stream_jsonl
         from posttrain.models.chat import Chat
         from posttrain.models.collate import rollouts
         from posttrain.models.roles import Place, open_policy
-        from posttrain.models.rows_on_disk import RowsOnDisk
         from posttrain.rollouts.ends import ends
         from posttrain.rollouts.in_parts import nll
         from posttrain.rollouts.reread import conversation_figures
+        from posttrain.storage.jsonl import stream_jsonl
+        from posttrain.storage.token_rows import TokenRowStore
         from posttrain.training.optimizer import Group
 
         said, source, shared = inputs["demonstrations"].path, inputs["base"].path, self.lora is not None
         place = Place(device=machine.device, compute=self.compute, recompute=machine.recompute)
         roles = open_policy(source, lora=self.lora, reference=shared, seed=self.seed, place=place)
         chat = Chat(roles.tokenizer)
-        train, held = RowsOnDisk(output.parent), RowsOnDisk(output.parent)
+        train, held = TokenRowStore(output.parent), TokenRowStore(output.parent)
         dropped = examples(chat, stream_jsonl(said / "train.jsonl"), self.max_length, train)
         held_dropped = examples(chat, stream_jsonl(said / "heldout.jsonl"), self.max_length, held)
         if not train:
@@ -148,18 +148,18 @@ class InstructionTuning(Stage):
         )
 
 
-def examples(chat: Any, rows: Iterable[dict[str, Any]], max_length: int, kept: RowsOnDisk) -> int:
+def examples(chat: Any, rows: Iterable[dict[str, Any]], max_length: int, kept: TokenRowStore) -> int:
     """Adds conversations as tokens, supervised where the assistant speaks, or plain text supervised where it
     goes on, to those ``kept``; how many were dropped as too long.
     """
-    from posttrain.models.collate import Row
     from posttrain.rollouts.reread import example
+    from posttrain.storage.token_rows import TokenRow
 
     dropped = 0
     for row in rows:
         ids, mask = example(chat, row)
         if len(ids) <= max_length:
-            kept.append(Row(ids=ids, mask=mask))
+            kept.append(TokenRow(ids=ids, mask=mask))
         else:
             dropped += 1
     return dropped

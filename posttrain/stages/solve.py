@@ -60,9 +60,9 @@ class Solving(Stage):  # size: who is compared, on what, how often
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``samples.jsonl`` and ``answers.jsonl``."""
-        from posttrain.data.jsonl import read_jsonl, write_jsonl
         from posttrain.evaluation.intervals import bootstrap, with_interval
         from posttrain.evaluation.not_measured import not_measured
+        from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         prompts = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
         solved: dict[str, list[float]] = {}

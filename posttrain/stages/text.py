@@ -33,7 +33,7 @@ class PretrainingPages(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt": "", "completion": page}."""
-        from posttrain.data.jsonl import write_jsonl
+        from posttrain.storage.jsonl import write_jsonl
 
         train = write_jsonl(output / "train.jsonl", _pages(self.rows, UNREAD * (2 + self.seed)))
         held = write_jsonl(output / "heldout.jsonl", _pages(self.heldout, UNREAD))

@@ -7,7 +7,6 @@ is passed over for the one before it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 
 from posttrain.core.batch import Evaluation, Experience, Judged, Rollouts
+from posttrain.storage.durable import flush, hash_file
 from posttrain.training.fit import FitState
 from posttrain.training.reinforce import ReinforceState
 
@@ -45,14 +45,14 @@ def save(directory: Path, step: int, contents: Mapping[str, Any], keep: int = 2)
     for name, value in contents.items():
         path = draft / f"{name}.pt"
         torch.save(value, path)
-        manifest[path.name] = _digest(path)
-        _sync(path)
+        manifest[path.name] = hash_file(path)
+        flush(path)
     (draft / MANIFEST).write_text(json.dumps({"step": step, "files": manifest}, indent=1) + "\n")
-    _sync(draft / MANIFEST)
-    _sync(draft)
+    flush(draft / MANIFEST)
+    flush(draft)
     shutil.rmtree(final, ignore_errors=True)
     draft.rename(final)
-    _sync(directory)
+    flush(directory)
     for old in _newest_first(directory)[keep:]:
         shutil.rmtree(old)
     return final
@@ -76,21 +76,8 @@ def _whole(path: Path) -> list[Path] | None:
     """The files of a checkpoint if all are as they were written."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())["files"]
-        if all(_digest(path / name) == digest for name, digest in manifest.items()):
+        if all(hash_file(path / name) == digest for name, digest in manifest.items()):
             return [path / name for name in manifest]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # damaged: the one before it serves
     return None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from mutations.mutation import of
 
-SPLIT, JSONL, ROWS, CHECK = "data/split.py", "data/jsonl.py", "data/rows.py", "data/check.py"
+SPLIT, JSONL, ROWS, CHECK = "data/split.py", "storage/jsonl.py", "data/rows.py", "data/check.py"
 CONSTRAINTS, MIXTURE, PROMPTS = "data/constraints.py", "stages/mixture.py", "stages/prompts.py"
 SIMULATED, VOTES, AGREEMENT = "feedback/simulated.py", "feedback/votes.py", "feedback/agreement.py"
 OF_SPLIT, OF_READ, OF_OWN = (
@@ -41,7 +41,7 @@ MUTATIONS = [
             end += len(line)""",
         """                self._starts.append(end)
                 end += len(line)""",
-        "tests/data/test_jsonl.py",
+        "tests/storage/test_jsonl.py",
     ),
     of(
         "kinds are numbered by their hash",
@@ -52,10 +52,10 @@ MUTATIONS = [
     ),
     of(
         "a slice takes every item whatever its step",
-        "data/by_place.py",
-        "range(*place.indices(len(self)))]",
-        "range(*place.indices(len(self))[:2])]",
-        "tests/data/test_by_place.py",
+        "storage/lazy.py",
+        "range(*index.indices(len(self)))]",
+        "range(*index.indices(len(self))[:2])]",
+        "tests/storage/test_lazy.py",
     ),
     of(
         "lines are counted from 0",

@@ -295,10 +295,10 @@ MUTATIONS = [
     ),
     of(
         "rows of different comparisons are one group",
-        "models/said_on_disk.py",
-        "bisect_right(self._ends, at) - 1",
-        "(bisect_right(self._ends, at) - 1) // 2",
-        "tests/models/test_said_on_disk.py",
+        "storage/preference_store.py",
+        "bisect_right(self._ends, i) - 1",
+        "(bisect_right(self._ends, i) - 1) // 2",
+        "tests/storage/test_preference_store.py",
     ),
     of(
         "nats a row for nats a token",

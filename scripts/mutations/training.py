@@ -122,7 +122,7 @@ MUTATIONS = [
     of(
         "a damaged checkpoint is loaded",
         CHECKPOINT,
-        "if all(_digest(path / name) == digest for name, digest in manifest.items()):",
+        "if all(hash_file(path / name) == digest for name, digest in manifest.items()):",
         "if all((path / name).exists() for name in manifest):",
         "tests/training/test_checkpoint.py",
     ),

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from posttrain.checks import machine
-from posttrain.compiled import usable_paths
-from posttrain.engines import native
+from posttrain.kernels import decode
+from posttrain.kernels.compiled import usable_paths
 
 
 @pytest.mark.parametrize("path", [*usable_paths(), "off"])
@@ -23,7 +23,7 @@ def test_what_is_used_stands_beside_what_could_be(path: str, monkeypatch: pytest
 
 
 def test_where_nothing_was_compiled_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("posttrain.checks.machine", "posttrain.compiled"):
+    for module in ("posttrain.checks.machine", "posttrain.kernels.compiled"):
         monkeypatch.setattr(f"{module}.usable_paths", lambda: [])
     monkeypatch.delenv("POSTTRAIN_KERNELS", raising=False)
     assert "nothing was compiled for this processor; install posttrain again" in machine.kernels().evidence
@@ -32,12 +32,12 @@ def test_where_nothing_was_compiled_it_says_what_to_do(monkeypatch: pytest.Monke
 @pytest.mark.skipif(not usable_paths(), reason="nothing was compiled")
 def test_one_thread_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("POSTTRAIN_KERNELS", raising=False)
-    plain = native.Kernels.__init__
+    plain = decode.DecodeKernels.__init__
 
-    def alone(kernels: native.Kernels, *more: object) -> None:
+    def alone(kernels: decode.DecodeKernels, *more: object) -> None:
         plain(kernels, *more)
         kernels.threaded = False
 
-    monkeypatch.setattr(native.Kernels, "__init__", alone)
+    monkeypatch.setattr(decode.DecodeKernels, "__init__", alone)
     evidence = machine.kernels().evidence
     assert f"{usable_paths()[0]} on one thread, products by PyTorch: it was compiled without" in evidence

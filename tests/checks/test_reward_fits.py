@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from posttrain.checks import reward_fits
-from posttrain.data.jsonl import write_jsonl
 from posttrain.rewards.exact_answer import ExactAnswer
 from posttrain.rewards.length import Length
+from posttrain.storage.jsonl import write_jsonl
 
 
 @pytest.mark.parametrize(("answered", "passed"), [(0, False), (1, True), (2, True)])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from posttrain.core.logit_transform import PLAIN, LogitTransform
 from posttrain.core.logprobs import Head, Scored, chosen_logprobs
-from tests.kernel_paths import COMPILED, computed_by
+from tests.kernels.paths import COMPILED, computed_by
 
 N, D, V = 13, 6, 11
 CAPPED = LogitTransform(scale=2.0, cap=3.0)

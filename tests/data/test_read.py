@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from posttrain.data.jsonl import read_jsonl, write_jsonl
 from posttrain.data.read import ReadOptions, read_comparisons, read_messages, read_prompts
 from posttrain.data.rows import Problems, read_rows
 from posttrain.pipeline.finding import UserError
+from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
 ASKED = [{"role": "user", "content": "What is ice?"}]
 SAID = [{"role": "assistant", "content": "Frozen water. ❄ مرحبا"}]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kernel_paths import CHOSEN, OTHERS, computed_by
+from tests.kernels.paths import CHOSEN, OTHERS, computed_by
 
 
 @pytest.fixture(

@@ -24,10 +24,10 @@ from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.cached import CachedDecoder, CachedRows
 from posttrain.engines.choose import choose, uniforms
 from posttrain.engines.llama import LlamaDecoder
-from posttrain.engines.native import kernels
 from posttrain.engines.packed import linear
 from posttrain.engines.protocol import Completion, Sampling
 from posttrain.engines.slots import Slots
+from posttrain.kernels.decode import decode_kernels
 from posttrain.pipeline.finding import UserError
 
 VOCABULARY = 61
@@ -245,7 +245,7 @@ def test_a_packed_matrix_is_the_matrix(rows: int, biased: bool, inputs: int, dty
         torch.randn(rows, 57).to(dtype),
     )
     bias, scale = torch.randn(57) if biased else None, torch.rand(inputs)
-    packed = linear(weights, bias, scale, (x.device, dtype), kernels())
+    packed = linear(weights, bias, scale, (x.device, dtype), decode_kernels())
     matrix = (torch.cat(weights) * scale).to(dtype)
     plain = F.linear(x.double(), matrix.double(), None if bias is None else bias.to(dtype).double())
     near = 8 * torch.finfo(dtype).eps * float(plain.abs().max())
@@ -264,7 +264,7 @@ def test_a_packed_matrix_is_the_matrix(rows: int, biased: bool, inputs: int, dty
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_row_of_a_product_does_not_depend_on_the_others(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    packed = linear([torch.randn(300, 70)], None, None, (torch.device("cpu"), dtype), kernels())
+    packed = linear([torch.randn(300, 70)], None, None, (torch.device("cpu"), dtype), decode_kernels())
     x = torch.randn(90, 70).to(dtype)
     whole = packed(x)
     for rows in (2, 3, 7, 16, 17, 65):

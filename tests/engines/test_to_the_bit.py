@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Completion, Sampling
-from tests.kernel_paths import COMPILED, computed_by
+from tests.kernels.paths import COMPILED, computed_by
 
 LENGTHS = (3, 25, 9, 61, 14, 2, 38)
 

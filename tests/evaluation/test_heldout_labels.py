@@ -10,7 +10,7 @@ from torch import Tensor
 
 from posttrain.core.batch import Evaluation
 from posttrain.evaluation.heldout_labels import label_accuracy, log_likelihoods
-from posttrain.models.collate import Row
+from posttrain.storage.token_rows import TokenRow
 
 
 def said(*pairs: tuple[float, float]) -> Tensor:
@@ -46,7 +46,7 @@ def test_likelihoods_are_sums_and_means_over_the_answer_in_the_order_of_rows() -
             return Evaluation(logprobs=-part.actions.float() / 100)
 
     rows = [
-        Row(ids=[7, *answer], mask=[False, *[True] * len(answer)], group=place // 2)
+        TokenRow(ids=[7, *answer], mask=[False, *[True] * len(answer)], group=place // 2)
         for place, answer in enumerate([[1, 2, 3], [4], [5, 5], [6, 0, 0, 0]])
     ]
     found = log_likelihoods(ByToken(), rows, 0, 4)  # type: ignore[arg-type]

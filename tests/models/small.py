@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from posttrain.models.collate import Row
+from posttrain.storage.token_rows import TokenRow
 
 VOCABULARY = 320
 MARKED = (
@@ -79,7 +79,7 @@ def scalar(config: PretrainedConfig, *, seed: int = 1, dtype: torch.dtype = torc
     return AutoModelForSequenceClassification.from_config(config, dtype=dtype).eval()
 
 
-def rows(count: int = 7, *, temperature: float = 0.7, seed: int = 3) -> list[Row]:
+def rows(count: int = 7, *, temperature: float = 0.7, seed: int = 3) -> list[TokenRow]:
     """Conversations of 5 to 18 tokens, with gaps in what the assistant says, as a tool's answer leaves
     them.
     """
@@ -89,7 +89,7 @@ def rows(count: int = 7, *, temperature: float = 0.7, seed: int = 3) -> list[Row
         n = int(torch.randint(5, 19, (1,), generator=generator))
         ids = torch.randint(5, VOCABULARY, (n,), generator=generator).tolist()
         mask = [False] * 2 + [i % 5 != 1 for i in range(n - 2)]
-        made.append(Row(ids=ids, mask=mask, temperature=temperature))
+        made.append(TokenRow(ids=ids, mask=mask, temperature=temperature))
     return made
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
+from posttrain.storage.token_rows import TokenRow
 
 # two turns of the assistant; then one
-TALK = Row(
+TALK = TokenRow(
     ids=[1, 5, 6, 7, 8, 9, 10],
     mask=[False, False, True, True, False, False, True],
     logprobs=[-0.5, -0.25, -2.0],
     reward=3.0,
 )
-SHORT = Row(ids=[1, 5, 6, 7], mask=[False, False, True, True], logprobs=[-1.0, -4.0], reward=2.0)
+SHORT = TokenRow(ids=[1, 5, 6, 7], mask=[False, False, True, True], logprobs=[-1.0, -4.0], reward=2.0)
 
 
 @pytest.mark.parametrize("left", [False, True])

@@ -17,7 +17,7 @@ from posttrain.core.batch import Rollouts, Wants
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
 from posttrain.models import frozen
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.frozen import opened_copy
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.loading import load_causal_lm, save_causal_lm
@@ -26,6 +26,7 @@ from posttrain.models.roles import Place, PolicyRoles, open_policy, open_reward,
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import PROCESS, Size, training_bytes
 from posttrain.pipeline.stage import HeldIn, Machine
+from posttrain.storage.token_rows import TokenRow
 from tests.models.small import CONFIGS, causal, llama, rows, tokenizer
 
 CODES = torch.linspace(-1, 1, 16)
@@ -178,7 +179,7 @@ def test_the_sampler_has_the_numbers_of_the_trainer(base: Path) -> None:
     prompt = [5, 6, 7]
     engine.submit(prompt, Sampling(max_tokens=12), seed=3)
     said = next(iter(engine.finished()))
-    row = Row(ids=[*prompt, *said.tokens], mask=[False] * 3 + [True] * len(said.tokens), temperature=1.0)
+    row = TokenRow(ids=[*prompt, *said.tokens], mask=[False] * 3 + [True] * len(said.tokens), temperature=1.0)
     read = roles.policy.evaluate(rollouts([row], 1), Wants()).logprobs[0, 2:]
     torch.testing.assert_close(read.detach(), torch.tensor(said.logprobs), rtol=1e-4, atol=1e-4)
 

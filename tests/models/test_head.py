@@ -14,9 +14,10 @@ from posttrain.core.logit_transform import LogitTransform
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
 from posttrain.models import head
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.pipeline.finding import UserError
+from posttrain.storage.token_rows import TokenRow
 from tests.models.families import FAMILIES, causal, double
 
 TRANSFORMS = {
@@ -25,8 +26,8 @@ TRANSFORMS = {
     "cohere": LogitTransform(0.25),
 }
 ROWS = [
-    Row(ids=[3, 4, 5, 6, 7, 8], mask=[False, False, True, True, True, True], temperature=0.75),
-    Row(ids=[3, 4, 9, 10], mask=[False, True, True, True], temperature=1.0),
+    TokenRow(ids=[3, 4, 5, 6, 7, 8], mask=[False, False, True, True, True, True], temperature=0.75),
+    TokenRow(ids=[3, 4, 9, 10], mask=[False, True, True, True], temperature=1.0),
 ]
 
 
@@ -73,7 +74,7 @@ def test_the_sampler_says_the_same(family: str) -> None:
     engine = BuiltinEngine(model)
     engine.submit([3, 4, 5], Sampling(max_tokens=6, temperature=0.75), 1)
     (said,) = engine.finished()
-    row = Row(ids=[3, 4, 5, *said.tokens], mask=[False] * 3 + [True] * 6, temperature=0.75)
+    row = TokenRow(ids=[3, 4, 5, *said.tokens], mask=[False] * 3 + [True] * 6, temperature=0.75)
     trained = LanguagePolicy(model).evaluate(rollouts([row], 0), Wants()).logprobs[0, 2:]
     torch.testing.assert_close(trained, torch.tensor(said.logprobs), rtol=1e-4, atol=1e-5)
 

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from posttrain.core.batch import Wants
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguageReward
 from posttrain.models.loading import load_reward_model, new_reward_model, save_causal_lm, save_reward_model
 from posttrain.models.roles import Place, open_policy
+from posttrain.storage.token_rows import TokenRow
 from tests.models.small import CONFIGS, causal, llama, tokenizer
 
-ROWS = [Row(ids=[3, 4, 5, 6], mask=[False, True, True, True]), Row(ids=[3, 7], mask=[False, True])]
+ROWS = [TokenRow(ids=[3, 4, 5, 6], mask=[False, True, True, True]), TokenRow(ids=[3, 7], mask=[False, True])]
 
 
 def test_a_head_on_a_short_trunk_scores_in_float32(tmp_path: Path) -> None:

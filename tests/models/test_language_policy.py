@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from posttrain.core.batch import Rollouts, Wants, take
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.models.role import Role
+from posttrain.storage.token_rows import TokenRow
 from tests.models.small import CONFIGS, VOCABULARY, causal, llama, rows, scalar
 
 WANTS = Wants(values=True, entropy=True)
@@ -76,10 +77,13 @@ def test_rows_keep_their_results_when_reordered_and_split(family: str) -> None:
 
 def test_a_score_does_not_depend_on_whether_pad_is_eos() -> None:
     critic = scalar(llama())
-    answers = [Row(ids=[3, 4, 5, 2], mask=[False, True, True, True]), Row(ids=[3, 2], mask=[False, True])]
+    answers = [
+        TokenRow(ids=[3, 4, 5, 2], mask=[False, True, True, True]),
+        TokenRow(ids=[3, 2], mask=[False, True]),
+    ]
     scores = [LanguageReward(critic).score(rollouts(answers, pad)) for pad in (0, 2)]
     assert torch.equal(scores[0], scores[1])
-    unfinished = rollouts([Row(ids=[3, 4, 5], mask=[False, True, True])], 2)
+    unfinished = rollouts([TokenRow(ids=[3, 4, 5], mask=[False, True, True])], 2)
     assert LanguageReward(critic).score(unfinished).sum() != scores[0][0].sum()
     assert scores[0].nonzero().tolist() == [[0, 2], [1, 0]]
 
@@ -87,7 +91,11 @@ def test_a_score_does_not_depend_on_whether_pad_is_eos() -> None:
 def test_plain_transformers_reads_the_same_score() -> None:
     critic = scalar(llama())
     batch = rollouts(
-        [Row(ids=[3, 4, 5, 2], mask=[False, True, True, True]), Row(ids=[3, 2], mask=[False, True])], 1
+        [
+            TokenRow(ids=[3, 4, 5, 2], mask=[False, True, True, True]),
+            TokenRow(ids=[3, 2], mask=[False, True]),
+        ],
+        1,
     )
     with torch.no_grad():
         plain = critic(input_ids=batch.context["tokens"]).logits[:, 0]
@@ -157,7 +165,7 @@ def test_rows_of_the_same_tokens_are_read_where_each_of_them_ends() -> None:
     """The same text, of which the assistant said more or less: two answers, and two scores."""
     critic = scalar(llama())
     masks = [[False, True, True, False, False], [False, True, True, True, True]]
-    both = [Row(ids=[3, 4, 5, 6, 7], mask=mask) for mask in masks]
+    both = [TokenRow(ids=[3, 4, 5, 6, 7], mask=mask) for mask in masks]
     scores = LanguageReward(critic).score(rollouts(both, 0)).sum(1)
     alone = [LanguageReward(critic).score(rollouts([one], 0)).sum() for one in both]
     torch.testing.assert_close(scores, torch.stack(alone))

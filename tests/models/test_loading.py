@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from posttrain.models import smollm2
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguageReward
 from posttrain.models.loading import (
     load_causal_lm,
@@ -28,6 +28,7 @@ from posttrain.models.loading import (
     save_reward_model,
 )
 from posttrain.pipeline.finding import UserError
+from posttrain.storage.token_rows import TokenRow
 from tests.models.families import FAMILIES
 from tests.models.small import CONFIGS, causal, llama, scalar, tokenizer
 
@@ -72,7 +73,7 @@ def test_a_reward_model_reads_the_same_token_in_plain_transformers(tmp_path: Pat
     padded = theirs.pad({"input_ids": answers}, return_tensors="pt")["input_ids"]
     with torch.no_grad():
         wanted = plain(input_ids=padded).logits[:, 0]
-    rows = [Row(ids=ids, mask=[False] + [True] * (len(ids) - 1)) for ids in answers]
+    rows = [TokenRow(ids=ids, mask=[False] + [True] * (len(ids) - 1)) for ids in answers]
     reward, _ = load_reward_model(tmp_path / "rm")
     found = LanguageReward(reward).score(rollouts(rows, 4)).sum(1)
     torch.testing.assert_close(found, wanted)

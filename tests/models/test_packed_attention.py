@@ -13,11 +13,12 @@ from transformers import AutoModelForCausalLM, Gemma2Config, MistralConfig
 from transformers.models.gemma2.modeling_gemma2 import Gemma2PreTrainedModel
 
 from posttrain.core.batch import Wants
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.loading import save_causal_lm
 from posttrain.models.packed_attention import NAME, _alike, _by_block, lined_up, packs
 from posttrain.models.tree import alike, grow
+from posttrain.storage.token_rows import TokenRow
 from tests.models.small import CONFIGS, VOCABULARY, causal, rows, tokenizer
 
 SHARED = [[7, 8, 9, 10, 11, 12], [7, 8, 9, 13], [7, 8, 9, 10, 14, 15, 16], [5, 6]]
@@ -140,7 +141,7 @@ def test_rows_longer_than_the_model_looks_back_are_padded() -> None:
     assert packs(model.base_model) == 10
     for length in (10, 14):
         ids = list(range(5, 5 + length))
-        batch = rollouts([Row(ids=ids, mask=[False] + [True] * (length - 1))] * 2, 0)
+        batch = rollouts([TokenRow(ids=ids, mask=[False] + [True] * (length - 1))] * 2, 0)
         found = LanguagePolicy(model).evaluate(batch, Wants()).logprobs[0]
         said = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
         torch.testing.assert_close(found, said[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0])

@@ -20,10 +20,11 @@ from transformers import (
 from posttrain.core.batch import Wants
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.models.positions import UNLIMITED, context_of, row_limit, row_limit_of
 from posttrain.pipeline.finding import UserError
+from posttrain.storage.token_rows import TokenRow
 from tests.models.families import CONTEXT, FAMILIES, GEMMA, GROUPED, LONG, causal
 
 ORIGINAL = LONG["original_max_position_embeddings"]
@@ -104,8 +105,8 @@ def test_longer_rows_are_refused_wherever_a_model_reads(name: str) -> None:
         readers.append(reward.score)
     for read in readers:
         for length in (limit, limit + 1):
-            row = Row(ids=[i % 40 for i in range(length)], mask=[False] * (length - 1) + [True])
-            facts = rollouts([row, Row(ids=[3, 4, 5], mask=[False, False, True])], 0)
+            row = TokenRow(ids=[i % 40 for i in range(length)], mask=[False] * (length - 1) + [True])
+            facts = rollouts([row, TokenRow(ids=[3, 4, 5], mask=[False, False, True])], 0)
             if length == limit:
                 assert read(facts).isfinite().all()
                 continue
@@ -122,7 +123,7 @@ def test_the_sampler_stops_where_the_table_changes(name: str) -> None:
         engine.submit([3, 4, 5], Sampling(max_tokens=limit - 2), 0)
     engine.submit([3, 4, 5], Sampling(max_tokens=limit - 3), 0)
     (said,) = engine.finished()
-    row = Row(ids=[3, 4, 5, *said.tokens], mask=[False] * 3 + [True] * len(said.tokens))
+    row = TokenRow(ids=[3, 4, 5, *said.tokens], mask=[False] * 3 + [True] * len(said.tokens))
     assert len(row.ids) == limit
     trained = LanguagePolicy(model).evaluate(rollouts([row], 0), Wants()).logprobs[0, 2:]
     torch.testing.assert_close(trained, torch.tensor(said.logprobs), rtol=1e-4, atol=1e-4)

@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 from posttrain.core.batch import Wants
 from posttrain.models.classifier import TextClassifier
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.cutting import cut
 from posttrain.models.language_policy import LanguageReward
 from posttrain.models.loading import load_reward_model, save_causal_lm
@@ -18,6 +18,7 @@ from posttrain.models.lora import Lora
 from posttrain.models.reading import Reading
 from posttrain.models.roles import Place, open_policy, open_reward, reward_on
 from posttrain.pipeline.finding import UserError
+from posttrain.storage.token_rows import TokenRow
 from tests.models.small import CONFIGS, causal, rows, tokenizer
 from tests.models.test_roles import shaken
 
@@ -31,7 +32,9 @@ def sft(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / "sft"
 
 
-def by_hand(model: torch.nn.Module, head: torch.Tensor, row: Row, layer: int, mean: bool) -> torch.Tensor:
+def by_hand(
+    model: torch.nn.Module, head: torch.Tensor, row: TokenRow, layer: int, mean: bool
+) -> torch.Tensor:
     """A row alone, through transformers: the norm after ``layer`` layers, the head, the answer's tokens."""
     ids = torch.tensor([row.ids])
     trunk = model.base_model
@@ -66,7 +69,10 @@ def test_a_score_is_what_its_reading_says(
 
 def test_what_stands_beside_an_answer_does_not_move_its_mean(sft: Path) -> None:
     """Micro-batches, order, and rows that share their beginning."""
-    given = [*rows(), *(Row(ids=[7, 8, 9, 10, n], mask=[False, False, True, True, True]) for n in (11, 12))]
+    given = [
+        *rows(),
+        *(TokenRow(ids=[7, 8, 9, 10, n], mask=[False, False, True, True, True]) for n in (11, 12)),
+    ]
     reward = open_reward(sft, seed=2, place=EXACT, reading=Reading(layer=1, mean=True)).reward
     together = reward.score(rollouts(given, 1)).sum(1)
     alone = torch.cat([reward.score(rollouts([row], 1)).sum(1) for row in given])
@@ -99,7 +105,7 @@ def test_every_user_of_a_saved_reward_model_reads_it_as_it_was_trained(
 def test_one_that_reads_the_end_is_a_plain_classifier_and_one_that_does_not_says_so(
     sft: Path, tmp_path: Path
 ) -> None:
-    row = Row(ids=[7, 8, 9, 10], mask=[False, False, True, True])
+    row = TokenRow(ids=[7, 8, 9, 10], mask=[False, False, True, True])
     batch = rollouts([row], 1)
     for mean in (False, True):
         made = open_reward(sft, seed=2, reading=Reading(layer=1, mean=mean))

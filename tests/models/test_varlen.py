@@ -11,8 +11,9 @@ from torch import Tensor
 
 from posttrain.core.batch import Wants
 from posttrain.models import packed_attention, varlen
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy
+from posttrain.storage.token_rows import TokenRow
 from tests.models.small import causal, gpt2, llama
 
 CPU = torch.device("cpu")
@@ -64,13 +65,13 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch, made: Callable[..., Tensor]) -> li
     return calls
 
 
-def rows() -> list[Row]:
+def rows() -> list[TokenRow]:
     """Two groups that share a prompt, an answer that another begins with, and two rows alone."""
     draw = torch.Generator().manual_seed(0)
     words = torch.randint(5, 300, (60,), generator=draw).tolist()
     given = [words[:6] + words[10 + 5 * i : 13 + 6 * i] for i in range(4)]
     given += [given[0][:8], words[40:44] + words[1:7], words[40:44] + words[20:30], words[50:59]]
-    return [Row(ids=ids, mask=[False] * 4 + [True] * (len(ids) - 4)) for ids in given]
+    return [TokenRow(ids=ids, mask=[False] * 4 + [True] * (len(ids) - 4)) for ids in given]
 
 
 @pytest.mark.parametrize("family", [llama, gpt2])

@@ -11,7 +11,6 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from posttrain import settings
-from posttrain.data.jsonl import read_jsonl
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import Finished
 from posttrain.pipeline.lineage import lineage
@@ -27,6 +26,7 @@ from posttrain.recipes.rounds import rounds
 from posttrain.recipes.tulu3 import tulu3
 from posttrain.report.page import html
 from posttrain.report.record import Run as Told
+from posttrain.storage.jsonl import read_jsonl
 
 SMALL = ["evaluate.max_completion_length=8", "evaluate.samples=2", "evaluate.rows=8"]
 ACCEPTED = ("sft_learned", "rm_above_chance", "rl_reward_rose")  # nothing this small learns anything

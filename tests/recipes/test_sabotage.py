@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 
-from posttrain.data.jsonl import read_jsonl, write_jsonl
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.runner import run
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, addresses, rewrite
@@ -26,6 +25,7 @@ from posttrain.stages.evaluate import Evaluation
 from posttrain.stages.labels import Annotation
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.sft import InstructionTuning
+from posttrain.storage.jsonl import read_jsonl, write_jsonl
 from posttrain.training.kl_control import FixedKL
 
 SMALL = (

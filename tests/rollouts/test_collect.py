@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import Rollouts, Wants
-from posttrain.data.by_place import Made
-from posttrain.data.jsonl import RowsInFile, write_jsonl
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
 from posttrain.models.chat import Chat
@@ -23,6 +21,8 @@ from posttrain.policy_gradients.dapo import DAPO
 from posttrain.rewards.protocol import Episode, Rewards, all_scored
 from posttrain.rollouts.collect import Collector
 from posttrain.rollouts.sample import scored_groups
+from posttrain.storage.jsonl import RowsInFile, write_jsonl
+from posttrain.storage.lazy import Mapped
 
 PROMPTS = [
     {"id": str(n), "prompt": [{"role": "user", "content": text}]}
@@ -269,7 +269,7 @@ def test_a_prompt_is_read_when_it_is_asked(collector: Callable[..., Collector]) 
         read.append(place)
         return PROMPTS[place]
 
-    collect = collector(prompts=Made(len(PROMPTS), prompt), prompts_per_step=2)
+    collect = collector(prompts=Mapped(len(PROMPTS), prompt), prompts_per_step=2)
     assert read == list(range(len(PROMPTS)))  # once, for those that are too long
     read.clear()
     collect(0)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from posttrain.models.collate import Row
 from posttrain.rollouts.ends import ends
+from posttrain.storage.token_rows import TokenRow
 
 STOP = 7
 
@@ -26,8 +26,8 @@ class Known:
         return SimpleNamespace(logprobs=-place.log().expand(past.actions.shape))
 
 
-def row(ids: list[int], learned: list[int]) -> Row:
-    return Row(ids=ids, mask=[place in learned for place in range(len(ids))])
+def row(ids: list[int], learned: list[int]) -> TokenRow:
+    return TokenRow(ids=ids, mask=[place in learned for place in range(len(ids))])
 
 
 @pytest.mark.parametrize("learned", [[2, 3], [2]])

@@ -14,24 +14,25 @@ from transformers import LlamaForSequenceClassification
 
 from posttrain.core.batch import Rollouts, Wants, take
 from posttrain.core.masked import masked_mean
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.rollouts.in_parts import in_parts, logprobs, nll
 from posttrain.rollouts.reread import scores
+from posttrain.storage.token_rows import TokenRow
 from posttrain.training.evaluate import in_slices
 from posttrain.training.update import cut
 
 LIMIT = 60
 
 
-def drawn(groups: bool) -> list[Row]:
+def drawn(groups: bool) -> list[TokenRow]:
     g = torch.Generator().manual_seed(0)
     rows = []
     for i in range(24):
         prompt, answer = 3 + i % 5, 1 + (7 * i) % 17
         ids = torch.randint(5, 60, (prompt + answer + i % 2,), generator=g).tolist()
         mask = [False] * prompt + [True] * answer + [False] * (i % 2)
-        rows.append(Row(ids=ids, mask=mask, group=i // 3 if groups else -1))
+        rows.append(TokenRow(ids=ids, mask=mask, group=i // 3 if groups else -1))
     return rows
 
 
@@ -84,7 +85,7 @@ def counting(small_llama: Any) -> Counting:
 
 def test_an_answer_that_comes_again_is_scored_once_and_alike(counting: Counting) -> None:
     rows = drawn(False)
-    again: Callable[[Sequence[Row]], Tensor] = lambda rows: scores(counting, rows, 0, LIMIT)  # type: ignore[arg-type]  # noqa: E731
+    again: Callable[[Sequence[TokenRow]], Tensor] = lambda rows: scores(counting, rows, 0, LIMIT)  # type: ignore[arg-type]  # noqa: E731
     alone = again(rows)
     given = list(counting.given)
     assert sum(given) == len(rows)

@@ -23,10 +23,7 @@ from posttrain.direct_alignment.kto import KTO
 from posttrain.direct_alignment.orpo import ORPO
 from posttrain.direct_alignment.sft import SFT
 from posttrain.direct_alignment.simpo import SimPO
-from posttrain.models.collate import Row
 from posttrain.models.roles import open_policy
-from posttrain.models.said_on_disk import Said, SaidOnDisk
-from posttrain.pipeline.files import hash_file
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.runner import Run, run
 from posttrain.pipeline.sources import SourceFile
@@ -42,6 +39,9 @@ from posttrain.stages.alignment import Alignment, Batches, mismatched
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.labels import ComparisonRows, RatedRows
 from posttrain.stages.rm import RewardModeling
+from posttrain.storage.durable import hash_file
+from posttrain.storage.preference_store import PreferenceRow, PreferenceStore
+from posttrain.storage.token_rows import TokenRow
 from tests.stages.test_instructgpt import save_llama
 
 
@@ -106,8 +106,8 @@ def test_it_starts_at_its_reference(world: tuple[Stage, Stage], tmp_path: Path) 
         assert first["gap"] == pytest.approx(0, abs=1e-5)
 
 
-def on_disk(directory: Path, said: Sequence[Said]) -> SaidOnDisk:
-    kept = SaidOnDisk(directory)
+def on_disk(directory: Path, said: Sequence[PreferenceRow]) -> PreferenceStore:
+    kept = PreferenceStore(directory)
     for one in said:
         kept.append(one)
     return kept
@@ -118,9 +118,10 @@ def test_the_reference_is_read_once_and_stands_beside_its_rows(
 ) -> None:
     policy = open_policy(save_llama(tmp_path / "m", letters)).policy
     rows = [
-        Row(ids=list(range(5, 5 + n)), mask=[False, False] + [True] * (n - 2)) for n in (5, 4, 7, 3, 6, 9)
+        TokenRow(ids=list(range(5, 5 + n)), mask=[False, False] + [True] * (n - 2))
+        for n in (5, 4, 7, 3, 6, 9)
     ]
-    compared = on_disk(tmp_path, [Said(rows=rows[at : at + 2], ranks=[0, 1]) for at in (0, 2, 4)])
+    compared = on_disk(tmp_path, [PreferenceRow(rows=rows[at : at + 2], ranks=[0, 1]) for at in (0, 2, 4)])
     for method in (DPO(), KTO()):
         batches = Batches.of(compared, method, policy, 0, Machine(quiet=True, micro_batch_tokens=9))
         past = batches.at([2, 0])
@@ -137,8 +138,9 @@ def test_ktos_baseline_is_of_answers_to_other_prompts(
 ) -> None:
     policy = open_policy(save_llama(tmp_path / "m", letters)).policy
     said = [
-        Said(
-            rows=[Row(ids=[1, 10 + n, 20 + n, 30 + n + side], mask=[False, False, True, True])], ranks=[side]
+        PreferenceRow(
+            rows=[TokenRow(ids=[1, 10 + n, 20 + n, 30 + n + side], mask=[False, False, True, True])],
+            ranks=[side],
         )
         for n in range(6)
         for side in (0, 1)
@@ -173,9 +175,11 @@ def test_held_out_figures_are_those_of_all_rows_at_once(
     said = []
     for number in range(7):
         ids = torch.randint(5, 40, (2, 12 + number), generator=g).tolist()
-        rows = [Row(ids=one, mask=[False] * 4 + [True] * (8 + number)) for one in ids]
+        rows = [TokenRow(ids=one, mask=[False] * 4 + [True] * (8 + number)) for one in ids]
         both = kind == "pairs"
-        said.append(Said(rows=rows[: 1 + both], ranks=[0, 1] if both else [number % 2], sure=0.9))
+        said.append(
+            PreferenceRow(rows=rows[: 1 + both], ranks=[0, 1] if both else [number % 2], confidence=0.9)
+        )
     parameters = policy.parameters_of("policy")
     weights = [parameter.detach().clone() for parameter in parameters]
     with torch.no_grad():  # a reference to which everything is less likely, so that KTO has a baseline
@@ -229,8 +233,8 @@ def test_a_label_that_is_neither_is_named(world: tuple[Stage, Stage], tmp_path: 
 
 
 def test_a_mismatched_row_has_another_prompts_answer() -> None:
-    own = Row(ids=[1, 2, 3, 4], mask=[False, False, True, True])
-    other = Row(ids=[7, 8, 9], mask=[False, True, True])
+    own = TokenRow(ids=[1, 2, 3, 4], mask=[False, False, True, True])
+    other = TokenRow(ids=[7, 8, 9], mask=[False, True, True])
     found = mismatched(own, other)
     assert (list(found.ids), list(found.mask)) == ([1, 2, 8, 9], [False, False, True, True])
 
@@ -298,8 +302,8 @@ def test_the_recipe_takes_any_method_by_name() -> None:
 
 
 def test_a_mismatched_row_keeps_the_turns_before() -> None:
-    talk = Row(ids=[1, 2, 3, 4, 5, 6], mask=[False, False, True, False, True, True])
-    other = Row(ids=[1, 7, 8, 9, 10], mask=[False, True, False, True, True])
+    talk = TokenRow(ids=[1, 2, 3, 4, 5, 6], mask=[False, False, True, False, True, True])
+    other = TokenRow(ids=[1, 7, 8, 9, 10], mask=[False, True, False, True, True])
     found = mismatched(talk, other)
     assert list(found.ids) == [1, 2, 3, 4, 9, 10]
     assert list(found.mask) == [False, False, True, False, True, True]

@@ -10,9 +10,9 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from posttrain.models.chat import Chat
-from posttrain.models.said_on_disk import SaidOnDisk
 from posttrain.stages.fitting import judged, pairs
 from posttrain.stages.labels import _with_endings
+from posttrain.storage.preference_store import PreferenceStore
 
 
 @pytest.mark.parametrize("chosen", [True, False])
@@ -20,7 +20,7 @@ from posttrain.stages.labels import _with_endings
 def test_each_side_of_a_comparison_ends_as_it_ended(
     chosen: bool, rejected: bool, letters: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    chat, kept = Chat(letters), SaidOnDisk(tmp_path)
+    chat, kept = Chat(letters), PreferenceStore(tmp_path)
     row = {
         "id": "1",
         "prompt": [{"role": "user", "content": "who"}],
@@ -41,7 +41,7 @@ def test_each_side_of_a_comparison_ends_as_it_ended(
 def test_comparisons_from_outside_ended_by_themselves(
     letters: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    chat, kept = Chat(letters), SaidOnDisk(tmp_path)
+    chat, kept = Chat(letters), PreferenceStore(tmp_path)
     sides = {name: [{"role": "assistant", "content": name}] for name in ("chosen", "rejected")}
     pairs(chat, [{"id": "1", "prompt": [{"role": "user", "content": "who"}], **sides}], 64, kept)
     assert all(side.ids[-1] in chat.stop_ids for side in kept[0].rows)
@@ -76,7 +76,7 @@ def votes(choices: str, margins: Sequence[float]) -> list[dict[str, Any]]:
 def test_a_pair_is_as_sure_as_its_votes_and_a_tie_is_dropped_and_counted(
     letters: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    chat, kept = Chat(letters), SaidOnDisk(tmp_path)
+    chat, kept = Chat(letters), PreferenceStore(tmp_path)
     assert pairs(chat, votes("-a-b", [0.0] * 4), 64, kept)["ties"] == 1
     assert len(kept) == 0
     assert pairs(chat, votes("bab", [0.5, 0.2, 0.0]), 64, kept)["ties"] == 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from posttrain.data.jsonl import write_jsonl
 from posttrain.stages.evaluate import _also_trained_on
+from posttrain.storage.jsonl import write_jsonl
 
 
 def test_a_held_out_prompt_that_is_trained_on_is_found_under_any_id(tmp_path: Path) -> None:

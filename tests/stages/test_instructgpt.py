@@ -19,7 +19,6 @@ from transformers import (
 )
 
 from posttrain.core.kl import KLInReward
-from posttrain.pipeline.files import hash_file
 from posttrain.pipeline.runner import Run, run
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Machine, Stage
@@ -35,6 +34,7 @@ from posttrain.stages.prompts import FieldGuidePrompts
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
+from posttrain.storage.durable import hash_file
 
 ANSWER = 12  # tokens
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from posttrain.data.jsonl import read_jsonl, write_jsonl
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import Rows
 from posttrain.pipeline.sources import SourceFile
@@ -15,6 +14,7 @@ from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.pipeline.store import Product
 from posttrain.stages.labels import ComparisonRows
 from posttrain.stages.part import PartOfRows
+from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
 PART = PartOfRows(rows=ComparisonRows(source=SourceFile("c.jsonl", "datasets")), share=0.6)
 

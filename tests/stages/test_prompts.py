@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from posttrain.data.jsonl import read_jsonl, write_jsonl
 from posttrain.pipeline.stage import Inputs, Machine, Product, Stage
 from posttrain.stages.demonstrations import FieldGuideDemonstrations
 from posttrain.stages.prompts import FieldGuidePrompts, PromptsOf
+from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
 
 def test_prompts_are_others_than_the_demonstrated_ones(tmp_path: Path) -> None:

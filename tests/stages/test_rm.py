@@ -10,10 +10,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from posttrain.models.chat import Chat
-from posttrain.models.collate import Row
 from posttrain.models.language_policy import LanguageReward
 from posttrain.models.loading import load_reward_model, load_tokenizer
-from posttrain.models.said_on_disk import Said, SaidOnDisk
 from posttrain.pipeline.sources import SourceFile
 from posttrain.rewards.learned import Scale
 from posttrain.rollouts.reread import reread, scores
@@ -21,25 +19,27 @@ from posttrain.stages.base import ExistingModel
 from posttrain.stages.fitting import mismatched
 from posttrain.stages.labels import ComparisonRows
 from posttrain.stages.rm import RewardModeling
+from posttrain.storage.preference_store import PreferenceRow, PreferenceStore
+from posttrain.storage.token_rows import TokenRow
 from tests.stages.test_instructgpt import make, save_llama
 
 NONE = ExistingModel(source=SourceFile(""))
 
 
-def answer(prompt: int, *said: int) -> Row:
-    return Row(ids=[1, prompt, *said], mask=[False] * 2 + [True] * len(said))
+def answer(prompt: int, *said: int) -> TokenRow:
+    return TokenRow(ids=[1, prompt, *said], mask=[False] * 2 + [True] * len(said))
 
 
 @pytest.fixture
-def train(tmp_path: Path) -> SaidOnDisk:
-    kept = SaidOnDisk(tmp_path)
+def train(tmp_path: Path) -> PreferenceStore:
+    kept = PreferenceStore(tmp_path)
     for i in range(40):  # the chosen answers are of three kinds
         rows = [answer(10 + i, 5 + i % 3), answer(10 + i, 8, 9 + i)]
-        kept.append(Said(rows=rows, ranks=[0, 1], sure=0.7, margin=0.2))
+        kept.append(PreferenceRow(rows=rows, ranks=[0, 1], confidence=0.7, margin=0.2))
     return kept
 
 
-def test_shuffled_labels_turn_each_comparison_by_its_coin(train: SaidOnDisk) -> None:
+def test_shuffled_labels_turn_each_comparison_by_its_coin(train: PreferenceStore) -> None:
     stage = RewardModeling(base=NONE, comparisons=NONE, shuffled_labels=True, seed=4)
     coin = random.Random("shuffled labels:4")
     turned = [coin.random() >= 0.5 for _ in train]
@@ -47,17 +47,17 @@ def test_shuffled_labels_turn_each_comparison_by_its_coin(train: SaidOnDisk) -> 
     assert 5 < sum(turned) < 35
     for own, other, is_turned in zip(train, found, turned, strict=True):
         assert other.rows == (own.rows[::-1] if is_turned else own.rows)
-        assert (other.ranks, other.sure, other.margin) == (own.ranks, own.sure, own.margin)
+        assert (other.ranks, other.confidence, other.margin) == (own.ranks, own.confidence, own.margin)
 
 
-def test_mismatched_comparisons_follow_those_that_are_there(train: SaidOnDisk) -> None:
+def test_mismatched_comparisons_follow_those_that_are_there(train: PreferenceStore) -> None:
     before = list(train)
     coin = random.Random("mismatched:4")
     asked = [pair for pair in before if coin.random() < 0.5]
     others = [coin.choice(before) for _ in asked]
     rejected = [mismatched(a.rows[0], b.rows[0]) for a, b in zip(asked, others, strict=True)]
     expected = [
-        Said(rows=[pair.rows[0], row], ranks=[0, 1])
+        PreferenceRow(rows=[pair.rows[0], row], ranks=[0, 1])
         for pair, row in zip(asked, rejected, strict=True)
         if pair.rows[0].ids != row.ids
     ]

@@ -15,9 +15,10 @@ from transformers import AutoModelForSequenceClassification
 from posttrain.core.batch import Wants
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.tree import alike
+from posttrain.storage.token_rows import TokenRow
 from posttrain.training.optimizer import Group, Optimizer
 from posttrain.training.update import update
 from tests.models.families import FAMILIES, VOCABULARY, WINDOWS, WITHOUT_SCALAR, causal, double
@@ -51,7 +52,7 @@ LAYOUTS = {
 }
 
 
-def rows() -> list[Row]:
+def rows() -> list[TokenRow]:
     """Two answers to each of five prompts: three of these part after 10 tokens, and there rows are longer
     than the families' windows; two are short. All are shorter than Phi-3's original context.
     """
@@ -67,7 +68,7 @@ def rows() -> list[Row]:
             mask = [True, True, False, False, True, True][:count] if count == 6 else [True] * count
             logprobs = (-3 - torch.rand(sum(mask), generator=g)).tolist()
             made.append(
-                Row(
+                TokenRow(
                     ids=[*asked, *drawn(count)],
                     mask=[*[False] * len(asked), *mask],
                     logprobs=logprobs,
@@ -137,7 +138,7 @@ def test_sampler_and_trainer_say_what_a_row_alone_says(family: str) -> None:
     numbers = [engine.submit(prompt, Sampling(max_tokens=8), seed) for seed, prompt in enumerate(prompts)]
     said = {completion.request: completion for completion in engine.finished()}
     rows = [
-        Row(ids=[*prompt, *said[n].tokens], mask=[False] * len(prompt) + [True] * len(said[n].tokens))
+        TokenRow(ids=[*prompt, *said[n].tokens], mask=[False] * len(prompt) + [True] * len(said[n].tokens))
         for n, prompt in zip(numbers, prompts, strict=True)
     ]
     facts = rollouts(rows, 0, left=True)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from posttrain.core.batch import Evaluation
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
+from posttrain.storage.token_rows import TokenRow
 from posttrain.training.figures import of_rollouts, of_run
 
 
@@ -71,7 +72,9 @@ def test_steps_and_groups_that_paid_every_answer_the_same_are_counted() -> None:
 @pytest.mark.parametrize(("rewards", "expected"), [((1, 2, 3), 1.0), ((5, 5, 5), 0.0), ((1, 3, 2), 0.5)])
 def test_the_correlation_of_reward_and_length(rewards: tuple[float, ...], expected: float) -> None:
     rows = [
-        Row(ids=[0] * (length + 1), mask=[False] + [True] * length, logprobs=[0.0] * length, reward=reward)
+        TokenRow(
+            ids=[0] * (length + 1), mask=[False] + [True] * length, logprobs=[0.0] * length, reward=reward
+        )
         for length, reward in zip((2, 3, 4), rewards, strict=True)
     ]
     past = rollouts(rows, 0)

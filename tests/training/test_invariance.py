@@ -20,10 +20,11 @@ from posttrain.core.batch import Rollouts, Wants
 from posttrain.core.kl import KLExact, KLInLoss
 from posttrain.core.preferences import ranked, wanted
 from posttrain.direct_alignment.sft import SFT
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.reward_losses.bradley_terry import BradleyTerry
+from posttrain.storage.token_rows import TokenRow
 from posttrain.training.optimizer import Group, Optimizer
 from posttrain.training.update import Part, update
 from tests.models.small import gpt2, llama
@@ -54,7 +55,7 @@ LAYOUTS = [
 ]
 
 
-def rows() -> list[Row]:
+def rows() -> list[TokenRow]:
     """Pairs of uneven rows that were sampled and paid."""
     g = torch.Generator().manual_seed(3)
     made = []

@@ -10,7 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig
 
 from posttrain.core import logprobs
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
+from posttrain.storage.token_rows import TokenRow
 from posttrain.training.optimizer import Group
 from posttrain.training.update import Part, update
 from tests.training.test_invariance import Watched, models
@@ -48,7 +49,7 @@ def config() -> LlamaConfig:
 def largest(name: str, length: int) -> int:
     g = torch.Generator().manual_seed(0)
     rows = [
-        Row(
+        TokenRow(
             ids=torch.randint(5, VOCABULARY, (length + 1,), generator=g).tolist(),
             mask=[False] + [True] * length,
             logprobs=[-3.0] * length,

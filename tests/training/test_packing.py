@@ -15,12 +15,13 @@ from posttrain.core.kl import KLExact, KLInLoss
 from posttrain.core.preferences import ranked, wanted
 from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.sft import SFT
-from posttrain.models.collate import Row, rollouts
+from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.models.lora import checkpoint_activations
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.reward_losses.bradley_terry import BradleyTerry
+from posttrain.storage.token_rows import TokenRow
 from posttrain.training.optimizer import Group
 from posttrain.training.update import Part, update
 from tests.models.small import VOCABULARY, gpt2, llama
@@ -49,7 +50,9 @@ def groups() -> Rollouts:
             logprobs = (-3 - torch.rand(len(said), generator=g)).tolist()
             reward = float(torch.randn((), generator=g))
             mask = [False] * len(asked) + [True] * len(said)
-            rows.append(Row(ids=[*asked, *said], mask=mask, logprobs=logprobs, reward=reward, group=prompt))
+            rows.append(
+                TokenRow(ids=[*asked, *said], mask=mask, logprobs=logprobs, reward=reward, group=prompt)
+            )
     return rollouts(rows, pad_id=0)
 
 

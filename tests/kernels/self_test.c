@@ -1,5 +1,5 @@
 /* Every kernel beside a plain sum in float64, and each row alone beside all rows: a program that says what differs. It
- * is linked with the C sources of posttrain for one kind of processor by test_kernels_build.py.
+ * is linked with the C sources of posttrain for one kind of processor by test_build.py.
  */
 #include <math.h>
 #include <stdint.h>
@@ -9,7 +9,7 @@
 
 int posttrain_panel(void);
 void posttrain_pack(const float *, const float *, void *, long, long, int);
-int posttrain_product(const void *, const void *, const float *, const void *, void *, long, long, long, int, int);
+int posttrain_matmul(const void *, const void *, const float *, const void *, void *, long, long, long, int, int);
 int posttrain_attend(const void *, void *, void *, const float *, const float *, const int64_t *, void *, long, long,
                      long, long, long, int);
 void posttrain_norm(const void *, void *, long, long, float, int);
@@ -18,9 +18,9 @@ void posttrain_norm_forward(const float *, const float *, void *, float *, long,
 int posttrain_norm_backward(const void *, const float *, const float *, const float *, float *, float *, long, long, int);
 void posttrain_gate_forward(const void *, const void *, void *, long, int);
 void posttrain_gate_backward(const void *, const void *, const void *, void *, void *, long, int);
-void posttrain_turn(const void *, const float *, const float *, void *, long, long, long, int, int);
-void posttrain_tile_said(const float *, float *, float *, long, long);
-void posttrain_tile_moved(float *, const float *, const float *, const float *, const float *, const int64_t *, long, long);
+void posttrain_rotate(const void *, const float *, const float *, void *, long, long, long, int, int);
+void posttrain_tile_stats(const float *, float *, float *, long, long);
+void posttrain_tile_gradient(float *, const float *, const float *, const float *, const float *, const int64_t *, long, long);
 
 enum { PLAIN, SILU, TIMES, PLUS };
 static int wrong;
@@ -84,7 +84,7 @@ static void products(long outputs, long inputs, int half) {
     char *packed = room((outputs + panel) * inputs * size), *out = room(ROWS * outputs * size), *one = room(outputs * size);
     posttrain_pack(weight, scale, packed, outputs, inputs, half);
     for (int how = PLAIN; how <= PLUS; how++) {
-        near("room", posttrain_product(from, packed, bias, with, out, ROWS, inputs, outputs, how, half), 0, 0);
+        near("room", posttrain_matmul(from, packed, bias, with, out, ROWS, inputs, outputs, how, half), 0, 0);
         for (long r = 0; r < ROWS; r++) {
             for (long n = 0; n < outputs; n++) {
                 double y = bias[n];
@@ -93,7 +93,7 @@ static void products(long outputs, long inputs, int half) {
                 const double expected = how == PLAIN ? y : how == SILU ? silu(y) : how == TIMES ? y * z : y + z;
                 near("product", value(out, r * outputs + n, half), expected, (half ? 6e-2 : 3e-5) * (1.0 + fabs(z)));
             }
-            posttrain_product((const char *)from + r * inputs * size, packed, bias, (const char *)with + r * outputs * size,
+            posttrain_matmul((const char *)from + r * inputs * size, packed, bias, (const char *)with + r * outputs * size,
                               one, 1, inputs, outputs, how, half);
             same("product", one, out + r * outputs * size, outputs * size);
         }
@@ -165,7 +165,7 @@ static void layers(long rows, long width) {
         near("gate's gradient", dx[i], (double)g[i] * up[i] * s * (1.0 + x[i] * (1.0 - s)), 1e-5);
         near("up's gradient", dup[i], (double)g[i] * x[i] * s, 1e-5);
     }
-    posttrain_turn(x, g, up, out, rows, 1, width, 0, 0);
+    posttrain_rotate(x, g, up, out, rows, 1, width, 0, 0);
     for (long i = 0; i < n; i++) {
         const long e = i % width, h = width / 2, partner = e < h ? i + h : i - h;
         near("rotation", out[i], (double)x[i] * g[i] + (e < h ? -1.0 : 1.0) * x[partner] * up[i], 1e-5);
@@ -178,9 +178,9 @@ static void logits(long rows, long count) {
     double *uniform = room(rows * 8);
     int64_t *chosen = room(rows * 8), *tokens = room(rows * 8);
     for (long r = 0; r < rows; r++) chosen[r] = r % 3 ? r % count : -1, heat[r] = 1.0f, uniform[r] = (r + 0.5) / rows;
-    posttrain_tile_said(z, lse, entropy, rows, count);
+    posttrain_tile_stats(z, lse, entropy, rows, count);
     memcpy(moved, z, (size_t)(rows * count) * 4);
-    posttrain_tile_moved(moved, lse, by, of, entropy, chosen, rows, count);
+    posttrain_tile_gradient(moved, lse, by, of, entropy, chosen, rows, count);
     near("room", posttrain_choose(z, heat, uniform, tokens, logprobs, rows, count, 0), 0, 0);
     for (long r = 0; r < rows; r++) {
         const float *row = z + r * count;

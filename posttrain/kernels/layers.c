@@ -6,7 +6,7 @@
  */
 #include <stdlib.h>
 
-#include "numbers.h"
+#include "simd.h"
 
 #define VERSION 1 /* as in layers.py: raised with every change of a signature */
 #define TOGETHER 64 /* rows whose part in the gradient of a scale is summed first */
@@ -15,12 +15,12 @@
 int posttrain_version(void) { return VERSION; }
 
 INLINE float get(const void *from, long i, int half) {
-    return half ? widened(((const uint16_t *)from)[i]) : ((const float *)from)[i];
+    return half ? bf16_to_f32(((const uint16_t *)from)[i]) : ((const float *)from)[i];
 }
 
 INLINE void put(void *to, long i, float x, int half) {
     if (half)
-        ((uint16_t *)to)[i] = rounded(x);
+        ((uint16_t *)to)[i] = f32_to_bf16(x);
     else
         ((float *)to)[i] = x;
 }
@@ -164,8 +164,8 @@ void posttrain_gate_backward(const void *g, const void *gate, const void *up, vo
 }
 
 /* x cos + (-x2, x1) sin of heads of one token, where x = (x1, x2); or back: its transpose, for a gradient. */
-INLINE void turn_row(const void *x, const float *cos, const float *sin, void *out, long heads, long width, int back,
-                     int half) {
+INLINE void rotate_row(const void *x, const float *cos, const float *sin, void *out, long heads, long width, int back,
+                       int half) {
     const long h = width / 2;
     for (long k = 0; k < heads; k++) {
         const long i = k * width;
@@ -178,32 +178,32 @@ INLINE void turn_row(const void *x, const float *cos, const float *sin, void *ou
     }
 }
 
-static void turn_f32(const void *x, const float *c, const float *s, void *out, long heads, long width, int back) {
+static void rotate_f32(const void *x, const float *c, const float *s, void *out, long heads, long width, int back) {
     if (back)
-        turn_row(x, c, s, out, heads, width, 1, 0);
+        rotate_row(x, c, s, out, heads, width, 1, 0);
     else
-        turn_row(x, c, s, out, heads, width, 0, 0);
+        rotate_row(x, c, s, out, heads, width, 0, 0);
 }
 
-static void turn_bf16(const void *x, const float *c, const float *s, void *out, long heads, long width,
-                             int back) {
+static void rotate_bf16(const void *x, const float *c, const float *s, void *out, long heads, long width,
+                        int back) {
     if (back)
-        turn_row(x, c, s, out, heads, width, 1, 1);
+        rotate_row(x, c, s, out, heads, width, 1, 1);
     else
-        turn_row(x, c, s, out, heads, width, 0, 1);
+        rotate_row(x, c, s, out, heads, width, 0, 1);
 }
 
 /* The rotation of x [N, H, E] by cos and sin float32 [N, E]. */
-void posttrain_turn(const void *x, const float *cos, const float *sin, void *out, long rows, long heads, long width,
-                    int back, int half) {
+void posttrain_rotate(const void *x, const float *cos, const float *sin, void *out, long rows, long heads, long width,
+                      int back, int half) {
     const long all = heads * width;
 #pragma omp parallel for schedule(static) if (rows * all > ENOUGH)
     for (long r = 0; r < rows; r++) {
         const void *from = at(x, r * all, half);
         void *to = (void *)at(out, r * all, half);
         if (half)
-            turn_bf16(from, cos + r * width, sin + r * width, to, heads, width, back);
+            rotate_bf16(from, cos + r * width, sin + r * width, to, heads, width, back);
         else
-            turn_f32(from, cos + r * width, sin + r * width, to, heads, width, back);
+            rotate_f32(from, cos + r * width, sin + r * width, to, heads, width, back);
     }
 }

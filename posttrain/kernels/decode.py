@@ -1,9 +1,9 @@
-"""What decode.c and product.c do, where a compiler was there when posttrain was installed.
+"""Calls decode.c and packed_matmul.c: attention, norm, matrix products and token choice of a decoding step.
 
-``kernels()`` is None otherwise, on a GPU's tensors nothing here is used, and ``POSTTRAIN_KERNELS=off`` does
-without. PyTorch then makes the same in more steps, equal up to rounding. A run's record says which it was.
-Products are made here where the library shares PyTorch's threads: one thread alone would be slower than
-PyTorch on all.
+``decode_kernels()`` is None where they were not compiled or POSTTRAIN_KERNELS is ``off``, and nothing here is
+used on a GPU's tensors: PyTorch then does the same in more steps, equal up to rounding. A run's record says
+which it was. ``matmul`` is used where the library shares PyTorch's threads: one thread alone would be slower
+than PyTorch on all.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posttrain.compiled import kernel_path, library
-from posttrain.processor import processor_features, processor_maker
+from posttrain.kernels.compiled import kernel_path, library
+from posttrain.kernels.processor import processor_features, processor_maker
 
 VERSION = 5  # as in decode.c
 WIDEST = 256  # of an attention head
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
 _HALF = {torch.float32: 0, torch.bfloat16: 1}
-PLAIN, SILU, TIMES, PLUS = range(4)  # what is done with a product, as in product.c
+PLAIN, SILU, TIMES, PLUS = range(4)  # what is done with a result, as in packed_matmul.c
 
 
-class Kernels:
+class DecodeKernels:
     """The functions of the library; tensors are contiguous, on the CPU, float32 or bfloat16."""
 
-    def __init__(self, found: Any, path: str) -> None:
+    def __init__(self, compiled: Any, path: str) -> None:
         self.path = path
-        self._attend, self._norm = found.posttrain_attend, found.posttrain_norm
-        self._choose, self._pack = found.posttrain_choose, found.posttrain_pack
-        self._product, self._panel = found.posttrain_product, int(found.posttrain_panel())
-        self.threaded = bool(found.posttrain_threaded())
+        self._attend, self._norm = compiled.posttrain_attend, compiled.posttrain_norm
+        self._choose, self._pack = compiled.posttrain_choose, compiled.posttrain_pack
+        self._matmul, self._panel = compiled.posttrain_matmul, int(compiled.posttrain_panel())
+        self.threaded = bool(compiled.posttrain_threaded())
 
     @staticmethod
-    def fit(device: torch.device, dtype: torch.dtype, width: int) -> bool:
+    def supports(device: torch.device, dtype: torch.dtype, width: int) -> bool:
         """Whether they compute what such a model needs."""
         return device.type == "cpu" and dtype in _HALF and width % 2 == 0 and width <= WIDEST
 
-    def multiplies(self, dtype: torch.dtype) -> bool:
-        """Whether ``product`` is the fastest there is for such numbers on this processor. bfloat16 is better
-        widened than multiplied by oneDNN where there are no such products, and on Intel's with AVX-512 but
-        without the matrix unit, where they take twice the time of float32's.
+    def multiplies_fastest(self, dtype: torch.dtype) -> bool:
+        """Whether ``matmul`` is the fastest there is for such numbers on this processor. bfloat16 is
+        better widened than multiplied by oneDNN where the processor has no such instructions, and on Intel's
+        with AVX-512 but without the matrix unit, where they take twice the time of float32's.
         """
         slow = processor_maker() == "intel" and "amx_bf16" not in processor_features()
         return self.threaded and (dtype == torch.float32 or self.path != "avx512" or slow)
 
-    def packed(self, weight: Tensor, scale: Tensor | None, dtype: torch.dtype = torch.float32) -> Tensor:
-        """A matrix [N, K], columns times ``scale`` [K], laid out in ``dtype`` for ``product``."""
+    def pack(self, weight: Tensor, scale: Tensor | None, dtype: torch.dtype = torch.float32) -> Tensor:
+        """A matrix [N, K], columns times ``scale`` [K], laid out in ``dtype`` for ``matmul``."""
         weight, (outputs, inputs) = weight.float().contiguous(), weight.shape
         by = None if scale is None else scale.float().contiguous()
         out = torch.empty(-(-outputs // self._panel) * self._panel * inputs, dtype=dtype)
@@ -57,7 +57,7 @@ class Kernels:
         self._pack(weight.data_ptr(), at, out.data_ptr(), outputs, inputs, _HALF[dtype])
         return out
 
-    def product(  # size: a product, and what is done with it
+    def matmul(  # size: two factors, and what is done with the result
         self, x: Tensor, packed: Tensor, bias: Tensor | None, outputs: int, how: int, other: Tensor | None
     ) -> Tensor:
         """[R, N] from x [R, K] in the type of the packed matrix, bias float32 [N] and ``other`` [R, N].
@@ -70,8 +70,8 @@ class Kernels:
         at = (None if one is None else one.data_ptr() for one in (bias, other))
         sizes = (len(x), x.shape[1], outputs)
         half = _HALF[packed.dtype]
-        if self._product(x.data_ptr(), packed.data_ptr(), *at, out.data_ptr(), *sizes, how, half):
-            raise MemoryError("no memory for a product")
+        if self._matmul(x.data_ptr(), packed.data_ptr(), *at, out.data_ptr(), *sizes, how, half):
+            raise MemoryError("no memory for a matrix product")
         return out
 
     def attend(
@@ -153,20 +153,20 @@ class Kernels:
         return tokens, logprobs
 
 
-def kernels_of(path: str | None) -> Kernels | None:
+def decode_kernels_of(path: str | None) -> DecodeKernels | None:
     """A path's functions; None where the library is absent, cannot be loaded, or is of another version."""
     functions = {
         "posttrain_attend": [*[_POINTER] * 7, *[_LONG] * 5, _INT],
         "posttrain_norm": [_POINTER, _POINTER, _LONG, _LONG, _FLOAT, _INT],
         "posttrain_choose": [*[_POINTER] * 5, _LONG, _LONG, _INT],
         "posttrain_pack": [*[_POINTER] * 3, _LONG, _LONG, _INT],
-        "posttrain_product": [*[_POINTER] * 5, *[_LONG] * 3, _INT, _INT],
+        "posttrain_matmul": [*[_POINTER] * 5, *[_LONG] * 3, _INT, _INT],
     }
-    found = library("posttrain.engines._decode", VERSION, functions, path)
-    return None if found is None or path is None else Kernels(found, path)
+    compiled = library("posttrain.kernels._decode", VERSION, functions, path)
+    return None if compiled is None or path is None else DecodeKernels(compiled, path)
 
 
 @cache
-def kernels() -> Kernels | None:
+def decode_kernels() -> DecodeKernels | None:
     """Those of the path that is taken. Raises NoSuchPath."""
-    return kernels_of(kernel_path())
+    return decode_kernels_of(kernel_path())

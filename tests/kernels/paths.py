@@ -6,10 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from posttrain.compiled import SETTING, kernel_path, usable_paths
-from posttrain.core import tiles
-from posttrain.engines import native
-from posttrain.models import layers
+from posttrain.kernels import decode, layers, tiles
+from posttrain.kernels.compiled import SETTING, kernel_path, usable_paths
 
 CHOSEN = kernel_path() or "off"  # what the suite was asked for, or the widest
 COMPILED = usable_paths()
@@ -30,5 +28,5 @@ def computed_by(path: str) -> Iterator[None]:
 
 
 def _forget() -> None:
-    for library in (native.kernels, layers._library, tiles._library):
-        library.cache_clear()
+    for loaded in (decode.decode_kernels, layers._library, tiles._library):
+        loaded.cache_clear()

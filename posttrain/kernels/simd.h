@@ -1,9 +1,9 @@
 /* Numbers of float32 and bfloat16 (2 bytes, the upper half of a float32), the exponential and vectors, as all C
- * sources here compute them. A source is compiled once for each kind of processor (setup.py); posttrain/compiled.py
- * chooses one of the libraries when it runs.
+ * sources here compute them. A source is compiled once for each kind of processor (setup.py); compiled.py chooses one
+ * of the libraries when it runs.
  */
-#ifndef POSTTRAIN_NUMBERS_H
-#define POSTTRAIN_NUMBERS_H
+#ifndef POSTTRAIN_SIMD_H
+#define POSTTRAIN_SIMD_H
 
 #include <math.h>
 #include <stdint.h>
@@ -26,21 +26,21 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE float widened(uint16_t x) {
+INLINE float bf16_to_f32(uint16_t x) {
     uint32_t bits = (uint32_t)x << 16;
     float out;
     memcpy(&out, &bits, 4);
     return out;
 }
 
-INLINE uint16_t rounded(float x) { /* to the nearest, ties to even; infinities stay, NaN stays NaN */
+INLINE uint16_t f32_to_bf16(float x) { /* to the nearest, ties to even; infinities stay, NaN stays NaN */
     uint32_t bits;
     memcpy(&bits, &x, 4);
     uint32_t near = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     return (uint16_t)(x != x ? 0x7fc0u : near);
 }
 
-INLINE float power(float x) { /* e^x for x <= 0, to a relative 2e-7; below -87 it is 0; NaN stays NaN */
+INLINE float exp_nonpositive(float x) { /* e^x for x <= 0, to a relative 2e-7; below -87 it is 0; NaN stays NaN */
     float low = x < -87.0f ? -87.0f : x;
     float n = rintf(low * 1.44269504f);
     float r = low - n * 0.693359375f + n * 2.12194440e-4f;
@@ -58,7 +58,7 @@ INLINE float power(float x) { /* e^x for x <= 0, to a relative 2e-7; below -87 i
 }
 
 INLINE float sigmoid(float x) {
-    const float e = power(-fabsf(x)), near = 1.0f / (1.0f + e);
+    const float e = exp_nonpositive(-fabsf(x)), near = 1.0f / (1.0f + e);
     return x < 0.0f ? e * near : near;
 }
 

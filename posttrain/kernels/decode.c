@@ -1,14 +1,14 @@
 /* What a decoding step does besides its matrix products, for processors: attention over each row's own columns
- * of the cache, the root-mean-square norm, and the choice of a token. Loaded by native.py; without it the same
+ * of the cache, the root-mean-square norm, and the choice of a token. Loaded by decode.py; without it the same
  * is done by PyTorch. Every result is computed by one thread in one order, so it depends neither on how many
  * threads there are nor on what other rows are under way. Numbers are float32 or bfloat16 (2 bytes, the upper
  * half of a float32); sums are float32, over many blocks float64.
  */
 #include <stdlib.h>
 
-#include "../models/numbers.h"
+#include "simd.h"
 
-#define VERSION 5 /* as in native.py: raised with every change of a signature */
+#define VERSION 5 /* as in decode.py: raised with every change of a signature */
 #define BLOCK 256 /* tokens whose probabilities are summed first, as in choose.py */
 #define WIDEST 256 /* of a head */
 
@@ -123,7 +123,7 @@ INLINE float weighed(float *scores, long n, float scale) {
     float total = 0.0f;
 #pragma omp simd reduction(+ : total)
     for (long c = 0; c < n; c++) {
-        scores[c] = power((scores[c] - top) * scale);
+        scores[c] = exp_nonpositive((scores[c] - top) * scale);
         total += scores[c];
     }
     return total;
@@ -154,7 +154,7 @@ INLINE void attend_width(const float *queries, const float *keys, const float *v
     }
 }
 
-INLINE void turned(float *x, const float *cos, const float *sin, long width) { /* x * cos + roll(x, E/2) * sin */
+INLINE void rotate(float *x, const float *cos, const float *sin, long width) { /* x * cos + roll(x, E/2) * sin */
     const long half = width / 2;
     float was[WIDEST];
     memcpy(was, x, (size_t)width * 4);
@@ -174,9 +174,9 @@ static void attend_f32(const float *fused, float *keys, float *values, const flo
     const long group = heads / key_heads, n = past + 1;
     float *queries = room, *scores = room + group * width;
     memcpy(queries, fused + k * group * width, (size_t)(group * width) * 4);
-    for (long g = 0; g < group; g++) turned(queries + g * width, cos, sin, width);
+    for (long g = 0; g < group; g++) rotate(queries + g * width, cos, sin, width);
     memcpy(keys + past * width, fused + (heads + k) * width, (size_t)width * 4);
-    turned(keys + past * width, cos, sin, width);
+    rotate(keys + past * width, cos, sin, width);
     memcpy(values + past * width, fused + (heads + key_heads + k) * width, (size_t)width * 4);
     fetch(keys + columns * width, n * width * 4);
     fetch(values + columns * width, n * width * 4);
@@ -188,22 +188,22 @@ static void attend_bf16(const uint16_t *fused, uint16_t *keys, uint16_t *values,
                                long key_heads, long width, long columns) {
     const long group = heads / key_heads, n = past + 1, size = group * width;
     float *queries = room, *made = room + size, *wide = room + 2 * size, *scores = wide + 2 * n * width;
-    for (long e = 0; e < size; e++) queries[e] = widened(fused[k * size + e]);
-    for (long g = 0; g < group; g++) turned(queries + g * width, cos, sin, width);
-    for (long e = 0; e < size; e++) queries[e] = widened(rounded(queries[e]));
+    for (long e = 0; e < size; e++) queries[e] = bf16_to_f32(fused[k * size + e]);
+    for (long g = 0; g < group; g++) rotate(queries + g * width, cos, sin, width);
+    for (long e = 0; e < size; e++) queries[e] = bf16_to_f32(f32_to_bf16(queries[e]));
     float key[WIDEST];
-    for (long e = 0; e < width; e++) key[e] = widened(fused[(heads + k) * width + e]);
-    turned(key, cos, sin, width);
-    for (long e = 0; e < width; e++) keys[past * width + e] = rounded(key[e]);
+    for (long e = 0; e < width; e++) key[e] = bf16_to_f32(fused[(heads + k) * width + e]);
+    rotate(key, cos, sin, width);
+    for (long e = 0; e < width; e++) keys[past * width + e] = f32_to_bf16(key[e]);
     memcpy(values + past * width, fused + (heads + key_heads + k) * width, (size_t)width * 2);
     fetch(keys + columns * width, n * width * 2);
     fetch(values + columns * width, n * width * 2);
 #pragma omp simd
-    for (long i = 0; i < n * width; i++) wide[i] = widened(keys[i]);
+    for (long i = 0; i < n * width; i++) wide[i] = bf16_to_f32(keys[i]);
 #pragma omp simd
-    for (long i = 0; i < n * width; i++) wide[n * width + i] = widened(values[i]);
+    for (long i = 0; i < n * width; i++) wide[n * width + i] = bf16_to_f32(values[i]);
     attend_width(queries, wide, wide + n * width, made, scores, n, group, width);
-    for (long e = 0; e < size; e++) out[k * size + e] = rounded(made[e]);
+    for (long e = 0; e < size; e++) out[k * size + e] = f32_to_bf16(made[e]);
 }
 
 /* A step's attention for all rows. fused [R, (H + 2 K) E]; keys and values of a layer, [slots, K, C, E]; cos and
@@ -248,10 +248,10 @@ static void norm_f32(const float *x, float *out, long width, float eps) {
 static void norm_bf16(const uint16_t *x, uint16_t *out, long width, float eps) {
     float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
-    for (long e = 0; e < width; e++) sum += widened(x[e]) * widened(x[e]);
+    for (long e = 0; e < width; e++) sum += bf16_to_f32(x[e]) * bf16_to_f32(x[e]);
     const float scale = 1.0f / sqrtf(sum / (float)width + eps);
 #pragma omp simd
-    for (long e = 0; e < width; e++) out[e] = rounded(widened(x[e]) * scale);
+    for (long e = 0; e < width; e++) out[e] = f32_to_bf16(bf16_to_f32(x[e]) * scale);
 }
 
 /* x / sqrt(mean(x^2) + eps) of each row of [R, D]. */
@@ -272,14 +272,14 @@ static float read_f32(const float *logits, float *z, long count, float scale) {
 }
 
 static float read_bf16(const uint16_t *logits, float *z, long count, float scale) {
-    for (long v = 0; v < count; v++) z[v] = widened(logits[v]) * scale;
+    for (long v = 0; v < count; v++) z[v] = bf16_to_f32(logits[v]) * scale;
     return largest(z, count);
 }
 
 static float block_sum(const float *z, long count, float top) {
     float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
-    for (long v = 0; v < count; v++) sum += power(z[v] - top);
+    for (long v = 0; v < count; v++) sum += exp_nonpositive(z[v] - top);
     return sum;
 }
 
@@ -302,18 +302,19 @@ static void choose_row(const float *z, double *sums, long count, float top, doub
         while (block < blocks - 1 && sums[block] <= threshold) block++;
         const long start = block * BLOCK, end = start + BLOCK < count ? start + BLOCK : count;
         double sum = block ? sums[block - 1] : 0.0, inside = 0.0;
-        for (long v = start; v < end; v++) inside += power(z[v] - top);
+        for (long v = start; v < end; v++) inside += exp_nonpositive(z[v] - top);
         /* the block's tokens, summed one by one, are stretched to the block's sum */
         const double whole = sums[block] - sum, stretch = inside > 0.0 ? whole / inside : 0.0;
         chosen = last = start;
         for (long v = start; v < end; v++) {
-            const double weight = power(z[v] - top);
+            const double weight = exp_nonpositive(z[v] - top);
             if (weight > 0.0) last = v;
             sum += weight * stretch;
             chosen = v;
             if (sum > threshold) break;
         }
-        if (sum <= threshold || power(z[chosen] - top) == 0.0f) chosen = last; /* rounding: never one of weight 0 */
+        if (sum <= threshold || exp_nonpositive(z[chosen] - top) == 0.0f)
+            chosen = last; /* rounding: never one of weight 0 */
     }
     *token = chosen;
     *logprob = (float)((double)(z[chosen] - top) - log(total));

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,12 +17,12 @@ from transformers import (
     Qwen3Config,
 )
 
-from posttrain.models import layers
+from posttrain.models import fast_layers
 from posttrain.models.lora import Adapter, Lora, checkpoint_activations, wearing
 from posttrain.models.packed_attention import lined_up, packs
 from posttrain.models.role import Role
 from posttrain.models.tree import alike, grow
-from tests.kernel_paths import COMPILED, computed_by
+from tests.kernels.paths import COMPILED, computed_by
 
 SIZES: dict[str, Any] = {
     "vocab_size": 300,
@@ -79,26 +78,26 @@ def apart(a: Tensor, b: Tensor) -> float:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_quickened_layers_are_as_near_to_float64_as_transformers_own(kind: type) -> None:
+def test_fast_layers_are_as_near_to_float64_as_transformers_own(kind: type) -> None:
     model, line = made(kind), tree()
     exact = read(copy.deepcopy(model).double().model, line)
     for short, most in ((False, 3e-6), (True, None)):
         plain, quick = copy.deepcopy(model).model, copy.deepcopy(model).model
-        layers.quicken(quick)
+        fast_layers.use_fast_kernels(quick)
         theirs, ours = read(plain, line, short), read(quick, line, short)
         for own, other, truth in zip(ours, theirs, exact, strict=True):
             assert apart(own, truth) < (most or 1.1 * apart(other, truth))
 
 
-def test_a_quickened_trunk_computes_with_other_code_and_keeps_its_names() -> None:
+def test_a_trunk_with_fast_kernels_computes_with_other_code_and_keeps_its_names() -> None:
     model = made()
     names, plain = list(model.state_dict()), copy.deepcopy(model)
-    layers.quicken(model.model)
+    fast_layers.use_fast_kernels(model.model)
     layer = model.model.layers[0]
-    assert isinstance(layer.mlp, layers._QuickGate)
-    assert isinstance(layer.self_attn, layers._QuickAttention)
-    assert isinstance(layer.input_layernorm, layers._QuickNorm)
-    assert isinstance(layer.mlp.up_proj, layers._QuickLinear)
+    assert isinstance(layer.mlp, fast_layers._FastGate)
+    assert isinstance(layer.self_attn, fast_layers._FastAttention)
+    assert isinstance(layer.input_layernorm, fast_layers._FastNorm)
+    assert isinstance(layer.mlp.up_proj, fast_layers._FastLinear)
     assert list(model.state_dict()) == names
     tokens = torch.arange(20)[None]
     assert torch.allclose(model(tokens).logits, plain(tokens).logits, atol=1e-5)
@@ -111,85 +110,10 @@ def test_a_quickened_trunk_computes_with_other_code_and_keeps_its_names() -> Non
 def test_another_activation_keeps_its_own_gate() -> None:
     model = made(hidden_act="gelu")
     plain = copy.deepcopy(model)
-    layers.quicken(model.model)
-    assert not isinstance(model.model.layers[0].mlp, layers._QuickGate)
+    fast_layers.use_fast_kernels(model.model)
+    assert not isinstance(model.model.layers[0].mlp, fast_layers._FastGate)
     tokens = torch.arange(20)[None]
     assert torch.allclose(model(tokens).logits, plain(tokens).logits, atol=1e-5)
-
-
-def test_a_frozen_norm_gives_no_gradient_by_its_scale() -> None:
-    x = torch.randn(70, 32, requires_grad=True)
-    scale = torch.rand(32)
-    layers._Norm.apply(x, scale, 1e-6, torch.float32).sum().backward()
-    assert x.grad is not None
-    assert scale.grad is None
-
-
-@pytest.mark.parametrize("rows", [1, 63, 64, 65, 300])
-def test_gradients_of_the_norm_do_not_depend_on_the_number_of_threads(rows: int) -> None:
-    torch.manual_seed(0)
-    x, scale, g = torch.randn(rows, 200), torch.rand(200), torch.randn(rows, 200)
-    found = []
-    before = torch.get_num_threads()
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        inputs = x.clone().requires_grad_(), scale.clone().requires_grad_()
-        layers._Norm.apply(*inputs, 1e-6, torch.float32).backward(g)
-        found.append([one.grad for one in inputs])
-    torch.set_num_threads(before)
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
-    wide = x.double().requires_grad_(), scale.double().requires_grad_()
-    (wide[1] * wide[0] * (wide[0].pow(2).mean(-1, keepdim=True) + 1e-6).rsqrt()).backward(g.double())
-    for own, exact in zip(found[0], wide, strict=True):
-        assert torch.allclose(own.double(), exact.grad, atol=1e-4)
-
-
-@pytest.mark.parametrize("far", [0.0, 1.0, 30.0, 1e4])
-def test_the_gate_is_exact_from_flat_to_steep(far: float) -> None:
-    torch.manual_seed(0)
-    gate, up, g = (
-        torch.randn(3, 100) + far * torch.tensor([[-1.0], [0.0], [1.0]]),
-        torch.randn(3, 100),
-        torch.randn(3, 100),
-    )
-    inputs = gate.clone().requires_grad_(), up.clone().requires_grad_()
-    out = layers._Gate.apply(*inputs)
-    out.backward(g)
-    wide = gate.double().requires_grad_(), up.double().requires_grad_()
-    expected = torch.nn.functional.silu(wide[0]) * wide[1]
-    expected.backward(g.double())
-    assert torch.allclose(out.double(), expected, rtol=1e-5, atol=1e-6)
-    for own, exact in zip(inputs, wide, strict=True):
-        assert torch.allclose(own.grad.double(), exact.grad, rtol=1e-4, atol=1e-5)
-
-
-def test_a_gate_is_made_of_vectors() -> None:
-    """Left a number at a time it takes 20 times as long: GCC did so with AVX2 alone."""
-    gate, up, g = (torch.randn(100_000) for _ in range(3))
-
-    def fastest(call: Callable[[], object]) -> float:
-        seconds = []
-        for _ in range(40):
-            began = time.perf_counter()
-            call()
-            seconds.append(time.perf_counter() - began)
-        return min(seconds)
-
-    def back(gate_of: Callable[..., Tensor]) -> None:
-        inputs = [gate.clone().requires_grad_(), up.clone().requires_grad_()]
-        torch.autograd.grad(gate_of(*inputs), inputs, g)
-
-    def plain(gate: Tensor, up: Tensor) -> Tensor:
-        return torch.nn.functional.silu(gate) * up
-
-    assert fastest(lambda: back(layers._Gate.apply)) < 4 * fastest(lambda: back(plain))
-
-
-def test_a_gate_of_what_is_no_number_is_none() -> None:
-    broken = torch.tensor([float("nan"), float("inf"), 1.0])
-    out = layers._Gate.apply(broken, torch.ones(3))
-    assert out.isnan().tolist() == [True, False, False]
-    assert out[1] == float("inf")
 
 
 def test_adapters_and_recomputed_activations_give_the_same_gradients() -> None:
@@ -201,7 +125,7 @@ def test_adapters_and_recomputed_activations_give_the_same_gradients() -> None:
         for p in adapter.B.parameters():
             p.data.normal_(0, 0.02, generator=torch.Generator().manual_seed(4))
         if quick:
-            layers.quicken(own.model)
+            fast_layers.use_fast_kernels(own.model)
         assert packs(own.model)
         if recompute:
             checkpoint_activations(own)

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from posttrain.compiled import KERNELS, PATHS
-from posttrain.processor import processor_features
+from posttrain.kernels.compiled import KERNELS, PATHS
+from posttrain.kernels.processor import processor_features
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 SETUP = runpy.run_path(str(ROOT / "setup.py"), run_name="tests")
 FLAGS: dict[str, list[str]] = SETUP["FLAGS"].get(platform.machine().lower(), {})
 COMPILERS = ("gcc", "clang")
-SELF_TEST = ROOT / "tests" / "kernels_self_test.c"
+SELF_TEST = ROOT / "tests" / "kernels" / "self_test.c"
 pytestmark = pytest.mark.slow
 
 
@@ -77,7 +77,7 @@ def test_the_package_builds_with_openmp_or_without(compiler: str, tmp_path: Path
     made = installed(tmp_path, compiler)
     assert made.keys() == {f"{module}_{path}" for module in KERNELS for path in FLAGS}
     for path in FLAGS:
-        decode = ctypes.CDLL(str(made[f"posttrain.engines._decode_{path}"]))
+        decode = ctypes.CDLL(str(made[f"posttrain.kernels._decode_{path}"]))
         assert decode.posttrain_threaded() == (compiler == "gcc")
 
 

@@ -7,7 +7,7 @@
  */
 #include <stdlib.h>
 
-#include "../models/numbers.h"
+#include "simd.h"
 
 #if LANES == 16 /* of 32 registers 16 are sums */
 #define SIDE 2     /* vectors side by side */
@@ -26,7 +26,7 @@
 #define GROUP 64            /* rows that share a chunk */
 #define ENOUGH (1L << 21)   /* multiplications that are worth a second thread: some 40 microseconds */
 
-enum { PLAIN, SILU, TIMES, PLUS }; /* what is done with a result, as in native.py */
+enum { PLAIN, SILU, TIMES, PLUS }; /* what is done with a result, as in decode.py */
 
 int posttrain_panel(void) { return WIDE; }
 
@@ -40,7 +40,7 @@ void posttrain_pack(const float *weight, const float *scale, void *packed, long 
                 const long to = (p * inputs + k) * WIDE + i, n = p * WIDE + i;
                 const float number = n < outputs ? weight[n * inputs + k] * (scale == NULL ? 1.0f : scale[k]) : 0.0f;
                 if (half)
-                    ((uint16_t *)packed)[to] = rounded(number);
+                    ((uint16_t *)packed)[to] = f32_to_bf16(number);
                 else
                     ((float *)packed)[to] = number;
             }
@@ -94,14 +94,14 @@ INLINE void finish(const vec *sum, const float *bias, const void *other, void *o
         if (half) {
             uint16_t narrow[WIDE] = {0};
             memcpy(narrow, (const uint16_t *)other + at, (size_t)count * 2);
-            for (int i = 0; i < WIDE; i++) z[i] = widened(narrow[i]);
+            for (int i = 0; i < WIDE; i++) z[i] = bf16_to_f32(narrow[i]);
         } else
             memcpy(z, (const float *)other + at, (size_t)count * 4);
         for (int i = 0; i < WIDE; i++) y[i] = how == TIMES ? y[i] * z[i] : y[i] + z[i];
     }
     if (half) {
         uint16_t narrow[WIDE];
-        for (int i = 0; i < WIDE; i++) narrow[i] = rounded(y[i]);
+        for (int i = 0; i < WIDE; i++) narrow[i] = f32_to_bf16(y[i]);
         memcpy((uint16_t *)out + at, narrow, (size_t)count * 2);
     } else
         memcpy((float *)out + at, y, (size_t)count * 4);
@@ -120,7 +120,7 @@ static void panel(const float *x, const char *packed, const float *bias, const v
         const long to = from + CHUNK < inputs ? from + CHUNK : inputs;
         const char *stored = packed + from * row, *ahead = packed + to * row; /* the next chunk, or the next panel's */
         if (half) /* once for all rows */
-            for (long i = 0; i < (to - from) * WIDE; i++) wide[i] = widened(((const uint16_t *)stored)[i]);
+            for (long i = 0; i < (to - from) * WIDE; i++) wide[i] = bf16_to_f32(((const uint16_t *)stored)[i]);
         for (int pass = 0; pass < passes; pass++) {
             const long start = pass * TOGETHER, left = rows - start;
             const float *at[TOGETHER];
@@ -135,14 +135,14 @@ static void panel(const float *x, const char *packed, const float *bias, const v
 }
 
 static void widen(const uint16_t *x, float *out, long count) {
-    for (long i = 0; i < count; i++) out[i] = widened(x[i]);
+    for (long i = 0; i < count; i++) out[i] = bf16_to_f32(x[i]);
 }
 
 /* out [R, N] = how(x [R, K] times packed' + bias [N], other [R, N]); half: all but bias in bfloat16. Returns 0, or 1
  * where there was no room.
  */
-int posttrain_product(const void *x, const void *packed, const float *bias, const void *other, void *out, long rows,
-                      long inputs, long outputs, int how, int half) {
+int posttrain_matmul(const void *x, const void *packed, const float *bias, const void *other, void *out, long rows,
+                     long inputs, long outputs, int how, int half) {
     const long panels = (outputs + WIDE - 1) / WIDE, groups = (rows + GROUP - 1) / GROUP;
     float *const wide = half ? malloc((size_t)(rows * inputs) * sizeof *wide) : NULL;
     if (half && wide == NULL) return 1;

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from posttrain.engines import native
 from posttrain.engines.choose import choose
 from posttrain.engines.packed import linear
-from tests.kernel_paths import COMPILED, computed_by
+from posttrain.kernels import decode
+from tests.kernels.paths import COMPILED, computed_by
 
 SHAPES = [(4, 2, 16), (3, 3, 32), (9, 3, 64), (8, 1, 128), (6, 2, 40)]  # heads, key heads, width
 TYPES = {torch.float32: 3e-6, torch.bfloat16: 2e-2}
@@ -28,8 +28,8 @@ def path(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def kernels() -> native.Kernels:
-    found = native.kernels()
+def kernels() -> decode.DecodeKernels:
+    found = decode.decode_kernels()
     assert found is not None
     return found
 
@@ -49,7 +49,7 @@ def drawn(heads: int, key_heads: int, width: int, kind: torch.dtype) -> dict[str
     }
 
 
-def called(kernels: native.Kernels, x: dict[str, Tensor], heads: int) -> Tensor:
+def called(kernels: decode.DecodeKernels, x: dict[str, Tensor], heads: int) -> Tensor:
     return kernels.attend(x["fused"], x["keys"], x["values"], (x["cos"], x["sin"]), x["past"], heads)
 
 
@@ -71,7 +71,7 @@ def by_torch(x: dict[str, Tensor], heads: int, key_heads: int, width: int) -> Te
 
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_attention_is_that_of_float64(kernels: native.Kernels, shape: Any, kind: torch.dtype) -> None:
+def test_attention_is_that_of_float64(kernels: decode.DecodeKernels, shape: Any, kind: torch.dtype) -> None:
     heads, key_heads, width = shape
     ours, theirs = drawn(*shape, kind), drawn(*shape, kind)
     found, expected = called(kernels, ours, heads), by_torch(theirs, heads, key_heads, width)
@@ -83,7 +83,9 @@ def test_attention_is_that_of_float64(kernels: native.Kernels, shape: Any, kind:
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_a_row_does_not_see_the_others_nor_the_threads(kernels: native.Kernels, kind: torch.dtype) -> None:
+def test_a_row_does_not_see_the_others_nor_the_threads(
+    kernels: decode.DecodeKernels, kind: torch.dtype
+) -> None:
     whole = called(kernels, drawn(9, 3, 64, kind), 9)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -99,7 +101,7 @@ def test_a_row_does_not_see_the_others_nor_the_threads(kernels: native.Kernels, 
 
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("width", [1, 30, 576])
-def test_norm_is_that_of_torch(kernels: native.Kernels, width: int, kind: torch.dtype) -> None:
+def test_norm_is_that_of_torch(kernels: decode.DecodeKernels, width: int, kind: torch.dtype) -> None:
     x = torch.randn(5, width).to(kind) * 10
     torch.testing.assert_close(
         kernels.norm(x, 1e-5), F.rms_norm(x, (width,), None, 1e-5), rtol=TYPES[kind], atol=1e-6
@@ -109,29 +111,29 @@ def test_norm_is_that_of_torch(kernels: native.Kernels, width: int, kind: torch.
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("count", [1, 255, 256, 257, 5000])
 def test_the_same_tokens_as_without(
-    kernels: native.Kernels, monkeypatch: pytest.MonkeyPatch, count: int, kind: torch.dtype
+    kernels: decode.DecodeKernels, monkeypatch: pytest.MonkeyPatch, count: int, kind: torch.dtype
 ) -> None:
     rows = 400
     logits = (torch.randn(rows, count) * 3).to(kind)
     uniform = torch.rand(rows, dtype=torch.float64)
     temperature = torch.tensor([0.0, 0.5, 1.0, 2.0]).repeat(rows // 4)
     tokens, logprobs = kernels.choose(logits, temperature, uniform)
-    monkeypatch.setattr("posttrain.engines.choose.kernels", lambda: None)
+    monkeypatch.setattr("posttrain.engines.choose.decode_kernels", lambda: None)
     expected, of_them = choose(logits, temperature, None, uniform)
     same = tokens == expected
     assert same.float().mean() >= 0.99  # sums in another order move a boundary by about 1e-7
     torch.testing.assert_close(logprobs[same], of_them[same], rtol=0, atol=3e-6)
 
 
-def test_every_path_is_made_of_vectors(kernels: native.Kernels) -> None:
+def test_every_path_is_made_of_vectors(kernels: decode.DecodeKernels) -> None:
     """A loop that the compiler leaves a number at a time takes 20 times as long: GCC did so for AVX2."""
     logits, x = torch.randn(4, 20_000), torch.randn(16, 576)
-    packed, uniform = kernels.packed(torch.randn(1536, 576), None), torch.full((4,), 0.5)
+    packed, uniform = kernels.pack(torch.randn(1536, 576), None), torch.full((4,), 0.5)
     weight = torch.randn(1536, 576)
     pairs = {
         "choose": (lambda: kernels.choose(logits, None, uniform), lambda: logits.exp().sum(-1)),
         "silu": (
-            lambda: kernels.product(x, packed, None, 1536, native.SILU, None),
+            lambda: kernels.matmul(x, packed, None, 1536, decode.SILU, None),
             lambda: F.silu(F.linear(x, weight)),
         ),
         "norm": (lambda: kernels.norm(x, 1e-5), lambda: F.rms_norm(x, (576,))),
@@ -154,7 +156,7 @@ def fastest(call: Callable[[], object]) -> float:
     return min(seconds)
 
 
-def test_what_has_no_probability_is_never_chosen(kernels: native.Kernels) -> None:
+def test_what_has_no_probability_is_never_chosen(kernels: decode.DecodeKernels) -> None:
     logits = torch.full((4, 700), float("-inf"))
     logits[:, [3, 300, 600]] = torch.tensor([0.0, -1.0, 0.5])
     uniform = torch.tensor([1e-15, 0.5, 1 - 2.0**-49, 0.999999], dtype=torch.float64)
@@ -166,7 +168,7 @@ def test_what_has_no_probability_is_never_chosen(kernels: native.Kernels) -> Non
     torch.testing.assert_close(logprobs, expected)
 
 
-def test_many_draws_follow_the_distribution(kernels: native.Kernels) -> None:
+def test_many_draws_follow_the_distribution(kernels: decode.DecodeKernels) -> None:
     logits = torch.randn(600) * 2
     draws = 200_000
     uniform = (torch.arange(draws, dtype=torch.float64) + 0.5) / draws
@@ -180,7 +182,7 @@ def test_many_draws_follow_the_distribution(kernels: native.Kernels) -> None:
     torch.testing.assert_close(share, logits.softmax(-1), rtol=0, atol=2.0 / draws)
 
 
-def test_numbers_that_are_no_distribution_stop_the_run(kernels: native.Kernels) -> None:
+def test_numbers_that_are_no_distribution_stop_the_run(kernels: decode.DecodeKernels) -> None:
     for broken in (float("nan"), float("inf")):
         logits = torch.randn(3, 300)
         logits[1, 7] = broken
@@ -190,7 +192,7 @@ def test_numbers_that_are_no_distribution_stop_the_run(kernels: native.Kernels) 
         kernels.choose(torch.full((1, 300), float("-inf")), None, torch.full((1,), 0.5))
 
 
-def test_a_temperature_may_be_a_whole_number(kernels: native.Kernels) -> None:
+def test_a_temperature_may_be_a_whole_number(kernels: decode.DecodeKernels) -> None:
     logits, uniform = torch.randn(4, 300), torch.rand(4)
     whole = kernels.choose(logits, torch.tensor([2, 0, 2, 0]), uniform)
     same = kernels.choose(logits, torch.tensor([2.0, 0.0, 2.0, 0.0]), uniform)
@@ -198,7 +200,7 @@ def test_a_temperature_may_be_a_whole_number(kernels: native.Kernels) -> None:
     assert torch.equal(whole[1], same[1])
 
 
-def test_what_is_not_laid_out_as_it_must_be_is_refused(kernels: native.Kernels) -> None:
+def test_what_is_not_laid_out_as_it_must_be_is_refused(kernels: decode.DecodeKernels) -> None:
     x = drawn(4, 2, 16, torch.float32)
     with pytest.raises(ValueError, match="laid out"):
         called(kernels, {**x, "keys": x["keys"].transpose(1, 2)}, 4)
@@ -210,40 +212,40 @@ def test_what_is_not_laid_out_as_it_must_be_is_refused(kernels: native.Kernels) 
 @pytest.mark.parametrize("sizes", [(1, 1), (3, 65), (64, 24), (96, 576), (301, 70)])
 @pytest.mark.parametrize("biased", [True, False])
 def test_products_are_those_of_float64(
-    kernels: native.Kernels, sizes: tuple[int, int], biased: bool, kind: torch.dtype
+    kernels: decode.DecodeKernels, sizes: tuple[int, int], biased: bool, kind: torch.dtype
 ) -> None:
     outputs, inputs = sizes
     g = torch.Generator().manual_seed(outputs)
     weight, scale = torch.randn(outputs, inputs, generator=g), torch.rand(inputs, generator=g)
     bias = torch.randn(outputs, generator=g) if biased else None
-    packed, stored = kernels.packed(weight, scale, kind), (weight * scale).to(kind)
+    packed, stored = kernels.pack(weight, scale, kind), (weight * scale).to(kind)
     for rows in (1, 2, 4, 5, 7, 8, 9, 33, 64, 65, 130):
         x, other = (torch.randn(rows, n, generator=g).to(kind) for n in (inputs, outputs))
         plain = F.linear(x.double(), stored.double(), None if bias is None else bias.double())
         near = 8 * torch.finfo(kind).eps * max(1.0, float(plain.abs().max()))
         for how, expected in (
-            (native.PLAIN, plain),
-            (native.SILU, F.silu(plain)),
-            (native.TIMES, plain * other.double()),
-            (native.PLUS, plain + other.double()),
+            (decode.PLAIN, plain),
+            (decode.SILU, F.silu(plain)),
+            (decode.TIMES, plain * other.double()),
+            (decode.PLUS, plain + other.double()),
         ):
-            made = kernels.product(x, packed, bias, outputs, how, other)
+            made = kernels.matmul(x, packed, bias, outputs, how, other)
             assert made.dtype == kind
             torch.testing.assert_close(made.double(), expected, rtol=near, atol=near)
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_product_of_a_row_does_not_see_the_others_nor_the_threads(
-    kernels: native.Kernels, kind: torch.dtype
+    kernels: decode.DecodeKernels, kind: torch.dtype
 ) -> None:
-    packed, x = kernels.packed(torch.randn(1500, 200), None, kind), torch.randn(90, 200).to(kind)
+    packed, x = kernels.pack(torch.randn(1500, 200), None, kind), torch.randn(90, 200).to(kind)
     other = torch.randn(90, 1500).to(kind)
 
     def made(rows: slice, how: int) -> Tensor:
-        return kernels.product(x[rows], packed, None, 1500, how, other[rows])
+        return kernels.matmul(x[rows], packed, None, 1500, how, other[rows])
 
     threads = torch.get_num_threads()
-    for how in (native.PLAIN, native.SILU, native.PLUS):
+    for how in (decode.PLAIN, decode.SILU, decode.PLUS):
         torch.set_num_threads(2)
         whole = made(slice(None), how)
         torch.set_num_threads(threads)
@@ -251,7 +253,7 @@ def test_a_product_of_a_row_does_not_see_the_others_nor_the_threads(
             assert torch.equal(made(slice(90 - rows, 90), how), whole[-rows:])
 
 
-def test_matrices_are_packed_one_above_the_other(kernels: native.Kernels) -> None:
+def test_matrices_are_packed_one_above_the_other(kernels: decode.DecodeKernels) -> None:
     weights, x = [torch.randn(20, 40), torch.randn(13, 40)], torch.randn(5, 40)
     like = (x.device, x.dtype)
     torch.testing.assert_close(
@@ -260,8 +262,8 @@ def test_matrices_are_packed_one_above_the_other(kernels: native.Kernels) -> Non
 
 
 def test_a_file_of_another_version_is_not_used(
-    kernels: native.Kernels, monkeypatch: pytest.MonkeyPatch
+    kernels: decode.DecodeKernels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native, "VERSION", -1)
-    native.kernels.cache_clear()
-    assert native.kernels() is None
+    monkeypatch.setattr(decode, "VERSION", -1)
+    decode.decode_kernels.cache_clear()
+    assert decode.decode_kernels() is None

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from posttrain.processor import processor_features, processor_name
+from posttrain.kernels.processor import processor_features, processor_name
 
-KERNELS = ("posttrain.core._tiles", "posttrain.models._layers", "posttrain.engines._decode")
+KERNELS = ("posttrain.kernels._tiles", "posttrain.kernels._layers", "posttrain.kernels._decode")
 PATHS = {  # what a processor must have; the widest first
     "avx512": frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"}),
     "avx2": frozenset({"avx2", "fma"}),
@@ -29,14 +29,12 @@ class NoSuchPath(ValueError):
 
 
 def compiled_file(module: str, path: str) -> Path | None:
-    """The library of a module for this path; None where it was not compiled, or a source beside it changed
-    since.
-    """
+    """The library of a module for this path; None where it was not compiled, or a source changed since."""
     spec = importlib.util.find_spec(f"{module}_{path}")
     if spec is None or not spec.origin:
         return None
     file = Path(spec.origin)
-    sources = [*file.parent.glob("*.c"), *file.parent.parent.glob("models/*.h")]
+    sources = file.parent.glob("*.[ch]")
     made = file.stat().st_mtime
     return None if any(source.stat().st_mtime > made for source in sources) else file
 
@@ -87,11 +85,11 @@ def library(module: str, version: int, functions: Mapping[str, Sequence[Any]], p
     if file is None:
         return None
     try:
-        found = ctypes.CDLL(str(file))
-        if found.posttrain_version() != version:
+        loaded = ctypes.CDLL(str(file))
+        if loaded.posttrain_version() != version:
             return None
         for name, arguments in functions.items():
-            getattr(found, name).argtypes = list(arguments)
+            getattr(loaded, name).argtypes = list(arguments)
     except (OSError, AttributeError):
         return None
-    return found
+    return loaded

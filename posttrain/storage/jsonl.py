@@ -9,17 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from posttrain.data.by_place import ByPlace
+from posttrain.storage.lazy import LazySequence
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Writes the rows and returns how many there were. Raises ValueError for a number that JSON cannot
-    hold.
-    """
+    """Writes the rows; how many there were. Raises ValueError for a number that JSON cannot hold."""
     count = 0
-    with Lines(path) as lines:
+    with JsonlWriter(path) as writer:
         for row in rows:
-            lines.write(row)
+            writer.write(row)
             count += 1
     return count
 
@@ -36,7 +34,7 @@ def stream_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             yield from (json.loads(line) for line in lines if line != "\n")
 
 
-class RowsInFile(ByPlace[dict[str, Any]]):
+class RowsInFile(LazySequence[dict[str, Any]]):
     """The same, each row read when it is asked for; eight bytes a row stay in memory."""
 
     def __init__(self, path: Path) -> None:
@@ -56,13 +54,13 @@ class RowsInFile(ByPlace[dict[str, Any]]):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return stream_jsonl(self._path)
 
-    def read(self, place: int) -> dict[str, Any]:
-        self._file.seek(self._starts[place])
+    def read(self, index: int) -> dict[str, Any]:
+        self._file.seek(self._starts[index])
         row: dict[str, Any] = json.loads(self._file.readline())
         return row
 
 
-class Lines:
+class JsonlWriter:
     """A file of JSON lines that grows while a stage works, so that a curve can be watched."""
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +70,7 @@ class Lines:
         """One more row."""
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> JsonlWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:

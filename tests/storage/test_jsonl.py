@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from posttrain.data.jsonl import RowsInFile, read_jsonl, stream_jsonl, write_jsonl
+from posttrain.storage.jsonl import RowsInFile, read_jsonl, stream_jsonl, write_jsonl
 
 ROWS = [{"text": "one\u2028line"}, {"text": "\u0085 \r here"}, {}, {"text": "Grüße"}]
 
@@ -18,7 +18,7 @@ def test_a_stream_has_the_rows_of_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n\n"])
-def test_a_row_is_found_at_its_place(tmp_path: Path, end: str) -> None:
+def test_a_row_is_found_at_its_index(tmp_path: Path, end: str) -> None:
     path = tmp_path / "rows.jsonl"
     write_jsonl(path, ROWS)
     path.write_bytes(b"\n" + path.read_bytes().removesuffix(b"\n") + end.encode())

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from posttrain import cli, compiled, processor
-from posttrain.compiled import NoSuchPath, compiled_file, kernel_path, usable_paths
+from posttrain import cli
+from posttrain.kernels import compiled, processor
+from posttrain.kernels.compiled import NoSuchPath, compiled_file, kernel_path, usable_paths
 from posttrain.pipeline.circumstances import versions
 
 WIDEST = "fpu fma avx2 avx512f avx512bw avx512dq avx512vl"
@@ -139,16 +140,16 @@ def test_a_file_older_than_its_source_is_not_used(tmp_path: Path, monkeypatch: p
     for made in (file, source):
         made.touch()
     monkeypatch.setattr(
-        "posttrain.compiled.importlib.util.find_spec",
+        "posttrain.kernels.compiled.importlib.util.find_spec",
         lambda name: SimpleNamespace(origin=str(file)) if name.endswith("._decode_avx2") else None,
     )
     os.utime(source, (1e9, 1e9))
-    assert compiled_file("posttrain.engines._decode", "avx2") == file
-    assert compiled_file("posttrain.engines._decode", "avx512") is None
+    assert compiled_file("posttrain.kernels._decode", "avx2") == file
+    assert compiled_file("posttrain.kernels._decode", "avx512") is None
     os.utime(source, (4e9, 4e9))
-    assert compiled_file("posttrain.engines._decode", "avx2") is None
+    assert compiled_file("posttrain.kernels._decode", "avx2") is None
     source.unlink()  # as in a wheel
-    assert compiled_file("posttrain.engines._decode", "avx2") == file
+    assert compiled_file("posttrain.kernels._decode", "avx2") == file
 
 
 def test_this_machine_says_what_it_is() -> None:
