@@ -46,8 +46,8 @@ MUTATIONS = [
     of(
         "no greedy baseline",
         "policy_gradients/remax.py",
-        "on_steps(total - greedy.to(total.dtype), mask)",
-        "on_steps(total, mask)",
+        "on_steps(total - greedy.to(total.dtype), rollouts.action_mask)",
+        "on_steps(total, rollouts.action_mask)",
         *contract("remax"),
     ),
     of(

@@ -446,4 +446,25 @@ MUTATIONS = [
         "if about else",
         "tests/pipeline/test_heartbeat.py::test_an_estimate_that_is_over_is_not_told",
     ),
+    of(
+        "a type that only a type checker imports cannot be set",
+        "settings/declared.py",
+        "if alias in used and alias not in names:",
+        "if not used:",
+        "tests/test_setting_sentences.py::test_a_type_that_only_a_type_checker_imports_can_be_set",
+    ),
+    of(
+        "the sentences of a base class are lost",
+        "settings/sentences.py",
+        "for owner in reversed(kind.__mro__):",
+        "for owner in (kind,):",
+        "tests/test_setting_sentences.py::test_sentences_stand_below_fields_and_are_inherited",
+    ),
+    of(
+        "a shown setting is two words of a shell",
+        "settings/listing.py",
+        "shlex.quote(self.text)",
+        "str(self.text)",
+        "tests/test_setting_sentences.py::test_a_shown_setting_is_one_word_of_a_shell",
+    ),
 ]
