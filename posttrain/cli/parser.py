@@ -5,9 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 
+import posttrain.cli.chat as chat
+import posttrain.cli.doctor as doctor
+import posttrain.cli.export as export
+import posttrain.cli.lineage as lineage
+import posttrain.cli.list as listing
+import posttrain.cli.report as report
+import posttrain.cli.run as run
+import posttrain.cli.serve as serve
 from posttrain import __version__
-from posttrain.cli import chat, doctor, export, lineage, report, run, serve
-from posttrain.cli import list as listing
 
 HELP = """\
 From a base language model to an aligned one, with evidence.
