@@ -12,6 +12,9 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+for name in ("POSTTRAIN_WORKSPACE", "POSTTRAIN_DEBUG"):
+    os.environ.pop(name, None)  # each test has a directory of its own, whatever the caller has set
+
 SPECIAL = ("<bos>", "<pad>", "<user>", "<assistant>", "<end>")
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'assistant' %}<assistant>"
@@ -19,13 +22,6 @@ TEMPLATE = (
     "{% else %}<user>{{ message['content'] }}<end>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
-
-
-@pytest.fixture(autouse=True)
-def settings_of_whoever_runs_the_tests_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test has its own directory: a workspace named in the environment would be shared with every other."""
-    for name in ("POSTTRAIN_WORKSPACE", "POSTTRAIN_DEBUG"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
