@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -47,11 +48,6 @@ NEVER_REACHES = {
 }
 # what reads tensors from disk; the rest of storage runs without torch
 TENSORS_ON_DISK = "posttrain.storage.logprob_store"
-# the stages that train learn from people and proxies only
-TRAINS = tuple(
-    f"posttrain.stages.{name}"
-    for name in ("sft", "rm", "rl", "alignment", "fitting", "rejection", "preferred", "mixing_in")
-)
 # module: the folders that alone may import it
 ONLY_IN = {"transformers": {"models"}, "peft": {"models"}, "vllm": {"engines"}}
 # what asks which machine this is: the algebra computes what kernels offers, and asks nothing
@@ -95,12 +91,13 @@ def graph(root: Path) -> dict[str, frozenset[str]]:
     files = modules(root)
     edges = {}
     for name, path in files.items():
-        found = imports(name, path.read_text())
-        edges[name] = frozenset(n for n in found if n in files or not n.startswith("posttrain")) - {
-            name,
-            "posttrain",
-        }
+        edges[name] = _known(imports(name, path.read_text()), files) - {name}
     return edges
+
+
+def _known(names: frozenset[str], files: dict[str, Path]) -> frozenset[str]:
+    """Of imported names those of modules: the package's own, and any from outside."""
+    return frozenset(n for n in names if n in files or not n.startswith("posttrain")) - {"posttrain"}
 
 
 def reached(edges: dict[str, frozenset[str]], start: str) -> dict[str, tuple[str, ...]]:
@@ -123,7 +120,14 @@ def folder(name: str) -> str:
 
 def broken_rules(root: Path) -> list[str]:
     edges = graph(root)
-    return [*_floors(edges), *_reach(edges), *_alone(edges, modules(root)), *_compiled(root)]
+    files = modules(root)
+    return [
+        *_floors(edges),
+        *_reach(edges, files),
+        *_circles(edges),
+        *_alone(edges, files),
+        *_compiled(root),
+    ]
 
 
 def _floors(edges: dict[str, frozenset[str]]) -> Iterator[str]:
@@ -141,17 +145,44 @@ def _floors(edges: dict[str, frozenset[str]]) -> Iterator[str]:
                 yield f"{name} (floor {FLOORS[home]}) imports {target} (floor {FLOORS.get(folder(target))})"
 
 
-def _reach(edges: dict[str, frozenset[str]]) -> Iterator[str]:
+def _reach(edges: dict[str, frozenset[str]], files: dict[str, Path]) -> Iterator[str]:
     for name in edges:
-        who = name if name in TRAINS else folder(name)
-        forbidden = NEVER_REACHES.get(folder(name), frozenset()) | (
-            NO_GOLD if name in TRAINS else frozenset()
-        )
-        if folder(name) == "storage" and name != TENSORS_ON_DISK:
+        who, forbidden = folder(name), NEVER_REACHES.get(folder(name), frozenset())
+        if who == "storage" and name != TENSORS_ON_DISK:
             forbidden |= NO_TORCH
+        if who == "stages":
+            yield from _gold(name, files[name].read_text(), edges, files)
         for target, way in reached(edges, name).items():
             if any(target == f or target.startswith(f + ".") for f in forbidden):
                 yield f"{who} must not reach {target}: {' -> '.join(way)}"
+
+
+def _gold(name: str, text: str, edges: dict[str, frozenset[str]], files: dict[str, Path]) -> Iterator[str]:
+    """Only stages that declare ``reads_gold`` reach it. Where all stages of a file do, its other code may
+    too; else what is left of the file without them may not."""
+    stages = [node for node in ast.parse(text).body if _is_stage(node)]
+    declare = [node for node in stages if "reads_gold = True" in map(ast.unparse, node.body)]
+    if declare and not NO_GOLD & reached(edges, name).keys():
+        yield f"{name} declares reads_gold and reaches no gold: remove it"
+    if stages and len(declare) == len(stages):
+        return
+    lines = text.splitlines()
+    for node in declare:
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        lines[first - 1 : node.end_lineno] = [""] * ((node.end_lineno or first) - first + 1)
+    ways = reached(edges | {name: _known(imports(name, "\n".join(lines)), files) - {name}}, name)
+    for gold in sorted(NO_GOLD & ways.keys()):
+        yield f"{name} must not reach {gold}: {' -> '.join(ways[gold])}"
+
+
+def _circles(edges: dict[str, frozenset[str]]) -> Iterator[str]:
+    """Files that import one another, also inside a folder and for type checkers only; each circle once."""
+    told: set[str] = set()
+    for name in edges:
+        ways = reached(edges, name)
+        if name in ways and name not in told:
+            told |= {other for other in ways[name] if name in reached(edges, other)}
+            yield f"a circle of imports: {' -> '.join(ways[name])}"
 
 
 def _alone(edges: dict[str, frozenset[str]], files: dict[str, Path]) -> Iterator[str]:
@@ -196,10 +227,12 @@ def _compiled(root: Path) -> Iterator[str]:
 
 @cache
 def _defines_stage(text: str) -> bool:
-    return any(
-        isinstance(node, ast.ClassDef)
-        and any(isinstance(b, ast.Name) and b.id == "Stage" for b in node.bases)
-        for node in ast.parse(text).body
+    return any(_is_stage(node) for node in ast.parse(text).body)
+
+
+def _is_stage(node: ast.stmt) -> TypeGuard[ast.ClassDef]:
+    return isinstance(node, ast.ClassDef) and any(
+        isinstance(base, ast.Name) and base.id == "Stage" for base in node.bases
     )
 
 
@@ -325,14 +358,32 @@ def test_a_forbidden_import_through_another_module_is_found(copy: Path) -> None:
     assert any("feedback must not reach torch" in rule and "data.innocent" in rule for rule in found)
 
 
-@pytest.mark.parametrize("name", TRAINS)
-def test_a_stage_that_trains_may_not_read_gold(copy: Path, name: str) -> None:
-    path = copy / f"{name.replace('.', '/')}.py"
-    assert path.exists()
+@pytest.mark.parametrize("name", ["sft", "rl", "rm", "fitting", "rejection"])
+def test_a_stage_that_does_not_declare_it_may_not_read_gold(copy: Path, name: str) -> None:
+    path = copy / f"posttrain/stages/{name}.py"
     path.write_text(path.read_text() + "\n\ndef _late() -> None:\n    import posttrain.evaluation.compare\n")
     assert any(
-        rule.startswith(f"{name} must not reach posttrain.field_guide.gold") for rule in broken_rules(copy)
+        rule.startswith(f"posttrain.stages.{name} must not reach posttrain.field_guide.gold")
+        for rule in broken_rules(copy)
     )
+
+
+def test_gold_follows_what_a_stage_declares(copy: Path) -> None:
+    """Without its declaration a stage that reads gold is found; so is a declaration that has no reason."""
+    labels, sft = (copy / f"posttrain/stages/{name}.py" for name in ("labels", "sft"))
+    labels.write_text(labels.read_text().replace("reads_gold = True", "reads_gold = False"))
+    sft.write_text(sft.read_text().replace('address = "sft"', 'address = "sft"\n    reads_gold = True'))
+    found = broken_rules(copy)
+    assert any("posttrain.stages.labels must not reach posttrain.field_guide.gold" in rule for rule in found)
+    assert any("posttrain.stages.sft declares reads_gold" in rule for rule in found)
+
+
+@pytest.mark.parametrize("line", ["import posttrain.engines.llama", "from posttrain.engines import llama"])
+def test_a_circle_inside_a_folder_is_found(copy: Path, line: str) -> None:
+    path = copy / "posttrain/engines/slots.py"
+    path.write_text(f"{path.read_text()}\n\nif TYPE_CHECKING:\n    {line}\n")
+    (circle,) = broken_rules(copy)
+    assert circle.startswith("a circle of imports: posttrain.engines.")
 
 
 def test_training_may_not_reach_models_through_another_module(copy: Path) -> None:

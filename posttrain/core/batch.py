@@ -125,11 +125,6 @@ class Policy(Protocol):
     def evaluate(self, rollouts: Rollouts, wants: Wants, against: Policy | None = None) -> Evaluation: ...
 
 
-class RewardModel(Protocol):
-    def score(self, rollouts: Rollouts) -> Tensor:
-        """[B, T] rewards per step; a completion's is at its last step."""
-
-
 class PolicyGradient(Protocol):
     @property
     def wants(self) -> Wants: ...

@@ -47,17 +47,6 @@ class Problems:
             raise UserError("\n  ".join([*self.told(), *([hint] if hint else [])]))
 
 
-def read_rows(source: str, revision: str | None = None) -> list[Row]:
-    """Every row of a file or of a hub data set's ``train`` split (``owner/name:split`` for another).
-
-    Raises UserError naming line and byte where the file cannot be read as rows, or has none.
-    """
-    problems = Problems(source)
-    rows = numbered_rows(source, revision, problems)
-    problems.stop_if_any()
-    return [row for _, row in rows]
-
-
 def numbered_rows(source: str, revision: str | None, problems: Problems) -> list[tuple[int, Row]]:
     """Rows with their place in the file, from 1; rows that are none are noted in ``problems`` and left out.
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from posttrain.engines.llama import LlamaDecoder
     from posttrain.kernels.decode import DecodeKernels
 
 _EVEN = 16  # columns read are a multiple: else the last bits of a row would say how long the others are
@@ -21,6 +20,27 @@ _LEAST_ROWS = 4  # fewer take longer: oneDNN's kernel for 1 and 2 rows is slower
 
 def _even(columns: int) -> int:
     return -(-columns // _EVEN) * _EVEN
+
+
+class Layers(Protocol):
+    """What the cache needs of the decoder whose keys and values it holds."""
+
+    heads: int
+    key_heads: int
+    width: int  # E, of one head
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def layers(self) -> Sequence[Any]: ...
+    @property
+    def kernels(self) -> DecodeKernels | None: ...
+    def positions(self, columns: int) -> tuple[Tensor, Tensor]: ...
+    def embedded(self, tokens: Tensor) -> Tensor: ...
+    def qkv(self, layer: Any, x: Tensor) -> Tensor: ...
+    def turned(self, fused: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+    def rest(self, layer: Any, x: Tensor, attended: Tensor) -> Tensor: ...
+    def logits(self, x: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +67,7 @@ class Slots:
 
     patience = 0.0  # a slot is given away the moment it is free
 
-    def __init__(self, decoder: LlamaDecoder, prompts: Sequence[Sequence[int]], slots: int, columns: int):
+    def __init__(self, decoder: Layers, prompts: Sequence[Sequence[int]], slots: int, columns: int):
         d = self.decoder = decoder
         shape = (len(d.layers), slots, d.key_heads, _even(columns), d.width)
         # Zeros, because PyTorch's attention multiplies what is masked by 0, and garbage may be infinite.

@@ -1,4 +1,4 @@
-"""A transformer as a Policy and as a RewardModel: no padding computed inside, ``[B, T]`` outside.
+"""A transformer as a Policy and as a reward model: no padding computed inside, ``[B, T]`` outside.
 
 Rows are packed into lines in which what they share, such as a prompt, stands once (``sub_batches``).
 Logits exist only at the positions of actions, a tile at a time (``core.logprobs``).
@@ -175,7 +175,7 @@ def _said(  # size: what is said, of what, and what it is compared with
 
 
 class LanguageReward:
-    """The ``RewardModel`` of a transformer with one label, or of such a role on a shared trunk.
+    """A reward model: a transformer with one label, or such a role on a shared trunk.
 
     A score is read at the answer's last token, or with ``mean`` as the mean over its tokens; None asks the
     config of ``model`` which it was trained on.

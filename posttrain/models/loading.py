@@ -199,19 +199,9 @@ def load_classifier(source: str | Path, *, device: str = "cpu") -> tuple[Any, Pr
     return model, tokenizer
 
 
-def new_reward_model(
-    source: str | Path, *, seed: int, dtype: str | torch.dtype = "float32", device: str = "cpu"
-) -> tuple[Any, PreTrainedTokenizerBase]:
-    """A reward model (or critic) whose trunk is a causal language model's and whose head is new.
-
-    The head is drawn from N(0, 1/(D+1)) as in Stiennon et al. 2020, appendix B; D is the width.
-    """
-    model, tokenizer = load_causal_lm(source, dtype=dtype, device=device)
-    return scalar_model(model, tokenizer, seed=seed), tokenizer
-
-
 def scalar_model(model: Any, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> Any:
-    """A one-label model with a copy of the trunk of ``model`` and a new head; see ``new_reward_model``."""
+    """A one-label model with a copy of the trunk of the causal language model ``model`` and a new head
+    (``new_head``). Raises UserError for a family that has no such model."""
     config = copy.deepcopy(model.config)
     config.num_labels = 1
     config.pad_token_id = reward_pad(tokenizer)[0]
@@ -230,7 +220,8 @@ def scalar_model(model: Any, tokenizer: PreTrainedTokenizerBase, *, seed: int) -
 
 
 def new_head(model: Any, *, seed: int) -> nn.Linear:
-    """A head of one label, [1, D], for the trunk of ``model``, in float32 or more (``new_reward_model``)."""
+    """A head of one label, [1, D], for the trunk of ``model``, in float32 or more. It is drawn from
+    N(0, 1 / (D + 1)) as in Stiennon et al. 2020, appendix B."""
     width = model.get_input_embeddings().weight.shape[1]
     drawn = torch.randn(1, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     dtype = torch.promote_types(model.dtype, torch.float32)

@@ -40,7 +40,6 @@ from posttrain.models.scalar_files import (
     is_scalar,
     reading_of,
     save_scalar,
-    scores_mean,
     shares,
 )
 from posttrain.pipeline.finding import UserError
@@ -222,20 +221,6 @@ def words(reward: RewardRole, source: Source) -> nn.Module:
     if head.weight is grown.get_input_embeddings().weight:
         head.weight = trunk.get_input_embeddings().weight
     return head
-
-
-def reward_on(roles: PolicyRoles, source: Source) -> LanguageReward:
-    """A trained reward model to score with: on the policy's trunk if its adapter was made there, else by
-    itself.
-    """
-    model = cut_as(source, roles.model)
-    if shares(source, model):
-        adapter, head = load_adapter(Path(source) / "adapter", model)
-        if head is not None:
-            role = Role(model.base_model, head_of(head, model), adapter.requires_grad_(False))
-            return LanguageReward(role, mean=scores_mean(source))
-    own, _ = load_reward_model(source, dtype=reads_in(model), device=str(model.device))
-    return LanguageReward(own.requires_grad_(False))
 
 
 def _critic(

@@ -21,11 +21,6 @@ from posttrain.pipeline.finding import UserError
 Source = str | Path
 
 
-def scores_mean(source: Source) -> bool:
-    """Whether a reward model scores the mean over an answer's tokens."""
-    return read_config(source).get(CONFIG_KEY) == MEAN
-
-
 def is_scalar(source: Source) -> bool:
     return str((read_config(source).get("architectures") or [""])[0]).endswith("ForSequenceClassification")
 

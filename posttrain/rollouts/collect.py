@@ -12,11 +12,11 @@ from torch import Tensor
 from posttrain.core.batch import Rollouts
 from posttrain.core.seeds import derive
 from posttrain.engines.protocol import Engine, Sampling
-from posttrain.environments.question import Deck
 from posttrain.models.chat import Chat
 from posttrain.models.collate import rollouts
 from posttrain.pipeline.finding import UserError
 from posttrain.rewards.protocol import Episode, Rewards, Scorer, checked
+from posttrain.rollouts.prompt_order import PromptOrder
 from posttrain.rollouts.sample import ask, sample
 from posttrain.storage.token_rows import TokenRow
 
@@ -67,9 +67,9 @@ class Collector:
         self.sampling, self.greedy = sampling, greedy
         self.prompts_per_step, self.group_size, self.seed = prompts_per_step, group_size, seed
         self.asked, self.too_long = ask(chat, prompts, engine.context - sampling.max_tokens)
-        self.deck = Deck(len(self.asked), seed)
+        self.order = PromptOrder(len(self.asked), seed)
         self.refills, self.informative = refills, informative
-        self.spare = Deck(len(self.asked), derive(seed, "spare prompts"))
+        self.spare = PromptOrder(len(self.asked), derive(seed, "spare prompts"))
         self.last_episodes: list[dict[str, Any]] = []
         self.last_figures: dict[str, float] = {}
 
@@ -77,7 +77,7 @@ class Collector:
         """The batch of a step. Raises UserError where no answer could be scored."""
         n = self.prompts_per_step
         self.last_episodes, self.last_figures = [], {}
-        numbers = [self.deck.card(step * n + i) for i in range(n)]
+        numbers = [self.order.at(step * n + i) for i in range(n)]
         rows = self._turn(step, 0, numbers)
         batch = rollouts(rows, self.chat.pad_id)
         if self.greedy:
@@ -99,7 +99,7 @@ class Collector:
         """Numbers of prompts that this step has not asked, each once."""
         known, first = set(asked), step * self.prompts_per_step
         for place in range(first, first + 2 * len(self.asked)):
-            number = self.spare.card(place)
+            number = self.spare.at(place)
             if number not in known:
                 known.add(number)
                 yield number

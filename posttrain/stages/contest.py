@@ -40,6 +40,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     """
 
     address = "evaluate"
+    reads_gold = True  # it measures by it
     version = 1 + GOLD_VERSION  # KL at the temperature of the answers
     positive = ("rows", "max_completion_length")
     fits = model_fits.check

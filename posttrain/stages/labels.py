@@ -28,6 +28,7 @@ class Annotation(Stage):
     """
 
     address = "labels"
+    reads_gold = True  # simulated annotators compare by it
     version = GOLD_VERSION
     positive = ("per_pair", "heldout_per_pair")
     pairs: Stage

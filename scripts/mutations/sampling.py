@@ -281,11 +281,11 @@ MUTATIONS = [
         *builtin("test_logprobs_are_those_of_a_plain_forward and gpt2"),
     ),
     of(
-        "the deck is shuffled once",
-        "environments/question.py",
+        "prompts are shuffled once",
+        "rollouts/prompt_order.py",
         "_order(self.count, self.seed, epoch)",
         "_order(self.count, self.seed, 0)",
-        "tests/environments/test_question.py",
+        "tests/rollouts/test_prompt_order.py",
     ),
     of(
         "a cart moves by the speed it has afterwards",

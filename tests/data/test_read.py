@@ -10,13 +10,21 @@ from typing import Any
 import pytest
 
 from posttrain.data.read import ReadOptions, read_comparisons, read_messages, read_prompts
-from posttrain.data.rows import Problems, read_rows
+from posttrain.data.rows import Problems, numbered_rows
 from posttrain.pipeline.finding import UserError
 from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
 ASKED = [{"role": "user", "content": "What is ice?"}]
 SAID = [{"role": "assistant", "content": "Frozen water. ❄ مرحبا"}]
 TALK = [*ASKED, *SAID]
+
+
+def read_rows(source: str) -> list[dict[str, Any]]:
+    """Every row of a file, or UserError for the first that is none."""
+    problems = Problems(source)
+    rows = numbered_rows(source, None, problems)
+    problems.stop_if_any()
+    return [row for _, row in rows]
 
 
 def wrote(tmp_path: Path, content: Any, name: str = "rows.jsonl") -> str:

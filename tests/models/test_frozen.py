@@ -22,7 +22,7 @@ from posttrain.models.frozen import opened_copy
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.loading import load_causal_lm, save_causal_lm
 from posttrain.models.lora import Adapter, Lora
-from posttrain.models.roles import Place, PolicyRoles, open_policy, open_reward, reward_on
+from posttrain.models.roles import Place, PolicyRoles, open_policy, open_reward
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import PROCESS, Size, training_bytes
 from posttrain.pipeline.stage import HeldIn, Machine
@@ -190,15 +190,12 @@ def test_a_reward_model_made_on_such_a_trunk_shares_it(base: Path, tmp_path: Pat
     shake(reward.reward.role.adapter)
     reward.save(tmp_path / "rm")
     assert reward.figures == {"trunk_rounding": 0.0}
-    batch = rollouts(rows(), 1)
     roles = open_policy(base, lora=short, critic=tmp_path / "rm")
-    scorer = reward_on(roles, tmp_path / "rm")
-    assert scorer.role.trunk is roles.model.base_model
     assert roles.policy.critic is not None
     assert roles.policy.critic.trunk is roles.model.base_model
-    torch.testing.assert_close(scorer.score(batch), reward.reward.score(batch))
     alone = open_policy(base, lora=whole, critic=tmp_path / "rm")
-    assert reward_on(alone, tmp_path / "rm").role.trunk is not alone.model.base_model
+    assert alone.policy.critic is not None
+    assert alone.policy.critic.trunk is not alone.model.base_model
     roles.save(tmp_path / "rl")
     assert (tmp_path / "rl" / "critic" / "adapter").is_dir()
 

@@ -8,7 +8,13 @@ import torch
 from posttrain.core.batch import Wants
 from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguageReward
-from posttrain.models.loading import load_reward_model, new_reward_model, save_causal_lm, save_reward_model
+from posttrain.models.loading import (
+    load_causal_lm,
+    load_reward_model,
+    save_causal_lm,
+    save_reward_model,
+    scalar_model,
+)
 from posttrain.models.roles import Place, open_policy
 from posttrain.storage.token_rows import TokenRow
 from tests.models.small import CONFIGS, causal, llama, tokenizer
@@ -18,7 +24,8 @@ ROWS = [TokenRow(ids=[3, 4, 5, 6], mask=[False, True, True, True]), TokenRow(ids
 
 def test_a_head_on_a_short_trunk_scores_in_float32(tmp_path: Path) -> None:
     save_causal_lm(tmp_path / "base", causal(llama()).bfloat16(), tokenizer())
-    made, words = new_reward_model(tmp_path / "base", seed=0, dtype="bfloat16")
+    base, words = load_causal_lm(tmp_path / "base", dtype="bfloat16")
+    made = scalar_model(base, words, seed=0)
     save_reward_model(tmp_path / "reward", made, words)
     read, _ = load_reward_model(tmp_path / "reward", dtype="bfloat16")
     for model in (made, read):

@@ -23,9 +23,9 @@ from posttrain.models.language_policy import LanguageReward
 from posttrain.models.loading import (
     load_causal_lm,
     load_reward_model,
-    new_reward_model,
     save_causal_lm,
     save_reward_model,
+    scalar_model,
 )
 from posttrain.pipeline.finding import UserError
 from posttrain.storage.token_rows import TokenRow
@@ -64,7 +64,8 @@ def test_a_loaded_model_has_no_dropout_even_in_training_mode(tmp_path: Path) -> 
 @pytest.mark.parametrize("pad", ["<|pad|>", "<|end|>", None])
 def test_a_reward_model_reads_the_same_token_in_plain_transformers(tmp_path: Path, pad: str | None) -> None:
     save_causal_lm(tmp_path / "m", causal(llama(), dtype=torch.float32), tokenizer(pad_token=pad))
-    model, words = new_reward_model(tmp_path / "m", seed=3)
+    base, words = load_causal_lm(tmp_path / "m")
+    model = scalar_model(base, words, seed=3)
     save_reward_model(tmp_path / "rm", model, words)
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm")
     theirs = AutoTokenizer.from_pretrained(tmp_path / "rm")
@@ -102,7 +103,7 @@ def test_a_family_without_a_scalar_head_is_told_in_a_sentence(tmp_path: Path, fa
     save_causal_lm(tmp_path, AutoModelForCausalLM.from_config(config), words)
     assert load_causal_lm(tmp_path)[0].config.model_type == family
     with pytest.raises(UserError, match=f"no {family} with a head of one label.*dpo"):
-        new_reward_model(tmp_path, seed=0)
+        scalar_model(*load_causal_lm(tmp_path), seed=0)
 
 
 def test_a_policy_is_not_taken_for_a_reward_model(saved: Path) -> None:

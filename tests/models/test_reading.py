@@ -16,7 +16,7 @@ from posttrain.models.language_policy import LanguageReward
 from posttrain.models.loading import load_reward_model, save_causal_lm
 from posttrain.models.lora import Lora
 from posttrain.models.reading import Reading
-from posttrain.models.roles import Place, open_policy, open_reward, reward_on
+from posttrain.models.roles import Place, open_policy, open_reward
 from posttrain.pipeline.finding import UserError
 from posttrain.storage.token_rows import TokenRow
 from tests.models.small import CONFIGS, causal, rows, tokenizer
@@ -97,9 +97,6 @@ def test_every_user_of_a_saved_reward_model_reads_it_as_it_was_trained(
     torch.testing.assert_close(LanguageReward(again).score(batch), wanted, rtol=1e-4, atol=1e-4)
     further = open_reward(tmp_path / "rm", lora=lora).reward
     torch.testing.assert_close(further.score(batch), wanted, rtol=1e-4, atol=1e-4)
-    roles = open_policy(sft, lora=LORA, critic=tmp_path / "rm")
-    shared = reward_on(roles, tmp_path / "rm")
-    torch.testing.assert_close(shared.score(batch), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_one_that_reads_the_end_is_a_plain_classifier_and_one_that_does_not_says_so(
