@@ -16,8 +16,8 @@ Note = Callable[[Callable[[], str]], None]
 
 @contextmanager
 def heartbeat(say: Callable[[str], None], quiet: bool, about: float = 0.0) -> Iterator[Note]:
-    """Says how long the work inside has taken, of ``about`` so many seconds where that is known and not over,
-    and what was noted last. Silent where ``quiet``, or where stderr is a terminal: there a bar tells it.
+    """Says how long the work inside has taken and what was noted last; until something is noted, of ``about``
+    how many seconds, where that is known and not over. Silent where ``quiet``, or where stderr is a terminal: there a bar tells it.
 
     What is yielded takes a function that makes the text, which is asked only when a line is due.
     """
@@ -35,8 +35,7 @@ def heartbeat(say: Callable[[str], None], quiet: bool, about: float = 0.0) -> It
         while not done.wait(EVERY):
             spent = time.monotonic() - began
             hoped = f" of about {_plain(about)}" if about > spent else ""
-            told = f", {latest[0]()}" if latest else ""
-            say(f"{_plain(spent)}{hoped}{told}")
+            say(f"{_plain(spent)}, {latest[0]()}" if latest else f"{_plain(spent)}{hoped}")
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,17 +110,20 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         from posttrain.storage.jsonl import JsonlWriter
         from posttrain.training.average import Average
         from posttrain.training.progress import progress
+        from posttrain.training.reinforce import ReinforceState
 
-        policy, collect, loop = self._loop(machine)
+        state = ReinforceState()
+        policy, collect, loop = self._loop(machine, state)
         average = Average(policy.parameters_of("policy"), self.average) if self.average else None
         history: list[dict[str, Any]] = []
         shown = ["return", "reward"]
         with JsonlWriter(output / "metrics.jsonl") as log:
             for figures in progress(
                 loop,
-                self._updates,
+                self.steps,
                 self.name or self.address,
                 quiet=machine.quiet,
+                done=partial(getattr, state, "step"),  # of which each is several updates
                 figures=shown,
                 note=machine.note,
             ):
@@ -137,13 +141,13 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     def _updates(self) -> int:
         return self.steps * self.method.epochs * self.method.minibatches
 
-    def _loop(self, machine: Machine) -> tuple[Any, Any, Iterator[dict[str, Any]]]:
+    def _loop(self, machine: Machine, state: Any) -> tuple[Any, Any, Iterator[dict[str, Any]]]:
         import copy
 
         from posttrain.models.mlp import MLPPolicy
         from posttrain.rollouts.play import Player
         from posttrain.training.optimizer import Group, Optimizer, constant, delayed, linear
-        from posttrain.training.reinforce import ReinforceState, reinforce
+        from posttrain.training.reinforce import reinforce
 
         world = self.environment
         reads = self.normalise and not getattr(world, "one_hot", False)
@@ -173,7 +177,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         kl = getattr(self.method, "kl", None)
         charged = kl is not None and kl.coef > 0
         loop = reinforce(
-            ReinforceState(),
+            state,
             policy,
             self.method,
             collect,

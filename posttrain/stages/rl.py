@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -153,23 +154,25 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         from posttrain.training.average import Average
         from posttrain.training.figures import by_step, of_run
         from posttrain.training.progress import progress
+        from posttrain.training.reinforce import ReinforceState
 
         told = [line for line in [label(self.method)] if line]
         if told and not machine.quiet:
             print(f"  {self.name or self.address}: {told[0]}", flush=True)
-        updates = self.steps * self.method.epochs * self.method.minibatches
         history: list[dict[str, Any]] = []
         with ExitStack() as stack:
             log = stack.enter_context(JsonlWriter(output / "metrics.jsonl"))
             kept = stack.enter_context(JsonlWriter(output / "episodes.jsonl"))
             scorer = stack.enter_context(self.reward.open(inputs, machine))
-            roles, collector, loop = self._loop(inputs, machine, scorer)
+            state = ReinforceState()
+            roles, collector, loop = self._loop(inputs, machine, scorer, state)
             prompts = RowsInFile(inputs["prompts"].path / "train.jsonl")
             conversations, more = conversation_figures(collector.chat, prompts)
             average = Average(_of(roles, "policy"), self.average) if self.average else None
             step, shown = 0, ("reward", "kl", "length")
             facts: dict[str, Any] = {"quiet": machine.quiet, "figures": shown, "note": machine.note}
-            for figures in progress(loop, updates, self.name or "rl", **facts):
+            facts["done"] = partial(getattr, state, "step")  # of which each is several updates
+            for figures in progress(loop, self.steps, self.name or "rl", **facts):
                 if figures["step"] != step:
                     step = figures["step"]
                     for episode in collector.last_episodes[: self.kept_episodes]:
@@ -190,7 +193,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         return Report(figures=of_run(history) | conversations | roles.figures, notes=notes + more)
 
     def _loop(  # size: everything a run of reinforcement is made from
-        self, inputs: Inputs, machine: Machine, scorer: Any
+        self, inputs: Inputs, machine: Machine, scorer: Any, state: Any
     ) -> tuple[Any, Any, Iterator[dict[str, Any]]]:
         from posttrain.checks.model_probes import look_at_sampling
         from posttrain.engines.builtin import BuiltinEngine
@@ -200,7 +203,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         from posttrain.rollouts.collect import Collector
         from posttrain.storage.jsonl import RowsInFile
         from posttrain.training.optimizer import Group, Optimizer, linear
-        from posttrain.training.reinforce import ReinforceState, reinforce
+        from posttrain.training.reinforce import reinforce
 
         wants = self.method.wants
         grown_from = inputs["critic"].path if self.critic is not None else inputs["policy"].path
@@ -251,7 +254,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             groups.append(Group(name="critic", parameters=_of(roles, "critic"), learning_rate=rate))
         updates = self.steps * self.method.epochs * self.method.minibatches
         loop = reinforce(
-            ReinforceState(),
+            state,
             roles.policy,
             self.corrected,
             collector,

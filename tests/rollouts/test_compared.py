@@ -16,6 +16,7 @@ from posttrain.pipeline.stage import Machine
 from posttrain.rollouts.compared import Compared, Comparisons, balanced, begins, companions, stretches
 from posttrain.rollouts.play import Player
 from posttrain.stages.control import Control
+from posttrain.training.reinforce import ReinforceState
 
 SMALL = Comparisons(most=60, at_first=30, each_step=10, length=10, updates=0.1, batch_size=16)
 
@@ -104,7 +105,7 @@ def test_a_constant_of_the_learned_reward_changes_no_policy(zero_untrained: bool
     )
     policies, rewards = [], []
     for constant in (0.0, 0.7):
-        policy, collect, loop = stage._loop(Machine(quiet=True))
+        policy, collect, loop = stage._loop(Machine(quiet=True), ReinforceState())
         with torch.no_grad():
             collect.paying.reward.network[-1].bias += constant
         assert len(list(loop)) == 8
