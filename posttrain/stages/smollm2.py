@@ -8,23 +8,29 @@ from pathlib import Path
 from posttrain.checks import own_model
 from posttrain.pipeline.sizes import Size, opened
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.stages.templated import Templated
 
 SIZE = Size(parameters=134_515_008, layers=30, width=576, cached=2 * 3 * 64, vocabulary=49_152)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmolLM2(Stage):
-    """Fetched once into the workspace's cache and converted to plain Hugging Face form."""
+class SmolLM2(Templated, Stage):
+    """Fetched once into the workspace's cache and converted to plain Hugging Face form. ``chat_template`` is
+    a file with the Jinja template that it and all that grows from it have in place of its own.
+    """
 
     address = "base"
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
-        """Writes the model. Raises UserError where it cannot be fetched or is not what its hash says."""
+        """Writes the model. Raises UserError where it cannot be fetched, is not what its hash says, or cannot
+        have the chat template.
+        """
         from posttrain.models.loading import load_causal_lm, save_causal_lm
         from posttrain.models.smollm2 import fetch_smollm2
 
         cache = (machine.workspace or output.parent) / "cache"
         model, tokenizer = load_causal_lm(fetch_smollm2(cache), dtype="float32")
+        self.use_template(tokenizer, look=False)
         save_causal_lm(output, model, tokenizer)
         note = (
             "This checkpoint was already instruction-tuned and aligned by its makers; what is measured "

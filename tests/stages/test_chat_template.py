@@ -17,11 +17,13 @@ from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Machine, addresses
 from posttrain.pipeline.store import Workspace
 from posttrain.recipes.dpo import dpo
+from posttrain.recipes.instructgpt import instructgpt
 from posttrain.rollouts.reread import conversation_figures, reread
 from posttrain.settings import expression, parse
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.demonstrations import DemonstrationRows
 from posttrain.stages.sft import InstructionTuning
+from posttrain.stages.smollm2 import SmolLM2
 from tests.conftest import TEMPLATE
 from tests.models.small import tokenizer
 from tests.stages.test_instructgpt import save_llama
@@ -87,6 +89,21 @@ def test_it_is_a_setting_of_a_recipe(tmp_path: Path, model: Path) -> None:
     base = addresses(found)["base"]
     assert isinstance(base, ExistingModel)
     assert base.chat_template == file
+
+
+def test_a_model_that_is_fetched_takes_it_too(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("posttrain.models.smollm2.fetch_smollm2", lambda cache: model)
+    file = written(tmp_path / "mine.jinja", FORGETFUL)
+    words = ["model=smollm2", f"base.chat_template={file.path}"]
+    base = addresses(expression(instructgpt, parse(words)))["base"]
+    product = made(tmp_path, base).products["base"]
+    assert AutoTokenizer.from_pretrained(product.path).chat_template == FORGETFUL
+    with pytest.raises(UserError, match=r"chat_template=.*empty.jinja: it is empty"):
+        made(tmp_path, SmolLM2(chat_template=written(tmp_path / "empty.jinja", " ")))
+    of = Fingerprints(Workspace(tmp_path / "work")).of
+    assert of(SmolLM2()) != of(base)
 
 
 @pytest.mark.parametrize(
