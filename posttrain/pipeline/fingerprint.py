@@ -120,8 +120,11 @@ def finished(path: str, name: str) -> Finished:
     if not path:  # it would be the current directory
         raise UserError(f"{name} is a stage, and no directory is named after the equals sign")
     if not expanded(path).is_dir():
+        source = SourceFile(path)
+        fetched = f"; `hf download {path} --local-dir DIR` makes one of a model on the hub"
         raise UserError(
             f"{name} is a stage, so the value must be the directory of a finished product, and {path} is none"
+            + (fetched if source.local is None and source.hub_name else "")
         )
     return Finished(path, name)
 

@@ -17,7 +17,8 @@ Note = Callable[[Callable[[], str]], None]
 @contextmanager
 def heartbeat(say: Callable[[str], None], quiet: bool, about: float = 0.0) -> Iterator[Note]:
     """Says how long the work inside has taken and what was noted last; until something is noted, of ``about``
-    how many seconds, where that is known and not over. Silent where ``quiet``, or where stderr is a terminal: there a bar tells it.
+    how many seconds, where that is known and not over. Silent where ``quiet``, or where stderr is a terminal:
+    there a bar tells it.
 
     What is yielded takes a function that makes the text, which is asked only when a line is due.
     """

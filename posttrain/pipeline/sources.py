@@ -27,6 +27,7 @@ from posttrain.pipeline.store import MADE, Product, Workspace, content_of
 
 LONGEST_ANSWER = 32_000_000  # bytes of the hub's
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+|[A-Za-z0-9][\w-]*")
+OF_FILES = (".jsonl", ".json", ".csv", ".parquet", ".gz")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,12 @@ class SourceFile:
             return found if found.exists() else None
         except (OSError, ValueError) as error:  # a name too long, or with a NUL
             raise UserError(f"{self.path[:200]!r}: not a path ({error})") from None
+
+    @property
+    def hub_name(self) -> str | None:
+        """What could be its name on the hub, without the split of a data set, or None where nothing can."""
+        name = self.path.partition(":")[0] if self.kind == "datasets" else self.path
+        return name if HUB_NAME.fullmatch(name) and Path(self.path).suffix not in OF_FILES else None
 
     def identity(self, workspace: Workspace) -> str:
         """What counts in a fingerprint. Raises UserError where there is neither a file nor such a name on the
@@ -89,14 +96,8 @@ class SourceFile:
 
         A data set's split, ``owner/name:split``, is no part of the name.
         """
-        name = self.path.partition(":")[0] if self.kind == "datasets" else self.path
-        if not HUB_NAME.fullmatch(name) or Path(self.path).suffix in (
-            ".jsonl",
-            ".json",
-            ".csv",
-            ".parquet",
-            ".gz",
-        ):
+        name = self.hub_name
+        if name is None:
             raise UserError(
                 f"{self.path}: no such file or directory (and it is not a name on the hub, owner/name)"
             )

@@ -104,7 +104,8 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
             coef); sharpened charges the KL from that model raised to the power 3, with optimum reference ** 3
             * exp(reward / coef), so that an unlikely answer needs more reward. Without it the embedded model
             takes sharpened, every other model plain.
-        sft: A tuned model to begin at, in place of tuning the base: its directory.
+        sft: A tuned model to begin at, in place of tuning the base: a directory or a name
+            on the hub.
         judge_share: Share of your comparisons that trains a judge for the report in place of the policy; 0
             makes none.
     """

@@ -12,7 +12,7 @@ from typing import Any
 
 from posttrain.core.kl import KLInReward
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.fingerprint import finished
+from posttrain.pipeline.fingerprint import Finished, finished
 from posttrain.pipeline.sizes import Size
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage, base_name, rewrite
@@ -172,7 +172,7 @@ def from_own_data(  # size: what a user may bring, each a word on the command li
     shared: Settings = {"lora": adapter(rank), "seed": seed}
     fit: Settings = {"max_length": 1024, **sizes["fit"]}
     given = ExistingModel(source=SourceFile(base))
-    policy: Stage = finished(sft, "sft") if sft else given
+    policy = tuned_model(sft) if sft else given
     if demonstrations:
         shown = DemonstrationRows(source=SourceFile(demonstrations, "datasets"), rows=sizes["rows"]["sft"])
         tuning: Settings = {**fit, **shared, "learning_rate": rate_of(small, rank)}
@@ -215,6 +215,16 @@ def from_own_data(  # size: what a user may bring, each a word on the command li
     return replace(found, judge=RewardModeling(name="judge", base=policy, comparisons=judged, **judging))
 
 
+def tuned_model(sft: str) -> Stage:
+    """The tuned model that a user named: the directory of one, or a name on the hub, which is pinned and
+    fetched as that of a base is. Raises UserError where it is neither.
+    """
+    source = SourceFile(sft)
+    if sft and source.local is None and source.hub_name:
+        return ExistingModel(name="sft", source=source)
+    return finished(sft, "sft")
+
+
 def need_comparisons(recipe: str, comparisons: str) -> None:
     """Raises UserError where a recipe that learns from comparisons was given none of the user's."""
     if not comparisons:
@@ -226,8 +236,15 @@ def need_comparisons(recipe: str, comparisons: str) -> None:
 
 
 def with_finished_sft(recipe: Stage, sft: str) -> Stage:
-    """The recipe with a finished model in the place of its instruction tuning, where one is named."""
+    """The recipe of the embedded world with a finished model in the place of its instruction tuning, where
+    one is named. Raises UserError for one on the hub, which is no product of a recipe.
+    """
     if not sft:
         return recipe
-    known = finished(sft, "sft")
+    known = tuned_model(sft)
+    if not isinstance(known, Finished):
+        raise UserError(
+            f"sft={sft}: a model on the hub begins alignment on your own data; give base=DIR_OR_HUB_ID, the "
+            "model that it was tuned from, and your files"
+        )
     return rewrite(recipe, lambda _, now: known if base_name(now) == "sft" else now)

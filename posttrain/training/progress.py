@@ -31,10 +31,11 @@ def progress(  # size: what a bar says
     figures: Iterable[str] = (),
     note: Callable[[Callable[[], str]], None] | None = None,
 ) -> Iterator[Item]:
-    """Pass items through and draw a bar on stderr: units done, rate, time left, and the named figures of items
-    that are mappings. An item is a unit, unless ``done`` says after each how many units there are by now: a
+    """Pass items through and draw a bar on stderr: units done, rate, time left, and the named figures of
+    items that are mappings. An item is a unit, unless ``done`` says after each how many there are by now: a
     step of reinforcement has several updates. Nothing is drawn where ``quiet`` is set or stderr is not a
-    terminal; then ``note`` is given the same as a text, at every item after the first unit."""
+    terminal; then ``note`` is given the same as a text, at every item once a unit is done.
+    """
     counted = done or count(initial + 1).__next__
     names = list(figures)
     if quiet or not sys.stderr.isatty():

@@ -15,6 +15,7 @@ from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import Finished
 from posttrain.pipeline.lineage import lineage
 from posttrain.pipeline.runner import run
+from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Machine, Stage, addresses
 from posttrain.pipeline.store import Workspace
 from posttrain.recipes.best_of_n import best_of_n
@@ -26,6 +27,7 @@ from posttrain.recipes.rounds import rounds
 from posttrain.recipes.tulu3 import tulu3
 from posttrain.report.page import html
 from posttrain.report.record import Run as Told
+from posttrain.stages.base import ExistingModel
 from posttrain.storage.jsonl import read_jsonl
 
 SMALL = ["evaluate.max_completion_length=8", "evaluate.samples=2", "evaluate.rows=8"]
@@ -158,6 +160,23 @@ def test_a_tuned_model_of_the_users_is_where_alignment_begins(
     ):
         with pytest.raises(UserError, match=told):
             expression("base=somewhere", f"sft={model}", wish, files[1], *problems, recipe=recipe)
+
+
+@pytest.mark.parametrize("recipe", [instructgpt, dpo, best_of_n, tulu3])
+def test_a_tuned_model_on_the_hub_is_read_as_a_base_is(recipe: Any, files: list[str]) -> None:
+    problems = [f"problems={files[2].partition('=')[2]}"] if recipe is tulu3 else []
+    own = addresses(expression("base=somewhere", "sft=owner/tuned", files[1], *problems, recipe=recipe))
+    assert own["evaluate"].policies[0] is own["sft"]
+    assert own["sft"] == ExistingModel(name="sft", source=SourceFile("owner/tuned"))
+    with pytest.raises(UserError, match="on the hub begins alignment on your own data; give base="):
+        expression("sft=owner/tuned", recipe=recipe)
+
+
+def test_a_product_that_is_named_by_the_hub_is_refused_with_how_to_fetch_it(files: list[str]) -> None:
+    with pytest.raises(UserError, match=r"rm=owner/scorer: .*`hf download owner/scorer --local-dir DIR`"):
+        expression("base=somewhere", files[1], "rm=owner/scorer", recipe=instructgpt)
+    with pytest.raises(UserError, match=r"directory of a finished product, and /no/where is none$"):
+        expression("base=somewhere", files[1], "rm=/no/where", recipe=instructgpt)
 
 
 @pytest.mark.parametrize("recipe", [instructgpt, dpo, best_of_n, tulu3])
