@@ -8,11 +8,6 @@ RUN = $(BIN)/posttrain
 
 demo: $(VENV)/.ready-smollm2  ## InstructGPT on the embedded model and data, to a report
 	$(RUN) run instructgpt
-	$(RUN) report
-	@echo
-	@echo "What to type next:"
-	@echo "  $(RUN) chat                    talk to the model it made"
-	@echo "  $(RUN) report --json           every figure of the run"
 	@echo "  $(RUN) run dpo base=DIR_OR_HUB_ID comparisons=FILE.jsonl     your own model and comparisons"
 	@echo "  source $(BIN)/activate         after it 'posttrain' alone will do"
 

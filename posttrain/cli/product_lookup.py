@@ -33,18 +33,26 @@ def find_model(workspace: Workspace, name: str | None) -> Product:
     if name:
         found = find_product(workspace, name)
     else:
-        models = [path for path in _products(workspace).values() if speaks(path)]
-        if not models:
+        last = final_model(workspace)
+        if last is None:
             raise UserError(
                 f"{workspace.root}: no model here yet; `posttrain run RECIPE` makes one, or name a directory"
             )
-        longest = max(models, key=lambda path: len(Product.load(path).made.get("ancestors", {})))
-        found = Product.load(longest)
+        found = last[1]
     if not (found.path / "config.json").is_file():
         raise UserError(
             f"{found.path}: not a model, it has no config.json; models are the products of sft or rl"
         )
     return found
+
+
+def final_model(workspace: Workspace) -> tuple[str, Product] | None:
+    """The model that writes text and that most of the latest run was made for, with its address; None where
+    there is none.
+    """
+    models = [(address, path) for address, path in _products(workspace).items() if speaks(path)]
+    loaded = [(address, Product.load(path)) for address, path in models]
+    return max(loaded, key=lambda one: len(one[1].made.get("ancestors", {})), default=None)
 
 
 def find_speaker(workspace: Workspace, name: str | None) -> Product:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from posttrain.cli.next_steps import next_steps
 from posttrain.cli.recipe_files import recipes
 from posttrain.cli.recipe_options import declare_recipe, machine_of, read_recipe
 from posttrain.pipeline import runner
@@ -96,7 +97,7 @@ def run(options: Any) -> int:
         remake=options.remake,
         say=say,
     )
-    return _end(result, workspace)
+    return _end(result, workspace, options)
 
 
 def _dry_run(recipe: Callable[..., Stage], expression: Stage, workspace: Workspace, machine: Machine) -> str:
@@ -110,7 +111,7 @@ def _dry_run(recipe: Callable[..., Stage], expression: Stage, workspace: Workspa
     return f"{table}\n\n{scale}" if scale else table
 
 
-def _end(result: runner.Run, workspace: Workspace) -> int:
+def _end(result: runner.Run, workspace: Workspace, options: Any) -> int:
     page = result.directory / "report.html"
     if result.made or not page.exists():
         from posttrain.report.page import write
@@ -121,4 +122,6 @@ def _end(result: runner.Run, workspace: Workspace) -> int:
     for address, reason in result.waiting.items():
         print(f"{address} waits: {reason}")
     print(f"Report: {page}")
+    if not options.quiet and not result.waiting:
+        print(next_steps(workspace, options.device))
     return 0
