@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from posttrain.cli import _parser, main
+from posttrain.cli import main
 from posttrain.cli.next_steps import BEFORE, next_steps
+from posttrain.cli.parser import build_parser
 from posttrain.pipeline.runner import run
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 from posttrain.pipeline.store import Workspace
@@ -82,7 +83,7 @@ def test_where_there_is_a_model_it_can_be_talked_to() -> None:
         ["posttrain", "lineage", "stage1"],
     ]
     for command in told:
-        _parser().parse_args(command[1:])
+        build_parser().parse_args(command[1:])
     assert main(["lineage", "stage1"]) == 0
 
 
@@ -94,7 +95,7 @@ def test_another_workspace_and_device_are_named(monkeypatch: pytest.MonkeyPatch)
     told = commands("LlamaForCausalLM", root="my work", device="auto")
     assert told[0][3:] == ["--workspace", "my work"]
     assert told[1][2:] == ["--device", "auto", "--workspace", "my work"]
-    assert all(_parser().parse_args(command[1:]).workspace == "my work" for command in told)
+    assert all(build_parser().parse_args(command[1:]).workspace == "my work" for command in told)
     monkeypatch.setenv("POSTTRAIN_WORKSPACE", "my work")
     assert next_steps(Workspace("my work")).count("workspace") == 0
 
