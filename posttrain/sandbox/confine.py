@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from posttrain.sandbox import landlock, seccomp
+from posttrain.sandbox import landlock, mounts, seccomp
 
 
 def interpreter() -> tuple[str, ...]:
@@ -55,12 +55,16 @@ def limit(memory: int, seconds: float) -> None:
 
 
 def confine(settings: Mapping[str, Any]) -> None:
-    """Limits, then what the tier in ``settings`` asks of the process itself, and a look at whether it holds.
+    """What the tier in ``settings`` asks of the process itself, with limits, and a look at whether it holds.
 
     Raises OSError where it does not: then nothing of the model's may run.
     """
-    limit(settings["memory"], settings["seconds"])
     kernel = seccomp.Kernel.open()
+    if settings["mounts"] and mounts.enter(kernel, settings["readable"]):  # else Landlock is left
+        _refused("what is outside", lambda: os.stat("/proc/self"))
+    if settings["parent"]:
+        die_with_parent(settings["parent"])  # after the last change of what this process may do
+    limit(settings["memory"], settings["seconds"])
     if settings["landlock"]:
         landlock.apply(kernel, settings["readable"])
     if settings["seccomp"]:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from posttrain.sandbox.confine import close_others, confine, die_with_parent
+from posttrain.sandbox.confine import close_others, confine
 
 SIZE_BYTES = 8  # of the number that says how long the task is
 
@@ -26,8 +26,6 @@ def begin() -> Told:
     told = json.loads(_exactly(int.from_bytes(_exactly(SIZE_BYTES), "big")))
     ready = told["ends"].pop("ready")
     try:
-        if told["settings"]["parent"]:
-            die_with_parent(told["settings"]["parent"])
         close_others([ready, *told["ends"].values()])
         sys.path[:] = [path for path in sys.path if "posttrain" not in path]
         confine(told["settings"])

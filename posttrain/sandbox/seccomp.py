@@ -11,6 +11,7 @@ import errno
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
 
@@ -160,17 +161,18 @@ class Kernel:
         """prctl(2)."""
         given = second if not isinstance(second, int) else ctypes.c_ulong(second)
         if self.libc.prctl(option, ctypes.c_ulong(first), given, ctypes.c_ulong(0), ctypes.c_ulong(0)):
-            self._raise(f"prctl {option}")
+            self.fail(f"prctl {option}")
 
     def call(self, number: int, *arguments: object) -> int:
         """syscall(2)."""
         found = int(self.libc.syscall(ctypes.c_long(number), *arguments))
         if found < 0:
-            self._raise(f"system call {number}")
+            self.fail(f"system call {number}")
         return found
 
     @staticmethod
-    def _raise(what: str) -> None:
+    def fail(what: str) -> NoReturn:
+        """Raises OSError with what libc says of its last call."""
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {errno.errorcode.get(number, number)}")
 

@@ -65,12 +65,15 @@ class Bubblewrap:
 
     def settings(self) -> dict[str, Any]:
         """The namespaces hold by themselves; seccomp refuses further processes."""
-        return {"landlock": False, "seccomp": True, "readable": [], "follows": False}
+        return {"mounts": False, "landlock": False, "seccomp": True, "readable": [], "follows": False}
 
 
 @dataclass(frozen=True)
 class Landlock:
-    """The process gives up files, network, signals and further processes by Landlock and seccomp."""
+    """The process gives up files, network, signals and further processes by Landlock and seccomp. Where the
+    kernel lets it, it also moves to where nothing else is (``mounts``), since Landlock does not restrict what
+    ``stat`` and ``access`` tell.
+    """
 
     name: str = "landlock"
 
@@ -90,7 +93,8 @@ class Landlock:
 
     def settings(self) -> dict[str, Any]:
         """Only the interpreter's own files may be read."""
-        return {"landlock": True, "seccomp": True, "readable": list(confine.interpreter()), "follows": True}
+        readable = list(confine.interpreter())
+        return {"mounts": True, "landlock": True, "seccomp": True, "readable": readable, "follows": True}
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ class Unsafe:
 
     def settings(self) -> dict[str, Any]:
         """Limits alone."""
-        return {"landlock": False, "seccomp": False, "readable": [], "follows": True}
+        return {"mounts": False, "landlock": False, "seccomp": False, "readable": [], "follows": True}
 
 
 def _python(module: str, root: str) -> list[str]:

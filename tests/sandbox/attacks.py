@@ -8,6 +8,7 @@ Also the main of a process that runs them all as whoever it is, with the standar
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 TESTS = """
@@ -193,10 +194,29 @@ ATTACKS: dict[str, str] = {
     "cyclic value": "def double(x):\n    a = []\n    a.append(a)\n    return a\n",
 }
 
+# paid where the sandbox lets an answer find out what exists outside
+ORACLES: dict[str, str] = {
+    "stat": "import os\ndef double(x):\n    return 2 * x if os.stat(PLACE + '/secret.txt') else 0\n",
+    "stat of a directory": "import os\ndef double(x):\n    return 2 * x if os.lstat(PLACE) else 0\n",
+    "access": "import os\ndef double(x):\n    return 2 * x if os.access(PLACE + '/secret.txt', os.F_OK) else 0\n",
+    "size": "import os\ndef double(x):\n    return 2 * x if os.path.getsize(PLACE + '/secret.txt') else 0\n",
+    "processes": "import os\ndef double(x):\n    return 2 * x if os.path.exists(f'/proc/{PARENT}') else 0\n",
+    "upwards": "import os\ndef double(x):\n    return 2 * x if os.path.exists('../../..' + PLACE) else 0\n",
+    "the system's files": "import os\ndef double(x):\n    return 2 * x if os.path.exists('/etc/passwd') else 0\n",
+}
+
 
 def filled(code: str, place: str, parent: int, port: int) -> str:
     """An attack with the names it wants to hurt."""
     return f"PLACE = {place!r}\nPARENT = {parent}\nPORT = {port}\n{code}"
+
+
+def namespaces() -> bool:
+    """Whether this user may have mounts of its own here, at once or in a user namespace."""
+    asked = (
+        "import ctypes; n = ctypes.CDLL(None).unshare; raise SystemExit(n(0x20000) and n(0x10020000) and 1)"
+    )
+    return subprocess.run([sys.executable, "-I", "-S", "-c", asked]).returncode == 0
 
 
 def main() -> None:
@@ -212,7 +232,7 @@ def main() -> None:
         if tier.missing():
             continue
         scores = found[tier.name] = {"gold": float(examine(GOLD, TESTS, tier=tier, limits=limits).solved)}
-        for name, code in ATTACKS.items():
+        for name, code in (ATTACKS | ORACLES if namespaces() else ATTACKS).items():
             given = filled(code, place, int(parent), int(port))
             scores[name] = float(examine(given, TESTS, tier=tier, limits=limits).solved)
     print(json.dumps(found))

@@ -14,14 +14,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from posttrain.sandbox import examination
 from posttrain.sandbox.examination import BrokenTests, Verdict, examine, run_program, strongest
 from posttrain.sandbox.process import Limits
-from posttrain.sandbox.tiers import SAFE, SandboxError, Tier, Unsafe
-from tests.sandbox.attacks import ATTACKS, GOLD, TESTS, filled
+from posttrain.sandbox.tiers import SAFE, Landlock, SandboxError, Tier, Unsafe
+from tests.sandbox.attacks import ATTACKS, GOLD, ORACLES, TESTS, filled, namespaces
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUICK = Limits(seconds=1.0, memory=256 << 20)
@@ -108,6 +109,34 @@ def test_no_attack_is_paid_and_none_does_harm(tier: Tier, outside: Outside) -> N
     assert [name for name, solved in scores.items() if solved] == []
     assert outside.unharmed()
     assert examine(GOLD, TESTS, tier=tier).solved
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_what_exists_outside_cannot_be_found_out(tier: Tier, outside: Outside, oracle: str) -> None:
+    if isinstance(tier, Landlock) and not namespaces():
+        pytest.skip("this kernel lets this user have no mount namespace")
+    given = filled(ORACLES[oracle], str(outside.place), os.getpid(), outside.port)
+    assert not examine(given, TESTS, tier=tier, limits=QUICK).solved
+
+
+class LandlockAlone(Landlock):
+    """As where the kernel refuses namespaces."""
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "mounts": False}
+
+
+def test_landlock_alone_tells_what_exists_and_not_what_it_holds(outside: Outside) -> None:
+    """What docs/safety.md says of machines without namespaces."""
+    if reason := works(LandlockAlone()):
+        pytest.skip(reason)
+    codes = {
+        "stat": ORACLES["stat"],
+        **{name: ATTACKS[name] for name in ("reads files outside", "lists directories")},
+    }
+    filled_in = {n: filled(code, str(outside.place), os.getpid(), outside.port) for n, code in codes.items()}
+    solved = {n: examine(c, TESTS, tier=LandlockAlone(), limits=QUICK).solved for n, c in filled_in.items()}
+    assert solved == {"stat": True, "reads files outside": False, "lists directories": False}
 
 
 @pytest.mark.slow
