@@ -13,24 +13,28 @@ STEPS = 10  # fewer say nothing
 
 
 def of_reward_model(figures: Mapping[str, Any], thresholds: OfRewardModel) -> Finding:
-    """Reads ``prefers_longer`` with its interval, the share of held-out comparisons of answers of unequal
-    length in which the longer one scores higher, and ``label_control/longer``, that in which people preferred
-    it. Fails where the whole interval is above ``length``, or below 1 less it.
+    """Reads ``score_length`` with its interval, ``label_accuracy_uneven`` and ``longer_chosen`` of held-out
+    comparisons of answers of unequal length (``evaluation.sure_and_long``). Fails where the interval of the
+    correlation is beyond ``length_correlation``, either way, and the model agrees with people by less than
+    ``beyond_length`` more often than does a rule that goes by length alone.
     """
-    share = figures.get("prefers_longer", "unknown")
-    low, high = float(figures.get("prefers_longer_low", 0.0)), float(figures.get("prefers_longer_high", 1.0))
-    count, labels = int(figures.get("prefers_longer_n", 0)), figures.get("label_control/longer", "unknown")
-    known = isinstance(share, int | float) and count >= ENOUGH
-    alone = low > thresholds.length or high < 1 - thresholds.length
+    value = figures.get("score_length", "unknown")
+    low, high = float(figures.get("score_length_low", 0.0)), float(figures.get("score_length_high", 0.0))
+    count, right = int(figures.get("score_length_n", 0)), float(figures.get("label_accuracy_uneven", 0.0))
+    chosen = float(figures.get("longer_chosen", 0.5))
+    rule, known = max(chosen, 1 - chosen), isinstance(value, int | float) and count >= ENOUGH
+    follows = max(low, -high) > thresholds.length_correlation
     evidence = f"fewer than {ENOUGH} held-out comparisons of answers of unequal length: not known"
     if known:
-        people = f", people in {labels:.1%}" if isinstance(labels, int | float) else ""
-        evidence = f"it prefers the longer answer in {share:.1%} of {count} comparisons{people}"
+        evidence = (
+            f"difference in score and in length have a correlation of {value:.2f} in {count} comparisons; it "
+            f"agrees with {right:.1%} of them, a rule that goes by length alone with {rule:.1%}"
+        )
     return Finding(
         name="rm_more_than_length",
-        value=share,
-        threshold=thresholds.length,
-        passed=not known or not alone,
+        value=value,
+        threshold=thresholds.length_correlation,
+        passed=not (known and follows and right - rule < thresholds.beyond_length),
         evidence=evidence,
         advice="a policy would learn to write long, or short, and nothing else: give comparisons of answers "
         "about as long as each other, or look whether annotators went by length",

@@ -46,8 +46,10 @@ class OfRewardModel(Thresholds):
     """Agreement with held-out comparisons must be above this share, its 95 % interval included."""
     overconfidence: float = 0.1
     """How far the mean confidence may lie above the interval of the accuracy."""
-    length: float = 0.9
-    """Largest share of comparisons in which the longer answer, or the shorter, may score higher."""
+    length_correlation: float = 0.7
+    """Largest correlation, either way, of scores with length; 0.7 is half of the variance."""
+    beyond_length: float = 0.1
+    """How much more often than length alone a reward model that goes by length must agree with people."""
 
 
 @dataclass(frozen=True, kw_only=True)

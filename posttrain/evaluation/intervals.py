@@ -1,4 +1,4 @@
-"""95 % intervals: Wilson's for shares, the bootstrap for means."""
+"""95 % intervals: Wilson's for shares, Fisher's for correlations, the bootstrap for means."""
 
 from __future__ import annotations
 
@@ -31,6 +31,17 @@ def wilson(successes: float, n: int) -> Estimate:
     centre = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
     half = Z / (1 + Z * Z / n) * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
     return Estimate(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)), n)
+
+
+def fisher(correlation: float, n: int) -> Estimate:
+    """The interval of a correlation of ``n`` pairs by its inverse hyperbolic tangent (Fisher 1921); from
+    4 pairs on, and of a number.
+    """
+    if n < 4 or not math.isfinite(correlation):
+        return UNKNOWN
+    centre = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, correlation)))
+    low, high = (math.tanh(centre + sign * Z / math.sqrt(n - 3)) for sign in (-1, 1))
+    return Estimate(correlation, min(low, correlation), max(high, correlation), n)
 
 
 def bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = 1000) -> Estimate:

@@ -1,24 +1,42 @@
-"""How sure a reward model is of what it prefers, and how often that is the longer answer."""
+"""How sure a reward model is of what it prefers, and how much of that is the answers' length."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from posttrain.evaluation.intervals import wilson, with_interval
+from posttrain.evaluation.intervals import fisher, wilson, with_interval
 
 
 def sure_and_long(gaps: Tensor, longer: Sequence[int]) -> dict[str, float | int | str]:
     """``confidence_heldout``, the mean of ``sigmoid(|gap|)``, which is the accuracy of a calibrated
-    Bradley-Terry model (Guo et al. 2017, without their bins); and ``prefers_longer`` with its interval, of
-    the comparisons of answers of unequal length, ties as half.
+    Bradley-Terry model (Guo et al. 2017, without their bins). Then, of the comparisons of answers of unequal
+    length, ties as half: ``prefers_longer``, how often the longer one scores higher; ``score_length``, the
+    correlation of the difference in score with that in length, over both orders of each pair, so that it is
+    0 where length tells nothing and 1 or -1 where it tells all; ``label_accuracy_uneven``, how often the
+    chosen one scores higher; and ``longer_chosen``, how often the longer one was chosen. The first two have
+    their intervals.
 
     Args:
         gaps: [n] scores of chosen less rejected answers.
         longer: by how many tokens the chosen answer is the longer one.
     """
     sure = gaps.double().abs().sigmoid().mean()
-    uneven = [(gap, more) for gap, more in zip(gaps.tolist(), longer, strict=True) if more]
-    agreed = sum(0.5 if gap == 0 else float((gap > 0) == (more > 0)) for gap, more in uneven)
-    return {"confidence_heldout": float(sure), **with_interval("prefers_longer", wilson(agreed, len(uneven)))}
+    more = torch.tensor(longer, dtype=torch.float64)
+    uneven = more != 0
+    gap, more = gaps.double().cpu()[uneven], more[uneven]
+    n = len(gap)
+    found: dict[str, float | int | str] = {"confidence_heldout": float(sure)}
+    found |= with_interval("prefers_longer", wilson(_share(gap * more), n))
+    if n:
+        length = float((gap * more).sum() / (gap.square().sum() * more.square().sum()).sqrt())
+        found |= with_interval("score_length", fisher(length, n))
+        found |= {"label_accuracy_uneven": _share(gap) / n, "longer_chosen": _share(more) / n}
+    return found
+
+
+def _share(signs: Tensor) -> float:
+    """How many are above 0, ties as half."""
+    return float((signs > 0).sum() + (signs == 0).sum() / 2)

@@ -55,7 +55,8 @@ def best_of_n(  # size: the recipe's parameters, each a word on the command line
         lora: Rank of the adapters that are trained; 0 trains every weight, -1 is the model's own default.
         overall: The best answers are kept whichever prompts they answer, as many as there are prompts.
         evidence: full also imitates answers drawn by lot, the control of choosing.
-        sft: A tuned model to begin at, in place of tuning the base: its directory.
+        sft: A tuned model to begin at, in place of tuning the base: a directory or a name
+            on the hub.
         judge_share: Share of your comparisons that trains a judge for the report in place of the policy; 0
             makes none.
     """

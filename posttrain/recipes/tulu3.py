@@ -101,7 +101,8 @@ def tulu3(  # size: the recipe's parameters, each a word on the command line
         comparisons: Your rows {"prompt", "chosen", "rejected"}.
         prompts: Your rows {"prompt"}; without them those of the comparisons are asked.
         lora: Rank of the adapters that are trained; 0 trains every weight, -1 is the model's own default.
-        sft: A tuned model to begin at, in place of tuning the base: its directory.
+        sft: A tuned model to begin at, in place of tuning the base: a directory or a name
+            on the hub.
         judge_share: Share of your comparisons that trains a judge for the report in place of the policy; 0
             makes none.
     """

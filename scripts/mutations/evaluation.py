@@ -249,15 +249,15 @@ MUTATIONS = [
     of(
         "length decides on average",
         "checks/more_than_length.py",
-        "low > thresholds.length or high < 1 - thresholds.length",
-        "high > thresholds.length or low < 1 - thresholds.length",
+        "max(low, -high) > thresholds.length_correlation",
+        "max(high, -low) > thresholds.length_correlation",
         OF_CHECKS,
     ),
     of(
         "the longer answer is the chosen one",
         "evaluation/sure_and_long.py",
-        "float((gap > 0) == (more > 0))",
-        "float(gap > 0)",
+        "wilson(_share(gap * more), n)",
+        "wilson(_share(gap), n)",
         "tests/evaluation/test_sure_and_long.py",
     ),
     of(

@@ -36,7 +36,7 @@ SURE = partial(calibrated.check, thresholds=OfRewardModel())
 LONGER = partial(more_than_length.of_reward_model, thresholds=OfRewardModel())
 PAID_BY_LENGTH = partial(more_than_length.of_rewards, thresholds=OfReinforcement())
 OWN = partial(judge_agrees.on_policy, thresholds=OfEvaluation())
-LENGTHS = {"prefers_longer_low": 0.5, "prefers_longer_high": 0.7, "prefers_longer_n": 200}
+BY_LENGTH = {"score_length_n": 200, "label_accuracy_uneven": 0.88, "longer_chosen": 0.86}
 
 
 def one_of(name: str) -> Callable[[dict[str, Any]], Finding]:
@@ -104,15 +104,15 @@ ONE = {
         {"confidence_heldout": 0.75, "label_accuracy": 0.7, "label_accuracy_high": 0.72},
         {"confidence_heldout": 0.9},
     ),
-    "always longer": (
+    "longer": (
         LONGER,
-        {"prefers_longer": 0.6, "label_control/longer": 0.55, **LENGTHS},
-        {"prefers_longer": 0.99, "prefers_longer_low": 0.96, "prefers_longer_high": 1.0},
+        {"score_length": 0.5, "score_length_low": 0.4, "score_length_high": 0.6, **BY_LENGTH},
+        {"score_length": 0.85, "score_length_low": 0.8, "score_length_high": 0.9},
     ),
-    "always shorter": (
+    "shorter": (
         LONGER,
-        {"prefers_longer": 0.6, **LENGTHS},
-        {"prefers_longer": 0.01, "prefers_longer_low": 0.0, "prefers_longer_high": 0.04},
+        {"score_length": 0.5, "score_length_low": 0.4, "score_length_high": 0.6, **BY_LENGTH},
+        {"score_length": -0.85, "score_length_low": -0.9, "score_length_high": -0.8, "longer_chosen": 0.14},
     ),
     "paid by length": (PAID_BY_LENGTH, {"reward_length": 0.6, "steps": 20}, {"reward_length": 0.95}),
     "entropy": (
@@ -120,8 +120,8 @@ ONE = {
         {"entropy_before_start": 2.0, "entropy_before_final": 1.0},
         {"entropy_before_final": 0.1},
     ),
-    "longer": (one_of("rl_length_drift"), {"length_start": 10, "length_final": 20}, {"length_final": 31}),
-    "shorter": (one_of("rl_length_drift"), {"length_start": 10, "length_final": 4}, {"length_final": 3}),
+    "grown": (one_of("rl_length_drift"), {"length_start": 10, "length_final": 20}, {"length_final": 31}),
+    "shrunk": (one_of("rl_length_drift"), {"length_start": 10, "length_final": 4}, {"length_final": 3}),
     "clipped": (one_of("rl_clip_fraction"), {"clip_fraction_final": 0.2}, {"clip_fraction_final": 0.6}),
     "gold": (
         judge_agrees.check,
@@ -163,6 +163,14 @@ def test_a_check_tells_good_from_bad(name: str) -> None:
     assert failed.advice
 
 
+def test_a_reward_model_that_knows_more_than_the_length_it_goes_by_passes() -> None:
+    """As where long answers are the better ones, and it tells which of them are not."""
+    by_length = {"score_length": 0.85, "score_length_low": 0.8, "score_length_high": 0.9, **BY_LENGTH}
+    assert not LONGER(by_length).passed
+    assert LONGER({**by_length, "label_accuracy_uneven": 0.97}).passed
+    assert LONGER({**by_length, "longer_chosen": 0.6}).passed
+
+
 def test_what_rounds_on_both_sides_is_judged_by_its_mean_difference() -> None:
     figures = {"ratio_start": 1.0, "kl_start": 0.0, "sampler_delta_max": 0.3, "sampler_delta_mean": 0.02}
     assert same_at_the_start.check(figures, "bfloat16").passed
@@ -184,9 +192,8 @@ def test_what_is_not_known_stops_nobody() -> None:
     for check in (ENDS, BY_HEART, SURE, LONGER, PAID_BY_LENGTH, OWN, judge_agrees.check):
         assert check({}).passed
     assert all(found.passed for found in steady.check({}, OfReinforcement()))
-    assert LONGER(
-        {**LENGTHS, "prefers_longer": 1.0, "prefers_longer_low": 0.96, "prefers_longer_n": 29}
-    ).passed
+    few = {"score_length": 1.0, "score_length_low": 0.99, "score_length_high": 1.0}
+    assert LONGER({**BY_LENGTH, **few, "score_length_n": 29}).passed
     assert PAID_BY_LENGTH({"reward_length": 1.0, "steps": 9}).passed
     few = {"label_accuracy": 0.4, "label_accuracy_low": 0.2, "label_accuracy_n": 10}
     for check in (RANKS, prefers_the_chosen.check):

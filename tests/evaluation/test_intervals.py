@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from posttrain.evaluation.intervals import bootstrap, wilson, with_interval
+from posttrain.evaluation.intervals import bootstrap, fisher, wilson, with_interval
 
 
 def test_wilson_is_the_published_interval() -> None:
@@ -14,6 +14,17 @@ def test_wilson_is_the_published_interval() -> None:
     assert (found.low, found.high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson(0, 20).high == pytest.approx(0.1611, abs=5e-5)
     assert wilson(0, 20).low == 0.0
+
+
+def test_fisher_is_the_published_interval() -> None:
+    """Of r = 0.5 with n = 103: z = 0.549, standard error 0.1."""
+    found = fisher(0.5, 103)
+    assert (found.low, found.high) == pytest.approx(
+        (math.tanh(0.5493 - 0.1960), math.tanh(0.5493 + 0.1960)), abs=1e-4
+    )
+    assert fisher(-0.5, 103).low == pytest.approx(-found.high)
+    assert fisher(1.0, 50).high == 1.0
+    assert fisher(0.5, 3).n == fisher(math.nan, 100).n == 0
 
 
 def test_bootstrap_covers_the_mean_about_95_times_in_100() -> None:

@@ -79,6 +79,14 @@ class Shuffled(Turned):
         return sum(json.dumps([row["id"], row["annotator"]]).encode()) % 2 == 0
 
 
+class Longer(Turned):
+    """People who prefer the longer answer, whatever it says."""
+
+    def turns(self, row: dict[str, Any]) -> bool:
+        longer = [sum(len(said["content"]) for said in row[name]) for name in ("chosen", "rejected")]
+        return longer[0] < longer[1]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pays:
     """A cent for each token, or the same for all."""
@@ -120,6 +128,7 @@ def paid(by_length: bool) -> Callable[[Stage], Stage]:
 SABOTAGE: dict[str, tuple[Callable[[Stage], Stage], str, str]] = {
     "sft that never stops": (in_place(InstructionTuning, NeverStops), "sft", "sft_ends"),
     "labels by a coin": (in_place(Annotation, Shuffled), "rm", "rm_above_chance"),
+    "labels that pay for length": (in_place(Annotation, Longer), "rm", "rm_more_than_length"),
     "a reward for length": (paid(by_length=True), "rl", "rl_more_than_length"),
     "a reward without variance": (paid(by_length=False), "rl", "rl_reward_varies"),
     "no KL": (without_kl, "rl", "rl_kl_budget"),
@@ -181,10 +190,12 @@ FIGURES: dict[str, dict[str, Any]] = {  # of a healthy run on the embedded model
         "label_accuracy_high": 0.704,
         "label_accuracy_n": 658,
         "confidence_heldout": 0.582,
-        "prefers_longer": 0.736,
-        "prefers_longer_low": 0.7,
-        "prefers_longer_high": 0.769,
-        "prefers_longer_n": 617,
+        "score_length": 0.522,
+        "score_length_low": 0.462,
+        "score_length_high": 0.577,
+        "score_length_n": 617,
+        "label_accuracy_uneven": 0.668,
+        "longer_chosen": 0.616,
         "label_control/longer": 0.609,
     },
     "rl": {
@@ -208,7 +219,10 @@ FIGURES: dict[str, dict[str, Any]] = {  # of a healthy run on the embedded model
 SPOILT: dict[str, tuple[str, dict[str, Any]]] = {
     "sft_ends": ("sft", {"ends_heldout": 1e-4}),
     "rm_above_chance": ("rm", {"label_accuracy": 0.51, "label_accuracy_low": 0.47}),
-    "rm_more_than_length": ("rm", {"prefers_longer": 0.95, "prefers_longer_low": 0.93}),
+    "rm_more_than_length": (
+        "rm",
+        {"score_length": 0.85, "score_length_low": 0.82, "score_length_high": 0.87},
+    ),
     "rl_more_than_length": ("rl", {"reward_length": 1.0}),
     "rl_reward_varies": ("rl", {"flat_steps": 1.0, "reward_start": 0.5, "reward_final": 0.5}),
     "rl_kl_budget": ("rl", {"kl_final": 14.0}),
