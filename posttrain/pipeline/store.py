@@ -5,10 +5,11 @@ whole.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ MADE = "made.json"
 SEAL = "record_sha256"  # of made.json without this key
 SEALED = 2  # made.json of this format and later has one
 MOST_FILES = 10_000  # of a product
+MAKING, STALE = (
+    ".making-",
+    ".stale-",
+)  # how directories beside the products begin: half-written, to be deleted
 NAME = re.compile(r"[A-Za-z0-9_][\w-]{0,63}")
 # Curves hold wall-clock rates and nothing that later stages read: they make nothing stale and no damage.
 CURVES = "metrics.jsonl"
@@ -209,7 +214,7 @@ class Workspace:
         finished.
         """
         make_directory(self.products)
-        output = final.with_name(f".making-{final.name}")
+        output = final.with_name(f"{MAKING}{final.name}")
         with lock(final.with_name(f".{final.name}.lock"), final.name):
             shutil.rmtree(output, ignore_errors=True)
             make_directory(output)
@@ -249,7 +254,12 @@ class Workspace:
         for directory in (self.root, *self.runs.glob("*")):
             for path in leftovers(directory):
                 path.unlink(missing_ok=True)
-        for path in self.products.glob(".stale-*"):
+        for path in self.products.glob(f"{MAKING}*"):
+            name = path.name.removeprefix(MAKING)
+            with suppress(UserError, OSError), lock(self.products / f".{name}.lock", name):
+                # its maker is gone: it would hold the lock; and ours is held for a rename alone
+                path.rename(path.with_name(f"{STALE}{name}.{os.getpid()}"))
+        for path in self.products.glob(f"{STALE}*"):
             shutil.rmtree(path, ignore_errors=True)
 
 

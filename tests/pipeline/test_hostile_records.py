@@ -18,7 +18,7 @@ import pytest
 from posttrain import cli
 from posttrain.checks import doctor
 from posttrain.pipeline.circumstances import process, standing
-from posttrain.pipeline.files import DEEPEST, parsed
+from posttrain.pipeline.files import DEEPEST, lock, parsed
 from posttrain.pipeline.shape import PRODUCT, RUN, misshapen
 from posttrain.pipeline.store import Workspace, sealed
 from posttrain.pipeline.trouble import trouble
@@ -254,6 +254,21 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(home: Path) -> N
     assert call("run", "counting.py") == 0
     assert not any(file.exists() for file in (*left, stale))
     assert all(file.exists() for file in kept)
+
+
+def test_a_half_written_product_is_removed_unless_its_maker_is_at_it(home: Path) -> None:
+    (home / "products").mkdir(parents=True, exist_ok=True)
+    left, held = (home / "products" / f".making-rows-{number * 12}" for number in "01")
+    for place in (left, held):
+        place.mkdir()
+        (place / "weights").write_text("half")
+    with lock(held.with_name(f".{held.name.removeprefix('.making-')}.lock"), "rows"):
+        Workspace(home).sweep()
+    assert not left.exists()
+    assert (held / "weights").exists()
+    Workspace(home).sweep()
+    assert not held.exists()
+    assert not list((home / "products").glob(".*"))
 
 
 def test_the_doctor_removes_what_killed_rehearsals_left(
