@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from posttrain.checks.loss_probes import adds_up, holds_back
 from posttrain.checks.same_at_the_start import ROUNDED_AGREES, SAMPLER_AGREES
-from posttrain.core.batch import Policy, Wants
-from posttrain.core.seeds import derive
+from posttrain.core.batch import Experience, Policy, Rollouts, Wants
 from posttrain.models.collate import rollouts
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.progress import described
-from posttrain.rollouts.sample import sample
 from posttrain.storage.token_rows import TokenRow
+from posttrain.training.update import Part
 
 ROWS = 4  # that are looked at
 TOKENS = 8  # of an answer that is sampled to be looked at
@@ -28,44 +28,60 @@ SAID = Wants(before=False, entropy=False)
 
 @torch.no_grad()
 def look_at_records(
-    forward: Callable[[Any], Any], batch: Callable[[list[int]], Any], rows: int, compute: str
+    forward: Callable[[Any], Any],
+    batch: Callable[[list[int]], Any],
+    rows: int,
+    compute: str,
+    method: Any = None,
+    given: Callable[[int], Sequence[TokenRow]] | None = None,
 ) -> None:
-    """Before a stage learns from records: its ``forward`` says the same of the first rows twice, and of each
-    alone, without what pads or precedes it, as of all together. Raises UserError where it does not.
+    """Before a stage learns from records: its ``batch`` has the first rows as they were ``given``; its
+    ``forward`` says the same of them twice, of each alone, without what pads or precedes it, as of all
+    together, and as the reference that was taken of it; and the loss of ``method`` is that of its
+    micro-batches. Raises UserError where it is not so.
     """
     places = list(range(min(rows, ROWS)))
-    together = _said(forward, batch(places))
+    past = batch(places)
+    if given is not None:
+        _stop([_as_given([row for place in places for row in given(place)], past.rollouts)])
+    together = _said(forward, past)
+    alone = torch.cat([_said(forward, batch([place])) for place in places])
     found = [
-        _alike("says_the_same_twice", together, _said(forward, batch(places)), compute, TWICE),
-        _alike(
-            "reads_rows_alone",
-            together,
-            torch.cat([_said(forward, batch([place])) for place in places]),
-            compute,
-            ALONE,
-        ),
+        _alike("says_the_same_twice", together, _said(forward, past), compute, TWICE),
+        _alike("reads_rows_alone", together, alone, compute, ALONE),
     ]
+    if past.reference is not None:
+        kept = past.reference.logprobs[past.rollouts.action_mask]
+        found.append(_alike("reference_is_the_start", together, kept, compute, REFERENCE))
     _stop(found)
+    if method is not None:
+        wants = method.wants
+        past = method.measure(forward(past), past) if wants.measure else past
+        _stop([adds_up(Part(past, forward, method.loss, whole_groups=wants.whole_groups), compute)])
 
 
 @torch.no_grad()
-def look_at_sampling(collector: Any, policy: Policy, reference: Policy | None, compute: str) -> None:
-    """Before a policy learns from its own answers: short answers to the first prompts have the same
-    log-probabilities in sampler, trainer and ``reference`` (None where that is another model), in each row
-    alone as in all together, and a reward that follows its answer into another order. Raises UserError where
-    not.
+def look_at_sampling(
+    collector: Any,
+    policy: Policy,
+    reference: Policy | None,
+    compute: str,
+    method: Any = None,
+    teacher: Policy | None = None,
+) -> None:
+    """Before a policy learns from its own answers: short answers to the first prompts stand in rows as they
+    were sampled, in groups of one prompt; they have the same log-probabilities in sampler, trainer and
+    ``reference`` (None where that is another model, ``teacher``), in each row alone as in all together, and a
+    reward that follows its answer into another order; and the loss of ``method`` is that of its micro-batches
+    and charges KL where the policy goes away. Raises UserError where it is not so.
     """
-    asked = [collector.asked[place % len(collector.asked)] for place in range(ROWS)]
-    sampling = replace(collector.sampling, max_tokens=min(TOKENS, collector.sampling.max_tokens))
-    seeds = [derive(collector.seed, "probe", place) for place in range(ROWS)]
-    episodes = sample(collector.engine, collector.chat, asked, sampling, seeds)
-    rows = [
-        TokenRow(ids=one.ids, mask=one.mask, logprobs=one.logprobs, temperature=sampling.temperature)
-        for one in episodes
-    ]
+    episodes, rows = collector.probe(TOKENS)
+    pad = collector.chat.pad_id
+    found = [_as_given(rows, rollouts(rows, pad)), _in_groups(rows, collector.group_size > 1)]
+    _stop([*found, _one_bos(rows, collector.chat.tokenizer.bos_token_id)])
 
     def said(model: Policy, some: Sequence[TokenRow]) -> Tensor:
-        past = rollouts(some, collector.chat.pad_id)
+        past = rollouts(some, pad)
         return model.evaluate(past, SAID).logprobs[past.action_mask]
 
     now = said(policy, rows)
@@ -78,7 +94,54 @@ def look_at_sampling(collector: Any, policy: Policy, reference: Policy | None, c
     ]
     if reference is not None:
         found.append(_alike("reference_is_the_start", now, said(reference, rows), compute, REFERENCE))
-    _stop([*found, _keyed(collector.scorer, episodes)])
+    _stop(found)
+    own = getattr(collector.scorer, "findings", list)
+    _stop([_keyed(collector.scorer, episodes), *own()])
+    if method is not None:
+        _stop(_of_method(method, rollouts(_uneven(rows), pad), policy, reference or teacher, compute))
+
+
+def _of_method(
+    method: Any, past: Rollouts, policy: Policy, reference: Policy | None, compute: str
+) -> list[Finding]:
+    """What a policy gradient makes of a few short rows that were paid made-up rewards."""
+    wants = method.wants
+    if wants.greedy:
+        past = replace(past, greedy=torch.zeros(len(past)))
+
+    def read(some: Rollouts) -> Any:
+        return policy.evaluate(some, wants, reference if wants.exact_kl else None)
+
+    before = read(past)
+    anchor = reference.evaluate(past, SAID) if reference is not None and wants.reference else None
+    credited = method.credit(past, before, anchor)
+    if isinstance(credited, Experience):  # standardised rewards may add up to 0 however they are divided
+        more = torch.arange(1, len(past) + 1, device=credited.advantages.device)[:, None] / 2
+        credited = replace(credited, advantages=credited.advantages + more * past.action_mask)
+    part = Part(
+        credited,
+        lambda some: read(some.rollouts),
+        method.loss,
+        whole_groups=wants.whole_groups,
+    )
+    found = [adds_up(part, compute)]
+    if anchor is not None or wants.exact_kl:
+        found.append(holds_back(method, past, before))
+    return found
+
+
+def _uneven(rows: Sequence[TokenRow]) -> list[TokenRow]:
+    """The same answers, each a token shorter than the one before it while it has two, paid by their place, so
+    that no two means over them are the same.
+    """
+    found = []
+    for place, row in enumerate(rows):
+        said = sum(row.mask)
+        cut = len(row.ids) - min(place, said - 1)
+        kept = list(row.logprobs or [])[: said - min(place, said - 1)]
+        paid = (1 + place / 2) * (-1) ** place
+        found.append(replace(row, ids=row.ids[:cut], mask=row.mask[:cut], logprobs=kept, reward=paid))
+    return found
 
 
 TWICE = "something is random in the model, such as dropout: load it with posttrain.models.loading"
@@ -93,6 +156,60 @@ def _said(forward: Callable[[Any], Any], past: Any) -> Tensor:
     out = out[0] if isinstance(out, tuple) else out
     values: Tensor = getattr(out, "logprobs", out)
     return values[past.rollouts.action_mask]
+
+
+def _as_given(rows: Sequence[TokenRow], past: Rollouts) -> Finding:
+    """Whether the steps that are learned are the tokens that the rows say, and no others."""
+    wrong = []
+    for place, (row, actions, mask) in enumerate(zip(rows, past.actions, past.action_mask, strict=True)):
+        wanted = [token for token, own in zip(row.ids, row.mask, strict=True) if own]
+        if wanted != actions[mask].tolist():
+            wrong.append((place, len(wanted), int(mask.sum())))
+    evidence = f"{len(rows)} rows are learned from as they were given"
+    if wrong:
+        place, expected, learned = wrong[0]
+        evidence = f"{len(wrong)} of {len(rows)} rows are learned from otherwise than they were given; row "
+        evidence += f"{place} has {expected} tokens to learn, {learned} are learned in its batch"
+    return Finding(
+        name="every_token_is_learned",
+        value=float(len(wrong)),
+        threshold=0.0,
+        passed=not wrong,
+        evidence=evidence,
+        advice="a mask comes from places, never from what a token is: where pad is EOS, the end of answers "
+        "would be left out",
+    )
+
+
+def _in_groups(rows: Sequence[TokenRow], compared: bool) -> Finding:
+    """Whether rows of a group answer one prompt, as many of them in each."""
+    asked: dict[int, list[tuple[int, ...]]] = {}
+    for row in rows:
+        asked.setdefault(row.group, []).append(tuple(row.ids[: row.mask.index(True)]))
+    size = 2 if compared else 1
+    wrong = sum(len(prompts) != size or len(set(prompts)) > 1 for prompts in asked.values())
+    sizes = ", ".join(str(len(prompts)) for prompts in asked.values())
+    return Finding(
+        name="groups_share_a_prompt",
+        value=float(wrong),
+        threshold=0.0,
+        passed=not wrong,
+        evidence=f"{len(rows)} answers, {size} to a prompt, are in groups of {sizes}; {wrong} of these are "
+        "of another size or of several prompts",
+        advice="answers to one prompt follow each other and share TokenRow.group",
+    )
+
+
+def _one_bos(rows: Sequence[TokenRow], bos: int | None) -> Finding:
+    twice = sum(bos is not None and list(row.ids[:2]) == [bos, bos] for row in rows)
+    return Finding(
+        name="one_bos",
+        value=float(twice),
+        threshold=0.0,
+        passed=not twice,
+        evidence=f"{twice} of {len(rows)} prompts begin with two BOS tokens",
+        advice="let either the chat template or the tokenizer write the BOS, and no row hold its text",
+    )
 
 
 def _alike(name: str, some: Tensor, others: Tensor, compute: str, advice: str) -> Finding:
@@ -110,14 +227,19 @@ def _alike(name: str, some: Tensor, others: Tensor, compute: str, advice: str) -
 
 
 def _keyed(scorer: Any, episodes: list[Any]) -> Finding:
-    """Whether each answer is paid the same in another order; a reward that is random by itself passes, and
-    one that pays ``by_place`` is not asked.
+    """Whether each answer is paid the same in another order, and the shortest one, which is padded, the same
+    alone; a reward that is random by itself passes, and one that pays ``by_place`` is not asked.
     """
     if getattr(scorer, "by_place", False):
         return Finding(name="rewards_follow_their_answers", value=0.0)
     first, turned = scorer.score(episodes), scorer.score(episodes[::-1])
+    short = min(range(len(episodes)), key=lambda place: len(episodes[place].ids))
+    single = scorer.score([episodes[short]])
     both = first.scored & turned.scored.flip(0)
-    away = float((first.values - turned.values.flip(0)).abs()[both].max()) if both.any() else 0.0
+    apart = (first.values - turned.values.flip(0)).abs()
+    if first.scored[short] and single.scored[0]:
+        apart[short] = torch.maximum(apart[short], (first.values[short] - single.values[0]).abs())
+    away = float(apart[both].max()) if both.any() else 0.0
     scale = float(first.values[both].abs().max()) if both.any() else 0.0
     limit = 1e-3 * (1 + scale)
     if away > limit and not torch.equal(scorer.score(episodes).values[both], first.values[both]):
@@ -127,8 +249,10 @@ def _keyed(scorer: Any, episodes: list[Any]) -> Finding:
         value=away,
         threshold=limit,
         passed=away <= limit,
-        evidence=f"{int(both.sum())} answers scored in two orders: the largest difference is {away:.3g}",
-        advice="score() must return the rewards in the order of its episodes, each from its own alone",
+        evidence=f"{int(both.sum())} answers scored in two orders, one of them also alone: the largest "
+        f"difference is {away:.3g}",
+        advice="score() must return the rewards in the order of its episodes, each from its own alone; a "
+        "reward model must read the answer's last token and no padding",
     )
 
 

@@ -64,6 +64,21 @@ def head_of(weight: Tensor, model: Any) -> nn.Linear:
     return head
 
 
+def head_as_written(directory: Path, model: Any, head: nn.Module) -> bool | None:
+    """Whether the ``head`` of a model that was loaded from ``directory`` holds what stands there; None where
+    it is written under another name, or not in safetensors.
+    """
+    from safetensors import safe_open
+
+    weight = head.weight
+    name = next((name for name, own in model.named_parameters() if own is weight), "")
+    for file in sorted(directory.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as written:
+            if name in written.keys():  # noqa: SIM118
+                return torch.equal(written.get_tensor(name).to(weight), weight.detach())
+    return None
+
+
 def save_scalar(directory: Path, role: Role, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
     """A scalar role as a plain model with one label; ``model`` is the one whose trunk it goes through."""
     if role.adapter is None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Inputs, Machine, Stage
 from posttrain.rewards.protocol import Episode, Rewards, all_scored
 
@@ -84,21 +84,43 @@ class LearnedReward:
         from posttrain.models.chat import Chat
         from posttrain.models.language_policy import LanguageReward
         from posttrain.models.loading import load_reward_model
+        from posttrain.models.scalar_files import head_as_written
 
         directory = inputs.of(self.model).path
         scale = Scale.load(directory) if self.normalise else Scale(mean=0.0, std=1.0, rows=0)
         model, tokenizer = load_reward_model(directory, device=machine.device)
-        yield LearnedScorer(LanguageReward(model), Chat(tokenizer), scale, self.missing_eos_penalty)
+        reward = LanguageReward(model)
+        written = head_as_written(directory, model, reward.role.head)
+        yield LearnedScorer(reward, Chat(tokenizer), scale, self.missing_eos_penalty, written)
 
 
 @dataclass(frozen=True)
 class LearnedScorer:
-    """A reward model in memory."""
+    """A reward model in memory. ``as_written``: whether its head is the one that stands in its directory;
+    None where that is not known.
+    """
 
     model: LanguageReward
     chat: Chat
     scale: Scale
     missing_eos_penalty: float = 0.0
+    as_written: bool | None = None
+
+    def findings(self) -> list[Finding]:
+        """What a look at it before the first step says."""
+        return [
+            Finding(
+                name="reward_head_is_trained",
+                value=0.0 if self.as_written is False else 1.0,
+                threshold=1.0,
+                passed=self.as_written is not False,
+                evidence="the head that scores answers "
+                + ("does not hold" if self.as_written is False else "holds")
+                + " the numbers that stand in the reward model's directory",
+                advice="load the reward model with posttrain.models.loading.load_reward_model, which makes "
+                "no new head",
+            )
+        ]
 
     @torch.no_grad()
     def raw(self, episodes: Sequence[Episode]) -> Tensor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from posttrain.core.batch import Rollouts
@@ -15,7 +17,7 @@ from posttrain.engines.protocol import Engine, Sampling
 from posttrain.models.chat import Chat
 from posttrain.models.collate import rollouts
 from posttrain.pipeline.finding import UserError
-from posttrain.rewards.protocol import Episode, Rewards, Scorer, checked
+from posttrain.rewards.protocol import Episode, Rewards, Scorer, all_scored, checked
 from posttrain.rollouts.prompt_order import PromptOrder
 from posttrain.rollouts.sample import ask, sample
 from posttrain.storage.token_rows import TokenRow
@@ -83,6 +85,20 @@ class Collector:
         if self.greedy:
             return replace(batch, greedy=self._greedy(numbers)[batch.group])
         return self._refilled(step, numbers, rows, batch)
+
+    def probe(self, tokens: int) -> tuple[list[Episode], list[TokenRow]]:
+        """Answers of at most so many tokens to the first prompts, two to each where a batch has groups, and
+        their rows as a batch has them, paid nothing. Nothing is remembered, and no reward is asked for.
+        """
+        small = copy(self)
+        small.prompts_per_step, small.group_size = (3, 2) if self.group_size > 1 else (4, 1)
+        drawn = [self.asked[place % len(self.asked)] for place in range(small.prompts_per_step)]
+        asked = [one for one in drawn for _ in range(small.group_size)]
+        sampling = replace(self.sampling, max_tokens=min(tokens, self.sampling.max_tokens))
+        seeds = [derive(self.seed, "probe", place) for place in range(len(asked))]
+        episodes = sample(self.engine, self.chat, asked, sampling, seeds)
+        unpaid = all_scored(torch.zeros(len(episodes)), "probe")
+        return episodes, [small._row(i, one, unpaid, 0) for i, one in enumerate(episodes)]
 
     def _refilled(self, step: int, numbers: Sequence[int], rows: list[TokenRow], first: Rollouts) -> Rollouts:
         """The batch with answers to other prompts besides, as many as there are groups to stand in for."""

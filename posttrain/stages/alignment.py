@@ -108,6 +108,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
             batches.at,
             output,
             machine,
+            lambda place: batches.said[place].rows,
         )
         after = _held(policy, self.method, unseen, machine)
         roles.save(output)

@@ -54,10 +54,12 @@ class Fitting:
         batch: Callable[[list[int]], Any],
         output: Path,
         machine: Machine,
+        given: Callable[[int], Sequence[TokenRow]] | None = None,
     ) -> list[dict[str, float]]:
         """Updates the optimizer's ``group`` on ``batch(rows)`` until all epochs are read; writes
-        ``metrics.jsonl`` and returns its lines. The learning rate falls along half a cosine. Raises
-        UserError where a look at the first rows finds a fault (``checks.model_probes``).
+        ``metrics.jsonl`` and returns its lines. The learning rate falls along half a cosine. ``given`` says
+        of which tokens a record was made, so that what is learned can be compared with them. Raises UserError
+        where a look at the first rows finds a fault (``checks.model_probes``).
         """
         from posttrain.checks.model_probes import look_at_records
         from posttrain.storage.jsonl import JsonlWriter
@@ -65,7 +67,7 @@ class Fitting:
         from posttrain.training.optimizer import Optimizer, cosine
         from posttrain.training.progress import progress
 
-        look_at_records(forward, batch, self.rows, self.compute)
+        look_at_records(forward, batch, self.rows, self.compute, method, given)
         plan = Epochs(self.rows, self.batch_size, self.seed, self.epochs, self.together)
         loop = fit(
             FitState(),

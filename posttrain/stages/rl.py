@@ -233,7 +233,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             informative=cast(Refilling, self.method).informative if wants.refills else None,
             seed=self.seed,
         )
-        look_at_sampling(collector, roles.policy, None if self.teacher else reference, self.compute)
+        start, teacher = (None, reference) if self.teacher else (reference, None)
+        look_at_sampling(collector, roles.policy, start, self.compute, self.corrected, teacher)
         groups = [
             Group(
                 name="policy",

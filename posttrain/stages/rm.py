@@ -138,7 +138,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         )
         forward, method = _loss(role, self.method, self.sft_coef, inputs["base"].path)
         batch = partial(_batch, train, chat.pad_id)
-        plan.run(group, forward, method, batch, output, machine)
+        plan.run(group, forward, method, batch, output, machine, lambda place: train[place].rows)
         role.save(output)
         _save_scale(scores(role.reward, answers, chat.pad_id, machine.micro_batch_tokens), output)
         counted |= {f"heldout_{why}": number for why, number in left_out.items()}

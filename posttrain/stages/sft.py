@@ -99,6 +99,7 @@ class InstructionTuning(Stage):
             lambda rows: wanted(rollouts([train[i] for i in rows], chat.pad_id)),
             output,
             machine,
+            lambda place: [train[place]],
         )
         after = nll(roles.policy, held, chat.pad_id, machine.micro_batch_tokens)
         ended = ends(roles.policy, held, chat.stop_ids, chat.pad_id, machine.micro_batch_tokens)

@@ -96,6 +96,15 @@ def update(optimizer: Optimizer, parts: list[Part], micro_batch_tokens: int) -> 
     return report | optimizer.step(report)
 
 
+@torch.no_grad()
+def totals(part: Part, micro_batch_tokens: int) -> dict[str, float]:
+    """What ``update`` would report of a part's terms and of its ``loss``; nothing is learned."""
+    figures: dict[str, Tensor] = {}
+    with in_one_order(part.past.rollouts.action_mask.device):
+        _accumulate(part, micro_batch_tokens, figures)
+    return {name: float(value) for name, value in figures.items()}
+
+
 @contextmanager
 def in_one_order(device: torch.device) -> Iterator[None]:
     """Sums on a CPU in the same order every time: without this, threads add to a row that was read several
@@ -116,7 +125,9 @@ def in_one_order(device: torch.device) -> Iterator[None]:
 
 
 def _accumulate(part: Part, micro_batch_tokens: int, figures: dict[str, Tensor]) -> None:
-    """Backward through each micro-batch of one part; its terms are added to ``figures``."""
+    """Backward through each micro-batch of one part, where there is a graph; its terms are added to
+    ``figures``.
+    """
     weights: dict[Reduction, Tensor] = {}
     slices = cut(part.past.rollouts, micro_batch_tokens, part.whole_groups)
     for rows in slices:
@@ -135,7 +146,8 @@ def _accumulate(part: Part, micro_batch_tokens: int, figures: dict[str, Tensor])
         if loss is None:
             raise ValueError(f"no term of the loss has a coefficient: {', '.join(terms) or 'there are none'}")
         _book(figures, "loss", loss.detach(), False)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if torch.is_grad_enabled():
+            loss.backward()  # type: ignore[no-untyped-call]
 
 
 def _amount(name: str, term: Term, weight: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from posttrain.checks import model_probes
 from posttrain.checks.model_probes import look_at_records, look_at_sampling
 from posttrain.core.batch import Wants
 from posttrain.core.preferences import wanted
@@ -22,6 +21,7 @@ from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.pipeline.finding import UserError
 from posttrain.rewards.protocol import Episode, Rewards
+from posttrain.rollouts import collect
 from posttrain.rollouts.collect import Collector
 from tests.models.small import causal, gpt2, llama, rows, tokenizer
 
@@ -135,12 +135,12 @@ def test_answers_that_were_taken_to_text_and_back(monkeypatch: pytest.MonkeyPatc
     """Other tokens may say the same text; the sampler's log-probabilities are not theirs."""
     model = causal(llama(), dtype=torch.float32)
     policy = LanguagePolicy(model)
-    plain = model_probes.sample
+    plain = collect.sample
 
     def again(*asked: Any) -> list[Episode]:
         return [replace(one, ids=_one_other(one)) for one in plain(*asked)]
 
-    monkeypatch.setattr(model_probes, "sample", again)
+    monkeypatch.setattr(collect, "sample", again)
     with pytest.raises(UserError) as told:
         look_at_sampling(collector(model), policy, policy, "float32")
     assert named(told) == {"sampler_and_trainer"}
