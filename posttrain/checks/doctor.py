@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from posttrain.checks import machine as machines
+from posttrain.checks.supervised_row import first_row
 from posttrain.pipeline.files import alive
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.plan import plan
 from posttrain.pipeline.progress import described
 from posttrain.pipeline.runner import Run, StageFailed, run
 from posttrain.pipeline.sizes import FLOAT
-from posttrain.pipeline.stage import Machine, Stage, rewrite
+from posttrain.pipeline.stage import Machine, Stage, addresses, rewrite
 from posttrain.pipeline.store import Workspace
 from posttrain.pipeline.trouble import trouble
 
@@ -30,9 +31,14 @@ def rehearsed(expression: Stage) -> Stage:
 
 
 def examine(
-    expression: Stage | None, workspace: Workspace, machine: Machine, say: Callable[[str], None]
+    expression: Stage | None,
+    workspace: Workspace,
+    machine: Machine,
+    say: Callable[[str], None],
+    colour: bool = False,
 ) -> list[str]:
-    """What stands in the way, a text each, after it was said; without a recipe of the machine alone.
+    """What stands in the way, a text each, after it was said; without a recipe of the machine alone. One row
+    that is learned from is shown with its mask, in ``colour`` where that is wanted.
 
     Raises UserError where the user's own files cannot be used, which are read whole.
     """
@@ -52,7 +58,7 @@ def examine(
         _sweep()
         with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch:
             say("rehearsal, every stage small: one step, a few rows; what it makes is thrown away")
-            wrong += _rehearse(expression, _scratch(Path(scratch), workspace), machine, say)
+            wrong += _rehearse(expression, _scratch(Path(scratch), workspace), machine, say, colour)
     return wrong
 
 
@@ -76,12 +82,16 @@ def _scratch(place: Path, workspace: Workspace) -> Workspace:
 
 
 def _rehearse(
-    expression: Stage, scratch: Workspace, machine: Machine, say: Callable[[str], None]
+    expression: Stage, scratch: Workspace, machine: Machine, say: Callable[[str], None], colour: bool
 ) -> list[str]:
     """A stage that fails ends it; a gate that does not pass is noted, unless it is about learning."""
     quiet = replace(machine, quiet=True)
+    small = rehearsed(expression)
     try:
-        return _gates(run(rehearsed(expression), scratch, quiet, recipe="rehearsal", accept=None, say=say))
+        done = run(small, scratch, quiet, recipe="rehearsal", accept=None, say=say)
+        if row := first_row(addresses(small), done.products, colour):
+            say(row)
+        return _gates(done)
     except UserError as error:
         return [str(error)]
     except StageFailed as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from typing import Any
 
 from posttrain.cli.recipe_options import declare_recipe, machine_of, read_recipe
@@ -32,7 +34,8 @@ def run(options: Any) -> int:
     expression = read_recipe(options)[2] if options.recipe else None
     workspace = Workspace(options.workspace)
     machine = machine_of(options, workspace, quiet=True)
-    problems = examine(expression, workspace, machine, lambda text: print(text, flush=True))
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    problems = examine(expression, workspace, machine, lambda text: print(text, flush=True), colour)
     if problems:
         raise UserError("\n".join(["this stands in the way:", *problems]))
     print("Nothing found that stands in the way.")
