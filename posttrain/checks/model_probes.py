@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from posttrain.checks.loss_probes import adds_up, holds_back
-from posttrain.checks.same_at_the_start import ROUNDED_AGREES, SAMPLER_AGREES
+from posttrain.checks.thresholds import OfReinforcement
 from posttrain.core.batch import Experience, Policy, Rollouts, Wants
 from posttrain.models.collate import rollouts
 from posttrain.pipeline.finding import Finding, UserError
@@ -21,6 +21,7 @@ from posttrain.pipeline.progress import described
 from posttrain.storage.token_rows import TokenRow
 from posttrain.training.update import Part
 
+AGREE = OfReinforcement()  # as far as two ways to read a token have to
 ROWS = 4  # that are looked at
 TOKENS = 8  # of an answer that is sampled to be looked at
 SAID = Wants(before=False, entropy=False)
@@ -162,9 +163,9 @@ def _as_given(rows: Sequence[TokenRow], past: Rollouts) -> Finding:
     """Whether the steps that are learned are the tokens that the rows say, and no others."""
     wrong = []
     for place, (row, actions, mask) in enumerate(zip(rows, past.actions, past.action_mask, strict=True)):
-        wanted = [token for token, own in zip(row.ids, row.mask, strict=True) if own]
-        if wanted != actions[mask].tolist():
-            wrong.append((place, len(wanted), int(mask.sum())))
+        said = [token for token, own in zip(row.ids, row.mask, strict=True) if own]
+        if said != actions[mask].tolist():
+            wrong.append((place, len(said), int(mask.sum())))
     evidence = f"{len(rows)} rows are learned from as they were given"
     if wrong:
         place, expected, learned = wrong[0]
@@ -215,7 +216,7 @@ def _one_bos(rows: Sequence[TokenRow], bos: int | None) -> Finding:
 def _alike(name: str, some: Tensor, others: Tensor, compute: str, advice: str) -> Finding:
     away = (some - others.to(some)).abs()
     most, mean = float(away.max()), float(away.mean())
-    value, limit = (most, SAMPLER_AGREES) if compute == "float32" else (mean, ROUNDED_AGREES)
+    value, limit = (most, AGREE.sampler) if compute == "float32" else (mean, AGREE.sampler_rounded)
     return Finding(
         name=name,
         value=value if math.isfinite(value) else str(value),

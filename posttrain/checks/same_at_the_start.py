@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from posttrain.checks.thresholds import OfReinforcement
 from posttrain.pipeline.finding import Finding
 
-SAMPLER_AGREES = 1e-2  # nats in any token; float32 differs by about 1e-6
-ROUNDED_AGREES = 0.1  # nats in the mean token where both round to 8 bits; they differ by about 0.02
 
-
-def check(figures: Mapping[str, Any], compute: str = "float32") -> Finding:
+def check(figures: Mapping[str, Any], thresholds: OfReinforcement, compute: str = "float32") -> Finding:
     """Reads ``ratio_start``, ``kl_start``, ``sampler_delta_max`` and ``sampler_delta_mean`` of reinforcement,
     whose products were made in ``compute``.
     """
     ratio, kl = float(figures.get("ratio_start", 1.0)), float(figures.get("kl_start", 0.0))
     delta = float(figures.get("sampler_delta_max", 0.0))
     mean = float(figures.get("sampler_delta_mean", 0.0))
-    agrees = delta <= SAMPLER_AGREES if compute == "float32" else mean <= ROUNDED_AGREES
+    agrees = delta <= thresholds.sampler if compute == "float32" else mean <= thresholds.sampler_rounded
     return Finding(
         name="rl_same_at_the_start",
         value=kl,

@@ -29,6 +29,16 @@ class Thresholds:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfBase(Thresholds):
+    """Of the embedded base, ``base.thresholds``."""
+
+    facts: float = 0.9
+    """Least share of held-out facts that the base completes."""
+    continues: float = 0.8
+    """Least share of bare questions after which the base writes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OfTuning(Thresholds):
     """Of instruction tuning, ``sft.thresholds``."""
 
@@ -72,6 +82,10 @@ class OfReinforcement(Thresholds):
     """Least entropy at the end, as a share of that at the start."""
     clipped: float = 0.5
     """Largest share of tokens whose probability ratio was clipped in the last batches."""
+    sampler: float = _amount(1e-2)
+    """Nats by which sampler and trainer may differ in any token; float32 differs by about 1e-6."""
+    sampler_rounded: float = _amount(0.1)
+    """The same in the mean token where both round to 8 bits; they differ by about 0.02."""
 
 
 @dataclass(frozen=True, kw_only=True)

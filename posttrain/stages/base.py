@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posttrain.checks import base_knowledge, own_model
+from posttrain.checks.thresholds import OfBase
 from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.sizes import Size, opened
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, judging
 from posttrain.stages.templated import Templated
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "field_guide" / "base"
@@ -27,6 +28,8 @@ class ExistingModel(Templated, Stage):
     """The model: a directory, or a name on the Hugging Face hub."""
     field_guide: bool = False
     """Asks the model what it knows of the embedded world; too little stops the recipe."""
+    thresholds: OfBase = judging(OfBase())
+    """What the base must know of the embedded world; a change makes nothing again."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Loads the model, which checks it, and writes it. Raises UserError as ``models.loading`` says."""
@@ -72,7 +75,7 @@ class ExistingModel(Templated, Stage):
         return self.source.local
 
     def gates(self, report: Report) -> list[Finding]:
-        return base_knowledge.check(report.figures) if self.field_guide else []
+        return base_knowledge.check(report.figures, self.thresholds) if self.field_guide else []
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
         found = self.source.local

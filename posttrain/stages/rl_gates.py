@@ -24,9 +24,9 @@ def gates_of(stage: Any, figures: Mapping[str, Any]) -> list[Finding]:
     if stage.teacher is not None:
         return [nearer_the_teacher.check(figures)]
     if stage.as_control:
-        return [same_at_the_start.check(figures, stage.compute)]
+        return [same_at_the_start.check(figures, stage.thresholds, stage.compute)]
     return [
-        same_at_the_start.check(figures, stage.compute),
+        same_at_the_start.check(figures, stage.thresholds, stage.compute),
         reward_rose.check(figures),
         kl_budget.check(figures, stage.thresholds),
         more_than_length.of_rewards(figures, stage.thresholds),

@@ -25,7 +25,7 @@ from posttrain.checks import (
     something_to_learn,
     steady,
 )
-from posttrain.checks.thresholds import OfEvaluation, OfReinforcement, OfRewardModel, OfTuning
+from posttrain.checks.thresholds import OfBase, OfEvaluation, OfReinforcement, OfRewardModel, OfTuning
 from posttrain.pipeline.finding import Finding, UserError
 
 BUDGET = partial(kl_budget.check, thresholds=OfReinforcement())
@@ -35,6 +35,8 @@ BY_HEART = partial(learned_by_heart.check, thresholds=OfTuning())
 SURE = partial(calibrated.check, thresholds=OfRewardModel())
 LONGER = partial(more_than_length.of_reward_model, thresholds=OfRewardModel())
 PAID_BY_LENGTH = partial(more_than_length.of_rewards, thresholds=OfReinforcement())
+SAME = partial(same_at_the_start.check, thresholds=OfReinforcement())
+BASE = partial(base_knowledge.check, thresholds=OfBase())
 OWN = partial(judge_agrees.on_policy, thresholds=OfEvaluation())
 BY_LENGTH = {"score_length_n": 200, "label_accuracy_uneven": 0.88, "longer_chosen": 0.86}
 
@@ -95,8 +97,8 @@ ONE = {
         {"kl_start": 2.0, "kl_final": 1.0, "steps": 60},
         {"kl_final": 2.5},
     ),
-    "ratio": (same_at_the_start.check, {"ratio_start": 1.0, "kl_start": 0.0}, {"ratio_start": 1.01}),
-    "reference": (same_at_the_start.check, {"ratio_start": 1.0, "kl_start": 0.0}, {"kl_start": 1e-4}),
+    "ratio": (SAME, {"ratio_start": 1.0, "kl_start": 0.0}, {"ratio_start": 1.01}),
+    "reference": (SAME, {"ratio_start": 1.0, "kl_start": 0.0}, {"kl_start": 1e-4}),
     "ends": (ENDS, {"ends_heldout": 0.4, "ends_heldout_n": 100}, {"ends_heldout": 0.01}),
     "fits": (BY_HEART, {"nll_heldout": 1.0, "nll_train_final": 0.8}, {"nll_heldout": 2.0}),
     "calibrated": (
@@ -149,7 +151,7 @@ ONE = {
         {"accuracy_on_policy": 0.6, "accuracy_on_policy_high": 0.65},
         {"accuracy_on_policy": 0.4, "accuracy_on_policy_high": 0.45},
     ),
-    "sampler": (same_at_the_start.check, {"sampler_delta_max": 1e-5}, {"sampler_delta_max": 0.1}),
+    "sampler": (SAME, {"sampler_delta_max": 1e-5}, {"sampler_delta_max": 0.1}),
 }
 
 
@@ -173,17 +175,17 @@ def test_a_reward_model_that_knows_more_than_the_length_it_goes_by_passes() -> N
 
 def test_what_rounds_on_both_sides_is_judged_by_its_mean_difference() -> None:
     figures = {"ratio_start": 1.0, "kl_start": 0.0, "sampler_delta_max": 0.3, "sampler_delta_mean": 0.02}
-    assert same_at_the_start.check(figures, "bfloat16").passed
-    assert not same_at_the_start.check(figures).passed
-    assert not same_at_the_start.check({**figures, "sampler_delta_mean": 0.3}, "bfloat16").passed
+    assert SAME(figures, compute="bfloat16").passed
+    assert not SAME(figures).passed
+    assert not SAME({**figures, "sampler_delta_mean": 0.3}, compute="bfloat16").passed
 
 
 @pytest.mark.parametrize(
     "figures", [{"facts_heldout": 0.85, "continues": 0.95}, {"facts_heldout": 0.95, "continues": 0.3}]
 )
 def test_a_base_that_knows_little_or_answers_already_is_stopped(figures: dict[str, Any]) -> None:
-    assert sum(not found.passed for found in base_knowledge.check(figures)) == 1
-    assert all(found.passed for found in base_knowledge.check({"facts_heldout": 0.95, "continues": 0.95}))
+    assert sum(not found.passed for found in BASE(figures)) == 1
+    assert all(found.passed for found in BASE({"facts_heldout": 0.95, "continues": 0.95}))
 
 
 def test_what_is_not_known_stops_nobody() -> None:
