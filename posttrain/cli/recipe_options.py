@@ -109,6 +109,7 @@ def machine_of(options: Any, workspace: Workspace, quiet: bool) -> Machine:
         quiet=quiet,
         workspace=workspace.root,
         speed=partial(_speed, name),
+        free=partial(_free, name),
     )
 
 
@@ -135,3 +136,9 @@ def _speed(name: str) -> float:
     from posttrain.checks.machine import speed
 
     return speed(name)
+
+
+def _free(name: str) -> int:
+    from posttrain.checks.machine import free_memory
+
+    return free_memory(name)

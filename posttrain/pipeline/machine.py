@@ -20,6 +20,7 @@ class Machine:
     quiet: bool = False
     workspace: Path | None = None  # set by run(); a stage may keep downloads under workspace / "cache"
     speed: Callable[[], float] | None = None  # measures float32 matrix products, operations a second
+    free: Callable[[], int] | None = None  # bytes of memory that can be had now; 0 where nobody tells
     note: Callable[[Callable[[], str]], None] | None = None  # set by run(): how far a stage is, if asked
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from posttrain.pipeline.code import changed
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.fingerprint import Fingerprints, Finished
-from posttrain.pipeline.progress import described
+from posttrain.pipeline.progress import described, size
 from posttrain.pipeline.sources import finished_product
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, addresses, base_name, nested
 from posttrain.pipeline.store import Product, Workspace, content_of
@@ -232,6 +232,27 @@ def estimated(
     lookup = {id(pipeline.stages[known]): found for known, found in products.items()}
     stage = pipeline.stages[address]
     return stage.estimate(Inputs.gather(stage, lambda child: lookup.get(id(child))), machine)
+
+
+def memory(stage: Stage, said: Estimate, workspace: Workspace, machine: Machine) -> list[Finding]:
+    """What a stage is expected to hold at its peak beside what is free now; nothing where either is not
+    known. It stops nobody: an estimate may be too high, and other processes may end.
+    """
+    needed = _corrected(said, _last_time(stage, workspace), lambda: 0.0)[0].bytes
+    free = machine.free() if machine.free is not None and needed else 0
+    if not free:
+        return []
+    return [
+        Finding(
+            name="memory_is_there",
+            value=float(free),
+            threshold=float(needed),
+            passed=free >= needed,
+            evidence=f"{size(free)} of memory are free, the stage takes about {size(needed)}",
+            advice="end other processes, or take a smaller --micro-batch-tokens, lora=8 or a smaller base",
+            stops=False,
+        )
+    ]
 
 
 def _corrected(said: Estimate, last: dict[str, Any], speed: Callable[[], float]) -> tuple[Estimate, bool]:

@@ -21,7 +21,7 @@ from posttrain.pipeline.files import load_json, make_directory, read_json, write
 from posttrain.pipeline.finding import UserError, Waiting
 from posttrain.pipeline.fingerprint import Finished, described
 from posttrain.pipeline.heartbeat import heartbeat
-from posttrain.pipeline.plan import Pipeline, check_ahead, check_fits, estimated, preflight
+from posttrain.pipeline.plan import Pipeline, check_ahead, check_fits, estimated, memory, preflight
 from posttrain.pipeline.progress import described as described_finding
 from posttrain.pipeline.progress import duration, headline
 from posttrain.pipeline.secrets import Redaction
@@ -246,6 +246,9 @@ def _make(
             if meanwhile is not None:  # another process made it between our look and our lock
                 return meanwhile
             hoped = estimated(pipeline, address, record.products, machine)
+            for found in memory(stage, hoped, workspace, machine) if hoped else ():
+                if not found.passed:
+                    say(described_finding(found).strip())
             before = reset_peak()
             began, worked, started = time.monotonic(), time.process_time(), now()
             about = hoped.seconds if hoped else 0.0

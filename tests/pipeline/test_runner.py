@@ -92,6 +92,21 @@ def test_a_second_run_does_no_work_and_leaves_no_second_record(tmp_path: Path, f
     assert record["stages"][1]["inputs"] == {"text": "text"}
 
 
+@pytest.mark.parametrize(("free", "told"), [(999_999, True), (10**6, False), (0, False), (None, False)])
+def test_a_stage_that_takes_more_memory_than_is_free_says_so_and_goes_on(
+    free: int | None, told: bool, tmp_path: Path, file: Path
+) -> None:
+    """1 MB is what the stage expects to take; 0 is a system that does not tell."""
+    said: list[str] = []
+    machine = Machine(free=None if free is None else lambda: free)
+    done = run(chain(file), Workspace(tmp_path / "work"), machine, recipe="toy", say=said.append)
+    assert done.made == ["text", "twice"]
+    text = "\n".join(said)
+    assert ("memory_is_there" in text) is told
+    assert ("1000 KB of memory are free, the stage takes about 1 MB" in text) is told
+    assert ("--micro-batch-tokens" in text) is told
+
+
 def test_only_what_changed_and_what_follows_is_made(tmp_path: Path, file: Path) -> None:
     go(chain(file), tmp_path)
     assert go(chain(file, rate=2), tmp_path).made == ["twice"]
