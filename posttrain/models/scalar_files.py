@@ -64,7 +64,7 @@ def head_of(weight: Tensor, model: Any) -> nn.Linear:
     return head
 
 
-def head_as_written(directory: Path, model: Any, head: nn.Module) -> bool | None:
+def head_as_written(directory: Path, model: Any, head: Any) -> bool | None:
     """Whether the ``head`` of a model that was loaded from ``directory`` holds what stands there; None where
     it is written under another name, or not in safetensors.
     """

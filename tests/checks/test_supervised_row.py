@@ -33,6 +33,7 @@ def there(tmp_path: Path, letters: PreTrainedTokenizerFast) -> dict[str, Product
     """A model's tokenizer and rows of both kinds."""
     letters.save_pretrained(tmp_path / "base")
     llama().save_pretrained(tmp_path / "base")
+    (tmp_path / "base" / "model.safetensors").touch()  # nobody reads weights here
     for name, row in (
         ("demonstrations", {"messages": [ASKED, SAID]}),
         ("labels", {"prompt": [ASKED], "chosen": [SAID], "rejected": [{**SAID, "content": "b"}]}),
