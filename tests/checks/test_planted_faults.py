@@ -64,6 +64,7 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory, letters: PreTrainedTokenizerFast) -> Made:
     whole = recipe(save_llama(tmp_path_factory.mktemp("model"), letters))
     rl: Any = whole.final
+    assert whole.labels is not None
     grpo = replace(rl, name="grpo", method=GRPO(), critic=None)
     exact = replace(grpo, name="exact", method=GRPO(kl=KLExact(coef=0.1)))
     dpo = Alignment(policy=whole.sft, comparisons=whole.labels, method=DPO(), batch_size=8, seed=3)

@@ -74,14 +74,19 @@ def test_nothing_is_shown_where_nothing_is_learned_from_records(there: dict[str,
 
 
 class Words:
-    def decode(self, ids: list[str]) -> str:
-        return "".join(ids)
+    """Says of each number what stands there."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join(self.texts[one] for one in ids)
 
 
 def test_a_row_cannot_command_the_terminal_and_long_parts_are_cut() -> None:
-    shown = marked(Words(), ["\x1b[2J", "\n", "a"], [False, True, True], PLAIN)
+    shown = marked(Words("\x1b[2J", "\n", "a"), [0, 1, 2], [False, True, True], PLAIN)
     assert shown == "\\x1b[2J[[\\na]]"
-    long = marked(Words(), ["x" * 5000, "y"], [False, True], PLAIN)
+    long = marked(Words("x" * 5000, "y"), [0, 1], [False, True], PLAIN)
     assert len(long) < 500
     assert long.endswith("x[[y]]")
 
@@ -109,7 +114,12 @@ def test_colour_is_for_terminals_that_want_it(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.stdout", Screen())
-    monkeypatch.setattr(doctor, "examine", lambda *given: asked.append(given[-1]) or [])
+
+    def examine(*given: Any) -> list[str]:
+        asked.append(given[-1])
+        return []
+
+    monkeypatch.setattr(doctor, "examine", examine)
     assert cli.main(["doctor", "--workspace", str(tmp_path)]) == 0
     assert asked == [colour]
 
