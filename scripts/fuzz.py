@@ -43,8 +43,20 @@ from posttrain import settings as posttrain_settings  # noqa: E402
 from posttrain.cli import main  # noqa: E402
 from posttrain.data import read  # noqa: E402
 from posttrain.pipeline.finding import UserError  # noqa: E402
+from posttrain.pipeline.sources import SourceFile  # noqa: E402
+from posttrain.pipeline.stage import Inputs, Machine  # noqa: E402
+from posttrain.recipes.best_of_n import best_of_n  # noqa: E402
+from posttrain.recipes.cartpole import cartpole  # noqa: E402
+from posttrain.recipes.deepseek_r1_zero import deepseek_r1_zero  # noqa: E402
 from posttrain.recipes.dpo import dpo  # noqa: E402
 from posttrain.recipes.instructgpt import instructgpt  # noqa: E402
+from posttrain.recipes.rounds import rounds  # noqa: E402
+from posttrain.recipes.tulu3 import tulu3  # noqa: E402
+from posttrain.stages.demonstrations import DemonstrationRows  # noqa: E402
+from posttrain.stages.labels import ComparisonRows, RatedRows  # noqa: E402
+from posttrain.stages.problems import ProblemRows  # noqa: E402
+from posttrain.stages.prompts import PromptRows  # noqa: E402
+from posttrain.stages.text import TextRows  # noqa: E402
 
 LIMIT = 5.0  # seconds of the processor for one case
 WAITS = 60.0  # seconds of the clock, for what waits and computes nothing; a busy machine has slow clocks
@@ -56,6 +68,15 @@ READERS: tuple[Callable[..., Any], ...] = (
     read.read_comparisons,
     read.read_ratings,
 )
+STAGES: tuple[Callable[..., Any], ...] = (
+    DemonstrationRows,
+    PromptRows,
+    ProblemRows,
+    TextRows,
+    ComparisonRows,
+    RatedRows,
+)  # of each the reader, and how its rows are divided
+RECIPES = (instructgpt, dpo, best_of_n, tulu3, deepseek_r1_zero, rounds, cartpole)
 TALK = [{"role": "user", "content": "What is ice?"}, {"role": "assistant", "content": "Frozen water."}]
 CHECKS = [{"check": "bullets", "count": 3}, {"check": "excludes", "word": "ice"}, {"check": "titled"}]
 ROWS: list[dict[str, Any]] = [
@@ -100,6 +121,20 @@ WISHES = (
     "rl.method.kl.coef=0.1",
     "labels.per_pair=2",
     "demonstrations=a.jsonl",
+    "comparisons=a.jsonl",
+    "problems=a.jsonl",
+    "sft=home",
+    "lora=4",
+    "rl.lora.rank=2",
+    "evaluate.rows=3",
+    "method=reinforce",
+    "count=2",
+    "by=dpo",
+    "judge_share=0.5",
+    "model=smollm2",
+    "rl[1].steps=3",
+    "sft.name=x",
+    "rl.reward.parts[1].weight=2",
 )
 YAML = "seed: 1\nrl:\n  learning_rate: 1e-5\n  method: {clip_range: 0.1}\nsft.epochs: [1]\nx: &a {b: *c}\n"
 RECIPE = """
@@ -294,10 +329,28 @@ class Fuzzer:
 
     def _read(self, case: str, rng: random.Random, name: str, data: bytes) -> None:
         path = self.file(name, data)
+        if rng.random() < 0.3:
+            self._stage(case, rng, path)
+            return
         reader = rng.choice(READERS)
         skipped = read.Problems(path) if rng.random() < 0.5 else None
         columns = {"prompt": rng.choice(NAMES)} if rng.random() < 0.1 else {}
         self.answered(f"{case} {reader.__name__}", lambda: self._used(reader, path, columns, skipped))
+
+    def _stage(self, case: str, rng: random.Random, path: str) -> None:
+        """As a run looks at a file before anything is made."""
+        kind = rng.choice(STAGES)
+        chosen = {
+            "rows": rng.choice((0, 0, 1, 3)),
+            "skip_bad": rng.random() < 0.5,
+            "columns": rng.choice(("", "", f"prompt:{rng.choice(NAMES)}", "prompt", "a:b,a:c")),
+        }
+
+        def act() -> None:
+            stage = kind(source=SourceFile(path, "datasets"), **chosen)
+            stage.preflight(Inputs({}), Machine(workspace=self.workspace))
+
+        self.answered(f"{case} {kind.__name__}", act)
 
     @staticmethod
     def _used(reader: Callable[..., Any], path: str, columns: dict[str, str], skipped: Any) -> None:
@@ -319,7 +372,7 @@ class Fuzzer:
         self._expression(case, rng, changed)
 
     def _expression(self, case: str, rng: random.Random, wishes: list[str]) -> None:
-        recipe = rng.choice((instructgpt, dpo))
+        recipe = rng.choice(RECIPES)
         self.answered(
             f"{case} {recipe.__name__}",
             lambda: _quiet(posttrain_settings.expression(recipe, posttrain_settings.parse(wishes))),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from posttrain.data.rows import Problems, Row
 from posttrain.pipeline.values import nearest
@@ -13,6 +14,10 @@ ROLES = ("system", "user", "assistant")
 
 
 LONGEST = 80  # characters of a value that are shown
+COLUMNS = 8  # names of a row that are shown
+MESSAGES = 'messages [{"role", "content"}, ...]'
+TEXT, EITHER = "text", f"text or {MESSAGES}"
+_STORED = re.compile(r"""\s*\[\s*\{\s*["'](role|content|from|value)["']\s*:.*\]\s*""", re.DOTALL)
 
 
 class Wrong(Exception):
@@ -25,34 +30,36 @@ class Check:
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self.where = ""
+        self.first: Row = {}  # what rows of another shape differ from
 
-    def wrong(self, path: str, what: str) -> None:
+    def wrong(self, path: str, what: str) -> NoReturn:
         self._problems.add(self.where, f"{path} {what}")
         raise Wrong
 
     def conversation(self, row: Row, column: str, asked: Sequence[Row] = ()) -> list[Row]:
         """A whole conversation that ends with an answer."""
-        messages = self._messages(self._value(row, column), column)
+        messages = self._messages(self._value(row, column, MESSAGES), column)
         self._ends_with_answer(messages, column)
         if len(messages) < 2 or not any(message["role"] == "user" for message in messages):
-            self.wrong(column, "has no user message before the answer")
+            self.wrong(column, "has no user message before the answer, expected one that it answers")
         return messages
 
     def _ends_with_answer(self, messages: Sequence[Row], column: str) -> None:
         if messages[-1]["role"] != "assistant":
             self.wrong(
-                f"{column}[{len(messages) - 1}].role", "is the last and not assistant: there is no answer"
+                f"{column}[{len(messages) - 1}].role", "is the last, expected assistant: there is no answer"
             )
 
     def asked(self, row: Row, column: str) -> list[Row]:
         """A prompt as messages; text is what the user said."""
-        value = self._value(row, column)
+        value = self._value(row, column, EITHER)
         if isinstance(value, str):
-            return [{"role": "user", "content": self._content(value, column)}]
-        messages = self._messages(value, column)
+            return [{"role": "user", "content": self._said(value, column)}]
+        messages = self._messages(value, column, expected=EITHER)
         if messages[-1]["role"] != "user":
             self.wrong(
-                f"{column}[{len(messages) - 1}].role", "is the last and not user: there is nothing to answer"
+                f"{column}[{len(messages) - 1}].role",
+                "is the last, expected user: there is nothing to answer",
             )
         return messages
 
@@ -60,12 +67,12 @@ class Check:
         """What follows the prompt: text as one message by the assistant, or messages that begin and end with
         one. A conversation that repeats the prompt is cut to what follows.
         """
-        value = self._value(row, column)
+        value = self._value(row, column, EITHER)
         if isinstance(value, str):
-            return [{"role": "assistant", "content": self._content(value, column)}]
+            return [{"role": "assistant", "content": self._said(value, column)}]
         if asked and isinstance(value, list) and value[: len(asked)] == list(asked):
             value = value[len(asked) :]
-        messages = self._messages(value, column, first="assistant")
+        messages = self._messages(value, column, "assistant", EITHER)
         if messages[0]["role"] != "assistant":
             self.wrong(f"{column}[0].role", f"is {messages[0]['role']}, expected the assistant's answer")
         self._ends_with_answer(messages, column)
@@ -73,26 +80,26 @@ class Check:
 
     def text(self, row: Row, column: str, blank: bool = False, path: str = "") -> str:
         """Text as it is; empty or white space where ``blank`` says so. ``path`` is where the row stands."""
-        value = self._value(row, column, path)
+        value = self._value(row, column, TEXT, path)
         return str(value) if blank and isinstance(value, str) else self._content(value, path + column)
 
     def objects(self, row: Row, column: str) -> list[Row]:
         """A list of objects, at least one."""
-        value = self._value(row, column)
+        value = self._value(row, column, "a list of objects")
         if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
             self.wrong(column, f"is {kind(value)}, expected a list of objects")
         return list(value)
 
     def short(self, row: Row, column: str) -> str:
         """An answer to compare with: text or a number."""
-        value = self._value(row, column)
+        value = self._value(row, column, "text or a number")
         if isinstance(value, bool) or not isinstance(value, int | float | str) or not str(value).strip():
             self.wrong(column, f"is {shown(value)}, expected text or a number")
         return str(value).strip()
 
     def amount(self, row: Row, column: str) -> float:
         """A number that is 0 or more."""
-        value = self._value(row, column)
+        value = self._value(row, column, "a number from 0 upwards")
         largest = sys.float_info.max
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= largest:
             self.wrong(column, f"is {shown(value)}, expected a number from 0 upwards")
@@ -107,36 +114,50 @@ class Check:
 
     def truth(self, row: Row, column: str) -> bool:
         """True or false, also as 1 or 0, or as text."""
-        value = self._value(row, column)
+        value = self._value(row, column, "true (wanted) or false")
         found = {"true": True, "false": False, "1": True, "0": False}.get(str(value).strip().lower())
         if found is None:
             self.wrong(column, f"is {shown(value)}, expected true (wanted) or false")
         return bool(found)
 
-    def _value(self, row: Row, column: str, path: str = "") -> Any:
+    def _value(self, row: Row, column: str, expected: str, path: str = "") -> Any:
         value = row.get(column)
         if value is None:
-            self.wrong(path + column, "is missing" if column not in row else "is null")
+            self.absent(row, column, expected, path)
         return value
+
+    def absent(self, row: Row, column: str, expected: str, path: str = "") -> NoReturn:
+        """A cell that holds nothing; of a row of another shape than the first, both shapes."""
+        told = f"is {'null' if column in row else 'missing'}, expected {expected}"
+        if not path and column not in row and column in self.first:
+            told += f"; this row has {_names(row)}, and row 1 has {_names(self.first)}"
+        self.wrong(path + column, told)
+
+    def _said(self, value: str, path: str) -> str:
+        """Text where messages may be too: a list of messages in quotes is no text."""
+        if _STORED.fullmatch(value):
+            self.wrong(path, f"is a list stored as text, expected {EITHER}; store the list itself")
+        return self._content(value, path)
 
     def _content(self, value: Any, path: str) -> str:
         if not isinstance(value, str):
             self.wrong(path, f"is {kind(value)}, expected text")
         if not value.strip():
-            self.wrong(path, "is empty")
+            self.wrong(path, "is empty, expected text")
         return str(value)
 
-    def _messages(self, value: Any, column: str, first: str = "user") -> list[Row]:
+    def _messages(self, value: Any, column: str, first: str = "user", expected: str = MESSAGES) -> list[Row]:
         if isinstance(value, str):
             listed = value.lstrip().startswith("[")
             self.wrong(
                 column,
-                "is a list stored as text; store the list itself" if listed else "is text, expected messages",
+                f"is {'a list stored as text' if listed else 'text'}, expected {expected}"
+                + ("; store the list itself" if listed else ""),
             )
         if not isinstance(value, list) or not value:
-            self.wrong(column, f'is {kind(value)}, expected messages [{{"role", "content"}}, ...]')
+            self.wrong(column, f"is {kind(value)}, expected {expected}")
         made: list[Row] = []
-        expected = first
+        turn = first
         for number, message in enumerate(value):
             path = f"{column}[{number}]"
             if not isinstance(message, dict):
@@ -145,13 +166,16 @@ class Check:
             if role not in ROLES:
                 self.wrong(f"{path}.role", f"is {shown(role)}{nearest(str(role)[:LONGEST], ROLES)}")
             if role == "system" and number:
-                self.wrong(f"{path}.role", "is system; only the first message may be")
-            if role not in ("system", expected):
-                self.wrong(f"{path}.role", f"is {role}, expected {expected}: user and assistant take turns")
+                self.wrong(
+                    f"{path}.role",
+                    "is system, expected user or assistant: only the first message may be system",
+                )
+            if role not in ("system", turn):
+                self.wrong(f"{path}.role", f"is {role}, expected {turn}: user and assistant take turns")
             made.append({"role": role, "content": self._content(message.get("content"), f"{path}.content")})
             if role == "assistant" and message.get("weight") is not None:
                 made[-1] |= self._weight(message["weight"], f"{path}.weight")
-            expected = expected if role == "system" else "user" if role == "assistant" else "assistant"
+            turn = turn if role == "system" else "user" if role == "assistant" else "assistant"
         return made
 
     def learned(self, messages: list[Row], column: str) -> list[Row]:
@@ -165,6 +189,13 @@ class Check:
         if value not in (0, 1):
             self.wrong(path, f"is {value!r}, expected 0 (read, not learned) or 1")
         return {} if value else {"weight": 0}
+
+
+def _names(row: Row) -> str:
+    """The columns of a row, the first few of many."""
+    names = sorted(map(str, row))
+    more = ["..."] if len(names) > COLUMNS else []
+    return ", ".join([*names[:COLUMNS], *more]) or "none"
 
 
 def shown(value: Any) -> str:

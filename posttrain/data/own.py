@@ -104,13 +104,13 @@ class OwnRows(Stage):
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         """Reads the file whole. Raises UserError naming file, row and field."""
-        self.parts(self._read(machine).rows)
+        self._sides(self._read(machine))
         return []
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError naming file, row and field."""
         own = self._read(machine)
-        train, held = self.parts(own.rows)
+        train, held = self._sides(own)
         write_jsonl(output / "train.jsonl", train)
         write_jsonl(output / "heldout.jsonl", held)
         figures = {"rows": len(train), "heldout_rows": len(held), **own.figures}
@@ -122,8 +122,15 @@ class OwnRows(Stage):
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
         if self.source.local is None:
             return None
-        train, held = self.parts(self._read(machine).rows)
+        train, held = self._sides(self._read(machine))
         return loaded(len(train), len(held), tokens_of(train))
+
+    def _sides(self, own: Own) -> tuple[list[Row], list[Row]]:
+        """As ``parts``; what is raised names the file."""
+        try:
+            return self.parts(own.rows)
+        except UserError as error:
+            raise UserError(f"{self.source.path}: {error}") from None
 
     def _read(self, machine: Machine) -> Own:
         return Own.read(

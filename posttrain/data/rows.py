@@ -98,7 +98,9 @@ def _unpacked(path: Path) -> bytes:
                     )
         return bytes(made)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: gzip that cannot be unpacked ({error}); it may be cut short") from None
+        raise UserError(
+            f"{path}: gzip that cannot be unpacked ({error}); it may be cut short, copy it again"
+        ) from None
 
 
 def _text(data: bytes, source: str) -> str:

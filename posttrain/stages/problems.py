@@ -139,9 +139,7 @@ class ProblemRows(OwnRows):
         named = [{"id": f"problem-{number}", **row} for number, row in enumerate(rows, 1)]
         train, held = split(named, "prompt", self.heldout_share)
         if not held:
-            raise UserError(
-                f"{self.source.path}: none of {len(rows)} problems is held out; give more of them"
-            )
+            raise UserError(f"none of {len(rows)} problems is held out; give more of them")
         return train, held
 
     def rehearsal(self) -> ProblemRows:

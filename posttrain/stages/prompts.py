@@ -137,7 +137,7 @@ class PromptRows(OwnRows):
         different = {json.dumps(row["prompt"], sort_keys=True): row for row in rows}
         order = sorted(different, key=lambda text: hashlib.sha256(text.encode()).digest())
         if len(order) < 2:
-            raise UserError(f"{self.source.path}: {len(order)} different prompts; needs at least 2")
+            raise UserError(f"{len(order)} different prompts; needs at least 2")
         kept = max(min(self.heldout, len(order) // 4), 1)
         named = [{"id": f"prompt-{place}", **different[text]} for place, text in enumerate(order)]
         return named[kept:], named[:kept]

@@ -153,13 +153,13 @@ MUTATIONS = [
         "settings/written.py",
         "        self._visited += 1  #",
         "        self._visited += 0  #",
-        "tests/stages/test_bad_input.py::test_a_settings_file_that_cannot_be_is_told",
+        "tests/bad_input/test_settings_of_a_run.py::test_a_settings_file_that_cannot_be_is_told",
     ),
     of(
         "one answer makes a pair",
         "stages/pairs.py",
         'at_least = MappingProxyType({"answers": 2})',
         'at_least = MappingProxyType({"answers": 1})',
-        "tests/stages/test_bad_input.py::test_settings_that_cannot_be_are_told",
+        "tests/bad_input/test_settings_of_a_run.py::test_settings_that_cannot_be_are_told",
     ),
 ]

@@ -134,13 +134,13 @@ def changed(number: int, **fields: Any) -> list[dict[str, Any]]:
     [
         (changed(1, role="usr"), r"messages[1].role is 'usr'; did you mean user?"),
         (changed(2, role="bot"), r"messages[2].role is 'bot'"),
-        (changed(1, role="system"), "messages[1].role is system; only the first"),
+        (changed(1, role="system"), "messages[1].role is system, expected user or assistant: only the first"),
         (changed(2, role="user"), "messages[2].role is user, expected assistant"),
         (changed(2, content=None), "messages[2].content is null, expected text"),
         (changed(2, content=[1]), "messages[2].content is a list, expected text"),
         (changed(2, content=7), "messages[2].content is a number (7), expected text"),
         (changed(2, content=" "), "messages[2].content is empty"),
-        (TALK[:1], "messages[0].role is the last and not assistant"),
+        (TALK[:1], "messages[0].role is the last, expected assistant"),
         (SAID, "messages[0].role is assistant, expected user"),
         (json.dumps(TALK), "messages is a list stored as text"),
         (None, "messages is null"),
@@ -201,7 +201,7 @@ def test_comparisons_in_their_three_forms_are_the_same_rows(tmp_path: Path) -> N
         ({"prompt": "p", "chosen": "", "rejected": "b"}, "row 2: chosen is empty"),
         (
             {"prompt": TALK, "chosen": "a", "rejected": "b"},
-            r"row 2: prompt\[1\]\.role is the last and not user",
+            r"row 2: prompt\[1\]\.role is the last, expected user",
         ),
         ({"id": "x", "prompt": "p", "chosen": "a", "rejected": "b"}, "row 2: id 'x' is also that of row 1"),
         (
