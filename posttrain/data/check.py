@@ -16,6 +16,7 @@ ROLES = ("system", "user", "assistant")
 LONGEST = 80  # characters of a value that are shown
 COLUMNS = 8  # names of a row that are shown
 MESSAGES = 'messages [{"role", "content"}, ...]'
+VERIFIED = "something to verify answers by: answer, tests, cases or checks"
 TEXT, EITHER = "text", f"text or {MESSAGES}"
 _STORED = re.compile(r"""\s*\[\s*\{\s*["'](role|content|from|value)["']\s*:.*\]\s*""", re.DOTALL)
 
@@ -27,10 +28,10 @@ class Wrong(Exception):
 class Check:
     """Looks at one row at a time and notes what is wrong by its field path."""
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, problems: Problems, first: tuple[int, Row] = (0, {})) -> None:
         self._problems = problems
         self.where = ""
-        self.first: Row = {}  # what rows of another shape differ from
+        self._first = first  # number and row, from which rows of another shape differ
 
     def wrong(self, path: str, what: str) -> NoReturn:
         self._problems.add(self.where, f"{path} {what}")
@@ -129,8 +130,8 @@ class Check:
     def absent(self, row: Row, column: str, expected: str, path: str = "") -> NoReturn:
         """A cell that holds nothing; of a row of another shape than the first, both shapes."""
         told = f"is {'null' if column in row else 'missing'}, expected {expected}"
-        if not path and column not in row and column in self.first:
-            told += f"; this row has {_names(row)}, and row 1 has {_names(self.first)}"
+        if not path and column not in row and column in self._first[1]:
+            told += f"; this row has {_names(row)}, and row {self._first[0]} has {_names(self._first[1])}"
         self.wrong(path + column, told)
 
     def _said(self, value: str, path: str) -> str:

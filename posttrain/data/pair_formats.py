@@ -6,12 +6,12 @@ A verdict that neither answer is better is a row with ``tie``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
 from posttrain.data.transcripts import joined, message, messages, prompt_messages, transcript
+from posttrain.pipeline.files import parsed
 from posttrain.pipeline.finding import UserError
 
 Row = dict[str, Any]
@@ -189,7 +189,7 @@ def _listed(value: Any) -> Any:
     """A list that is stored as JSON text, as the list."""
     if isinstance(value, str) and value.startswith("["):
         try:
-            return json.loads(value)
+            return parsed(value)
         except ValueError:
             return value
     return value

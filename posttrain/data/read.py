@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from posttrain.data.check import Check, Wrong, shown
+from posttrain.data.check import VERIFIED, Check, Wrong, shown
 from posttrain.data.constraints import wrong_check
 from posttrain.data.formats import UNREADABLE, recognised
 from posttrain.data.pair_votes import pair_key, soft_labels
@@ -83,8 +83,7 @@ def read_problems(source: str, revision: str | None = None, reading: ReadOptions
     def problem(row: Row, check: Check) -> Row:
         if not (found := verifiable(row, check)):
             present = [column for column in VERIFIABLE if column in row]
-            expected = f"something to verify answers by: {', '.join(VERIFIABLE)}"
-            check.absent(row, present[0] if present else "answer", expected)
+            check.absent(row, present[0] if present else "answer", VERIFIED)
         if row.get("stop"):
             return {"prompt": check.text(row, "prompt"), "stop": check.text(row, "stop", blank=True), **found}
         return {"prompt": check.asked(row, "prompt"), **found}
@@ -281,8 +280,7 @@ class _File:
         """Every row in its checked form with its own id, or all problems of the file together. An id stands
         for one row; with ``same`` for one value of that.
         """
-        check = Check(self._problems)
-        check.first = self.rows[0][1] if self.rows else {}
+        check = Check(self._problems, *self.rows[:1])
         made: list[Row] = []
         ids: dict[str, tuple[int, str]] = {}
         for number, row in self.rows:
@@ -292,9 +290,7 @@ class _File:
                 checked = use(row, check)
                 value = same(checked) if same and name is not None else str(number)
                 if name is not None and ids.setdefault(name, (number, value))[1] != value:
-                    check.wrong(
-                        "id", f"{shown(row['id'])} is also that of row {ids[name][0]}, expected each once"
-                    )
+                    check.wrong("id", f"{shown(row['id'])} is also that of row {ids[name][0]}, expected once")
             except Wrong:
                 continue
             made.append(checked if name is None else {"id": name, **checked})

@@ -39,13 +39,20 @@ def check_regular(path: Path, shown: str | Path = "") -> None:
 
 
 def expanded(path: str | Path) -> Path:
-    """A path as a person types it. Raises UserError for the home of somebody who is not known, and for an
-    empty one, which would be the current directory.
+    """A path as a person types it. Raises UserError for the home of somebody who is not known, for an empty
+    one, which would be the current directory, and for one that no file can have or nobody may look at.
     """
     if not str(path).strip():
         raise UserError(f"{str(path)!r}: an empty path; expected a file or a directory")
     try:
-        return Path(path).expanduser()
+        found = Path(path).expanduser()
+        if "\0" in str(found):
+            raise ValueError("a NUL in it")
+        found.exists()
+        return found
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{str(path)[:200]!r}: not a path ({why}); expected a file or a directory") from None
     except RuntimeError:
         home = str(path).split("/")[0]
         raise UserError(f"{path}: no home directory is known for {home}; write the path out") from None

@@ -119,7 +119,11 @@ def finished(path: str, name: str) -> Finished:
     """The product in a directory that a user named. Raises UserError where it is none."""
     if not path:  # it would be the current directory
         raise UserError(f"{name} is a stage, and no directory is named after the equals sign")
-    if not expanded(path).is_dir():
+    try:
+        there = expanded(path).is_dir()
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    if not there:
         source = SourceFile(path)
         fetched = f"; `hf download {path} --local-dir DIR` makes one of a model on the hub"
         raise UserError(

@@ -45,10 +45,7 @@ class SourceFile:
     def local(self) -> Path | None:
         """The file or directory, or None where this is a name on the hub."""
         found = expanded(self.path)
-        try:
-            return found if found.exists() else None
-        except (OSError, ValueError) as error:  # a name too long, or with a NUL
-            raise UserError(f"{self.path[:200]!r}: not a path ({error})") from None
+        return found if found.exists() else None
 
     @property
     def hub_name(self) -> str | None:

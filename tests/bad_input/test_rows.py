@@ -149,7 +149,7 @@ def test_rows_of_which_none_can_be_used_are_counted(
         assert "--skip-bad" not in said
     same = [{**row, "id": "a"} for row in many(entry.good, 4)]
     said = refusal(entry, lines(same), home, llama, refused)
-    tells(said, "row 2: id 'a' is also that of row 1, expected each once", "1 rows are good")
+    tells(said, "row 2: id 'a' is also that of row 1, expected once", "1 rows are good")
     assert said.count(" is also that of row 1") == 3
 
 
@@ -286,6 +286,23 @@ def test_good_rows_in_every_form_are_read(
         said = capsys.readouterr().err
         assert code == 0 or "answers_fit_the_model" in said, (file, said)
         assert file not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("prompts", "rows.jsonl: 1 different prompts; needs at least 2"),
+        (
+            "problems",
+            "rows.jsonl: 1 rows: none is left to train on; give more rows|none of 1 problems is held out",
+        ),
+    ],
+)
+def test_one_row_is_not_enough_to_split(
+    name: str, told: str, home: Path, llama: Path, refused: Answer
+) -> None:
+    """28."""
+    tells(refusal(ENTRIES[name], lines(many(ENTRIES[name].good, 1)), home, llama, refused), told)
 
 
 def test_a_gzip_bomb_is_told(home: Path, llama: Path, refused: Answer) -> None:

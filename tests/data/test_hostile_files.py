@@ -137,7 +137,7 @@ def test_a_directory_of_many_files_is_no_product(tmp_path: Path, monkeypatch: py
 def test_a_path_that_is_none_is_named(tmp_path: Path, path: str) -> None:
     with pytest.raises(UserError) as raised:
         SourceFile(path, "datasets").identity(Workspace(tmp_path))
-    assert (path.strip()[:40] or repr(path)) in str(raised.value)
+    assert repr(path)[1:40].strip("' ") in str(raised.value)
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +180,10 @@ ODD_ROWS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"prompt": "a", "chosen": "b", "rejected": "c", "margin": 10**400},
     ),
     "a role that is a list": (read_messages, {"messages": [{"role": ["user"], "content": "a"}]}),
+    "an answer that is JSON 100,000 deep in a text": (
+        read_comparisons,
+        {"prompt": "a", "response_a": "[" * 100_000, "response_b": 7, "winner": "model_a"},
+    ),
     "turns of a number": (read_messages, {"conversations": 3}),
     "turns of null": (read_messages, {"conversations": [None, {"from": None, "value": None}]}),
     "checks of null": (read_problems, {"prompt": "a", "checks": [None]}),
