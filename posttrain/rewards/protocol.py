@@ -63,10 +63,15 @@ def lacking(source: RewardSource, prompt: Mapping[str, Any]) -> str:
 
 
 def checked(rewards: Rewards, episodes: Sequence[Episode]) -> Rewards:
-    """The same rewards. Raises UserError for a wrong number of them, a scored one that is not finite, or one
-    whose verifier failed.
+    """The same rewards. Raises UserError for what is no tensor of numbers, a wrong number of them, a scored
+    one that is not finite, or one whose verifier failed.
     """
     for name, values in {"reward": rewards.values, "scored": rewards.scored, **rewards.parts}.items():
+        if not isinstance(values, Tensor) or (name == "reward" and values.dtype == torch.bool):
+            found = f"a tensor of {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
+            raise UserError(
+                f"{name}: got {found}, expected a tensor [{len(episodes)}] of numbers, one an answer"
+            )
         if values.shape != (len(episodes),):
             raise UserError(
                 f"{name}: got shape {tuple(values.shape)}, expected ({len(episodes)},), one an answer"
