@@ -74,6 +74,9 @@ class Round:
         return replace(judge, name=_rm(self.named), **own)
 
 
+MOST_ROUNDS = 50  # each has five stages, which read those of all rounds before
+
+
 def rounds(
     seed: int = 0,
     model: str = "field_guide",
@@ -99,8 +102,8 @@ def rounds(
         raise UserError(f"by={by}: expected one of {', '.join(IMPROVED)}")
     if model not in SIZES:
         raise UserError(f"model={model}: expected one of {', '.join(SIZES)}")
-    if count < 1:
-        raise UserError(f"count={count}: expected at least one round")
+    if not 1 <= count <= MOST_ROUNDS:
+        raise UserError(f"count={count}: expected from 1 to {MOST_ROUNDS} rounds")
     told = cast(Evaluation, instructgpt(seed, model))
     sizes, improved = SIZES[model], IMPROVED[by]
     policies: list[Stage] = [told.sft]
