@@ -15,7 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from posttrain.pipeline.files import read_json
+from posttrain.pipeline.files import check_regular, parsed, read_json
+from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Estimate, Machine
 from posttrain.pipeline.store import Figure, Product
 
@@ -58,14 +59,14 @@ class Size:
         """None where the directory holds no such model, or its config has other names than usual."""
         config = read_json(directory / "config.json", {})
         parameters = sum(_count(path) for path in directory.glob("*.safetensors"))
-        width = config.get("hidden_size", config.get("n_embd"))
-        layers = config.get("num_hidden_layers", config.get("n_layer"))
-        heads = config.get("num_attention_heads", config.get("n_head"))
+        width = _whole(config.get("hidden_size", config.get("n_embd")))
+        layers = _whole(config.get("num_hidden_layers", config.get("n_layer")))
+        heads = _whole(config.get("num_attention_heads", config.get("n_head")))
         if not (parameters and width and layers and heads):
             return None
-        head = config.get("head_dim") or width // heads
-        cached = 2 * head * (config.get("num_key_value_heads") or heads)
-        vocabulary = int(config.get("vocab_size", 0))
+        head = _whole(config.get("head_dim")) or width // heads
+        cached = 2 * head * (_whole(config.get("num_key_value_heads")) or heads)
+        vocabulary = _whole(config.get("vocab_size"))
         return cls(parameters=parameters, layers=layers, width=width, cached=cached, vocabulary=vocabulary)
 
     def figures(self) -> dict[str, Figure]:
@@ -112,14 +113,20 @@ class Size:
 
 
 def _count(path: Path) -> int:
-    """Numbers in a safetensors file, from its header; 0 where it is damaged."""
+    """Numbers in a safetensors file, from its header; 0 where it is damaged or no regular file."""
     try:
+        check_regular(path)
         with path.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(min(length, 100_000_000)))
-    except (OSError, ValueError):
+            header = parsed(stream.read(min(length, 100_000_000)).decode())
+        return sum(math.prod(facts["shape"]) for name, facts in header.items() if name != "__metadata__")
+    except (OSError, ValueError, UserError, AttributeError, LookupError, TypeError):
         return 0
-    return sum(math.prod(facts["shape"]) for name, facts in header.items() if name != "__metadata__")
+
+
+def _whole(value: Any) -> int:
+    """A number of a config; 0 for what is none."""
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 @dataclass(frozen=True, kw_only=True)
