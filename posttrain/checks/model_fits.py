@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from posttrain.checks import rows_fit
 from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.kinds import LANGUAGE, kind_of
 from posttrain.pipeline.stage import SAMPLES, SCALAR, Stage
 
 
@@ -29,6 +31,41 @@ def check(stage: Stage, model: Path) -> list[Finding]:
                 "(docs/models.md)"
             )
     return rows_fit.check(stage, model)
+
+
+def usable(stage: Stage, model: Path) -> None:
+    """Raises UserError for a directory in an input's place that has no config, weights and tokenizer as
+    transformers loads them, or a chat template that cannot show messages as they are. Weights are not read.
+    """
+    if told := _unusable(model, _stamp(model)):
+        raise UserError(told)
+
+
+def _stamp(model: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of its files: a directory that changed is looked at again."""
+    return tuple(
+        sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in model.iterdir() if p.exists())
+    )
+
+
+@lru_cache(maxsize=16)  # several stages grow from one model
+def _unusable(model: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
+    """What is wrong with a directory of config, weights and tokenizer; empty where nothing is."""
+    from posttrain.models.chat import Chat
+    from posttrain.models.directory import check_directory
+    from posttrain.models.loading import load_tokenizer
+
+    try:
+        check_directory(model)
+        tokenizer = load_tokenizer(model)
+    except UserError as error:
+        return str(error)
+    try:
+        if kind_of(model) == LANGUAGE:
+            Chat(tokenizer)
+    except UserError as error:
+        return f"{model}: {error}"
+    return ""
 
 
 WITHOUT_SCALAR = (

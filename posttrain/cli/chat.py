@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from posttrain.cli.product_lookup import find_model
+from posttrain.cli.product_lookup import chat_of, find_model
 from posttrain.device import DEVICE_HELP, device
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.store import Workspace
@@ -40,13 +40,14 @@ def run(options: Any) -> int:
     """Answers lines of standard input until it ends. Raises UserError where there is no model."""
     if options.max_tokens < 1:
         raise UserError(f"--max-tokens {options.max_tokens}: expected at least 1")
+    if not 0 <= options.temperature < float("inf"):
+        raise UserError(f"--temperature {options.temperature}: expected 0 or more, such as 0.7")
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="replace")  # bytes that are no text are a question mark, not an end
     workspace = Workspace(options.workspace)
     path = find_model(workspace, options.product).path
     from posttrain.cli.chat_loop import Conversation, converse
     from posttrain.engines.builtin import BuiltinEngine
-    from posttrain.models.chat import Chat
     from posttrain.models.loading import load_causal_lm
 
     model, tokenizer = load_causal_lm(path, device=device(options.device))
@@ -54,7 +55,7 @@ def run(options: Any) -> int:
     if interactive:
         print(f"{path}\nA line is a message; /new starts over, /quit ends.")
     conversation = Conversation(
-        BuiltinEngine(model), Chat(tokenizer), options.temperature, options.max_tokens, options.seed
+        BuiltinEngine(model), chat_of(tokenizer, path), options.temperature, options.max_tokens, options.seed
     )
     converse(conversation, interactive)
     return 0

@@ -7,10 +7,11 @@ import argparse
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from posttrain.cli.product_lookup import find_speaker
+from posttrain.cli.product_lookup import chat_of, find_speaker
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.store import Product, Workspace
 
@@ -57,6 +58,7 @@ def run(options: Any) -> int:
     target = (options.output or Path("exports") / f"{name}-{options.to}").expanduser()
     if target.exists():
         raise UserError(f"{target}: is there already; remove it, or name another with --output")
+    made = [place for place in target.parents if not place.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     making = Path(tempfile.mkdtemp(prefix=f".making-{target.name}-", dir=target.parent))
     beside = making / target.name  # mkdtemp's own is closed to others
@@ -68,6 +70,9 @@ def run(options: Any) -> int:
         beside.rename(target)
     finally:
         shutil.rmtree(making, ignore_errors=True)
+        for place in made if not target.exists() else ():  # nothing of what was refused stays
+            with suppress(OSError):
+                place.rmdir()
     print(f"{told}\n{target}")
     if options.to == "ollama":
         print(f"Next: cd {target} && ollama create {name} -f Modelfile")
@@ -88,12 +93,11 @@ def _written(product: Product, name: str, target: Path, options: Any) -> tuple[s
     """What was found of the GGUF file, the chat and what the file says of the tokenizer."""
     from posttrain.exports.gguf_file import write_gguf
     from posttrain.exports.parity import PROMPTS, answers, compare, llama_cpp_reader, plain_reader
-    from posttrain.models.chat import Chat
     from posttrain.models.gguf_reading import read_gguf
     from posttrain.models.loading import load_causal_lm
 
     model, tokenizer = load_causal_lm(product.path)
-    chat, file = Chat(tokenizer), target / f"{name}.gguf"
+    chat, file = chat_of(tokenizer, product.path), target / f"{name}.gguf"
     words = write_gguf(model, chat, file, name=name, kind=options.type)
     wanted = answers(model, chat)
     reader, by = llama_cpp_reader(file, chat, wanted), "llama.cpp"
@@ -111,10 +115,9 @@ def _told(by: str, equal: int, asked: int, kind: str) -> str:
 
 def _ollama(product: Product, name: str, target: Path, workspace: Workspace, options: Any) -> str:
     from posttrain.exports.modelfile import found, modelfile
-    from posttrain.models.chat import Chat
     from posttrain.models.loading import load_tokenizer
 
-    found(Chat(load_tokenizer(product.path)))  # refused before the file is written
+    found(chat_of(load_tokenizer(product.path), product.path))  # refused before the file is written
     told, chat, words = _written(product, name, target, options)
     (target / "Modelfile").write_text(modelfile(chat, f"{name}.gguf", words), "utf-8")
     return told
@@ -123,11 +126,10 @@ def _ollama(product: Product, name: str, target: Path, workspace: Workspace, opt
 def _hub(product: Product, name: str, target: Path, workspace: Workspace, options: Any) -> str:
     from posttrain.exports.hub import Card, write
     from posttrain.exports.parity import PROMPTS, answers, compare, plain_reader
-    from posttrain.models.chat import Chat
     from posttrain.models.loading import load_causal_lm
 
     model, tokenizer = load_causal_lm(product.path)
-    chat = Chat(tokenizer)
+    chat = chat_of(tokenizer, product.path)
     wanted = answers(model, chat)
     card = Card.of(product, name, workspace, options.license)
     write(product, target, card)

@@ -4,6 +4,7 @@ run."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from posttrain.pipeline.files import expanded, read_json
 from posttrain.pipeline.finding import UserError
@@ -59,12 +60,27 @@ def find_speaker(workspace: Workspace, name: str | None) -> Product:
     """As ``find_model``, and one that writes text. Raises UserError for a reward model."""
     found = find_model(workspace, name)
     if not speaks(found.path):
+        from posttrain.models.directory import check_directory
+
+        check_directory(found.path)  # where its config says nothing, that is told
         kind = (read_json(found.path / "config.json", {}).get("architectures") or ["?"])[0]
         raise UserError(
             f"{found.path}: a {kind}, which scores text and writes none; name a policy, such as the product "
             "of sft, dpo or rl"
         )
     return found
+
+
+def chat_of(tokenizer: Any, path: Path) -> Any:
+    """The ``models.chat.Chat`` of a model's tokenizer. Raises UserError naming the directory whose chat
+    template cannot be used.
+    """
+    from posttrain.models.chat import Chat
+
+    try:
+        return Chat(tokenizer)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def speaks(path: Path) -> bool:

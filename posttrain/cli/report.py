@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from posttrain.pipeline.files import expanded
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.runner import latest_run, run_number
 from posttrain.pipeline.store import Workspace
@@ -51,7 +52,7 @@ def _find_run(workspace: Workspace, name: str | None) -> Path:
         return latest
     started = sorted(workspace.runs.glob("*-*"), key=run_number)
     numbered = [path for path in started if path.name.partition("-")[0] == name]
-    for path in (Path(name), workspace.runs / name, *numbered):
+    for path in (expanded(name), workspace.runs / name, *numbered):
         if (path / "run.json").is_file():
             return path.resolve()
     options = ", ".join(path.name for path in started)

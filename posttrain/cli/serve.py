@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from posttrain.cli.product_lookup import find_speaker
+from posttrain.cli.product_lookup import chat_of, find_speaker
 from posttrain.device import DEVICE_HELP, device
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.store import Workspace
@@ -68,7 +68,6 @@ def run(options: Any) -> int:
         import uvicorn
 
         from posttrain.engines.builtin import BuiltinEngine
-        from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm
         from posttrain.serving.app import Served, application
         from posttrain.serving.worker import Worker
@@ -76,7 +75,9 @@ def run(options: Any) -> int:
         model, tokenizer = load_causal_lm(product.path, device=device(options.device))
         name = options.name or product.path.resolve().name
         worker = Worker(BuiltinEngine(model))
-        served = Served(name=name, chat=Chat(tokenizer), worker=worker, max_tokens=options.max_tokens)
+        served = Served(
+            name=name, chat=chat_of(tokenizer, product.path), worker=worker, max_tokens=options.max_tokens
+        )
         hosts = _answered(options.host)
         if "*" in hosts:
             print(

@@ -20,6 +20,12 @@ IMPLEMENTATIONS = (
     "batched_mm",
     "grouped_mm",
 )
+EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")
+COUNTS = {  # numbers of a config and their largest: a model of more would be built for ever
+    ("num_hidden_layers", "n_layer"): 10_000,
+    ("hidden_size", "n_embd", "num_attention_heads", "n_head"): 1_000_000,
+    ("vocab_size",): 1 << 31,
+}
 HEADER = 100_000_000  # bytes at most, as safetensors itself has it
 _WHOLE = re.compile(r"[IU]\d+|BOOL|F[468]_\w+|F4")  # types of tensors that are no floats of 16 bits or more
 
@@ -69,7 +75,7 @@ def check_directory(directory: Path) -> None:
             )
         raise UserError(f"{directory}: no *.safetensors file; expected the weights beside config.json.")
     for file in weights:
-        _check_weights(file)
+        _check_weights(file, config.get("vocab_size"))
 
 
 def _check_config(config: Mapping[str, Any], file: Path) -> None:
@@ -83,6 +89,14 @@ def _check_config(config: Mapping[str, Any], file: Path) -> None:
             f"{file}: the weights are quantised (quantization_config), which cannot be trained further. Take "
             "the model before it was quantised, or dequantise it and save that."
         )
+    for names, most in COUNTS.items():
+        for name in names:
+            value = config.get(name)
+            if isinstance(value, str) or (isinstance(value, int | float) and not 1 <= value <= most):
+                raise UserError(
+                    f"{file}: {name} is {str(value)[:40]}, expected a whole number from 1 to {most:,}; "
+                    "copy the model again."
+                )
     for path, value in _implementations(config):
         if value is not None and value not in IMPLEMENTATIONS:
             raise UserError(
@@ -105,9 +119,10 @@ def _implementations(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _implementations(value, here)
 
 
-def _check_weights(file: Path) -> None:
-    """Weights in whole numbers would be read as floats of their digits. A header that cannot be read is left
-    to what loads it.
+def _check_weights(file: Path, vocabulary: Any) -> None:
+    """Weights in whole numbers would be read as floats of their digits; embeddings of another number of
+    tokens than the config's are those of another model. A header that cannot be read is left to what loads
+    it.
     """
     check_regular(file)
     with file.open("rb") as stream:
@@ -125,6 +140,35 @@ def _check_weights(file: Path) -> None:
                 f"{file}: {name} is stored as {kind}: quantised weights, which would be read as the numbers "
                 "they are stored as. Dequantise the model and save that."
             )
+        shape = tensor.get("shape") if isinstance(tensor, dict) else None
+        rows = shape[0] if isinstance(shape, list) and len(shape) == 2 else vocabulary
+        if name.endswith(EMBEDDINGS) and isinstance(vocabulary, int) and rows != vocabulary:
+            raise UserError(
+                f"{file}: {name} has {rows} rows, config.json says vocab_size {vocabulary}; they do not "
+                "belong together. Copy the model again."
+            )
+
+
+def check_report(report: Mapping[str, Any], kind: str, layers: int, source: str | Path) -> None:
+    """What transformers says of the tensors it loaded into a model of that class and number of layers. Raises
+    UserError for those that are missing, of another shape, or left out.
+    """
+    missing = sorted(report["missing_keys"])
+    odd = sorted(
+        f"{name} is {list(stored)}, {list(wanted_shape)} by config.json"
+        for name, stored, wanted_shape in report.get("mismatched_keys", ())
+    )
+    if missing or odd:
+        raise UserError(
+            f"{source}: {len(missing)} tensors are missing (first: {missing[:3]}) and {len(odd)} have "
+            f"another shape (first: {'; '.join(odd[:3])}); they would be random numbers. Expected a complete "
+            f"{kind}; copy the model again."
+        )
+    if beyond := layers_too_many(list(report["unexpected_keys"]), layers):
+        raise UserError(
+            f"{source}: the weights have layers that config.json does not ({layers} layers; "
+            f"first left out: {beyond[0]}); a part of the model would be missing. Correct num_hidden_layers."
+        )
 
 
 def layers_too_many(unexpected: list[str], layers: int) -> list[str]:

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from posttrain.models.directory import check_directory, check_language_model, layers_too_many
+from posttrain.models.directory import check_directory, check_language_model, check_report
 from posttrain.models.head import check_finite, check_head
 from posttrain.models.hub import snapshot
 from posttrain.models.reading import describe, layers_of
@@ -79,7 +79,10 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     except (
         Exception
     ) as problem:  # of a damaged tokenizer.json: whatever its parts raise, Exception itself too
-        raise UserError(f"{source}: no tokenizer could be loaded ({_first_line(problem)}).") from None
+        raise UserError(
+            f"{source}: no tokenizer could be loaded ({_first_line(problem)}); expected tokenizer.json and "
+            "tokenizer_config.json as transformers writes them. Copy the tokenizer again."
+        ) from None
 
 
 def _first_line(problem: BaseException) -> str:
@@ -88,12 +91,16 @@ def _first_line(problem: BaseException) -> str:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """The bars of transformers would break into the bars of a stage."""
-    shown = transformers_logging.is_progress_bar_enabled()
+    """The bars of transformers would break into the bars of a stage; and what it warns of while it loads is
+    refused here in a sentence.
+    """
+    shown, told = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
+        transformers_logging.set_verbosity(told)
         if shown:
             transformers_logging.enable_progress_bar()
 
@@ -110,6 +117,7 @@ def _load(kind: Any, source: str | Path, dtype: str | torch.dtype, device: str) 
                 dtype=wanted,
                 use_safetensors=True,
                 trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # refused below, with both shapes
                 output_loading_info=True,
             )
     except SafetensorError as problem:
@@ -118,19 +126,7 @@ def _load(kind: Any, source: str | Path, dtype: str | torch.dtype, device: str) 
         ) from None
     except UNUSABLE as problem:
         raise UserError(f"{source}: could not be loaded ({_first_line(problem)}).") from None
-    missing = sorted(report["missing_keys"])
-    odd = sorted(str(item[0]) for item in report.get("mismatched_keys", ()))
-    if missing or odd:
-        raise UserError(
-            f"{source}: {len(missing)} tensors are missing (first: {missing[:3]}) and {len(odd)} have "
-            f"another shape (first: {odd[:3]}); they would be random numbers. Expected a complete "
-            f"{type(model).__name__}."
-        )
-    if beyond := layers_too_many(list(report["unexpected_keys"]), layers_of(model.config)):
-        raise UserError(
-            f"{source}: the weights have layers that config.json does not ({layers_of(model.config)} layers; "
-            f"first left out: {beyond[0]}); a part of the model would be missing. Correct num_hidden_layers."
-        )
+    check_report(report, type(model).__name__, layers_of(model.config), source)
     check_finite(model, source)
     return without_dropout(model).to(device)
 

@@ -12,6 +12,7 @@ from typing import Any
 from posttrain.pipeline.code import changed
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.fingerprint import Fingerprints, Finished
+from posttrain.pipeline.kinds import other_kinds
 from posttrain.pipeline.progress import described, size
 from posttrain.pipeline.sources import finished_product
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, addresses, base_name, nested
@@ -183,12 +184,29 @@ def check_ahead(pipeline: Pipeline, machine: Machine) -> None:
             preflight(stage, Inputs({}), machine)
         except UserError as error:
             wrong.append(f"stage {address}: {error}")
+    wrong += _given(pipeline)
     if wrong:
         raise UserError("\n".join(wrong))
     for address, stage in pipeline.stages.items():
         path = stage.model()
         if path is not None:
             check_fits(pipeline, address, path)
+
+
+def _given(pipeline: Pipeline) -> list[str]:
+    """What is wrong with the finished products that a user put in stages' places, each told once."""
+    wrong: dict[str, str] = {}
+    for address, stage in pipeline.stages.items():
+        inputs = [(field, other, pipeline.stages[other]) for field, other in pipeline.inputs(address)]
+        for told in other_kinds(address, inputs):
+            wrong.setdefault(told, f"stage {address}: {told}")
+        for _, other, child in inputs:
+            if isinstance(child, Finished) and (child.directory / "config.json").is_file():
+                try:
+                    stage.usable(child.directory)
+                except UserError as error:
+                    wrong.setdefault(str(error), f"stage {other}: {error}")
+    return list(wrong.values())
 
 
 def check_fits(pipeline: Pipeline, address: str, path: Path) -> None:

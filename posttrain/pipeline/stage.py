@@ -172,6 +172,11 @@ class Stage:
         """
         return []
 
+    def usable(self, model: Path) -> None:
+        """Raises UserError where a model that a user gave in the place of an input cannot be loaded; looked
+        at before anything is made.
+        """
+
     def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
         """What the ``inputs`` that are there already say, before the first stage trains; ``model`` is what
         the stage grows from, directly or not, where it is known.

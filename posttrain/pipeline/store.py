@@ -32,6 +32,7 @@ from posttrain.storage.durable import flush, hash_file
 MADE = "made.json"
 SEAL = "record_sha256"  # of made.json without this key
 SEALED = 2  # made.json of this format and later has one
+EXPECTED = "expected a model's or product's directory"
 MOST_FILES = 10_000  # of a product
 MAKING, STALE = (
     ".making-",
@@ -161,16 +162,18 @@ class Workspace:
 
     def files(self, directory: Path) -> dict[str, str]:
         """Relative path to sha256, of every file but made.json. Raises UserError where there are more than
-        ``MOST_FILES``, before any is read.
+        ``MOST_FILES``, before any is read, and where one may not be looked at.
         """
         found = []
-        for path in directory.rglob("*"):
-            if path != directory / MADE and path.is_file():
-                found.append(path)
-            if len(found) > MOST_FILES:
-                raise UserError(
-                    f"{directory}: more than {MOST_FILES:,} files; expected a model's or product's directory"
-                )
+        try:
+            for path in directory.rglob("*"):
+                if path != directory / MADE and path.is_file():
+                    found.append(path)
+                if len(found) > MOST_FILES:
+                    raise UserError(f"{directory}: more than {MOST_FILES:,} files; {EXPECTED}")
+        except OSError as error:  # of a directory in it that may not be looked into
+            told = f"{error.filename}: {error.strerror}"
+            raise UserError(f"{directory}: cannot be read ({told}); {EXPECTED}") from None
         return {p.relative_to(directory).as_posix(): self.hash_file(p) for p in sorted(found)}
 
     def place(self, name: str, fingerprint: str) -> Path:

@@ -38,6 +38,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
     version = 2  # a pair is a tie where half or more of its annotators say so
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     fits = model_fits.check
+    usable = model_fits.usable
     policy: Stage
     """The model that is trained; as it came it is also the reference."""
     comparisons: Stage

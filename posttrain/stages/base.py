@@ -37,7 +37,7 @@ class ExistingModel(Templated, Stage):
         from posttrain.models.loading import load_causal_lm, save_causal_lm
 
         model, tokenizer = load_causal_lm(directory_of(self.source, machine.workspace), dtype="float32")
-        self.use_template(tokenizer, look=not self.field_guide)
+        self.use_template(tokenizer, None if self.field_guide else self.source.path)
         save_causal_lm(output, model, tokenizer)
         parameters = sum({id(p): p.numel() for p in model.parameters()}.values())
         figures: dict[str, float | int | str] = {"parameters": parameters}
@@ -64,7 +64,7 @@ class ExistingModel(Templated, Stage):
             if self.chat_template is not None or not self.field_guide:
                 from posttrain.models.loading import load_tokenizer
 
-                self.use_template(load_tokenizer(self.source.local))
+                self.use_template(load_tokenizer(self.source.local), self.source.path)
         return []
 
     def replaceable(self, path: Path) -> None:

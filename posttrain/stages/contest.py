@@ -44,6 +44,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     version = 1 + GOLD_VERSION  # KL at the temperature of the answers
     positive = ("rows", "max_completion_length")
     fits = model_fits.check
+    usable = model_fits.usable
     needs = (SAMPLES,)
     controls: tuple[Stage, ...] = ()
     """Policies that are shown for comparison only."""

@@ -42,6 +42,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
     version = 1 + GOLD_VERSION  # KL at the temperature of the answers; gold by family and part; words alone
     positive = ("rows", "best_of", "max_completion_length")
     fits = model_fits.check
+    usable = model_fits.usable
     needs = (SAMPLES,)
     base: Stage
     """The base model."""

@@ -22,6 +22,7 @@ class ComparisonPairs(SamplesAnswers, Stage):
     positive = ("rows", "temperature", "max_completion_length")
     at_least = MappingProxyType({"answers": 2})  # of one answer there is no pair
     fits = model_fits.check
+    usable = model_fits.usable
     needs = (SAMPLES,)
     passes = 1  # nothing is scored
     policy: Stage

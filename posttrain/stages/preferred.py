@@ -32,6 +32,7 @@ class ScoredPreferences(SamplesAnswers, Stage):
     positive = ("rows", "temperature", "max_completion_length")
     at_least = MappingProxyType({"answers": 2})  # of one answer there is no comparison
     fits = model_fits.check
+    usable = model_fits.usable
     needs = (SAMPLES,)
     policy: Stage
     """The model that answers."""

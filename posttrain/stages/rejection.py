@@ -30,6 +30,7 @@ class RejectionSampling(SamplesAnswers, Stage):  # size: who answers what how of
     address = "rejection"
     positive = ("rows", "answers", "temperature", "max_completion_length")
     fits = model_fits.check
+    usable = model_fits.usable
     needs = (SAMPLES,)
     policy: Stage
     """The model that answers."""

@@ -51,6 +51,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         *("learning_rate", "temperature", "max_completion_length"),
     )
     fits = model_fits.check
+    usable = model_fits.usable
     policy: Stage
     """The model that is trained; as it came it is also the reference."""
     reward: RewardSource

@@ -45,6 +45,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     version = 3  # the scale of scores is that of the first answers; the floor of the loss stands beside it
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     fits = model_fits.check
+    usable = model_fits.usable
     needs = (SCALAR,)
     base: Stage
     """The model whose trunk gets a head of one score."""

@@ -34,6 +34,7 @@ class InstructionTuning(Stage):
     address = "sft"
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     fits = model_fits.check
+    usable = model_fits.usable
     base: Stage
     """The model that is trained."""
     demonstrations: Stage

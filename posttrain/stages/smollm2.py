@@ -30,7 +30,7 @@ class SmolLM2(Templated, Stage):
 
         cache = (machine.workspace or output.parent) / "cache"
         model, tokenizer = load_causal_lm(fetch_smollm2(cache), dtype="float32")
-        self.use_template(tokenizer, look=False)
+        self.use_template(tokenizer)
         save_causal_lm(output, model, tokenizer)
         note = (
             "This checkpoint was already instruction-tuned and aligned by its makers; what is measured "

@@ -30,6 +30,7 @@ class Solving(Stage):  # size: who is compared, on what, how often
     address = "evaluate"
     positive = ("rows", "often", "often_rows", "temperature", "max_completion_length")
     fits = model_fits.check
+    usable = model_fits.usable
     needs = (SAMPLES,)
     base: Stage
     """The model at the start of the recipe."""

@@ -27,13 +27,17 @@ class Templated:
                 f"chat_template={self.chat_template.path}: no such file; expected one with a Jinja template"
             )
 
-    def use_template(self, tokenizer: Any, look: bool = True) -> None:
-        """The tokenizer with the chat template that was asked for, checked; else with its own, checked where
-        ``look`` says so. Raises UserError for a template that cannot show a question and its answer.
+    def use_template(self, tokenizer: Any, name: str | None = None) -> None:
+        """Gives the tokenizer the chat template that was asked for, checked; else its own stays, checked
+        where the model has a ``name`` for an error to say. Raises UserError for a template that cannot show a
+        question and its answer.
         """
         from posttrain.models.chat import Chat, use_template
 
         if self.chat_template is not None:
             use_template(tokenizer, Path(self.chat_template.path).expanduser())
-        elif look:
-            Chat(tokenizer)
+        elif name is not None:
+            try:
+                Chat(tokenizer)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None

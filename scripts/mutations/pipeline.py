@@ -356,7 +356,7 @@ MUTATIONS = [
     ),
     of(
         "a reward model may take a policy's place",
-        "pipeline/ahead.py",
+        "pipeline/kinds.py",
         "fits = wanted == kind if wanted in (LANGUAGE, REWARD)",
         "fits = kind in (LANGUAGE, REWARD) if wanted in (LANGUAGE, REWARD)",
         f"{OF_AHEAD}::test_a_given_product_of_another_kind",
