@@ -162,4 +162,25 @@ MUTATIONS = [
         'at_least = MappingProxyType({"answers": 1})',
         "tests/bad_input/test_settings_of_a_run.py::test_settings_that_cannot_be_are_told",
     ),
+    of(
+        "messages in quotes are trained on as they are written",
+        "data/check.py",
+        "if _STORED.fullmatch(value):",
+        "if not value:",
+        "tests/bad_input/test_rows.py::test_a_spoilt_field_is_told_by_file_row_path_expectation_and_fix",
+    ),
+    of(
+        "a given model is looked at when it is loaded",
+        "pipeline/plan.py",
+        "    wrong += _given(pipeline)\n",
+        "",
+        "tests/bad_input/test_models.py::test_a_model_that_cannot_be_used_is_told_before_anything_is_made",
+    ),
+    of(
+        "any number of rounds is built",
+        "recipes/rounds.py",
+        "if not 1 <= count <= MOST_ROUNDS:",
+        "if not 1 <= count <= 1000:",
+        "tests/bad_input/test_settings_of_a_run.py::test_rounds_are_some_and_not_any_number",
+    ),
 ]

@@ -21,9 +21,14 @@ from posttrain import cli
         ),
         (["base=/usr", f"comparisons={__file__}"], r"/usr: no config.json \(found: "),
         (["base=/dev/zero", "comparisons=b.jsonl"], "/dev/zero: a device, expected a regular file"),
+        (
+            ["sft=" + "x" * 5000],
+            "sft: 'xx.*': not a path .File name too long.; expected a file or a dir",
+        ),
         (["sft=~nosuchuser-at-all/x"], "no home directory is known"),
         (["sft=/dev/zero"], "the value must be the directory of a finished product"),
         (["pairs.answers=1"], "answers is 1, expected at least 2"),
+        (["rl="], "rl is a stage, and no directory is named after the equals sign"),
         (["rl.steps=1" + "0" * 400], r"rl.steps=10+\.\.\.: expected a whole number"),
         ([f"seed={1 << 70}"], "seed is .*, expected 0 or more, and less than 2"),
         (["rl.learning_rate=nan"], "not a number"),
@@ -40,6 +45,14 @@ def test_settings_that_cannot_be_are_told(
     said = capsys.readouterr().err
     assert re.search(told, said), said
     assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("recipe", ["rounds", "iterated_dpo"])
+@pytest.mark.parametrize("count", ["0", "-1", "51", "1000000000"])
+def test_rounds_are_some_and_not_any_number(recipe: str, count: str, tmp_path: Path, capsys: Any) -> None:
+    assert cli.main(["run", recipe, f"count={count}", "--workspace", str(tmp_path)]) == 2
+    assert f"count={count}: expected from 1 to 50 rounds" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
