@@ -52,6 +52,20 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (path.parent / target).exists(), f"{path.relative_to(ROOT)}: {target}"
 
 
+def reading_order(page: str) -> list[str]:
+    """The files of the numbered list that follows "these six files in this order"."""
+    _, found, after = (ROOT / page).read_text("utf-8").partition("these six files in this order")
+    assert found, page
+    return re.findall(r"^\d\. \[([^\]]+)\]\(\1\)", after.split("## How a change lands")[0], re.MULTILINE)
+
+
+def test_the_six_files_to_read_are_there_and_the_same_on_both_pages() -> None:
+    files = reading_order("README.md")
+    assert files == reading_order("CONTRIBUTING.md")
+    assert len(files) == len(set(files)) == 6
+    assert all((ROOT / file).is_file() for file in files)
+
+
 def test_the_site_asks_no_other_host_for_fonts() -> None:
     assert yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["theme"]["font"] is False
 
