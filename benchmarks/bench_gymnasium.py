@@ -25,7 +25,7 @@ from peers import peer
 from turns import RESULTS, ROOT, keep
 
 CASES: dict[str, list[str]] = {
-    "LunarLander-v3": [],
+    "LunarLander-v3": ["rl.steps=150"],
     "Taxi-v4": [],
     "CliffWalking-v1": ["limit=1000", "rl.steps=30"],
     "Acrobot-v1": [],
@@ -75,7 +75,8 @@ def ours(name: str, seed: int) -> dict[str, Any]:
 
 def theirs(name: str, seed: int, steps: int) -> dict[str, Any]:
     """The same of Stable-Baselines3, in a process of its own."""
-    command = [str(peer("sb3")), str(THEIRS), name, str(seed), str(steps), str(EPISODES), *CASES[name][:1]]
+    limit = [option for option in CASES[name] if option.startswith("limit=")]
+    command = [str(peer("sb3")), str(THEIRS), name, str(seed), str(steps), str(EPISODES), *limit]
     before, single = used(), os.environ | {"OMP_NUM_THREADS": "1"}
     text = subprocess.run(command, check=True, env=single, capture_output=True, text=True).stdout
     return {"returns": json.loads(text), "steps": steps, "seconds": used() - before}

@@ -24,17 +24,19 @@ from posttrain.pipeline.finding import UserError
 OBSERVATIONS = "observations"  # [B, T+1, D] float32, among Rollouts.context
 
 
-def network(widths: Sequence[int], last_gain: float, seed: int) -> nn.Sequential:
+def network(widths: Sequence[int], last_gain: float, seed: int, bias: bool = True) -> nn.Sequential:
     """Linear layers of these widths with tanh between them; orthogonal weights, those of the last layer
-    times ``last_gain`` (0.01 begins with all actions alike). Two widths are a table over one-hot input."""
+    times ``last_gain`` (0.01 begins with all actions alike). Two widths are a table over one-hot input,
+    and without ``bias`` its rows share nothing."""
     layers: list[nn.Module] = []
     generator = torch.Generator().manual_seed(seed)
     pairs = list(itertools.pairwise(widths))
     for place, (wide, out) in enumerate(pairs):
-        layer = nn.Linear(wide, out)
+        layer = nn.Linear(wide, out, bias=bias)
         last = place == len(pairs) - 1
         nn.init.orthogonal_(layer.weight, last_gain if last else math.sqrt(2), generator=generator)
-        nn.init.zeros_(layer.bias)
+        if bias:
+            nn.init.zeros_(layer.bias)
         layers += [layer] if last else [layer, nn.Tanh()]
     return nn.Sequential(*layers)
 
@@ -42,7 +44,8 @@ def network(widths: Sequence[int], last_gain: float, seed: int) -> nn.Sequential
 class MLPPolicy(nn.Module):
     """A policy over A actions, and a critic of its own beside it.
 
-    With ``normalise`` both read observations through running moments, which :meth:`observe` moves.
+    With ``normalise`` both read observations through running moments, which :meth:`observe` moves. Without
+    ``bias`` their layers have none.
     """
 
     def __init__(  # size: a shape, a seed, and how it is read
@@ -52,11 +55,14 @@ class MLPPolicy(nn.Module):
         hidden: Sequence[int] = (64, 64),
         seed: int = 0,
         normalise: bool = False,
+        bias: bool = True,
     ):
         super().__init__()
         self.shape = {"observations": observations, "actions": actions, "hidden": list(hidden)}
-        self.policy = network([observations, *hidden, actions], 0.01, derive(seed, "policy"))
-        self.critic = network([observations, *hidden, 1], 1.0, derive(seed, "critic"))
+        self.policy = network([observations, *hidden, actions], 0.01, derive(seed, "policy"), bias)
+        self.critic = network([observations, *hidden, 1], 1.0, derive(seed, "critic"), bias)
+        if not bias:
+            self.shape["bias"] = False
         self.normaliser = RunningNormaliser(observations) if normalise else None
         if normalise:
             self.shape["normalise"] = True

@@ -30,7 +30,8 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     ``least_steps``: plays are added, ``starts * group_size`` at a time, until a batch has that many steps.
     ``normalise``: networks read observations less their running mean, over their running deviation; one-hot
     observations are read as they are. ``scale_rewards``: learned from in units of the running deviation of
-    their discounted sums. Returns are always reported in the environment's own units.
+    their discounted sums. Returns are always reported in the environment's own units. ``bias``: layers have
+    one; a table without it (``hidden`` is empty, observations are one-hot) has rows that share nothing.
 
     Paid by the environment, or with ``comparisons`` by a reward that is learned meanwhile from comparisons
     of stretches of play. With ``paid_at_the_end`` a row's rewards are paid in one sum at its last step, as a
@@ -77,6 +78,8 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     """Observations are centred and scaled by their running mean and deviation; one-hot ones are not."""
     scale_rewards: bool = later(False)
     """Rewards are divided by the running deviation of their discounted sums; reports stay in raw units."""
+    bias: bool = later(True)
+    """Layers add a bias; without it a table's row, or a linear policy's weight, shares nothing with others."""
     seed: int = 0
     """Seed of the weights, the starting states and the actions."""
 
@@ -151,7 +154,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
 
         world = self.environment
         reads = self.normalise and not getattr(world, "one_hot", False)
-        policy = MLPPolicy(world.observations, world.actions, self.hidden, self.seed, reads)
+        policy = MLPPolicy(world.observations, world.actions, self.hidden, self.seed, reads, bias=self.bias)
         player = Player(world, policy, starts=self.starts, group_size=self.group_size, seed=self.seed)
         collect = Collected(self._paying(player), self.paid_at_the_end)
 

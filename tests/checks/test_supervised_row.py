@@ -8,12 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from posttrain.data.jsonl import write_jsonl
 from transformers import PreTrainedTokenizerFast
 
 from posttrain import cli
 from posttrain.checks import doctor, supervised_row
 from posttrain.checks.supervised_row import GREEN, PLAIN, first_row, marked
-from posttrain.data.jsonl import write_jsonl
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage, addresses
 from posttrain.pipeline.store import Product

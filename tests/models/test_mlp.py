@@ -148,6 +148,24 @@ def test_two_widths_are_a_table() -> None:
     assert math.isclose(float(table[0].weight.square().sum()), 2, rel_tol=1e-5)  # type: ignore[operator, union-attr]
 
 
+def test_without_a_bias_what_is_learned_of_one_state_changes_no_other(tmp_path: Path) -> None:
+    """An action that costs nearly everywhere would be given up in the states where it pays, too."""
+    states = torch.eye(3)
+    for bias in (False, True):
+        table = MLPPolicy(3, 2, hidden=(), seed=1, bias=bias)
+        before = table.logits(states).detach(), table.value(states).detach()
+        (table.logits(states[0])[1] + table.value(states[0])).backward()
+        with torch.no_grad():
+            for weight in table.parameters():
+                weight -= 0.5 * weight.grad  # type: ignore[operator]
+        for now, then in zip((table.logits(states), table.value(states)), before, strict=True):
+            assert not torch.equal(now[0], then[0])
+            assert torch.equal(now[1:], then[1:]) != bias
+        table.save(tmp_path)
+        assert torch.equal(MLPPolicy.load(tmp_path).logits(states), table.logits(states))
+    assert "bias" not in MLPPolicy(3, 2, hidden=()).shape  # stored as ever
+
+
 def test_an_exact_kl_needs_its_like(facts: Rollouts) -> None:
     with pytest.raises(TypeError, match="exact KL"):
         opinionated().evaluate(facts, Wants(exact_kl=True), object())  # type: ignore[arg-type]

@@ -272,6 +272,7 @@ def test_an_environment_is_known_by_its_id(
     table = id == "FrozenLake-v1"
     assert shape["hidden"] == ([] if table else [64, 64])
     assert ("normalise" in shape) != table
+    assert shape.get("bias", True) != table
     page = next(tmp_path.glob("runs/*/report.html")).read_text("utf-8")
     assert "Return" in page
     assert "<svg" in page

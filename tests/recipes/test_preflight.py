@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from posttrain.data.jsonl import write_jsonl
 
 from posttrain.checks import model_probes
 from posttrain.checks.doctor import rehearsed
 from posttrain.cli import find_recipe
-from posttrain.data.jsonl import write_jsonl
 from posttrain.models.smollm2 import VERSION
 from posttrain.pipeline import runner
 from posttrain.pipeline.runner import run

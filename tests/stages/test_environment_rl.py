@@ -87,7 +87,7 @@ def test_products_made_without_these_settings_stay_current(tmp_path: Path) -> No
     """At their defaults they do not count in a fingerprint."""
     prints = Fingerprints(Workspace(tmp_path))
     later = {item.name for item in fields(Control) if item.metadata.get("later")}
-    assert later >= {"least_steps", "normalise", "scale_rewards"}
+    assert later >= {"least_steps", "normalise", "scale_rewards", "bias"}
     assert prints.of(Control(environment=CartPole())) != prints.of(
         Control(environment=CartPole(), normalise=True)
     )
