@@ -37,9 +37,9 @@ def first_row(stages: Mapping[str, Stage], products: Mapping[str, Product], colo
 def _told(
     address: str, source: str, model: Path, rows: Path, read: Callable[..., Iterator[Any]], colour: bool
 ) -> str:
-    from posttrain.data.jsonl import stream_jsonl
     from posttrain.models.chat import Chat
     from posttrain.models.loading import load_tokenizer
+    from posttrain.storage.jsonl import stream_jsonl
 
     chat = Chat(load_tokenizer(model))
     for row in islice(stream_jsonl(rows / "train.jsonl"), 1):

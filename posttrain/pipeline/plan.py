@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from posttrain.pipeline.code import changed
+from posttrain.pipeline.expected import corrected, last_time
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.fingerprint import Fingerprints, Finished
 from posttrain.pipeline.kinds import other_kinds
-from posttrain.pipeline.progress import described, size
+from posttrain.pipeline.progress import described
 from posttrain.pipeline.sources import finished_product
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, addresses, base_name, nested
 from posttrain.pipeline.store import Product, Workspace, content_of
 from posttrain.pipeline.values import nearest
 
 SHOWN = 5  # files of a product that are not as they were written
-ALIKE = 8  # times as much work, up to which one product tells how long another takes
 
 
 class Pipeline:
@@ -152,7 +150,7 @@ def plan(
             if said.expects:
                 figures = {"figures": dict(said.expects)}
                 hoped[address] = Product(pipeline.place[address], {"report": figures})
-            estimate, measured = _corrected(said, _last_time(stage, workspace), speed)
+            estimate, measured = corrected(said, last_time(stage, workspace), speed)
         else:
             made[address] = product
             if state == "cached" and changed(product.made, stage):
@@ -250,54 +248,3 @@ def estimated(
     lookup = {id(pipeline.stages[known]): found for known, found in products.items()}
     stage = pipeline.stages[address]
     return stage.estimate(Inputs.gather(stage, lambda child: lookup.get(id(child))), machine)
-
-
-def memory(stage: Stage, said: Estimate, workspace: Workspace, machine: Machine) -> list[Finding]:
-    """What a stage is expected to hold at its peak beside what is free now; nothing where either is not
-    known. It stops nobody: an estimate may be too high, and other processes may end.
-    """
-    needed = _corrected(said, _last_time(stage, workspace), lambda: 0.0)[0].bytes
-    free = machine.free() if machine.free is not None and needed else 0
-    if not free:
-        return []
-    return [
-        Finding(
-            name="memory_is_there",
-            value=float(free),
-            threshold=float(needed),
-            passed=free >= needed,
-            evidence=f"{size(free)} of memory are free, the stage takes about {size(needed)}",
-            advice="end other processes, or take a smaller --micro-batch-tokens, lora=8 or a smaller base",
-            stops=False,
-        )
-    ]
-
-
-def _corrected(said: Estimate, last: dict[str, Any], speed: Callable[[], float]) -> tuple[Estimate, bool]:
-    """An estimate with its seconds, and whether the last product of the same class told how fast that goes.
-
-    Time and memory are then those of last time, in proportion to what was and is estimated; much smaller or
-    larger work says nothing, since it is ruled by other costs.
-    """
-    took, held = float(last.get("seconds", 0)), int(last.get("peak_bytes", 0))
-    before = last.get("estimate") or {}
-    work = said.seconds or said.operations
-    worked = before.get("seconds") or before.get("operations") or work
-    if took and (not work or 1 / ALIKE <= work / worked <= ALIKE):
-        foreseen = before.get("bytes") or 0
-        memory = int(held * said.bytes / foreseen) if said.bytes and foreseen else held
-        return replace(said, seconds=took * work / worked if work else took, bytes=memory), True
-    if not said.seconds and said.operations and (rate := speed()):
-        said = replace(said, seconds=said.operations / rate)
-    return said, False
-
-
-def _last_time(stage: Stage, workspace: Workspace) -> dict[str, Any]:
-    """made.json of the newest product of the same class; empty where there is none."""
-    kind = f"{type(stage).__module__}.{type(stage).__qualname__}"
-    records: list[dict[str, Any]] = []
-    for path in workspace.products.glob("*/made.json"):
-        with suppress(UserError):  # of a damaged one nothing is learnt
-            records.append(Product.load(path.parent).made)
-    alike = [record for record in records if record.get("stage") == kind]
-    return max(alike, key=lambda record: str(record.get("finished", "")), default={})

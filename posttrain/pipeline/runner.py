@@ -17,11 +17,12 @@ from posttrain.pipeline import gates
 from posttrain.pipeline.ahead import check_rows_ahead
 from posttrain.pipeline.circumstances import computing, now, peak, process, reset_peak, versions
 from posttrain.pipeline.code import changed, code
+from posttrain.pipeline.expected import memory
 from posttrain.pipeline.files import load_json, make_directory, read_json, write_json
 from posttrain.pipeline.finding import UserError, Waiting
 from posttrain.pipeline.fingerprint import Finished, described
 from posttrain.pipeline.heartbeat import heartbeat
-from posttrain.pipeline.plan import Pipeline, check_ahead, check_fits, estimated, memory, preflight
+from posttrain.pipeline.plan import Pipeline, check_ahead, check_fits, estimated, preflight
 from posttrain.pipeline.progress import described as described_finding
 from posttrain.pipeline.progress import duration, headline
 from posttrain.pipeline.secrets import Redaction

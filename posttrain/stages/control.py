@@ -79,7 +79,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     scale_rewards: bool = later(False)
     """Rewards are divided by the running deviation of their discounted sums; reports stay in raw units."""
     bias: bool = later(True)
-    """Layers add a bias; without it a table's row, or a linear policy's weight, shares nothing with others."""
+    """Layers add a bias; without it the rows of a table share nothing."""
     seed: int = 0
     """Seed of the weights, the starting states and the actions."""
 

@@ -153,7 +153,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         from posttrain.rollouts.reread import conversation_figures
         from posttrain.storage.jsonl import JsonlWriter, RowsInFile
         from posttrain.training.average import Average
-        from posttrain.training.figures import by_step, of_run
+        from posttrain.training.figures import by_step, finite, of_run
         from posttrain.training.progress import progress
         from posttrain.training.reinforce import ReinforceState
 
@@ -179,7 +179,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
                     for episode in collector.last_episodes[: self.kept_episodes]:
                         kept.write(episode)
                     figures |= {f"answers/{name}": x for name, x in collector.last_figures.items()}
-                log.write({name: _json(value) for name, value in figures.items()})
+                log.write({name: finite(value) for name, value in figures.items()})
                 history.append(figures)
                 if average is not None:
                     average.add()
@@ -295,8 +295,3 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
 def _of(roles: Any, role: str) -> list[Any]:
     return list(roles.policy.parameters_of(role))
-
-
-def _json(value: Any) -> Any:
-    """JSON has no NaN: what is not a finite number is absent from a curve."""
-    return None if isinstance(value, float) and value - value != 0 else value

@@ -119,3 +119,8 @@ def by_step(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The first update of each step."""
     by_step = {row["step"]: row for row in reversed(history)}
     return [by_step[step] for step in sorted(by_step)]
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN: what is not a finite number is absent (None) from a curve."""
+    return None if isinstance(value, float) and value - value != 0 else value

@@ -170,10 +170,10 @@ def drifting_reference(patch: pytest.MonkeyPatch) -> None:
 
 def drifting_kept_reference(patch: pytest.MonkeyPatch) -> None:
     """What direct alignment reads of its reference is of other weights."""
-    from posttrain.models.rows_on_disk import LogprobsOnDisk
+    from posttrain.storage.logprob_store import LogprobStore
 
-    plain = LogprobsOnDisk.append
-    patch.setattr(LogprobsOnDisk, "append", lambda self, row: plain(self, row - 0.05))
+    plain = LogprobStore.append
+    patch.setattr(LogprobStore, "append", lambda self, row: plain(self, row - 0.05))
 
 
 def turned_charge(patch: pytest.MonkeyPatch) -> None:

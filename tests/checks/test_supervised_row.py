@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from posttrain.data.jsonl import write_jsonl
+from posttrain.storage.jsonl import write_jsonl
 from transformers import PreTrainedTokenizerFast
 
 from posttrain import cli

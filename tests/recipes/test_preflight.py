@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from posttrain.data.jsonl import write_jsonl
+from posttrain.storage.jsonl import write_jsonl
 
 from posttrain.checks import model_probes
 from posttrain.checks.doctor import rehearsed

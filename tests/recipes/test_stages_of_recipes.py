@@ -138,7 +138,7 @@ def test_iterated_dpo_needs_no_reward_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "told"), [({"by": "sleep"}, "expected one of ppo"), ({"count": 0}, "one round")]
+    ("wish", "told"), [({"by": "sleep"}, "expected one of ppo"), ({"count": 0}, "from 1 to 50 rounds")]
 )
 def test_a_round_of_another_kind_is_refused(wish: dict[str, Any], told: str) -> None:
     with pytest.raises(UserError, match=told):

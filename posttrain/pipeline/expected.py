@@ -1,0 +1,66 @@
+"""What a stage is likely to take: its own estimate, set right by the last product of its class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.progress import size
+from posttrain.pipeline.stage import Estimate, Machine, Stage
+from posttrain.pipeline.store import Product, Workspace
+
+ALIKE = 8  # times as much work, up to which one product tells how long another takes
+
+
+def memory(stage: Stage, said: Estimate, workspace: Workspace, machine: Machine) -> list[Finding]:
+    """What a stage is expected to hold at its peak beside what is free now; nothing where either is not
+    known. It stops nobody: an estimate may be too high, and other processes may end.
+    """
+    needed = corrected(said, last_time(stage, workspace), lambda: 0.0)[0].bytes
+    free = machine.free() if machine.free is not None and needed else 0
+    if not free:
+        return []
+    return [
+        Finding(
+            name="memory_is_there",
+            value=float(free),
+            threshold=float(needed),
+            passed=free >= needed,
+            evidence=f"{size(free)} of memory are free, the stage takes about {size(needed)}",
+            advice="end other processes, or take a smaller --micro-batch-tokens, lora=8 or a smaller base",
+            stops=False,
+        )
+    ]
+
+
+def corrected(said: Estimate, last: dict[str, Any], speed: Callable[[], float]) -> tuple[Estimate, bool]:
+    """An estimate with its seconds, and whether the last product of the same class told how fast that goes.
+
+    Time and memory are then those of last time, in proportion to what was and is estimated; much smaller or
+    larger work says nothing, since it is ruled by other costs.
+    """
+    took, held = float(last.get("seconds", 0)), int(last.get("peak_bytes", 0))
+    before = last.get("estimate") or {}
+    work = said.seconds or said.operations
+    worked = before.get("seconds") or before.get("operations") or work
+    if took and (not work or 1 / ALIKE <= work / worked <= ALIKE):
+        foreseen = before.get("bytes") or 0
+        memory = int(held * said.bytes / foreseen) if said.bytes and foreseen else held
+        return replace(said, seconds=took * work / worked if work else took, bytes=memory), True
+    if not said.seconds and said.operations and (rate := speed()):
+        said = replace(said, seconds=said.operations / rate)
+    return said, False
+
+
+def last_time(stage: Stage, workspace: Workspace) -> dict[str, Any]:
+    """made.json of the newest product of the same class; empty where there is none."""
+    kind = f"{type(stage).__module__}.{type(stage).__qualname__}"
+    records: list[dict[str, Any]] = []
+    for path in workspace.products.glob("*/made.json"):
+        with suppress(UserError):  # of a damaged one nothing is learnt
+            records.append(Product.load(path.parent).made)
+    alike = [record for record in records if record.get("stage") == kind]
+    return max(alike, key=lambda record: str(record.get("finished", "")), default={})
