@@ -10,6 +10,7 @@ PROBES, OF_PROBES = "checks/model_probes.py", "tests/checks/test_model_probes.py
 AHEAD, OF_AHEAD = "checks/rows_ahead.py", "tests/stages/test_rows_ahead.py"
 FINGERPRINT, STORE, RUNNER = "pipeline/fingerprint.py", "pipeline/store.py", "pipeline/runner.py"
 PLAN, SIZES, EXAMINATION = "pipeline/plan.py", "pipeline/sizes.py", "sandbox/examination.py"
+EXPECTED = "pipeline/expected.py"
 OF_RUNNER, OF_STAGE, OF_SIZES = (f"tests/pipeline/test_{name}.py" for name in ("runner", "stage", "sizes"))
 OF_GATES, OF_SCALE, OF_SANDBOX = (
     "tests/pipeline/test_gates.py",
@@ -174,14 +175,14 @@ MUTATIONS = [
     ),
     of(
         "time does not grow with the work",
-        PLAN,
+        EXPECTED,
         "seconds=took * work / worked if work else took",
         "seconds=took",
         f"{OF_SIZES}::test_what_such_a_stage_took_corrects_the_next_estimate",
     ),
     of(
         "any amount of work tells how long another takes",
-        PLAN,
+        EXPECTED,
         "1 / ALIKE <= work / worked <= ALIKE",
         "work / worked > 0",
         f"{OF_SIZES}::test_what_such_a_stage_took_corrects_the_next_estimate",
