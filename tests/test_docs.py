@@ -1,6 +1,7 @@
 """What the pages promise is there: every test that docs/pitfalls.md names, every page in the menu, and what
 README types and draws."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -71,43 +72,73 @@ def test_the_site_asks_no_other_host_for_fonts() -> None:
 
 
 README = (ROOT / "README.md").read_text("utf-8")
-OWN = "./short_answers.py"  # tests/test_extending.py runs it
-COMMANDS = [
-    command
-    for block in re.findall(r"```\n(.*?)```", README, re.S)
-    for line in block.splitlines()
-    if line.startswith(("posttrain ", ".venv/bin/posttrain "))
-    and OWN not in (command := shlex.split(line, comments=True)[1:])
-]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+BLOCKS = re.compile(r"(?ms)^```\w*\n.*?^```$|^ {4}[^\n]*$")  # fenced, and indented lines
+TYPED = re.compile(r"(?m)^ *(?:\.venv/bin/)?posttrain (.*)$")
+OWN = re.compile(r"\./\w+\.py")  # the recipes of docs/extending.md, which tests/test_extending.py runs
+
+
+def commands(text: str) -> list[list[str]]:
+    """What a page types after ``posttrain``; alternatives such as ``[--dry-run]`` are prose."""
+    lines = [line for block in BLOCKS.findall(text) for line in TYPED.findall(block)]
+    typed = [shlex.split(line, comments=True) for line in lines]
+    return [words for words in typed if not any(word.startswith("[") for word in words)]
+
+
+COMMANDS = commands(README)
+RUN = [words for words in COMMANDS if words[0] in ("run", "doctor") and not OWN.fullmatch(words[1])]
 ROWS = {
-    "a.jsonl": '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n',
-    "b.jsonl": '{"prompt": "q", "chosen": "a", "rejected": "b"}\n',
-    "c.jsonl": '{"prompt": "q"}\n',
-    "d.jsonl": '{"prompt": "1 + 1", "answer": "2"}\n',
-    "t.jinja": "{{ messages }}",
+    "a.jsonl": '{"messages": [{"role": "user", "content": "%d"}, {"role": "assistant", "content": "a"}]}\n',
+    "b.jsonl": '{"prompt": "%d", "chosen": "a", "rejected": "b"}\n',
+    "c.jsonl": '{"prompt": "%d"}\n',
+    "d.jsonl": '{"prompt": "%d + 1", "answer": "2"}\n',
 }
 
 
-def test_readme_types_commands_that_are_there() -> None:
+def test_pages_type_commands_that_are_there() -> None:
     assert len(COMMANDS) > 15
-    typed = {command[0] for command in COMMANDS}
+    typed = {words[0] for words in COMMANDS}
     for name in ("run", "doctor", "list", "report", "lineage", "chat", "serve", "export"):
         assert name in typed, name
-    for command in COMMANDS:
-        build_parser().parse_args(command)
+    assert len(commands((ROOT / "docs" / "using_your_model.md").read_text("utf-8"))) > 3
+    for page in (ROOT / "README.md", *PAGES):
+        for words in commands(page.read_text("utf-8")):
+            options, rest = build_parser().parse_known_args(words)
+            stray = [word for word in rest if word.startswith("-") or words[0] not in ("run", "doctor")]
+            assert not stray, f"{page.name}: posttrain {shlex.join(words)}"
+            assert options.command == words[0]
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] in ("run", "doctor")], ids=" ".join)
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model with room for answers as long as a model of one's own has."""
+    made = tmp_path_factory.mktemp("base")
+    for file in (ROOT / "posttrain" / "field_guide" / "base").iterdir():
+        (made / file.name).symlink_to(file)
+    config = json.loads((made / "config.json").read_text("utf-8"))
+    (made / "config.json").unlink()
+    (made / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
+    return made
+
+
+@pytest.mark.parametrize("words", RUN, ids=" ".join)
 def test_readme_types_settings_that_are_there(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Drawn, so that nothing is made."""
+    """A dry run, in which rows are read and nothing is made."""
+    monkeypatch.setattr("posttrain.checks.machine.flops_per_second", lambda device: 2e11)
+    monkeypatch.setattr("posttrain.checks.machine.speed", lambda device: 200.0)
     monkeypatch.chdir(tmp_path)
-    for name, text in ROWS.items():
-        (tmp_path / name).write_text(text)
-    base = str(ROOT / "posttrain" / "field_guide" / "base")
-    told = [word.replace("DIR_OR_HUB_ID", base) for word in command[1:]]
-    assert main(["run", *told, "--draw"]) == 0, capsys.readouterr().err
+    for name, row in ROWS.items():
+        (tmp_path / name).write_text("".join(row % number for number in range(60)))
+    (tmp_path / "t.jinja").write_text("{{ messages }}")
+    told = [word.replace("DIR_OR_HUB_ID", str(base)) for word in words[1:]]
+    assert main(["run", *told, "--dry-run"]) == 0, capsys.readouterr().err
+    assert "to make" in capsys.readouterr().out
     assert not (tmp_path / "workspace").exists()
 
 
