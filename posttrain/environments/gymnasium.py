@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -73,8 +74,15 @@ class Gymnasium:
         return found
 
     def open(self, seeds: Sequence[int]) -> Games:
-        """A copy for each seed."""
-        return Games([_made(self.id) for _ in seeds], seeds, _spaces(self.id))
+        """A copy for each seed; one that was played before is begun anew, as gymnasium's ``reset`` promises.
+
+        Making a Taxi takes as long as hundreds of its steps, and its plays last 14.
+        """
+        idle = _idle(self.id)
+        games = [idle.pop() if idle else _made(self.id) for _ in seeds]
+        opened = Games(games, seeds, _spaces(self.id))
+        weakref.finalize(opened, idle.extend, games).atexit = False  # they are free once nobody plays them
+        return opened
 
 
 class Games:
@@ -128,6 +136,12 @@ def _made(name: str) -> Any:
         ) from None
     except gymnasium.error.Error as error:
         raise UserError(f"{name}: {error}") from None
+
+
+@lru_cache(maxsize=8)
+def _idle(name: str) -> list[Any]:
+    """Environments of that id that nobody plays."""
+    return []
 
 
 @lru_cache(maxsize=8)

@@ -45,6 +45,25 @@ def test_a_row_is_what_the_environment_said() -> None:
             break
 
 
+@pytest.mark.parametrize("id", ["Acrobot-v1", "Taxi-v4"])
+def test_what_was_played_before_is_begun_anew(id: str) -> None:
+    """Making an environment may cost more than a play of it, so they are made once; no row tells."""
+    world = Gymnasium(id=id, steps=30)
+    actor = MLPPolicy(world.observations, world.actions, (), 3)
+    made, make = [], gymnasium.make
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gymnasium, "make", lambda *a, **k: made.append(a) or make(*a, **k))
+        first = play(world, actor, [1, 2, 3])
+        play(world, actor, [4, 5])
+        again = play(world, actor, [3, 1])
+        assert len(made) <= 3 + 1  # and one for the spaces
+    for row, then in enumerate((2, 0)):
+        assert again.actions[row].tolist() == first.actions[then].tolist()
+        assert torch.equal(again.context["observations"][row], first.context["observations"][then])
+    one, two = world.open([1]), world.open([1])  # those in play are not lent again
+    assert torch.equal(one.step(torch.tensor([0])).observation, two.step(torch.tensor([0])).observation)
+
+
 def test_it_is_the_cart_pole_of_ours() -> None:
     """The same policy lasts about as long in both."""
     actor = MLPPolicy(4, 2)
