@@ -297,7 +297,7 @@ def test_an_environment_that_cannot_be_learned_is_refused_at_once(wish: str, mes
 def test_the_cliff_is_walked_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """At best it earns -13; falling once costs 100, and keeping away from the edge for ever 1,000."""
     pytest.importorskip("gymnasium")
-    wishes = ("id=CliffWalking-v1", "limit=1000", "rl.steps=30")
+    wishes = ("id=CliffWalking-v1", "limit=1000", "rl.steps=60")
     figures = made(capsys, tmp_path, "environment", *wishes)
     assert figures["evaluate.return/policy"] >= -30
     assert figures["evaluate.return/random"] < -1000
