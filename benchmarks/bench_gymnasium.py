@@ -26,8 +26,8 @@ from turns import RESULTS, ROOT, keep
 
 CASES: dict[str, list[str]] = {
     "LunarLander-v3": ["rl.steps=150"],
-    "Taxi-v4": [],
-    "CliffWalking-v1": ["limit=1000", "rl.steps=30"],
+    "Taxi-v4": ["rl.steps=200"],
+    "CliffWalking-v1": ["limit=1000", "rl.steps=60"],
     "Acrobot-v1": [],
 }
 FILE = "gymnasium.json"
