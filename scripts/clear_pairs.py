@@ -17,7 +17,7 @@ from typing import Any
 from posttrain.evaluation.reward_accuracy import gold_gaps
 from posttrain.pipeline.runner import latest_run
 from posttrain.pipeline.store import Workspace
-from posttrain.report.record import Run
+from posttrain.report.record import RunRecord
 from posttrain.storage.jsonl import read_jsonl
 
 PAIRS = 50
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
     if directory is None:
         print(f"{root}: no finished run", file=sys.stderr)
         return 2
-    run = Run.load(directory, root)
+    run = RunRecord.load(directory, root)
     stage = next((s for s in run.stages if s.kind.endswith("ComparisonPairs")), None)
     if stage is None:
         print(f"{directory}: made no pairs of a policy's answers", file=sys.stderr)

@@ -70,11 +70,11 @@ def run(options: Any) -> int:
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.models.loading import load_causal_lm
         from posttrain.serving.app import Served, application
-        from posttrain.serving.worker import Worker
+        from posttrain.serving.worker import EngineWorker
 
         model, tokenizer = load_causal_lm(product.path, device=device(options.device))
         name = options.name or product.path.resolve().name
-        worker = Worker(BuiltinEngine(model))
+        worker = EngineWorker(BuiltinEngine(model))
         served = Served(
             name=name, chat=chat_of(tokenizer, product.path), worker=worker, max_tokens=options.max_tokens
         )

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from posttrain.data.constraint_topics import HELD_OUT, TRAIN, Topic
+from posttrain.data.constraint_topics import HELD_OUT, TRAIN, ConstraintTopic
 
 Split = Literal["train", "heldout"]
 Row = dict[str, Any]
@@ -43,16 +43,16 @@ class Constraint:
     ``obey`` takes (topic, settings, what the answer would be without it) to the answer.
     """
 
-    draw: Callable[[random.Random, Topic, Split], Row]
+    draw: Callable[[random.Random, ConstraintTopic, Split], Row]
     wordings: dict[Split, tuple[str, ...]]
-    obey: Callable[[Topic, Row, str], str]
+    obey: Callable[[ConstraintTopic, Row, str], str]
 
 
-def _none(rng: random.Random, topic: Topic, split: Split) -> Row:
+def _none(rng: random.Random, topic: ConstraintTopic, split: Split) -> Row:
     return {}
 
 
-def _count(rng: random.Random, topic: Topic, split: Split) -> Row:
+def _count(rng: random.Random, topic: ConstraintTopic, split: Split) -> Row:
     return {"count": rng.choice(list(COUNTS))}
 
 
@@ -60,7 +60,7 @@ def _capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _in_order(first: str, topic: Topic) -> str:
+def _in_order(first: str, topic: ConstraintTopic) -> str:
     """Three sentences, the one that holds a word first."""
     rest = [sentence for sentence in topic.sentences if first not in sentence.lower()]
     found = [sentence for sentence in topic.sentences if first in sentence.lower()]
@@ -312,5 +312,5 @@ def _ignoring(item: Row, rng: random.Random) -> str:
     return rng.choice((whole, " ".join(said), f"{whole} {said[0]}", " ".join(topic.sentences)))
 
 
-def _topic(item: Row) -> Topic:
+def _topic(item: Row) -> ConstraintTopic:
     return next(topic for topic in (*TRAIN, *HELD_OUT) if topic.name == item["topic"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Topic:
+class ConstraintTopic:
     """A plural noun, the kind of thing it is, and what can be said of it."""
 
     name: str
@@ -72,12 +72,12 @@ horses|animals|hay stables riders|Horses eat hay.|They sleep in stables.|They ca
 """
 
 
-def _read(rows: str) -> tuple[Topic, ...]:
+def _read(rows: str) -> tuple[ConstraintTopic, ...]:
     topics = []
     for row in rows.strip().splitlines():
         name, kind, things, first, second, third = row.split("|")
         one, two, three = things.split()
-        topics.append(Topic(name, kind, (one, two, three), (first, second, third)))
+        topics.append(ConstraintTopic(name, kind, (one, two, three), (first, second, third)))
     return tuple(topics)
 
 

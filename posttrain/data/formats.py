@@ -25,7 +25,7 @@ LABELS = ("label", "answer", "tests", "cases", "checks")
 
 
 @dataclass(frozen=True)
-class Format:
+class RowFormat:
     """``convert`` gives the rows in standard columns that one row of the file stands for; ``columns`` are
     those that it reads.
     """
@@ -35,15 +35,15 @@ class Format:
     convert: Callable[[Row], Iterable[Row]]
 
 
-def _one(name: str, columns: Iterable[str], convert: Callable[[Row], Row]) -> Format:
-    return Format(name, tuple(columns), lambda row: (convert(row),))
+def _one(name: str, columns: Iterable[str], convert: Callable[[Row], Row]) -> RowFormat:
+    return RowFormat(name, tuple(columns), lambda row: (convert(row),))
 
 
 def _first(names: Iterable[str], columns: frozenset[str]) -> str:
     return next((name for name in names if name in columns), "")
 
 
-def demonstrations(columns: frozenset[str], row: Row) -> Format | None:
+def demonstrations(columns: frozenset[str], row: Row) -> RowFormat | None:
     """Raises UserError for rows that are no demonstrations, with what to give instead."""
     if "messages" in columns or {"prompt", "completion"} <= columns:
         return None
@@ -85,7 +85,7 @@ def demonstrations(columns: frozenset[str], row: Row) -> Format | None:
     return None
 
 
-def prompts(columns: frozenset[str], row: Row) -> Format | None:
+def prompts(columns: frozenset[str], row: Row) -> RowFormat | None:
     """Prompts, and what a program can verify answers by."""
     if {"prompt", "instruction_id_list", "kwargs"} <= columns:
         return _one(
@@ -135,7 +135,7 @@ def prompts(columns: frozenset[str], row: Row) -> Format | None:
     return None
 
 
-def ratings(columns: frozenset[str], row: Row) -> Format | None:
+def ratings(columns: frozenset[str], row: Row) -> RowFormat | None:
     """Answers that are each rated on their own."""
     if {"prompt", "completion", "label"} <= columns:
         return None
@@ -155,15 +155,15 @@ def ratings(columns: frozenset[str], row: Row) -> Format | None:
     return None
 
 
-RECOGNISERS: dict[str, Callable[[frozenset[str], Row], Format | None]] = {
+RECOGNISERS: dict[str, Callable[[frozenset[str], Row], RowFormat | None]] = {
     "demonstrations": demonstrations,
-    "comparisons": lambda columns, row: Format(*made) if (made := pair_format(columns, row)) else None,
+    "comparisons": lambda columns, row: RowFormat(*made) if (made := pair_format(columns, row)) else None,
     "prompts": prompts,
     "ratings": ratings,
 }
 
 
-def recognised(kind: str, columns: frozenset[str], row: Row) -> Format | None:
+def recognised(kind: str, columns: frozenset[str], row: Row) -> RowFormat | None:
     """The schema of a file's columns and first row; None for one that is not known, or a row so odd that its
     fields will tell. Raises UserError for rows of another kind, with what to give instead.
     """

@@ -12,7 +12,7 @@ from torch import Tensor
 from posttrain.engines.cached import CachedDecoder
 from posttrain.engines.llama import LlamaDecoder
 from posttrain.engines.protocol import Completion, Sampling
-from posttrain.engines.rows import Request, Rows
+from posttrain.engines.rows import DecodingRows, Request
 from posttrain.models.frozen import tensors
 from posttrain.pipeline.finding import UserError
 
@@ -20,13 +20,6 @@ from posttrain.pipeline.finding import UserError
 Watch = Callable[[int, int, float], bool]
 _READ_AHEAD = 256  # tokens of prompts read together although their rows must wait
 _READ_MOST = 4096  # tokens of prompts read together
-
-
-class Read(Protocol):
-    """A prompt that has been read once for all its answers."""
-
-    @property
-    def logits(self) -> Tensor: ...
 
 
 class Cache(Protocol):
@@ -182,7 +175,7 @@ class _Run:
         self.reads: dict[tuple[int, ...], Any] = {}
         asked = [request.sampling for request in requests]
         self.most = (max(s.max_tokens for s in asked), max(len(s.stop_ids) for s in asked))
-        self.rows = Rows.of([], self.most, device)
+        self.rows = DecodingRows.of([], self.most, device)
         self.last = torch.zeros(0, dtype=torch.long, device=device)  # each row's newest token
 
     def completions(self) -> Iterator[Completion]:
@@ -205,7 +198,7 @@ class _Run:
             self._arrange(kept, reads, len(rows.requests))
         return done
 
-    def _taken(self, rows: Rows, logits: Tensor) -> tuple[Tensor, list[int]]:
+    def _taken(self, rows: DecodingRows, logits: Tensor) -> tuple[Tensor, list[int]]:
         """Each row's next token [R], and the rows that end with it."""
         tokens, over = rows.take(logits)
         if self.watch is None:
@@ -217,17 +210,17 @@ class _Run:
                 ends.add(row)
         return tokens, sorted(ends)
 
-    def _begin(self, room: int, done: list[Completion]) -> tuple[Rows, list[Any], Tensor]:
+    def _begin(self, room: int, done: list[Completion]) -> tuple[DecodingRows, list[Any], Tensor]:
         """At most ``room`` rows that have their first token: they, what they read, and that token. Those that
         it ended are done at once.
         """
-        fresh, first = Rows.of([], self.most, self.device), [self.last[:0]]
+        fresh, first = DecodingRows.of([], self.most, self.device), [self.last[:0]]
         reads: list[Any] = []
         while self.queue and len(reads) < room:
             count = min(room - len(reads), len(self.queue))
             requests = [self.queue.popleft() for _ in range(count)]
             read = self._read(requests)
-            rows = Rows.of(requests, self.most, self.device)
+            rows = DecodingRows.of(requests, self.most, self.device)
             tokens, over = self._taken(rows, torch.stack([one.logits for one in read]))
             done += [rows.completion(row, self.version) for row in over]
             stay = [row for row in range(count) if row not in set(over)]

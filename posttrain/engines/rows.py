@@ -21,7 +21,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Rows:
+class DecodingRows:
     """Tensors of R rows; T is the most tokens that any row of the run may have."""
 
     requests: list[Request]
@@ -35,7 +35,7 @@ class Rows:
     count: Tensor  # [R] tokens so far
 
     @classmethod
-    def of(cls, requests: Sequence[Request], most: tuple[int, int], device: torch.device) -> Rows:
+    def of(cls, requests: Sequence[Request], most: tuple[int, int], device: torch.device) -> DecodingRows:
         """Rows that have said nothing yet; ``most`` tokens and stop tokens that any row of the run has."""
         tokens, stops = most
         asked = [request.sampling for request in requests]
@@ -80,16 +80,18 @@ class Rows:
             version=version,
         )
 
-    def joined(self, others: Rows) -> Rows:
+    def joined(self, others: DecodingRows) -> DecodingRows:
         """These rows, then the others."""
-        return Rows(
+        return DecodingRows(
             self.requests + others.requests,
             *(torch.cat((getattr(self, name), getattr(others, name))) for name in _TENSORS),
         )
 
-    def select(self, rows: Sequence[int]) -> Rows:
+    def select(self, rows: Sequence[int]) -> DecodingRows:
         index = torch.tensor(rows, dtype=torch.long, device=self.count.device)
-        return Rows([self.requests[row] for row in rows], *(getattr(self, name)[index] for name in _TENSORS))
+        return DecodingRows(
+            [self.requests[row] for row in rows], *(getattr(self, name)[index] for name in _TENSORS)
+        )
 
 
-_TENSORS = [field.name for field in fields(Rows) if field.name != "requests"]
+_TENSORS = [field.name for field in fields(DecodingRows) if field.name != "requests"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from posttrain.evaluation.gold import Judgement, judge
-from posttrain.evaluation.intervals import Estimate, bootstrap, wilson, with_interval
+from posttrain.evaluation.intervals import IntervalEstimate, bootstrap, wilson, with_interval
 
 Figures = dict[str, float | int | str]
 SAME = 1e-9
@@ -77,7 +77,7 @@ def against(one: Answers, other: Answers) -> Figures:
     return figures | with_interval(f"reward_win_rate/{label}", win_rate(scored))
 
 
-def win_rate(gaps: Sequence[float]) -> Estimate:
+def win_rate(gaps: Sequence[float]) -> IntervalEstimate:
     """The share of gaps above 0, ties as half, never broken."""
     wins = sum(1.0 if gap > SAME else 0.5 if abs(gap) <= SAME else 0.0 for gap in gaps)
     return wilson(wins, len(gaps))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from posttrain.evaluation.intervals import Estimate, bootstrap
+from posttrain.evaluation.intervals import IntervalEstimate, bootstrap
 
 
-def pass_at_k(right: Sequence[Sequence[bool]], k: int) -> Estimate:
+def pass_at_k(right: Sequence[Sequence[bool]], k: int) -> IntervalEstimate:
     """Chen et al. 2021, eq. 1: ``E[1 - C(n - c, k) / C(n, k)]`` over prompts, with c of n answers right; the
     interval is over prompts. Raises ValueError where a prompt has fewer than k answers.
     """

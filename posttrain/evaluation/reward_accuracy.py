@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from posttrain.evaluation.gold import judge
-from posttrain.evaluation.intervals import Estimate, wilson, with_interval
+from posttrain.evaluation.intervals import IntervalEstimate, wilson, with_interval
 
 Figures = dict[str, float | int | str]
 CLEAR = 0.5  # of the standard deviation of the gold of all answers
@@ -28,7 +28,9 @@ def gold_gaps(pairs: Sequence[Mapping[str, Any]]) -> tuple[list[float | None], f
     return gaps, CLEAR * statistics.pstdev(totals) if totals else 0.0
 
 
-def agreement(differences: Sequence[float], gaps: Sequence[float | None], least: float = 0.0) -> Estimate:
+def agreement(
+    differences: Sequence[float], gaps: Sequence[float | None], least: float = 0.0
+) -> IntervalEstimate:
     """The share of pairs whose difference (of scores, or words) has the sign of the gold gap.
 
     Pairs that gold ties, or whose gap is below ``least``, are left out; a difference of 0 is half right.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from posttrain.evaluation.compare import Answers, Figures, against, falls, of_one, win_rate
-from posttrain.evaluation.intervals import Estimate, bootstrap, wilson, with_interval
+from posttrain.evaluation.intervals import IntervalEstimate, bootstrap, wilson, with_interval
 
 
 def in_a_row(policies: Sequence[Answers], controls: Sequence[Answers], rewarded: bool) -> Figures:
@@ -68,7 +68,7 @@ def solved_in_a_row(right: Mapping[str, Sequence[float]], row: int, families: Se
     return figures
 
 
-def slope(policies: Sequence[Answers]) -> Estimate:
+def slope(policies: Sequence[Answers]) -> IntervalEstimate:
     """Gold gained from one policy to the next: the least-squares slope over their places in the row, its mean
     over prompts, paired, with the bootstrap's interval over prompts.
     """

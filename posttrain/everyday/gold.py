@@ -140,20 +140,20 @@ _MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s*")
 
 
 @dataclass(frozen=True)
-class Gold:
+class EverydayGold:
     """``total`` in [0, 1], the weighted sum of ``parts``."""
 
     total: float
     parts: dict[str, float]
 
 
-def score(item: Mapping[str, Any], response: str, ended: bool) -> Gold:
+def score(item: Mapping[str, Any], response: str, ended: bool) -> EverydayGold:
     """What an answer to the prompt of ``item`` is worth; ``ended`` says that no limit cut it."""
     family, text = family_of(item), response.strip()
     used = words(text)
     weights = WEIGHTS[family]
     if not used:
-        return Gold(0.0, dict.fromkeys(weights, 0.0))
+        return EverydayGold(0.0, dict.fromkeys(weights, 0.0))
     hits = {term for term in item["terms"] if any(word.startswith(term) for word in used)}
     parts = {
         "manner": _manner(family, item, text),
@@ -166,7 +166,7 @@ def score(item: Mapping[str, Any], response: str, ended: bool) -> Gold:
         "fresh": _fresh(family, item, text),
     }
     parts = {name: parts[name] for name in weights}
-    return Gold(round(sum(weights[name] * value for name, value in parts.items()), 6), parts)
+    return EverydayGold(round(sum(weights[name] * value for name, value in parts.items()), 6), parts)
 
 
 def _manner(family: str, item: Mapping[str, Any], text: str) -> float:

@@ -44,14 +44,14 @@ ROUNDED = {"f32": 1e-3, "f16": 0.05, "bf16": 0.3, "q8_0": 0.5}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
+class GreedyAnswers:
     """What a model is asked, as token ids, and its greedy answers."""
 
     prompts: list[list[int]]
     tokens: list[list[int]]
 
 
-def answers(model: Any, chat: Chat) -> Answers:
+def answers(model: Any, chat: Chat) -> GreedyAnswers:
     """Greedy answers of the built-in engine to ``PROMPTS``. Raises UserError where they do not fit."""
     engine = BuiltinEngine(model)
     prompts = [chat.prompt_ids([{"role": "user", "content": text}]) for text in PROMPTS]
@@ -64,7 +64,7 @@ def answers(model: Any, chat: Chat) -> Answers:
     sampling = Sampling(temperature=0.0, max_tokens=room, stop_ids=chat.stop_ids)
     numbers = [engine.submit(prompt, sampling, 0) for prompt in prompts]
     found = {completion.request: completion.tokens for completion in engine.finished()}
-    return Answers(prompts=prompts, tokens=[found[number] for number in numbers])
+    return GreedyAnswers(prompts=prompts, tokens=[found[number] for number in numbers])
 
 
 Reader = Callable[[Sequence[int], int], list[int]]  # a prompt and the most tokens to the answer
@@ -90,7 +90,7 @@ def plain_reader(model: Any, stop_ids: Sequence[int]) -> Reader:
     return read
 
 
-def llama_cpp_reader(file: Path, chat: Chat, written: Answers) -> Reader | None:
+def llama_cpp_reader(file: Path, chat: Chat, written: GreedyAnswers) -> Reader | None:
     """llama.cpp on a GGUF file; None where llama-cpp-python is not installed.
 
     Raises UserError where it cuts the text of a prompt into other tokens.
@@ -130,7 +130,7 @@ def llama_cpp_reader(file: Path, chat: Chat, written: Answers) -> Reader | None:
     return read
 
 
-def compare(model: Any, chat: Chat, wanted: Answers, read: Reader, kind: str = "f32") -> int:
+def compare(model: Any, chat: Chat, wanted: GreedyAnswers, read: Reader, kind: str = "f32") -> int:
     """How many answers are equal, token by token. Raises UserError where one differs by more than ``kind``
     rounds: there the model finds its own token likelier by more than ``ROUNDED`` nats.
     """

@@ -65,9 +65,10 @@ BLUNT = Population("blunt", -0.08)
 
 
 @dataclass(frozen=True)
-class Scale:
+class RatingScale:
     """A personal scale of whole numbers."""
 
+    recorded_as = "posttrain.feedback.simulated:Scale"
     low: int = 1
     """Lowest rating."""
     high: int = 7
@@ -105,7 +106,7 @@ class Annotator:
     """Answers whose utilities differ by less are called a tie."""
     population: Population | None = None
     """The group with a taste of its own that this annotator belongs to; none is no group."""
-    scale: Scale = Scale()
+    scale: RatingScale = RatingScale()
     """The personal scale of ratings."""
 
     def utility(self, item: Mapping[str, Any], response: str, ended: bool, *, facts: bool = True) -> float:
@@ -147,10 +148,12 @@ class Annotator:
 
 # Together they agree with gold on 70 to 75 % of untied pairs: one alone is a poor guide, many are a good one.
 CAREFUL = Annotator("careful", temperature=0.22)
-HASTY = Annotator("hasty", temperature=0.32, skips_facts=0.5, scale=Scale(shift=0.1))
-LENGTH_LOVER = Annotator("length_lover", temperature=0.32, per_word=0.05, scale=Scale(shift=-0.1))
-FLATTERED = Annotator("flattered", temperature=0.32, agreement=0.45, praise=0.3, scale=Scale(shift=0.15))
-CARELESS = Annotator("careless", temperature=0.4, tosses=0.7, scale=Scale(stretch=0.5))
+HASTY = Annotator("hasty", temperature=0.32, skips_facts=0.5, scale=RatingScale(shift=0.1))
+LENGTH_LOVER = Annotator("length_lover", temperature=0.32, per_word=0.05, scale=RatingScale(shift=-0.1))
+FLATTERED = Annotator(
+    "flattered", temperature=0.32, agreement=0.45, praise=0.3, scale=RatingScale(shift=0.15)
+)
+CARELESS = Annotator("careless", temperature=0.4, tosses=0.7, scale=RatingScale(stretch=0.5))
 
 ANNOTATORS: tuple[Annotator, ...] = (CAREFUL, HASTY, LENGTH_LOVER, FLATTERED, CARELESS)
 

@@ -84,7 +84,7 @@ class Fingerprints:
             raise UserError(
                 f"{value.__module__}: {value.__qualname__} has no lasting name; define it with def in a file"
             )
-        name = [value.__module__, value.__qualname__]
+        name = recorded_name(value)
         if value.__module__.partition(".")[0] in (PACKAGE, "builtins"):
             return name
         try:
@@ -95,6 +95,16 @@ class Fingerprints:
         return (
             [name[1], self._workspace.hash_file(Path(source))] if source and Path(source).exists() else name
         )
+
+
+def recorded_name(value: type | types.FunctionType) -> list[str]:
+    """Module and name by which fingerprints know a class or function.
+
+    One that was renamed or moved keeps those it had in its own ``recorded_as = "module:Name"``, so that what
+    was made with it stays current; a subclass does not inherit them.
+    """
+    recorded = vars(value).get("recorded_as", f"{value.__module__}:{value.__qualname__}")
+    return str(recorded).split(":")
 
 
 class Finished(Stage):

@@ -21,7 +21,7 @@ from posttrain.recipes.presets import Evidence, on_more_prompts, with_controls
 from posttrain.rewards.learned import LearnedReward
 from posttrain.rollouts.choosing import best_overall, best_per_prompt, random_overall, random_per_prompt
 from posttrain.stages.contest import Contest
-from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.rejection import RejectionSampling
 from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
@@ -71,7 +71,7 @@ def best_of_n(  # size: the recipe's parameters, each a word on the command line
         rm, kept, tuned = _on_own_data(own, overall)
         controls = (_by_lot(tuned, kept, overall),) if controlled else ()
         return own.compared(tuned, reward_model=rm, controls=controls, left_out=left_out)
-    told = cast(Evaluation, instructgpt(seed, model, lora=lora, **files))
+    told = cast(HeldoutEvaluation, instructgpt(seed, model, lora=lora, **files))
     first, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
     kept = RejectionSampling(
         policy=first,

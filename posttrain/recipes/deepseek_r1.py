@@ -21,7 +21,7 @@ from posttrain.rewards.weighted_sum import Weighted
 from posttrain.rollouts.choosing import at_full_reward
 from posttrain.stages.contest import Contest
 from posttrain.stages.demonstrations import ConstraintDemonstrations
-from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.mixture import Mixture, Source
 from posttrain.stages.problems import WorkedAnswers
 from posttrain.stages.rejection import RejectionSampling
@@ -66,7 +66,7 @@ def deepseek_r1(  # size: one stage after another, each with what it is made fro
     """
     if model not in SETTINGS:
         raise UserError(f"model={model}: expected one of {', '.join(SETTINGS)}")
-    told = cast(Evaluation, instructgpt(seed, verifiable_world(model)))
+    told = cast(HeldoutEvaluation, instructgpt(seed, verifiable_world(model)))
     general, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
     problems, verifier = verifiable(model, seed, told.prompts)
     settings, longest = SETTINGS[model], told.max_completion_length

@@ -22,7 +22,7 @@ from posttrain.recipes.own_data import (
     with_finished_sft,
 )
 from posttrain.stages.alignment import Alignment
-from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.labels import RatedRows
 from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
@@ -76,7 +76,7 @@ def dpo(  # size: the recipe's parameters, each a word on the command line
             policy=own.policy, comparisons=learned, method=method, **own.aligning, **GATE_IS_TOLD
         )
         return aligned if ratings else own.compared(aligned)
-    told = cast(Evaluation, instructgpt(seed, model, lora=lora, **files))
+    told = cast(HeldoutEvaluation, instructgpt(seed, model, lora=lora, **files))
     tuned, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
     aligned = Alignment(
         policy=tuned,

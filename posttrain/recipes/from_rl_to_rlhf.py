@@ -14,7 +14,7 @@ from posttrain.policy_gradients.rloo import RLOO
 from posttrain.recipes.cartpole_from_preferences import STRETCHES
 from posttrain.rollouts.compared import Comparisons
 from posttrain.stages.control import Control
-from posttrain.stages.side_by_side import Row, SideBySide
+from posttrain.stages.side_by_side import SideBySide, TableRow
 
 
 def from_rl_to_rlhf(seed: int = 0) -> Stage:  # size: one row after another, each a change of the last
@@ -85,19 +85,21 @@ def from_rl_to_rlhf(seed: int = 0) -> Stage:  # size: one row after another, eac
     longest = float(play.limit)
     return SideBySide(
         rows=(
-            Row(changes="a step is a decision, paid at once; γ 0.99", training=own, most=longest),
-            Row(changes="a reward learned from comparisons", training=learned, most=longest),
-            Row(changes="nothing but what was said moves the state", training=letters, most=word.length),
-            Row(
+            TableRow(changes="a step is a decision, paid at once; γ 0.99", training=own, most=longest),
+            TableRow(changes="a reward learned from comparisons", training=learned, most=longest),
+            TableRow(changes="nothing but what was said moves the state", training=letters, most=word.length),
+            TableRow(
                 changes="the letters of a word are one decision; γ = λ = 1", training=whole, most=word.length
             ),
-            Row(changes="its reward in one sum, at the last letter", training=at_the_end, most=word.length),
-            Row(
+            TableRow(
+                changes="its reward in one sum, at the last letter", training=at_the_end, most=word.length
+            ),
+            TableRow(
                 changes="no critic, no discount: four answers to a prompt; KL",
                 training=one_choice,
                 most=word.length,
             ),
-            Row(
+            TableRow(
                 changes="the world answers a word: three decisions, a critic again",
                 training=turns,
                 most=3.0 * word.length,

@@ -37,7 +37,7 @@ from posttrain.rewards.learned import LearnedReward
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.contest import Contest
 from posttrain.stages.demonstrations import DemonstrationRows
-from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.labels import Annotation, ComparisonRows
 from posttrain.stages.pairs import ComparisonPairs
 from posttrain.stages.prompts import PromptRows, PromptsOf
@@ -187,7 +187,7 @@ def _taught(teacher: str) -> Settings:
     return {"method": OnPolicyDistillation(), "teacher": known}
 
 
-def without_controls(evaluation: Evaluation) -> Evaluation:
+def without_controls(evaluation: HeldoutEvaluation) -> HeldoutEvaluation:
     """The evaluation without the stages that are no part of the recipe; it names what it leaves out."""
     left_out = ((evaluation.control, SHUFFLED), (evaluation.sft_4x, MORE))
     missing = tuple(text for stage, text in left_out if stage is not None)
@@ -205,7 +205,7 @@ def _pretraining(given: str, model: str, seed: int) -> Stage:
     return PretrainingPages(seed=seed)
 
 
-def _remembering(told: Evaluation, text: Stage, coef: float, controlled: bool) -> Stage:
+def _remembering(told: HeldoutEvaluation, text: Stage, coef: float, controlled: bool) -> Stage:
     """PPO with pretraining text mixed in; ``controlled``: beside the same PPO without."""
     plain = replace(cast(Reinforcement, told.final), name="plain_control", follows="rl")
     return on_more_prompts(
@@ -237,7 +237,7 @@ def _recipe(  # size: what the parameters came to
     rank: int,
     seed: int,
     teacher: str,
-) -> Evaluation:
+) -> HeldoutEvaluation:
     own_settings = chosen.settings
     shared: dict[str, Any] = {"lora": adapter(rank), "seed": seed}
     base = chosen.base
@@ -276,7 +276,7 @@ def _recipe(  # size: what the parameters came to
         shuffled_labels=True,
         **{**modeling, "epochs": 1, "sft_coef": 0.0, "rows": CONTROL_ROWS},
     )
-    return Evaluation(
+    return HeldoutEvaluation(
         base=base,
         sft=sft,
         final=rl,

@@ -19,7 +19,7 @@ from posttrain.recipes.presets import Evidence, on_more_prompts, with_controls
 from posttrain.rewards.learned import LearnedReward
 from posttrain.stages.alignment import Alignment
 from posttrain.stages.contest import Contest
-from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.labels import Annotation
 from posttrain.stages.mixture import Mixture, Source
 from posttrain.stages.pairs import ComparisonPairs
@@ -59,7 +59,7 @@ class Round:
 
     policy: Stage
     labels: Stage  # of all rounds so far
-    told: Evaluation  # instructgpt's stages: their settings are those of every round
+    told: HeldoutEvaluation  # instructgpt's stages: their settings are those of every round
     sizes: dict[str, dict[str, Any]]
     seed: int
     again: float = 1.0
@@ -104,7 +104,7 @@ def rounds(
         raise UserError(f"model={model}: expected one of {', '.join(SIZES)}")
     if not 1 <= count <= MOST_ROUNDS:
         raise UserError(f"count={count}: expected from 1 to {MOST_ROUNDS} rounds")
-    told = cast(Evaluation, instructgpt(seed, model))
+    told = cast(HeldoutEvaluation, instructgpt(seed, model))
     sizes, improved = SIZES[model], IMPROVED[by]
     policies: list[Stage] = [told.sft]
     labels: list[Annotation] = []
@@ -137,7 +137,9 @@ def _together(labels: list[Annotation], seed: int) -> Stage:
     return Mixture(name="all_labels", sources=sources, seed=seed)
 
 
-def _frozen(told: Evaluation, sizes: dict[str, dict[str, Any]], count: int, seed: int, by: str) -> Stage:
+def _frozen(
+    told: HeldoutEvaluation, sizes: dict[str, dict[str, Any]], count: int, seed: int, by: str
+) -> Stage:
     """As many rounds and labels, all labels of the first policy's answers."""
     pairs = {**sizes["pairs"], "rows": count * sizes["pairs"]["rows"]}
     named = "frozen_control"
@@ -151,7 +153,7 @@ def _frozen(told: Evaluation, sizes: dict[str, dict[str, Any]], count: int, seed
 
 
 def _labels(
-    told: Evaluation, policy: Stage, sizes: dict[str, dict[str, Any]], seed: int, named: str = ""
+    told: HeldoutEvaluation, policy: Stage, sizes: dict[str, dict[str, Any]], seed: int, named: str = ""
 ) -> Annotation:
     """What annotators say of pairs of this policy's answers."""
     pairs, labels = cast(ComparisonPairs, told.pairs), cast(Annotation, told.labels)

@@ -28,7 +28,7 @@ from posttrain.rewards.exact_answer import ExactAnswer
 from posttrain.rewards.protocol import RewardSource
 from posttrain.stages.alignment import Alignment
 from posttrain.stages.contest import Contest
-from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.labels import Annotation
 from posttrain.stages.mixture import Mixture, Source
 from posttrain.stages.pairs import ComparisonPairs
@@ -120,7 +120,7 @@ def tulu3(  # size: the recipe's parameters, each a word on the command line
         raise UserError(f"tulu3 takes {', '.join(given)} beside a model of your own: give base=DIR_OR_HUB_ID")
     if model not in SETTINGS:
         raise UserError(f"model={model}: expected one of {', '.join(SETTINGS)}")
-    told = cast(Evaluation, instructgpt(seed, verifiable_world(model)))
+    told = cast(HeldoutEvaluation, instructgpt(seed, verifiable_world(model)))
     judge, settings = cast(RewardModeling, told.reward_model), SETTINGS[model]
     tuned = _skilled(cast(InstructionTuning, told.sft), settings.get("worked", {}), seed)
     pairs = replace(cast(ComparisonPairs, told.pairs), policy=tuned, **settings["pairs"])

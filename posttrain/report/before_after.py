@@ -15,7 +15,7 @@ from typing import Any
 from posttrain.pipeline.finding import UserError
 from posttrain.report import names, story, svg
 from posttrain.report.picture import css, draw_run, titled
-from posttrain.report.record import Run
+from posttrain.report.record import RunRecord
 from posttrain.report.samples import answers, chosen, prompt_text
 from posttrain.report.scale import percent
 
@@ -25,7 +25,7 @@ _MARGIN, _GAP, _LINE, _SIZE = 20.0, 24.0, 16.0, 12.0
 _WIDTHS = (230.0, 330.0, 330.0)
 
 
-def before_after(run: Run, rows: int = ROWS) -> str:
+def before_after(run: RunRecord, rows: int = ROWS) -> str:
     """The SVG as text. Raises UserError where the run kept no answers of both models."""
     stage = next((s for s in reversed(run.stages) if s.samples), None)
     kept = [row for row in (stage.samples if stage else []) if set(_MODELS) <= answers(row).keys()]
@@ -100,7 +100,7 @@ def _wrapped(text: str, room: float) -> list[str]:
     return lines
 
 
-def _lines(run: Run, room: float) -> list[str]:
+def _lines(run: RunRecord, room: float) -> list[str]:
     """What the figures allow to be said."""
     return [line for sentence in story.verdict(run)[:2] for line in _wrapped(sentence, room)]
 

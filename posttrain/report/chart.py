@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from posttrain.report import svg
-from posttrain.report.scale import Scale, extent, labels, number, percent, ticks
+from posttrain.report.scale import PixelScale, extent, labels, number, percent, ticks
 
 WIDTH, HEIGHT = 336.0, 208.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 288.0, 46.0, 172.0
@@ -70,7 +70,7 @@ def panel(what: Panel) -> str:
     x_low, x_high = min(x for x, _ in points), max(x for x, _ in points)
     x_low = 0.0 if what.x_zero else x_low
     x_high = x_high if x_high > x_low else x_low + 1
-    x, y = Scale(x_low, x_high, LEFT, RIGHT), Scale(y_low, y_high, BOTTOM, TOP)
+    x, y = PixelScale(x_low, x_high, LEFT, RIGHT), PixelScale(y_low, y_high, BOTTOM, TOP)
     parts = [*_frame(what, x, y)]
     for series in what.series:
         parts += _series(what, series, x, y)
@@ -82,7 +82,7 @@ def panel(what: Panel) -> str:
     return svg.drawing(WIDTH, HEIGHT, parts, told, class_="panel", data_points=_hover(what, x, y))
 
 
-def _frame(what: Panel, x: Scale, y: Scale) -> list[str]:
+def _frame(what: Panel, x: PixelScale, y: PixelScale) -> list[str]:
     parts = [svg.text(0, 13, what.title, class_="title"), svg.text(0, 28, what.unit, class_="unit")]
     rows = ticks(y.low, y.high)
     for value, words in zip(rows, labels(rows, what.share), strict=True):
@@ -99,7 +99,7 @@ def _frame(what: Panel, x: Scale, y: Scale) -> list[str]:
     return parts
 
 
-def _series(what: Panel, series: Series, x: Scale, y: Scale) -> list[str]:
+def _series(what: Panel, series: Series, x: PixelScale, y: PixelScale) -> list[str]:
     points = [(x(a), y(b)) for a, b in series.points]
     parts = []
     dense, sparse = len(points) > _DENSE, len(points) <= _SPARSE
@@ -125,7 +125,7 @@ def _series(what: Panel, series: Series, x: Scale, y: Scale) -> list[str]:
 
 
 def _ends(
-    what: Panel, series: Series, finite: list[tuple[float, float]], scales: tuple[Scale, Scale]
+    what: Panel, series: Series, finite: list[tuple[float, float]], scales: tuple[PixelScale, PixelScale]
 ) -> list[str]:
     x, y = scales
     (first_x, first), (last_x, last) = finite[0], finite[-1]
@@ -201,7 +201,7 @@ def _story(what: Panel) -> str:
     return began + f"{value_of(mean, what.share)} as the mean of the last {count}, to {number(last[0])}"
 
 
-def _hover(what: Panel, x: Scale, y: Scale) -> str | None:
+def _hover(what: Panel, x: PixelScale, y: PixelScale) -> str | None:
     """[step, x, y, words] of each point of a panel over steps; the script shows them under the pointer."""
     if what.x_title != "step":
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from posttrain.report import svg
 from posttrain.report.chart import value_of
-from posttrain.report.scale import Scale, extent, labels, number, percent, ticks
+from posttrain.report.scale import PixelScale, extent, labels, number, percent, ticks
 
 _ROW, _WIDTH, _VALUES = 22.0, 740.0, 230.0
 _LEGEND = 30.0  # height above the rows for words
@@ -55,7 +55,7 @@ def whiskers(
 
 def _axis(
     rows: Sequence[Dot], share: bool, level: tuple[float, str] | None, pixels: tuple[float, float]
-) -> Scale:
+) -> PixelScale:
     values = [v for row in rows for v in (row.value, row.low, row.high) if v is not None]
     low, high = extent([*values, *([level[0]] if level else [])], zero=True)
     if share:
@@ -65,17 +65,17 @@ def _axis(
         elif high - low < 0.2:  # a narrow axis would make a small difference look large
             low = max(0.0, min(low, (low + high) / 2 - 0.1))
             high = min(1.0, low + 0.2)
-    return Scale(low, high, *pixels)
+    return PixelScale(low, high, *pixels)
 
 
-def _row(row: Dot, x: Scale, y: float, share: bool) -> list[str]:
+def _row(row: Dot, x: PixelScale, y: float, share: bool) -> list[str]:
     parts = [svg.text(x.start - 14, y + 4, row.label, class_="label", text_anchor="end")]
     parts += _mark(row, x, y, share)
     parts.append(svg.text(x.end + 16, y + 4, said(row, share), class_="value"))
     return parts
 
 
-def _mark(row: Dot, x: Scale, y: float, share: bool) -> list[str]:
+def _mark(row: Dot, x: PixelScale, y: float, share: bool) -> list[str]:
     parts = []
     if row.low is not None and row.high is not None:
         parts.append(svg.line((x(row.low), y), (x(row.high), y), f"whisker {row.tone}"))
@@ -99,7 +99,7 @@ def narrow_whiskers(rows: Sequence[Dot], *, share: bool, level: tuple[float, str
 def _narrow(
     lines: Sequence[tuple[str, str]],
     mark: Callable[[int, float], list[str]],
-    x: Scale,
+    x: PixelScale,
     share: bool,
     level: tuple[float, str] | None = None,
 ) -> str:
@@ -156,7 +156,7 @@ def dumbbells(rows: Sequence[Change], before: str, after: str, fall: float = 0.0
     left, end = min(220.0, max(svg.width_of(row.label, 12) for row in rows) + 26), _WIDTH - _VALUES
     top = _LEGEND
     bottom = top + _ROW * len(rows)
-    x = Scale(0.0, 1.0, left, end)
+    x = PixelScale(0.0, 1.0, left, end)
     parts = []
     for value in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(svg.line((x(value), top - 4), (x(value), bottom), "grid"))
@@ -180,7 +180,7 @@ def narrow_dumbbells(rows: Sequence[Change], fall: float = 0.05) -> str:
     """``dumbbells`` for a narrow screen; the words of each row name both ends."""
     if not rows:
         return ""
-    x = Scale(0.0, 1.0, 8.0, _NARROW - 8.0)
+    x = PixelScale(0.0, 1.0, 8.0, _NARROW - 8.0)
 
     def mark(place: int, y: float) -> list[str]:
         return _dumbbell(rows[place], x, y)
@@ -188,7 +188,7 @@ def narrow_dumbbells(rows: Sequence[Change], fall: float = 0.05) -> str:
     return _narrow([(row.label, _moved(row, fall)) for row in rows], mark, x, True)
 
 
-def _dumbbell(row: Change, x: Scale, y: float) -> list[str]:
+def _dumbbell(row: Change, x: PixelScale, y: float) -> list[str]:
     return [
         svg.line((x(row.before), y), (x(row.after), y), "whisker gold"),
         svg.circle(x(row.before), y, 3.8, "hollow muted"),

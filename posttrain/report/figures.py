@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain.report import names
-from posttrain.report.record import Made, Run
+from posttrain.report.record import Made, RunRecord
 
 _ENDS = (("_low", "_high"), ("/low", "/high"), ("_lower", "_upper"), (".low", ".high"))
 
@@ -45,7 +45,7 @@ def flat(run_dir: Path, workspace: Path) -> dict[str, float | str]:
 
     What is not a finite number is a string, so that the object is plain JSON. Raises UserError: no such run.
     """
-    run = Run.load(run_dir, workspace)
+    run = RunRecord.load(run_dir, workspace)
     found: dict[str, Any] = {"run.recipe": run.recipe, "run.directory": run.directory.name}
     found |= {"run.seconds": run.seconds, "run.gflops": run.gflops, "run.stages": len(run.stages)}
     checks = [finding for stage in run.stages for finding in stage.findings]

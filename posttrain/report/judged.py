@@ -9,18 +9,18 @@ import math
 from posttrain.report import names
 from posttrain.report.dots import between
 from posttrain.report.figures import Figure, find, grouped
-from posttrain.report.record import Run
+from posttrain.report.record import RunRecord
 from posttrain.report.scale import number, percent
 
 READ = "Whether it is better for you is in the answers below: read some of them side by side."
 
 
-def known(run: Run) -> bool:
+def known(run: RunRecord) -> bool:
     """Whether an evaluation asked a judge, or held-out comparisons."""
     return _first(run, "judge_win_rate/") is not None or _first(run, "implicit_accuracy/") is not None
 
 
-def keys(run: Run) -> list[tuple[str, str, str]]:
+def keys(run: RunRecord) -> list[tuple[str, str, str]]:
     """Label, value, detail."""
     rows = []
     for prefix, label in (
@@ -41,7 +41,7 @@ def keys(run: Run) -> list[tuple[str, str, str]]:
     return rows
 
 
-def verdict(run: Run) -> list[str]:
+def verdict(run: RunRecord) -> list[str]:
     """The judge's word and how far it can be trusted, the comparisons' word, and what to do."""
     sentences = []
     judged = _first(run, "judge_win_rate/")
@@ -53,7 +53,7 @@ def verdict(run: Run) -> list[str]:
     return [*sentences, READ] if sentences else []
 
 
-def _first(run: Run, prefix: str) -> Figure | None:
+def _first(run: RunRecord, prefix: str) -> Figure | None:
     """The figure of the last policy against the first, which comes first."""
     for stage in reversed(run.stages):
         for figure in grouped(stage.figures):
@@ -62,7 +62,7 @@ def _first(run: Run, prefix: str) -> Figure | None:
     return None
 
 
-def _figure(run: Run, name: str) -> Figure | None:
+def _figure(run: RunRecord, name: str) -> Figure | None:
     found = find(run.stages, name)
     return found[1] if found and math.isfinite(found[1].number) else None
 
@@ -102,7 +102,7 @@ def _trusted(figure: Figure | None) -> list[str]:
     return [f"{told}{within}{doubt}."]
 
 
-def _preferring(run: Run, figure: Figure) -> str:
+def _preferring(run: RunRecord, figure: Figure) -> str:
     last, first = _pair(figure)
     within = f" (95 % interval {between(*figure.interval, True)})" if figure.interval else ""
     asked = f"{number(figure.count)} held-out comparisons" if figure.count else "held-out comparisons"
@@ -117,7 +117,7 @@ def _preferring(run: Run, figure: Figure) -> str:
     return f"{told}; its likelihood per token went from {moved} ({_change(run, last, first)})."
 
 
-def _change(run: Run, last: str, first: str) -> str:
+def _change(run: RunRecord, last: str, first: str) -> str:
     """The interval of the paired change, in points."""
     figure = _figure(run, f"label_accuracy_change/{last}_vs_{first}")
     if figure is None or figure.interval is None:

@@ -18,7 +18,7 @@ from posttrain.report.dots import (
     whiskers,
 )
 from posttrain.report.figures import Figure, grouped
-from posttrain.report.record import Made, Run
+from posttrain.report.record import Made, RunRecord
 from posttrain.report.scale import number, percent
 from posttrain.report.svg import tag
 
@@ -76,7 +76,7 @@ _CHANGES = (
 _ENDS = (("sft", "final"), ("sft", "rl"), ("base", "final"), ("base", "rl"), ("base", "sft"))
 
 
-def blocks(run: Run) -> list[str]:
+def blocks(run: RunRecord) -> list[str]:
     """One block a stage that has figures."""
     drawn = []
     for stage in reversed(run.stages):  # what is measured last says most

@@ -8,7 +8,7 @@ from pathlib import Path
 from posttrain.pipeline.files import write_whole
 from posttrain.pipeline.secrets import Redaction
 from posttrain.report import measured, provenance, sections
-from posttrain.report.record import Run
+from posttrain.report.record import RunRecord
 from posttrain.report.sections import chapter
 from posttrain.report.style import CSS, SCRIPT
 
@@ -21,13 +21,13 @@ def write(run_dir: Path, workspace: Path) -> Path:
     It shows what it finds: a run that failed or waits, or a recipe of one stage, has a shorter page. Raises
     UserError where ``run_dir`` holds no run.
     """
-    run = Run.load(Path(run_dir), Path(workspace))
+    run = RunRecord.load(Path(run_dir), Path(workspace))
     final = Path(run_dir) / NAME
     write_whole(final, Redaction(list(run.record.get("overrides", []))).text(html(run)))
     return final
 
 
-def html(run: Run) -> str:
+def html(run: RunRecord) -> str:
     """The page as text; the same run gives the same bytes."""
     body = "".join(
         (

@@ -16,7 +16,7 @@ from posttrain.report import names, story, svg
 from posttrain.report.chart import HEIGHT, WIDTH
 from posttrain.report.dots import Dot, whiskers
 from posttrain.report.figures import Figure, grouped
-from posttrain.report.record import Run
+from posttrain.report.record import RunRecord
 from posttrain.report.scale import number
 from posttrain.report.sections import curve
 from posttrain.report.style import CSS, FONTS
@@ -24,7 +24,7 @@ from posttrain.report.style import CSS, FONTS
 _GAP, _MARGIN, _HEAD = 24.0, 20.0, 34.0
 
 
-def picture(run: Run) -> str:
+def picture(run: RunRecord) -> str:
     """The SVG as text. Raises UserError where the run has no stage with a reward over its steps."""
     stage = story.policy_stage(run)
     if stage is None:
@@ -50,7 +50,7 @@ def picture(run: Run) -> str:
     return whole + "\n"
 
 
-def _standing(run: Run) -> tuple[str, str]:
+def _standing(run: RunRecord) -> tuple[str, str]:
     """Win rates, or without any the shares of problems solved; what they are and their drawing."""
     about = "on held-out {}; lines are 95 % intervals"
     if wins := _dots(run, "win_rate"):
@@ -59,7 +59,7 @@ def _standing(run: Run) -> tuple[str, str]:
     return f"Solved, {about.format('problems')}", whiskers(_dots(run, "solved"), share=True)
 
 
-def _dots(run: Run, what: str) -> list[Dot]:
+def _dots(run: RunRecord, what: str) -> list[Dot]:
     found: dict[str, Figure] = {}
     for stage in run.stages:
         found |= {f.name: f for f in grouped(stage.figures) if f.name.startswith(f"{what}/") and f.interval}
@@ -72,7 +72,7 @@ def _dots(run: Run, what: str) -> list[Dot]:
     return dots
 
 
-def titled(run: Run, margin: float) -> str:
+def titled(run: RunRecord, margin: float) -> str:
     """The command and its seeds."""
     seeds = list(dict.fromkeys(str(stage.seed) for stage in run.stages if stage.seed is not None))
     words = " ".join(str(word) for word in run.record.get("overrides", []) if str(word).startswith("model="))
@@ -104,14 +104,14 @@ def main(arguments: list[str]) -> int:
     return draw_run(picture, "picture", arguments)
 
 
-def draw_run(draw: Callable[[Run], str], module: str, arguments: list[str]) -> int:
+def draw_run(draw: Callable[[RunRecord], str], module: str, arguments: list[str]) -> int:
     """Draw the run of the first argument into the file of the second; exit codes as ``main``."""
     if len(arguments) != 2 or arguments[0].startswith("-"):
         print(f"usage: python -m posttrain.report.{module} RUN OUT.svg   (RUN: one of WORKSPACE/runs)")
         return 0 if arguments[:1] in (["--help"], ["-h"]) else 2
     directory = Path(arguments[0]).resolve()
     try:
-        drawn = draw(Run.load(directory, directory.parent.parent))
+        drawn = draw(RunRecord.load(directory, directory.parent.parent))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -7,14 +7,14 @@ from html import escape
 from typing import Any
 
 from posttrain.report import names
-from posttrain.report.record import Made, Run
+from posttrain.report.record import Made, RunRecord
 from posttrain.report.scale import duration, number, size
 from posttrain.report.svg import tag
 
 _SHORT = 12  # letters of a hash that are shown
 
 
-def checks(run: Run) -> str:
+def checks(run: RunRecord) -> str:
     """Every finding with its threshold, evidence and advice."""
     rows = []
     for stage in run.stages:
@@ -31,7 +31,7 @@ def checks(run: Run) -> str:
     return _table(["stage", "check", "", "*value", "*threshold", "evidence"], rows)
 
 
-def costs(run: Run) -> str:
+def costs(run: RunRecord) -> str:
     """Wall time and peak memory of each stage, as numbers and as bars, and the speed that makes time work."""
     longest = max((stage.seconds or 0.0 for stage in run.stages), default=0.0) or 1.0
     most = max((stage.peak_bytes or 0 for stage in run.stages), default=0) or 1
@@ -63,7 +63,7 @@ def _bar(share: float) -> str:
     return f'<span class="bar" style="width:{max(1.0, 120 * share):.0f}px"></span>'
 
 
-def lineage(run: Run) -> str:
+def lineage(run: RunRecord) -> str:
     """Each product with its hashes and those of what it was made from."""
     from_of: dict[str, list[str]] = {}
     for source, target in run.edges:
@@ -83,7 +83,7 @@ def _hash(digest: str) -> str:
     return tag("span", escape(digest[:_SHORT]), class_="hash", title=digest) if digest else ""
 
 
-def settings(run: Run) -> str:
+def settings(run: RunRecord) -> str:
     """Every setting of every stage, folded."""
     return "".join(_settings(stage) for stage in run.stages if stage.settings)
 
@@ -113,7 +113,7 @@ def flattened(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def versions(run: Run) -> str:
+def versions(run: RunRecord) -> str:
     """Of the software; where stages were made with different ones, both are said."""
     found: dict[str, list[str]] = {}
     for stage in run.stages:

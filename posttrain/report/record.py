@@ -126,7 +126,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """A directory with a run.json, and the stages it names in the order of making."""
 
     directory: Path
@@ -134,7 +134,7 @@ class Run:
     stages: list[Made]
 
     @classmethod
-    def load(cls, directory: Path, workspace: Path) -> Run:
+    def load(cls, directory: Path, workspace: Path) -> RunRecord:
         """Raises UserError where run.json is absent or damaged. Products that are gone are left out."""
         directory, workspace = Path(directory), Path(workspace)
         record = read_record(directory)

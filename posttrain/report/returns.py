@@ -6,21 +6,21 @@ import math
 
 from posttrain.report.dots import between
 from posttrain.report.figures import Figure, find
-from posttrain.report.record import Run
+from posttrain.report.record import RunRecord
 from posttrain.report.scale import number, percent
 
 
-def known(run: Run) -> bool:
+def known(run: RunRecord) -> bool:
     """Whether an evaluation played."""
     return find(run.stages, "return/policy") is not None
 
 
-def _figure(run: Run, name: str) -> Figure | None:
+def _figure(run: RunRecord, name: str) -> Figure | None:
     found = find(run.stages, name)
     return found[1] if found and math.isfinite(found[1].number) else None
 
 
-def keys(run: Run) -> list[tuple[str, str, str]]:
+def keys(run: RunRecord) -> list[tuple[str, str, str]]:
     """Label, value, detail."""
     rows = []
     for name, label in (("policy", "return, the policy"), ("random", "return, a random policy")):
@@ -34,7 +34,7 @@ def keys(run: Run) -> list[tuple[str, str, str]]:
     )
 
 
-def verdict(run: Run) -> list[str]:
+def verdict(run: RunRecord) -> list[str]:
     """One sentence on what it earns, one on the optimum where that is known."""
     own, chance = _figure(run, "return/policy"), _figure(run, "return/random")
     if own is None or chance is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Scale:
+class PixelScale:
     """A straight line from values ``low..high`` to pixels ``start..end``."""
 
     low: float

@@ -13,7 +13,7 @@ from posttrain.report.chart import Mark, Panel, Series, panel, tail, window
 from posttrain.report.figures import grouped
 from posttrain.report.graph import Node, diagram
 from posttrain.report.measured import brief
-from posttrain.report.record import Curve, Made, Run
+from posttrain.report.record import Curve, Made, RunRecord
 from posttrain.report.scale import number
 from posttrain.report.svg import tag
 
@@ -28,7 +28,7 @@ def chapter(title: str, *parts: str, caption: str = "") -> str:
     return tag("section", tag("h2", escape(title)) + told + body) if body else ""
 
 
-def head(run: Run) -> str:
+def head(run: RunRecord) -> str:
     """Title, headline and the few figures it rests on."""
     seeds = list(dict.fromkeys(str(stage.seed) for stage in run.stages if stage.seed is not None))
     facts = [f"run {run.directory.name}", str(run.record.get("started", ""))[:16].replace("T", " ")]
@@ -56,7 +56,7 @@ def head(run: Run) -> str:
     )
 
 
-def trouble(run: Run) -> str:
+def trouble(run: RunRecord) -> str:
     """Checks that failed, where nobody can miss them."""
     said = [
         tag(
@@ -74,7 +74,7 @@ def trouble(run: Run) -> str:
     return tag("div", "".join(said), class_="trouble") if said else ""
 
 
-def notes(run: Run) -> str:
+def notes(run: RunRecord) -> str:
     """What stages say about themselves: annotators were simulated, a checkpoint was tuned before."""
     who: dict[str, list[str]] = {}
     for stage in run.stages:
@@ -84,7 +84,7 @@ def notes(run: Run) -> str:
     return tag("ul", "".join(tag("li", row) for row in rows), class_="notes") if rows else ""
 
 
-def recipe(run: Run) -> str:
+def recipe(run: RunRecord) -> str:
     nodes = []
     for stage in run.stages:
         first = next(iter(grouped(stage.figures)), None)
@@ -139,7 +139,7 @@ def curve(name: str, points: Curve, beside: Mapping[str, Curve]) -> str:
     return panel(Panel(title=what.title, unit=unit, series=series, share=share, positive=what.positive))
 
 
-def over_steps(run: Run) -> str:
+def over_steps(run: RunRecord) -> str:
     """One block of curves for each stage that has any; the policy's comes first."""
     main = story.policy_stage(run) or story.aligned(run)
     blocks = []
@@ -171,7 +171,7 @@ def _measured() -> set[str]:
     return {name + end for name in names_of for end in ("", *_BANDS)}
 
 
-def over_optimization(run: Run) -> str:
+def over_optimization(run: RunRecord) -> str:
     """Proxy and gold over the square root of KL (Gao et al. 2023), each on its own axis."""
     stage = story.policy_stage(run)
     if stage is None or "kl" not in stage.curves or "reward" not in stage.curves:
@@ -217,7 +217,7 @@ def _against_kl(name: str, points: Curve, kl: Mapping[float, float], marks: Sequ
     )
 
 
-def _best_of(run: Run) -> list[Mark]:
+def _best_of(run: RunRecord) -> list[Mark]:
     """Best of n by the reward model, at its bound on KL, log n - (n - 1) / n (Beirami et al. 2024)."""
     marks = {}
     for stage in run.stages:
@@ -230,7 +230,7 @@ def _best_of(run: Run) -> list[Mark]:
     return list(marks.values())
 
 
-def side_by_side(run: Run) -> str:
+def side_by_side(run: RunRecord) -> str:
     tables = []
     for stage in reversed(run.stages):
         if stage.samples:

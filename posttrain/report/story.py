@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from posttrain.report import judged, names, returns
 from posttrain.report.dots import between
 from posttrain.report.figures import Figure, find, grouped
-from posttrain.report.record import Curve, Made, Run
+from posttrain.report.record import Curve, Made, RunRecord
 from posttrain.report.scale import duration, number, percent
 
 GOLD_UNKNOWN = (
@@ -33,26 +33,26 @@ class Key:
     detail: str = ""
 
 
-def policy_stage(run: Run) -> Made | None:
+def policy_stage(run: RunRecord) -> Made | None:
     """The last stage that trained a policy against a reward: the one whose curves have reward and KL."""
     curved = [stage for stage in run.stages if {"reward", "kl"} <= stage.curves.keys()]
     rewarded = [stage for stage in run.stages if "reward" in stage.curves]
     return next(iter([*curved[::-1], *rewarded[::-1]]), None)
 
 
-def aligned(run: Run) -> Made | None:
+def aligned(run: RunRecord) -> Made | None:
     """The stage that trained the policy on comparisons alone, where no stage trained one against a reward."""
     if policy_stage(run):
         return None
     return next((s for s in reversed(run.stages) if s.kind.rpartition(".")[2] == "Alignment"), None)
 
 
-def gold_curve(run: Run) -> tuple[Made, Curve] | None:
+def gold_curve(run: RunRecord) -> tuple[Made, Curve] | None:
     """Gold reward over the steps of the policy, from whichever stage measured it."""
     return next(((s, s.curves["gold"]) for s in reversed(run.stages) if "gold" in s.curves), None)
 
 
-def win_rate(run: Run) -> tuple[Made, Figure] | None:
+def win_rate(run: RunRecord) -> tuple[Made, Figure] | None:
     """The last policy against its starting point; of several, the ones everybody asks for first."""
     usual = ("win_rate/final_vs_sft", "win_rate/rl_vs_sft", "win_rate/final_vs_base", "win_rate")
     found = find(run.stages, *usual)
@@ -71,7 +71,7 @@ def compared(figure: Figure) -> tuple[str, str]:
     return (names.model(first), names.model(second)) if second else ("final", "SFT")
 
 
-def _pair(run: Run, quantity: str) -> tuple[float, float] | None:
+def _pair(run: RunRecord, quantity: str) -> tuple[float, float] | None:
     """A quantity of the SFT model and of the final one, as evaluation measured it."""
     before = find(run.stages, f"{quantity}/sft", f"{quantity}/base")
     after = find(run.stages, f"{quantity}/final", f"{quantity}/rl")
@@ -80,7 +80,7 @@ def _pair(run: Run, quantity: str) -> tuple[float, float] | None:
     return before[1].number, after[1].number
 
 
-def kl(run: Run) -> tuple[Figure | None, float] | None:
+def kl(run: RunRecord) -> tuple[Figure | None, float] | None:
     """KL of the final policy from its reference, nats per completion: evaluated, else at the end."""
     found = find(run.stages, "kl", "kl/final", "kl/final_vs_sft", "kl/sft")
     if found and math.isfinite(found[1].number):
@@ -90,7 +90,7 @@ def kl(run: Run) -> tuple[Figure | None, float] | None:
     return (None, last) if math.isfinite(last) else None
 
 
-def reward(run: Run) -> tuple[float, float] | None:
+def reward(run: RunRecord) -> tuple[float, float] | None:
     """The proxy before and after: evaluated, else the means of the first and the last tenth of training.
 
     The two have scales of their own: evaluation shows the reward model's score, training what was paid.
@@ -106,7 +106,7 @@ def reward(run: Run) -> tuple[float, float] | None:
     return math.fsum(values[:tenth]) / tenth, math.fsum(values[-tenth:]) / tenth
 
 
-def gold(run: Run) -> tuple[float, float] | None:
+def gold(run: RunRecord) -> tuple[float, float] | None:
     measured = _pair(run, "gold")
     curve = gold_curve(run)
     if measured or curve is None:
@@ -115,7 +115,7 @@ def gold(run: Run) -> tuple[float, float] | None:
     return (values[0], values[-1]) if values else None
 
 
-def keys(run: Run) -> list[Key]:
+def keys(run: RunRecord) -> list[Key]:
     """A few figures that say most about an aligned model."""
     rows = [Key(label=label, value=value, detail=detail) for label, value, detail in returns.keys(run)]
     if rows:
@@ -148,7 +148,7 @@ def keys(run: Run) -> list[Key]:
     return rows if policy_stage(run) or won else [row for row in rows if row.value != "unknown"]
 
 
-def did(run: Run) -> str:
+def did(run: RunRecord) -> str:
     """One sentence: the recipe, its stages, the time."""
     addresses = [stage.address for stage in run.stages]
     made = sum(not stage.cached for stage in run.stages)
@@ -163,7 +163,7 @@ def did(run: Run) -> str:
     return sentence + "."
 
 
-def verdict(run: Run) -> list[str]:
+def verdict(run: RunRecord) -> list[str]:
     """What the figures say, one sentence each, none said more firmly than its interval allows."""
     own = judged.known(run)
     sentences = returns.verdict(run) + judged.verdict(run)
@@ -212,7 +212,7 @@ def _won(figure: Figure, moved: tuple[Figure | None, float] | None) -> str:
     return claim + (f", at a KL of {number(moved[1])} nats per completion." if moved else ".")
 
 
-def _rose(run: Run, proxy: tuple[float, float]) -> str:
+def _rose(run: RunRecord, proxy: tuple[float, float]) -> str:
     """Whether the proxy rose; where both ends have an interval, only if these are apart."""
     before, after = (find(run.stages, f"reward/{name}") for name in ("sft", "final"))
     if before and after and before[1].interval and after[1].interval:
@@ -222,13 +222,13 @@ def _rose(run: Run, proxy: tuple[float, float]) -> str:
     return "rose" if proxy[1] > proxy[0] else "did not rise"
 
 
-def _proxy(run: Run) -> str:
+def _proxy(run: RunRecord) -> str:
     if aligned(run):
         return "score of a reward model that it never saw"
     return "reward model's score" if _pair(run, "reward") else "reward it was trained on"
 
 
-def _over(run: Run, quantity: str) -> str:
+def _over(run: RunRecord, quantity: str) -> str:
     """From which model to which, and on how many prompts where that is known."""
     found = find(run.stages, f"{quantity}/final", f"{quantity}/rl")
     count = found[1].count if found else None

@@ -25,7 +25,7 @@ SCALE_FILE = "scale.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scale:
+class ScoreScale:
     """Mean and standard deviation of a reward model's scores on answers of the instruction-tuned model."""
 
     mean: float
@@ -33,7 +33,7 @@ class Scale:
     rows: int
 
     @classmethod
-    def of(cls, scores: Tensor) -> Scale:
+    def of(cls, scores: Tensor) -> ScoreScale:
         """Of scores [n]. Raises ValueError where they do not differ."""
         std = float(scores.double().std(correction=0))
         if not std > 0:
@@ -45,7 +45,7 @@ class Scale:
         (directory / SCALE_FILE).write_text(json.dumps(vars(self), indent=2) + "\n", "utf-8")
 
     @classmethod
-    def load(cls, directory: Path) -> Scale:
+    def load(cls, directory: Path) -> ScoreScale:
         """Raises UserError where there is none."""
         path = directory / SCALE_FILE
         if not path.is_file():
@@ -87,7 +87,7 @@ class LearnedReward:
         from posttrain.models.scalar_files import head_as_written
 
         directory = inputs.of(self.model).path
-        scale = Scale.load(directory) if self.normalise else Scale(mean=0.0, std=1.0, rows=0)
+        scale = ScoreScale.load(directory) if self.normalise else ScoreScale(mean=0.0, std=1.0, rows=0)
         model, tokenizer = load_reward_model(directory, device=machine.device)
         reward = LanguageReward(model)
         written = head_as_written(directory, model, reward.role.head)
@@ -102,7 +102,7 @@ class LearnedScorer:
 
     model: LanguageReward
     chat: Chat
-    scale: Scale
+    scale: ScoreScale
     missing_eos_penalty: float = 0.0
     as_written: bool | None = None
 

@@ -14,7 +14,7 @@ from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.rewards._final_answer import boxed, final
 from posttrain.rewards.protocol import Episode, Rewards
 from posttrain.sandbox.tiers import SandboxError
-from posttrain.sandbox.worker import LATE, Outcome, Worker
+from posttrain.sandbox.worker import LATE, Worker, WorkerOutcome
 
 SAME = "posttrain.rewards._equivalence:same"
 LONG = 400  # characters: a known answer that long is a solution that ends with it
@@ -67,7 +67,7 @@ class MathScorer:
 
         What was said twice is compared once. A row is not scored where the worker failed.
         """
-        compared: dict[tuple[str, str], Outcome] = {}
+        compared: dict[tuple[str, str], WorkerOutcome] = {}
         failed: dict[int, str] = {}
         paid, found, late = (torch.zeros(len(episodes)) for _ in range(3))
         scored = torch.zeros(len(episodes), dtype=torch.bool)
@@ -84,7 +84,7 @@ class MathScorer:
             except SandboxError as problem:
                 failed[row] = str(problem)
                 continue
-            outcome = compared[wanted, said] if said else Outcome(value=False)
+            outcome = compared[wanted, said] if said else WorkerOutcome(value=False)
             scored[row] = True
             paid[row] = float(outcome.value is True)
             late[row] = float(outcome.failed.startswith(LATE))

@@ -39,7 +39,7 @@ def stalls_after(seconds: float) -> float:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WorkerOutcome:
     """``value`` where there is one; otherwise ``failed`` says what became of the call."""
 
     value: Any = None
@@ -59,7 +59,7 @@ class Worker:
         self.function, self.seconds, self.memory, self.setup = function, seconds, memory, setup
         self._start()
 
-    def __call__(self, *arguments: Any) -> Outcome:
+    def __call__(self, *arguments: Any) -> WorkerOutcome:
         """Raises SandboxError where the server fails twice, or gives the call no processor time."""
         for again in (False, True):
             if again:
@@ -74,7 +74,7 @@ class Worker:
                 continue
             if "stalled" in heard:
                 raise SandboxError(f"{self.function}: {heard['stalled']}")
-            return Outcome(**heard)
+            return WorkerOutcome(**heard)
         raise SandboxError(f"{self.function}: the server does not answer")
 
     def _start(self) -> None:

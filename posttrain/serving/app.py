@@ -22,7 +22,7 @@ from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
 from posttrain.serving.answers import CHAT, TEXT, Shape, usage
 from posttrain.serving.requests import ChatRequest, Sampled, TextRequest
-from posttrain.serving.worker import End, Job, Piece, Said, Worker
+from posttrain.serving.worker import AnswerText, End, EngineWorker, Job, Piece
 
 ASK = 1.0  # seconds from one look whether the client of a whole answer is still there to the next
 
@@ -43,7 +43,7 @@ class Served:
 
     name: str
     chat: Chat
-    worker: Worker
+    worker: EngineWorker
     max_tokens: int = 1024
 
     @property
@@ -77,7 +77,7 @@ class Served:
             stop_ids=tuple(self.chat.stop_ids),
         )
         seed = secrets.randbits(62) if asked.seed is None else asked.seed
-        said = Said(self.chat.decode, asked.stops)
+        said = AnswerText(self.chat.decode, asked.stops)
         return Job(prompt=prompt, sampling=sampling, seed=seed, said=said, tell=tell)
 
     def chat_prompt(self, asked: ChatRequest) -> list[int]:

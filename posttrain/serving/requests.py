@@ -38,7 +38,7 @@ Whole = AfterValidator(_whole)
 Nothing = Annotated[float, Field(ge=0, le=0)]  # a penalty that may be named, and only as none
 
 
-class Part(BaseModel):
+class MessagePart(BaseModel):
     """A part of a message: text."""
 
     model_config = ConfigDict(extra="forbid")
@@ -51,7 +51,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str | list[Part], Whole]
+    content: Annotated[str | list[MessagePart], Whole]
     name: None = None
 
     def plain(self) -> dict[str, str]:

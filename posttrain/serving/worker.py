@@ -38,7 +38,7 @@ class End:
     problem: str = ""
 
 
-class Said:
+class AnswerText:
     """The text of an answer, token by token, up to the first of ``stops``."""
 
     def __init__(self, decode: Callable[[Sequence[int]], str], stops: Sequence[str]) -> None:
@@ -85,12 +85,12 @@ class Job:
     prompt: list[int]
     sampling: Sampling
     seed: int
-    said: Said
+    said: AnswerText
     tell: Callable[[Piece | End], None]
     cancelled: bool = False
 
 
-class Worker:
+class EngineWorker:
     """Runs jobs on an engine, until it is closed."""
 
     def __init__(self, engine: BuiltinEngine) -> None:

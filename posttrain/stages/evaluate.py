@@ -30,7 +30,7 @@ FIRST = ("win_rate/final_vs_sft", "kl", "gold/final", "gold/sft", "gold/base", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation(Stage):  # size: what is compared, with what, and on how much
+class HeldoutEvaluation(Stage):  # size: what is compared, with what, and on how much
     """Independent answers at ``temperature`` to held-out prompts; gold is read here, and nowhere that trains.
 
     ``control`` is a reward model on shuffled labels, ``sft_4x`` a model of four times the demonstrations.
@@ -38,6 +38,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
     """
 
     address = "evaluate"
+    recorded_as = "posttrain.stages.evaluate:Evaluation"
     reads_gold = True  # it measures by it
     version = 1 + GOLD_VERSION  # KL at the temperature of the answers; gold by family and part; words alone
     positive = ("rows", "best_of", "max_completion_length")
@@ -131,7 +132,7 @@ class Evaluation(Stage):  # size: what is compared, with what, and on how much
             judge_agrees.on_policy(report.figures, self.thresholds),
         ]
 
-    def rehearsal(self) -> Evaluation:
+    def rehearsal(self) -> HeldoutEvaluation:
         return replace(self, rows=8, samples=2)
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:

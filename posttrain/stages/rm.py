@@ -240,10 +240,10 @@ def _loss(role: Any, method: RewardLoss, sft_coef: float, source: Path) -> tuple
 
 
 def _save_scale(said: Any, output: Path) -> None:
-    from posttrain.rewards.learned import Scale
+    from posttrain.rewards.learned import ScoreScale
 
     try:
-        Scale.of(said).save(output)
+        ScoreScale.of(said).save(output)
     except ValueError as problem:
         raise UserError(f"the reward model learned nothing: {problem}") from None
 

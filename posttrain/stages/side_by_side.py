@@ -11,9 +11,10 @@ COLUMNS = ("row", "what changes", "decisions", "steps a decision", "paid steps",
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """A training, what it changes of the row before, and the most it could earn."""
 
+    recorded_as = "posttrain.stages.side_by_side:Row"
     changes: str
     """What this training changes of the one before."""
     training: Stage
@@ -27,7 +28,7 @@ class SideBySide(Stage):
     """Gathers the rows' own figures; trains nothing."""
 
     address = "table"
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     """The trainings in the order of the table."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:

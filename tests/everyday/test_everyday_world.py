@@ -158,7 +158,7 @@ def test_hacks_earn_less_than_demonstrators(hack: str) -> None:
 
 def test_demonstrators_leave_room_in_every_part() -> None:
     rows = demonstrations.demonstrations("train", 1500, 9)
-    by_family: dict[str, list[gold.Gold]] = {}
+    by_family: dict[str, list[gold.EverydayGold]] = {}
     for row in rows:
         scored = gold.score(row["item"], row["messages"][-1]["content"], True)
         by_family.setdefault(family_of(row["item"]), []).append(scored)

@@ -14,7 +14,7 @@ from transformers import LlamaConfig, PreTrainedTokenizerBase
 from posttrain.cli import main
 from posttrain.cli.export import FORMS
 from posttrain.exports.modelfile import found
-from posttrain.exports.parity import PROMPTS, Answers, answers, compare, llama_cpp_reader, plain_reader
+from posttrain.exports.parity import PROMPTS, GreedyAnswers, answers, compare, llama_cpp_reader, plain_reader
 from posttrain.exports.vocabulary import SPLITTERS, plain_template, vocabulary
 from posttrain.models.chat import Chat
 from posttrain.models.gguf_reading import read_gguf
@@ -243,7 +243,7 @@ def test_llama_cpp_answers_as_the_embedded_model(here: Path) -> None:
     model, words = load_causal_lm(EMBEDDED)
     chat = Chat(words)
     write_gguf(model, chat, here / "x.gguf", name="x")
-    wanted: Answers = answers(model, chat)
+    wanted: GreedyAnswers = answers(model, chat)
     reader = llama_cpp_reader(here / "x.gguf", chat, wanted)
     assert reader is not None
     assert compare(model, chat, wanted, reader) == len(PROMPTS)

@@ -177,7 +177,7 @@ def test_labels_depend_on_seed_and_row_but_not_on_their_neighbours() -> None:
 
 
 def test_personal_scales_rate_the_same_answer_differently() -> None:
-    lenient = replace(SURE, scale=simulated.Scale(shift=0.3))
+    lenient = replace(SURE, scale=simulated.RatingScale(shift=0.3))
     assert lenient.rate(OWL, "Owls eat grass.", True, 0) > SURE.rate(OWL, "Owls eat grass.", True, 0)
     assert 1 <= SURE.rate(OWL, "", True, 0) <= SURE.rate(OWL, "Owls eat mice.", True, 0) <= 7
 

@@ -12,7 +12,7 @@ from posttrain.field_guide import demonstrations, freeze, gold, phrasing, tasks
 from posttrain.field_guide.phrasing import statement
 from posttrain.field_guide.world import ATTRIBUTES, Entity, entities, vocabulary
 from posttrain.stages.contest import Contest
-from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.labels import Annotation
 
 
@@ -43,7 +43,7 @@ def test_a_change_of_gold_raises_its_version_and_no_product_that_read_it_stays_c
     frozen = {"fingerprint": "a", "version": 4}
     assert freeze.refrozen(frozen, "a") == frozen
     assert freeze.refrozen(frozen, "b") == {"fingerprint": "b", "version": 5}
-    for stage, own_changes in ((Annotation, 0), (Evaluation, 1), (Contest, 1)):
+    for stage, own_changes in ((Annotation, 0), (HeldoutEvaluation, 1), (Contest, 1)):
         assert stage.version == freeze.GOLD_VERSION + own_changes
 
 

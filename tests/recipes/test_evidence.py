@@ -23,7 +23,7 @@ from posttrain.recipes.instructgpt import instructgpt
 from posttrain.recipes.iterated_dpo import iterated_dpo
 from posttrain.recipes.rounds import rounds
 from posttrain.report.page import html
-from posttrain.report.record import Run as Told
+from posttrain.report.record import RunRecord as Told
 from tests.stages.test_instructgpt import make, recipe, save_llama
 
 CONTROLLED: list[Any] = [

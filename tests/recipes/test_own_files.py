@@ -26,7 +26,7 @@ from posttrain.recipes.iterated_dpo import iterated_dpo
 from posttrain.recipes.rounds import rounds
 from posttrain.recipes.tulu3 import tulu3
 from posttrain.report.page import html
-from posttrain.report.record import Run as Told
+from posttrain.report.record import RunRecord as Told
 from posttrain.stages.base import ExistingModel
 from posttrain.storage.jsonl import read_jsonl
 

@@ -21,7 +21,7 @@ from posttrain.recipes.instructgpt import instructgpt
 from posttrain.rewards.protocol import Episode, Rewards, all_scored
 from posttrain.settings import expression, parse
 from posttrain.stages import sft
-from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.labels import Annotation
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.sft import InstructionTuning
@@ -137,7 +137,7 @@ SABOTAGE: dict[str, tuple[Callable[[Stage], Stage], str, str]] = {
 
 def healthy() -> Stage:
     recipe = expression(instructgpt, parse(SMALL))
-    assert isinstance(recipe, Evaluation)
+    assert isinstance(recipe, HeldoutEvaluation)
     return recipe.final
 
 

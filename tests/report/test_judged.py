@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from posttrain.report import story
-from posttrain.report.record import Run
+from posttrain.report.record import RunRecord
 from tests.report import fabricated
 
 
@@ -23,7 +23,7 @@ def told(tmp_path: Path, won: float, judge: float) -> tuple[str, dict[str, str]]
     figures |= fabricated.interval("label_accuracy_change/rl_vs_sft", 0.06, 0.03, 150)
     figures |= {"gold/sft": "unknown", "gold/rl": "unknown"}  # type: ignore[dict-item]
     directory = fabricated.run(tmp_path, {"evaluate": {"figures": figures}}, {})
-    run = Run.load(directory, tmp_path)
+    run = RunRecord.load(directory, tmp_path)
     said = " ".join(story.verdict(run)).replace("\u202f", " ")
     return said, {key.label: key.value.replace("\u202f", " ") for key in story.keys(run)}
 
@@ -55,5 +55,5 @@ def test_a_judge_that_is_a_coin_is_called_one(tmp_path: Path) -> None:
 
 
 def test_a_run_with_gold_is_told_as_before(tmp_path: Path) -> None:
-    run = Run.load(fabricated.instructgpt(tmp_path, steps=4), tmp_path)
+    run = RunRecord.load(fabricated.instructgpt(tmp_path, steps=4), tmp_path)
     assert "judge" not in " ".join(story.verdict(run))

@@ -11,7 +11,7 @@ import pytest
 
 from posttrain.pipeline.finding import UserError
 from posttrain.report import before_after, chart, page, picture, svg
-from posttrain.report.record import Run
+from posttrain.report.record import RunRecord
 from tests.report import fabricated
 
 
@@ -285,7 +285,7 @@ def test_damage_is_survived_or_named(tmp_path: Path) -> None:
     metrics.write_text(metrics.read_text() + '{"step": 5, "rewa', encoding="utf-8")
     gone = next((tmp_path / "products").glob("labels-*"))
     gone.rename(tmp_path / "elsewhere")
-    assert "labels" not in [stage.address for stage in Run.load(directory, tmp_path).stages]
+    assert "labels" not in [stage.address for stage in RunRecord.load(directory, tmp_path).stages]
     page.write(directory, tmp_path)
     (directory / "run.json").write_text("{")
     with pytest.raises(UserError, match=r"run\.json: not the record of a run"):

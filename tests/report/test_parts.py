@@ -10,7 +10,7 @@ import pytest
 
 from posttrain.report import figures, graph, names, samples
 from posttrain.report.chart import Panel, Series, at_the_end, panel, running_mean
-from posttrain.report.record import Run
+from posttrain.report.record import RunRecord
 from posttrain.report.scale import duration, extent, labels, number, percent, size, ticks
 from tests.report import fabricated
 
@@ -159,14 +159,14 @@ def test_updates_of_one_step_are_averaged_and_the_largest_ratio_kept(tmp_path: P
         for k in (1, 3)
     ]
     directory = fabricated.run(tmp_path, {"rl": {}}, {"rl": {"metrics.jsonl": rows}})
-    curves = Run.load(directory, tmp_path).stages[0].curves
+    curves = RunRecord.load(directory, tmp_path).stages[0].curves
     assert curves["kl"] == [(1.0, 2.0), (2.0, 2.0)]
     assert curves["ratio_max"] == [(1.0, 3.0), (2.0, 3.0)]
     assert "entropy" in curves
 
 
 def test_inputs_stand_left_of_what_uses_them_and_data_beside_its_first_use(tmp_path: Path) -> None:
-    run = Run.load(fabricated.instructgpt(tmp_path, steps=3), tmp_path)
+    run = RunRecord.load(fabricated.instructgpt(tmp_path, steps=3), tmp_path)
     place = graph.columns([stage.address for stage in run.stages], run.edges)
     assert all(place[source] < place[target] for source, target in run.edges)
     assert place["base"] == 0

@@ -12,7 +12,7 @@ from posttrain.models.chat import Chat
 from posttrain.models.loading import save_reward_model, scalar_model
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Product, Stage
-from posttrain.rewards.learned import LearnedReward, Scale
+from posttrain.rewards.learned import LearnedReward, ScoreScale
 from posttrain.rewards.protocol import Episode
 
 
@@ -64,7 +64,7 @@ def test_normalised_scores_have_the_scale_of_the_answers_it_was_taken_from(
     with pytest.raises(UserError, match="no known scale"), source.open(inputs, Machine()):
         pass
     with LearnedReward(model=stage, normalise=False).open(inputs, Machine()) as scorer:
-        Scale.of(scorer.raw(episodes)).save(inputs.of(stage).path)
+        ScoreScale.of(scorer.raw(episodes)).save(inputs.of(stage).path)
     with source.open(inputs, Machine()) as scorer:
         values = scorer.score(episodes).values
     assert float(values.mean()) == pytest.approx(0, abs=1e-5)
@@ -96,4 +96,4 @@ def test_answers_of_another_vocabulary_are_refused(product: tuple[Stage, Inputs]
 
 def test_scores_that_do_not_differ_have_no_scale() -> None:
     with pytest.raises(ValueError, match="ranks nothing"):
-        Scale.of(torch.ones(4))
+        ScoreScale.of(torch.ones(4))

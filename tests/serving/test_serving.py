@@ -25,7 +25,7 @@ from posttrain.models.loading import load_causal_lm, save_reward_model, scalar_m
 from posttrain.pipeline.finding import UserError
 from posttrain.serving import app
 from posttrain.serving.app import Served, application
-from posttrain.serving.worker import End, Job, Piece, Said, Worker
+from posttrain.serving.worker import AnswerText, End, EngineWorker, Job, Piece
 from posttrain.stages.base import EMBEDDED
 
 QUESTIONS = ["What is ice?", "Name three colours.", "What is snow?", "Where do dogs live?"]
@@ -38,7 +38,7 @@ class Running:
         model, tokenizer = load_causal_lm(EMBEDDED)
         self.model, self.chat = model, Chat(tokenizer)
         self.engine = BuiltinEngine(model)
-        self.worker = Worker(BuiltinEngine(model))
+        self.worker = EngineWorker(BuiltinEngine(model))
         served = Served(name="guide", chat=self.chat, worker=self.worker, max_tokens=12)
         self.server = uvicorn.Server(
             uvicorn.Config(application(served, LOOPBACK), port=0, log_level="warning", lifespan="off")
@@ -135,12 +135,12 @@ def test_a_stop_text_ends_the_answer_before_itself(running: Running) -> None:
 
 
 def test_text_is_held_back_while_it_may_begin_a_stop_or_is_half_a_character() -> None:
-    said = Said(lambda ids: bytes(ids).decode("utf-8", errors="replace"), ["END", "DONE"])
+    said = AnswerText(lambda ids: bytes(ids).decode("utf-8", errors="replace"), ["END", "DONE"])
     given = [said.add(byte) for byte in "aEN é ENDz".encode()]
     assert given == ["a", "", "", "EN ", "", "é", " ", "", "", "", ""][: len(given)]
     assert said.stopped
     assert said.rest() == ""
-    cut = Said(lambda ids: bytes(ids).decode(), ["END"])
+    cut = AnswerText(lambda ids: bytes(ids).decode(), ["END"])
     assert "".join(cut.add(byte) for byte in b"an EN") + cut.rest() == "an EN"
 
 
@@ -263,7 +263,7 @@ def test_a_whole_answer_ends_when_its_client_has_gone(running: Running) -> None:
 
     async def answered() -> tuple[int, bool]:
         told: asyncio.Queue[Piece | End] = asyncio.Queue()
-        said = Said(running.chat.decode, [])
+        said = AnswerText(running.chat.decode, [])
         job = Job(prompt=[1], sampling=Sampling(), seed=0, said=said, tell=told.put_nowait)
 
         async def talk() -> None:  # a token more often than the client is looked for

@@ -27,7 +27,7 @@ from posttrain.policy_gradients.ppo import PPO
 from posttrain.rewards.learned import LearnedReward
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.demonstrations import FieldGuideDemonstrations
-from posttrain.stages.evaluate import Evaluation
+from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.labels import Annotation
 from posttrain.stages.pairs import ComparisonPairs
 from posttrain.stages.prompts import FieldGuidePrompts
@@ -58,7 +58,7 @@ def save_llama(directory: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
     return directory
 
 
-def recipe(source: Path, lora: Any = None) -> Evaluation:
+def recipe(source: Path, lora: Any = None) -> HeldoutEvaluation:
     """The stages of ``recipes/instructgpt.py`` in their smallest sizes."""
     shared: dict[str, Any] = {"seed": 3, "lora": lora}
     base = ExistingModel(source=SourceFile(str(source)))
@@ -81,7 +81,7 @@ def recipe(source: Path, lora: Any = None) -> Evaluation:
         max_completion_length=ANSWER,
         **shared,
     )
-    return Evaluation(
+    return HeldoutEvaluation(
         base=base,
         sft=sft,
         final=rl,

@@ -13,7 +13,7 @@ from posttrain.models.chat import Chat
 from posttrain.models.language_policy import LanguageReward
 from posttrain.models.loading import load_reward_model, load_tokenizer
 from posttrain.pipeline.sources import SourceFile
-from posttrain.rewards.learned import Scale
+from posttrain.rewards.learned import ScoreScale
 from posttrain.rollouts.reread import reread, scores
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.fitting import mismatched
@@ -79,7 +79,7 @@ def test_the_scale_is_that_of_the_first_answers(
     made = make(stage, tmp_path / "workspace", accept=["rm_above_chance"])
     product = made.products["rm"]
     assert int(product.figures["rows"]) > 10
-    scale = Scale.load(product.path)
+    scale = ScoreScale.load(product.path)
     assert scale.rows == 10
     chat = Chat(load_tokenizer(product.path))
     model, _ = load_reward_model(product.path)
