@@ -72,7 +72,6 @@ for stage in made.record["stages"]:
 
 # %%
 import matplotlib.pyplot as plt
-
 from posttrain.data.jsonl import read_jsonl
 
 sft = made.products["sft"]

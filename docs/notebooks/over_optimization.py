@@ -48,8 +48,9 @@ print(f"the reward model agrees with {products['rm'].figures['label_accuracy']:.
 # One draw of 64 answers to each of 60 prompts gives every smaller n as well: take the best of the first n.
 
 # %%
-from posttrain.core.kl import best_of_n
 from posttrain.data.jsonl import read_jsonl
+
+from posttrain.core.kl import best_of_n
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
 from posttrain.evaluation.gold import judge

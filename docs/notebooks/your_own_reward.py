@@ -95,7 +95,6 @@ held, free = make(paid_for_short_words(0.05)), make(paid_for_short_words(0.001))
 
 # %%
 import matplotlib.pyplot as plt
-
 from posttrain.data.jsonl import read_jsonl
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))

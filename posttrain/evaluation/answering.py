@@ -16,6 +16,7 @@ from posttrain.models.chat import Chat
 from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.positions import context_of
+from posttrain.models.prepare import prepare
 from posttrain.rewards.protocol import Episode
 from posttrain.rollouts.sample import ask, sample
 from posttrain.storage.token_rows import TokenRow
@@ -66,7 +67,7 @@ def kl_per_answer(
     """
     rows = [TokenRow(ids=e.ids, mask=e.mask, temperature=sampling.temperature or 1.0) for e in episodes]
     batch = rollouts(rows, pad_id)
-    now, still = (LanguagePolicy(model) for model in models)
+    now, still = (LanguagePolicy(prepare(model)) for model in models)
     wants = Wants(before=False, entropy=False, exact_kl=True)
     found = in_slices(lambda part: now.evaluate(part, wants, still), batch, cut(batch, limit))
     assert found.kl is not None

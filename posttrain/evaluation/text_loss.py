@@ -8,6 +8,7 @@ from typing import Any
 from posttrain.models.chat import Chat
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.positions import context_of
+from posttrain.models.prepare import prepare
 from posttrain.rollouts.in_parts import nll
 from posttrain.rollouts.reread import example
 from posttrain.storage.token_rows import TokenRow
@@ -24,4 +25,4 @@ def text_loss(model: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], lim
     fitting = [row for row in made if len(row.ids) <= context]
     if not fitting:
         raise ValueError(f"none of {len(made)} texts fits into {context} tokens")
-    return nll(LanguagePolicy(model), fitting, chat.pad_id, limit)
+    return nll(LanguagePolicy(prepare(model)), fitting, chat.pad_id, limit)

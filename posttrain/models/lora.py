@@ -54,7 +54,8 @@ class Lora:
 
 class Adapter(nn.Module):
     """The low-rank matrices of one role. A is [rank, in], drawn as peft draws it; B is [out, rank], zero
-    at first, so that a new adapter changes nothing, to the bit. Held in at least float32.
+    at first, so that a new adapter changes nothing, to the bit. Held in at least float32. It is used by a
+    trunk that ``attach`` was called on.
     """
 
     def __init__(self, trunk: nn.Module, settings: Lora, *, seed: int) -> None:
@@ -73,7 +74,6 @@ class Adapter(nn.Module):
             self.B[path.replace(".", "/")] = nn.Parameter(
                 torch.zeros(out, settings.rank, dtype=dtype, device=weight.device)
             )
-        _attach(trunk)
 
     def add(self, key: str, x: Tensor, y: Tensor) -> Tensor:
         """``y + scale * B A x`` for one matrix; x is [..., in], y is [..., out]."""
@@ -115,8 +115,8 @@ def _shape(module: nn.Module) -> tuple[int, int]:
     return int(out), int(wide)
 
 
-def _attach(trunk: nn.Module) -> None:
-    """Every matrix asks, at each call, what is worn. Once a matrix: trunks may share layers."""
+def attach(trunk: nn.Module) -> None:
+    """Every matrix asks, at each call, which adapter is in use. Once a matrix: trunks may share layers."""
     for path, module in _matrices(trunk):
         if getattr(module, "_asks_what_is_worn", False):
             continue

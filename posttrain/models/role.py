@@ -15,7 +15,6 @@ from transformers.pytorch_utils import Conv1D
 
 from posttrain.core.logit_transform import LogitTransform
 from posttrain.kernels.matmul import rows_to_add
-from posttrain.models.fast_layers import use_fast_kernels
 from posttrain.models.head import transform_of
 from posttrain.models.lora import Adapter, wearing
 from posttrain.models.packed_attention import lined_up, packs
@@ -37,9 +36,6 @@ class Role:
     head: Any
     adapter: Adapter | None = None
     compute: torch.dtype | None = None
-
-    def __post_init__(self) -> None:
-        use_fast_kernels(self.trunk)
 
     @property
     def device(self) -> torch.device:

@@ -28,8 +28,9 @@ from posttrain.models.loading import (
     save_causal_lm,
     scalar_model,
 )
-from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged
+from posttrain.models.lora import Adapter, Lora, merged
 from posttrain.models.place import Place, held, loads_to, rounding_figures
+from posttrain.models.prepare import prepare
 from posttrain.models.reading import Reading, mark
 from posttrain.models.role import Role, role_of, still_role_of
 from posttrain.models.scalar_files import (
@@ -125,6 +126,9 @@ def open_policy(
     model, tokenizer = load_causal_lm(source, dtype=place.dtype, device=loads_to(lora, place))
     rounding = held(model, lora, place, lambda: load_causal_lm(source, dtype=place.dtype)[0])
     still = None
+    if reference and lora is None:
+        still = LanguagePolicy(still_role_of(prepare(copy.deepcopy(model)), place.product))
+    prepare(model, adapters=lora is not None, recompute=place.recompute)
     if lora is not None:
         model.requires_grad_(False)
         policy = Role(
@@ -137,10 +141,6 @@ def open_policy(
             still = LanguagePolicy(replace(policy, adapter=None))
     else:
         policy = role_of(model, place.product)
-        if reference:
-            still = LanguagePolicy(still_role_of(copy.deepcopy(model), place.product))
-    if place.recompute:
-        checkpoint_activations(model)
     around = None
     critic_model = None
     if critic is not None:
@@ -168,7 +168,7 @@ def open_teacher(
             f"{source}: its vocabulary ({len(own)} tokens) is not the student's ({len(tokenizer)} tokens), "
             "so it cannot judge the student's tokens; take a teacher of the same family"
         )
-    return LanguagePolicy(still_role_of(model, place.product))
+    return LanguagePolicy(still_role_of(prepare(model), place.product))
 
 
 def open_reward(
@@ -189,6 +189,7 @@ def open_reward(
         reading = reading_of(source, reading)
     if lora is None:
         model, tokenizer = _scalar(source, seed, place, reading.layer)
+        prepare(model, recompute=place.recompute)
         reward = LanguageReward(role_of(model, place.product), mean=reading.mean)
         return RewardRole(model=model, tokenizer=tokenizer, reward=reward)
     load = load_reward_model if is_scalar(source) else load_causal_lm
@@ -232,6 +233,7 @@ def _critic(
     """
     if lora is None:
         own, _ = _scalar(critic, seed, place)
+        prepare(own, recompute=place.recompute)
         return role_of(own, place.product), own
     model = cut_as(critic, model)
     if shares(critic, model):
@@ -241,9 +243,8 @@ def _critic(
     if not is_scalar(critic) and str(critic) == str(source):
         adapter = Adapter(model.base_model, lora, seed=seed)
         return Role(model.base_model, new_head(model, seed=seed), adapter, place.product), model
-    alone = replace(place, recompute=False)
-    own, _ = _scalar(critic, seed, replace(alone, device=loads_to(lora, place)))
-    held(own, lora, place, lambda: _scalar(critic, seed, replace(alone, device="cpu"))[0])
+    own, _ = _scalar(critic, seed, replace(place, device=loads_to(lora, place)))
+    held(own, lora, place, lambda: _scalar(critic, seed, replace(place, device="cpu"))[0])
     return _adapted(own, own.score, lora, seed, place), own
 
 
@@ -251,10 +252,8 @@ def _adapted(model: Any, head: nn.Module, lora: Lora, seed: int, place: Place) -
     """A role with a new adapter on a trunk that stands still."""
     model.requires_grad_(False)
     head.requires_grad_(True)
-    role = Role(model.base_model, head, Adapter(model.base_model, lora, seed=seed), place.product)
-    if place.recompute:
-        checkpoint_activations(model)
-    return role
+    prepare(model, adapters=True, recompute=place.recompute)
+    return Role(model.base_model, head, Adapter(model.base_model, lora, seed=seed), place.product)
 
 
 def _scalar(source: Source, seed: int, place: Place, layers: int = 0) -> tuple[Any, PreTrainedTokenizerBase]:
@@ -266,6 +265,4 @@ def _scalar(source: Source, seed: int, place: Place, layers: int = 0) -> tuple[A
     else:
         base, tokenizer = load_causal_lm(source, dtype=place.dtype, device=place.device)
         model = scalar_model(cut(base, layers), tokenizer, seed=seed)
-    if place.recompute:
-        checkpoint_activations(model)
     return model, tokenizer

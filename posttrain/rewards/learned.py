@@ -84,12 +84,13 @@ class LearnedReward:
         from posttrain.models.chat import Chat
         from posttrain.models.language_policy import LanguageReward
         from posttrain.models.loading import load_reward_model
+        from posttrain.models.prepare import prepare
         from posttrain.models.scalar_files import head_as_written
 
         directory = inputs.of(self.model).path
         scale = ScoreScale.load(directory) if self.normalise else ScoreScale(mean=0.0, std=1.0, rows=0)
         model, tokenizer = load_reward_model(directory, device=machine.device)
-        reward = LanguageReward(model)
+        reward = LanguageReward(prepare(model))
         written = head_as_written(directory, model, reward.role.head)
         yield LearnedScorer(reward, Chat(tokenizer), scale, self.missing_eos_penalty, written)
 

@@ -221,6 +221,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         from posttrain.models.chat import Chat
         from posttrain.models.language_policy import LanguagePolicy
         from posttrain.models.positions import context_of
+        from posttrain.models.prepare import prepare
         from posttrain.stages.fitting import pairs
         from posttrain.storage.jsonl import RowsInFile
         from posttrain.storage.preference_store import PreferenceStore
@@ -228,7 +229,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         chat, held = Chat(model[1]), PreferenceStore(output.parent)
         rows = RowsInFile(inputs["comparisons"].path / "heldout.jsonl")
         pairs(chat, rows, context_of(model[0]), held)
-        policy = LanguagePolicy(model[0])
+        policy = LanguagePolicy(prepare(model[0]))
         return {name: log_likelihoods(policy, held.grouped, chat.pad_id, machine.micro_batch_tokens)}
 
     def _forgotten(self, name: str, model: tuple[Any, Any], inputs: Inputs, machine: Machine) -> Figures:

@@ -265,6 +265,7 @@ def _scored(model: Path, pairs: Sequence[Mapping[str, Any]], machine: Machine) -
     from posttrain.models.chat import Chat
     from posttrain.models.language_policy import LanguageReward
     from posttrain.models.loading import load_reward_model
+    from posttrain.models.prepare import prepare
     from posttrain.rollouts.reread import reread, scores
 
     loaded, tokenizer = load_reward_model(model, device=machine.device)
@@ -274,7 +275,7 @@ def _scored(model: Path, pairs: Sequence[Mapping[str, Any]], machine: Machine) -
         for pair in pairs
         for side in ("a", "b")
     ]
-    said = scores(LanguageReward(loaded), rows, chat.pad_id, machine.micro_batch_tokens).tolist()
+    said = scores(LanguageReward(prepare(loaded)), rows, chat.pad_id, machine.micro_batch_tokens).tolist()
     return list(zip(said[::2], said[1::2], strict=True))
 
 

@@ -172,8 +172,8 @@ MUTATIONS = [
     of(
         "KL of the reference from the policy",
         "evaluation/answering.py",
-        "now, still = (LanguagePolicy(model)",
-        "still, now = (LanguagePolicy(model)",
+        "now, still = (LanguagePolicy(prepare(model))",
+        "still, now = (LanguagePolicy(prepare(model))",
         "tests/evaluation/test_answering.py",
     ),
     of(

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from posttrain.storage.jsonl import write_jsonl
 from transformers import PreTrainedTokenizerFast
 
 from posttrain import cli
@@ -22,6 +21,7 @@ from posttrain.stages.base import ExistingModel
 from posttrain.stages.demonstrations import DemonstrationRows
 from posttrain.stages.labels import ComparisonRows
 from posttrain.stages.sft import InstructionTuning
+from posttrain.storage.jsonl import write_jsonl
 from tests.models.small import llama
 
 SAID: dict[str, Any] = {"role": "assistant", "content": "abc"}

@@ -18,8 +18,9 @@ from transformers import (
 )
 
 from posttrain.models import fast_layers
-from posttrain.models.lora import Adapter, Lora, checkpoint_activations, wearing
+from posttrain.models.lora import Adapter, Lora, attach, checkpoint_activations, wearing
 from posttrain.models.packed_attention import lined_up, packs
+from posttrain.models.prepare import prepare
 from posttrain.models.role import Role
 from posttrain.models.tree import alike, grow
 from tests.kernels.paths import COMPILED, computed_by
@@ -121,6 +122,7 @@ def test_adapters_and_recomputed_activations_give_the_same_gradients() -> None:
     found = []
     for quick, recompute in ((False, False), (True, False), (True, True)):
         own = copy.deepcopy(model).requires_grad_(False)
+        attach(own.model)
         adapter = Adapter(own.model, Lora(rank=4), seed=3)
         for p in adapter.B.parameters():
             p.data.normal_(0, 0.02, generator=torch.Generator().manual_seed(4))
@@ -141,7 +143,7 @@ def test_adapters_and_recomputed_activations_give_the_same_gradients() -> None:
 
 def test_tokens_behind_a_line_change_nothing_that_is_read_of_it() -> None:
     model, line = made(), tree()
-    trunk = model.model
+    trunk = prepare(model).model
     role = Role(trunk, model.lm_head)
     assert packs(trunk)
     plain = role.hidden(line.tokens[None], line)

@@ -22,6 +22,7 @@ from posttrain.models.frozen import opened_copy
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.loading import load_causal_lm, save_causal_lm
 from posttrain.models.lora import Adapter, Lora
+from posttrain.models.prepare import prepare
 from posttrain.models.roles import Place, PolicyRoles, open_policy, open_reward
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import PROCESS, Size, training_bytes
@@ -105,9 +106,10 @@ def test_what_is_read_and_learned_is_that_of_the_held_numbers(
     fake_bitsandbytes(monkeypatch)
     batch = rollouts(rows(), 1)
     roles = opened(base, trunk, place=Place(recompute=recompute))
+    model = prepare(opened_copy(open_policy(base, lora=Lora(trunk=trunk)).model), adapters=True)
     plain = LanguagePolicy(
         type(roles.policy.policy)(
-            (model := opened_copy(open_policy(base, lora=Lora(trunk=trunk)).model)).base_model,
+            model.base_model,
             model.get_output_embeddings(),
             Adapter(model.base_model, Lora(rank=3, alpha=6.0), seed=0),
         )

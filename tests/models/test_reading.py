@@ -152,9 +152,10 @@ def test_a_role_on_a_cut_trunk_wears_its_adapter_once(sft: Path) -> None:
     lower = cut(model, 1)
     role = open_reward(sft, lora=LORA, seed=4, place=EXACT, reading=Reading(layer=1)).reward
     assert lower.base_model is not model.base_model
-    from posttrain.models.lora import Adapter
+    from posttrain.models.lora import Adapter, attach
     from posttrain.models.role import Role
 
+    attach(lower.base_model)
     on_lower = Adapter(lower.base_model, LORA, seed=4)
     Adapter(model.base_model, LORA, seed=5)
     for adapter in (on_lower, role.role.adapter):

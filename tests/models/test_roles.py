@@ -17,6 +17,7 @@ from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.models.loading import new_head, save_causal_lm
 from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged, wearing
+from posttrain.models.prepare import prepare
 from posttrain.models.role import Role
 from posttrain.models.roles import Place, open_policy, open_reward, words
 from posttrain.pipeline.finding import UserError
@@ -76,7 +77,7 @@ def expected(own: Any, model: Any, adapter: Adapter) -> dict[str, Tensor]:
 def test_four_roles_on_one_trunk_have_the_values_and_gradients_of_four_models(
     family: str, recompute: bool
 ) -> None:
-    model = causal(CONFIGS[family]()).requires_grad_(False)
+    model = prepare(causal(CONFIGS[family]()).requires_grad_(False), adapters=True)
     adapters = [shaken(Adapter(model.base_model, LORA, seed=s), s) for s in range(3)]
     heads = [new_head(model, seed=s) for s in (5, 6)]
     plain = [alone(model, a) for a in (*adapters, None)]
@@ -192,6 +193,7 @@ def test_peft_reads_the_adapter_and_the_adapter_is_read_back(tmp_path: Path, fam
     peft = pytest.importorskip("peft")
     model = causal(CONFIGS[family](), dtype=torch.float32)
     save_causal_lm(tmp_path / "base", model, tokenizer())
+    prepare(model, adapters=True)
     adapter = shaken(Adapter(model.base_model, LORA, seed=0), 1)
     save_adapter(tmp_path / "adapter", model, adapter)
     role = Role(model.base_model, model.get_output_embeddings(), adapter)
@@ -252,7 +254,7 @@ def test_a_reward_model_speaks_as_the_model_it_grew_from_until_it_moves(
 
 
 def test_what_is_worn_is_taken_off_again() -> None:
-    model, ids = causal(llama()), torch.tensor([[3, 4, 5, 6]])
+    model, ids = prepare(causal(llama()), adapters=True), torch.tensor([[3, 4, 5, 6]])
     one, two = (shaken(Adapter(model.base_model, LORA, seed=s), s) for s in (1, 2))
 
     def said() -> Tensor:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from posttrain.storage.jsonl import write_jsonl
 
 from posttrain.checks import model_probes
 from posttrain.checks.doctor import rehearsed
@@ -34,6 +33,7 @@ from posttrain.stages.prompts import PromptRows
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
+from posttrain.storage.jsonl import write_jsonl
 
 HEALTHY = {
     "instructgpt": ("instructgpt",),
