@@ -24,8 +24,8 @@ def environment(id: str = "CartPole-v1", limit: int = 0, seed: int = 0) -> Stage
 
     PPO on batches of about 4,096 steps of whole plays. A Box observation is normalised and read by two layers
     of 64; a Discrete one has a table, a row for each state. Rewards are learned from in units of their
-    discounted sums. rl.steps=200 is twice the training: LunarLander-v3 is judged after 150, Taxi-v4 after 200.
-    rl.method.entropy_coef and rl.method.gamma are what an environment may want changed next.
+    discounted sums. rl.steps=200 is twice the training: LunarLander-v3 is judged after 150, Taxi-v4 after
+    200. rl.method.entropy_coef and rl.method.gamma are what an environment may want changed next.
 
     Parameters:
         id: What gymnasium registered, such as LunarLander-v3, Taxi-v4, CliffWalking-v1 or Acrobot-v1.
