@@ -90,10 +90,10 @@ def page(results: dict[str, Any]) -> str:
     ]
     for key, row in results.items():
         name, _, rest = key.partition("/")
-        earned = [f"{row['returns'][kind]:.1f}" for kind in ("policy", "greedy")]
-        chance = f"{row['returns']['random']:.0f}" if "random" in row["returns"] else ""
+        earned = [f"{row['returns'][kind]:,.1f}" for kind in ("policy", "greedy")]
+        chance = f"{row['returns']['random']:,.0f}" if "random" in row["returns"] else ""
         cells = [name, rest, *earned, chance, f"{row['steps']:,}", f"{row['seconds']:.0f}"]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(cells).replace(' -', ' −')} |")
     return "\n".join(lines)
 
 

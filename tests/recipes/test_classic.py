@@ -294,10 +294,20 @@ def test_an_environment_that_cannot_be_learned_is_refused_at_once(wish: str, mes
 
 
 @pytest.mark.slow
-def test_the_cliff_is_walked_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """At best it earns -13; falling once costs 100, and keeping away from the edge for ever 1,000."""
+@pytest.mark.parametrize(
+    ("wishes", "least", "random"),
+    [
+        (("id=CliffWalking-v1", "limit=1000", "rl.steps=60"), -30, -1000),
+        (("id=Taxi-v4", "rl.steps=200"), 5, -500),
+    ],
+    ids=["cliff", "taxi"],
+)
+def test_tables_learn(
+    wishes: tuple[str, ...], least: float, random: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The cliff earns -13 at best; falling once costs 100, and keeping away from the edge for ever 1,000. A
+    taxi earns 8; one that gives up a fourth of its passengers earns -44."""
     pytest.importorskip("gymnasium")
-    wishes = ("id=CliffWalking-v1", "limit=1000", "rl.steps=60")
     figures = made(capsys, tmp_path, "environment", *wishes)
-    assert figures["evaluate.return/policy"] >= -30
-    assert figures["evaluate.return/random"] < -1000
+    assert figures["evaluate.return/policy"] >= least
+    assert figures["evaluate.return/random"] < random
