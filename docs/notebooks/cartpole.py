@@ -29,7 +29,8 @@ print(f"{type(rl.environment).__name__} by {type(rl.method).__name__}: {rl.steps
 
 # %%
 import matplotlib.pyplot as plt
-from posttrain.data.jsonl import read_jsonl
+
+from posttrain.storage.jsonl import read_jsonl
 
 balanced = run(recipe, workspace, quiet, accept=None, say=lambda line: None).products
 log = {row["step"]: row for row in read_jsonl(balanced["rl"].path / "metrics.jsonl")}

@@ -72,7 +72,8 @@ for stage in made.record["stages"]:
 
 # %%
 import matplotlib.pyplot as plt
-from posttrain.data.jsonl import read_jsonl
+
+from posttrain.storage.jsonl import read_jsonl
 
 sft = made.products["sft"]
 log = read_jsonl(sft.path / "metrics.jsonl")

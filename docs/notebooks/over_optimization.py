@@ -48,8 +48,6 @@ print(f"the reward model agrees with {products['rm'].figures['label_accuracy']:.
 # One draw of 64 answers to each of 60 prompts gives every smaller n as well: take the best of the first n.
 
 # %%
-from posttrain.data.jsonl import read_jsonl
-
 from posttrain.core.kl import best_of_n
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
@@ -59,6 +57,7 @@ from posttrain.models.loading import load_causal_lm
 from posttrain.pipeline.stage import Inputs
 from posttrain.rewards.learned import LearnedReward
 from posttrain.rollouts.sample import scored_groups
+from posttrain.storage.jsonl import read_jsonl
 
 most = 64
 model, tokenizer = load_causal_lm(products["sft"].path)

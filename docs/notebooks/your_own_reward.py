@@ -95,7 +95,8 @@ held, free = make(paid_for_short_words(0.05)), make(paid_for_short_words(0.001))
 
 # %%
 import matplotlib.pyplot as plt
-from posttrain.data.jsonl import read_jsonl
+
+from posttrain.storage.jsonl import read_jsonl
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
 for product, name in ((held, "coef 0.05"), (free, "coef 0.001")):

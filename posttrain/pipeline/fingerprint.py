@@ -125,15 +125,19 @@ class Finished(Stage):
         return self.directory
 
 
+def is_directory(path: str, name: str) -> bool:
+    """Whether a user's value for ``name`` is one. Raises UserError where it is no path at all."""
+    try:
+        return expanded(path).is_dir()
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+
+
 def finished(path: str, name: str) -> Finished:
     """The product in a directory that a user named. Raises UserError where it is none."""
     if not path:  # it would be the current directory
         raise UserError(f"{name} is a stage, and no directory is named after the equals sign")
-    try:
-        there = expanded(path).is_dir()
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
-    if not there:
+    if not is_directory(path, name):
         source = SourceFile(path)
         fetched = f"; `hf download {path} --local-dir DIR` makes one of a model on the hub"
         raise UserError(

@@ -12,7 +12,7 @@ from typing import Any
 
 from posttrain.core.kl import KLInReward
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.fingerprint import Finished, finished
+from posttrain.pipeline.fingerprint import Finished, finished, is_directory
 from posttrain.pipeline.sizes import Size
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage, base_name, rewrite
@@ -220,9 +220,9 @@ def tuned_model(sft: str) -> Stage:
     fetched as that of a base is. Raises UserError where it is neither.
     """
     source = SourceFile(sft)
-    if sft and source.local is None and source.hub_name:
-        return ExistingModel(name="sft", source=source)
-    return finished(sft, "sft")
+    if not sft or not source.hub_name or is_directory(sft, "sft"):
+        return finished(sft, "sft")
+    return ExistingModel(name="sft", source=source)
 
 
 def need_comparisons(recipe: str, comparisons: str) -> None:
