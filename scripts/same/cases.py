@@ -29,15 +29,47 @@ PAIRS = ("prompts.rows=96", "prompts.heldout=24", "pairs.rows=24", "pairs.heldou
 PPO = ("rm.warmup=2", "rl.steps=2", "rl.prompts_per_step=24", "rl.warmup=1")
 EVALUATE = ("evaluate.rows=16", "evaluate.samples=2")
 
+VERIFIED = ("rl.steps=2", "rl.prompts_per_step=6", "rl.warmup=1")
+CHANCE = "rm_above_chance"
+ALIGNED = "alignment_above_chance"
+
 CASES = (
-    Case("instructgpt", "instructgpt", (*TUNING, *PAIRS, *PPO, *EVALUATE), ("rm_above_chance",)),
-    Case("instructgpt-lora", "instructgpt", ("lora=4", *TUNING, *PAIRS, *PPO, *EVALUATE)),
-    Case("dpo", "dpo", (*TUNING, *PAIRS, "alignment.warmup=2", "rm.warmup=2", *EVALUATE)),
+    Case("instructgpt", "instructgpt", (*TUNING, *PAIRS, *PPO, *EVALUATE), (CHANCE,)),
+    Case("instructgpt-lora", "instructgpt", ("lora=4", *TUNING, *PAIRS, *PPO, *EVALUATE), (CHANCE,)),
+    Case(
+        "dpo",
+        "dpo",
+        (*TUNING, *PAIRS, "alignment.warmup=2", "rm.warmup=2", *EVALUATE),
+        (CHANCE, ALIGNED),
+    ),
     Case("kto", "dpo", (f"ratings={RATINGS}", *TUNING, "alignment.warmup=2")),
-    Case("tulu3", "tulu3", (*TUNING, *PAIRS, *EVALUATE)),
-    Case("deepseek_r1_zero", "deepseek_r1_zero", ("rl.steps=2", *EVALUATE)),
-    Case("rounds", "rounds", ("count=2", *TUNING, *PAIRS, *PPO, *EVALUATE)),
-    Case("best_of_n", "best_of_n", (*TUNING, *PAIRS, *EVALUATE)),
+    Case(
+        "tulu3",
+        "tulu3",
+        (
+            *("worked.rows=48", "worked.heldout=12", "problems.rows=48", "problems.heldout=12"),
+            *("alignment.warmup=2", *TUNING, *PAIRS, *VERIFIED, *EVALUATE),
+        ),
+        (ALIGNED,),
+    ),
+    Case(
+        "deepseek_r1_zero",
+        "deepseek_r1_zero",
+        (
+            *("prompts.rows=96", "prompts.heldout=24", *VERIFIED, *EVALUATE),
+            *("evaluate.often=4", "evaluate.often_rows=4"),
+        ),
+    ),
+    Case("rounds", "rounds", ("count=2", *TUNING, *PAIRS, *PPO, *EVALUATE), (CHANCE,)),
+    Case(
+        "best_of_n",
+        "best_of_n",
+        (
+            *("rejection.rows=24", "rejection.heldout=12", "rejection.answers=4", "best_of_n.warmup=1"),
+            *("rm.warmup=2", *TUNING, *PAIRS, *EVALUATE),
+        ),
+        (CHANCE,),
+    ),
     Case("cartpole", "cartpole", ("rl.steps=3", "rl.starts=8", "evaluate.episodes=8")),
     Case("cartpole_from_preferences", "cartpole_from_preferences", ("rl.steps=4", "evaluate.episodes=8")),
     Case("thermostat", "thermostat", ("rl.steps=4", "rl.starts=16", "evaluate.episodes=8")),
