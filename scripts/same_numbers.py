@@ -7,7 +7,7 @@ temporary directory and its kernels are built there. Recipes made small (scripts
 command line of each, with one thread, the two checkouts beside each other on two cores. Compared are the
 sha256 of every file with weights, every metric of made.json, every value of metrics.jsonl and of the rows
 that stages write, and what else lies in a product. Left out is what says when, where and how fast something
-was made (``VOLATILE`` and ``LOCATED`` in scripts/same/products.py).
+was made (``VOLATILE`` in scripts/same/products.py).
 
 What was renamed stands in scripts/renames.json, from the name in OLD to that in NEW; whoever renames a
 metric, a setting, a stage or a file adds it there. With ``--renames`` a file of ``{}`` compares two checkouts

@@ -31,6 +31,7 @@ def written(
     logged: Mapping[str, Any] | None = None,
     stages: tuple[str, ...] = STAGES,
     names: tuple[str, str] = ("nll", "loss"),
+    rank: int = 4,
 ) -> Ran:
     """A run of two stages. ``weight``, ``metrics`` and ``logged`` are of the last; ``names`` are those of a
     metric and of a value in the log.
@@ -46,7 +47,9 @@ def written(
         (product / "made.json").write_text(json.dumps(made))
         (product / "metrics.jsonl").write_text(json.dumps({**row, "seconds/update": id(product)}) + "\n")
         (product / "model.safetensors").write_bytes(weight if address == stages[-1] else b"\0")
-        (product / "adapter" / "adapter_config.json").write_text(str(workspace))
+        (product / "adapter" / "adapter_config.json").write_text(
+            json.dumps({"r": rank, "base_model_name_or_path": str(workspace)})
+        )
         (product / "config.json").write_text("{}")
         products[address] = f"products/{address}-{number}"
     directory = workspace / "runs" / "1-small"
@@ -72,7 +75,7 @@ def verdict_of(
 def test_equal_runs_are_equal_whatever_time_and_place_they_state(tmp_path: Path) -> None:
     found = verdict_of(tmp_path, {})
     assert (found.same, found.told, found.stages) == (True, "same", 2)
-    assert found.compared == {"weights": 2, "metrics": 2, "logged": 6, "rows": 0, "files": 2}
+    assert found.compared == {"weights": 2, "metrics": 2, "logged": 6, "rows": 0, "files": 4}
 
 
 @pytest.mark.parametrize(
@@ -90,6 +93,11 @@ def test_a_changed_number_is_named_with_its_stage(tmp_path: Path, new: Mapping[s
     page = same_numbers.told([found])
     assert told in page
     assert "sft:" not in page
+
+
+def test_a_key_of_a_config_is_compared_unless_it_says_where(tmp_path: Path) -> None:
+    found = verdict_of(tmp_path, {"rank": 8})
+    assert [str(d) for d in found.differing["sft"]] == ["file r (adapter/adapter_config.json): 4 | 8"]
 
 
 def test_a_missing_stage_is_named(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ CASES = (
             *("prompts.rows=96", "prompts.heldout=24", *VERIFIED, *EVALUATE),
             *("evaluate.often=4", "evaluate.often_rows=4"),
         ),
+        ("solves_more",),
     ),
     Case("rounds", "rounds", ("count=2", *TUNING, *PAIRS, *PPO, *EVALUATE), (CHANCE,)),
     Case(
@@ -68,7 +69,7 @@ CASES = (
             *("rejection.rows=24", "rejection.heldout=12", "rejection.answers=4", "best_of_n.warmup=1"),
             *("rm.warmup=2", *TUNING, *PAIRS, *EVALUATE),
         ),
-        (CHANCE,),
+        (CHANCE, "sft_learned"),
     ),
     Case("cartpole", "cartpole", ("rl.steps=3", "rl.starts=8", "evaluate.episodes=8")),
     Case("cartpole_from_preferences", "cartpole_from_preferences", ("rl.steps=4", "evaluate.episodes=8")),

@@ -12,16 +12,18 @@ from typing import Any
 
 from same.renames import Renames, address, listed, renamed
 
-# Metrics and columns that say how a run went on a machine, not what it computed: a word of the name, where
-# words are parted by "/", "_" or ".": seconds, seconds/update, tokens_per_second, peak_bytes, started.
+# Metrics, columns and keys of JSON files that say how or where a run went on a machine, not what it computed:
+# a word of the name, where words are parted by "/", "_" or ".": seconds, seconds/update, tokens_per_second,
+# peak_bytes, started, and base_model_name_or_path in an adapter's config.
 VOLATILE = re.compile(
     r"(^|[/_.])(seconds?|minutes|hours|bytes|memory|gflops|speed|started|finished|date|directory|path)($|[/_.])"
 )
-# Files that say where something lies; made.json is read for its metrics alone.
-LOCATED = ("made.json", "adapter_config.json", "adapter/adapter_config.json")
+MADE = "made.json"  # read for its metrics alone
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".npy", ".npz", ".gguf")
 LOG = "metrics.jsonl"
+COUNT = "number of rows"
 KINDS = ("weights", "metrics", "logged", "rows", "files")
+SINGULAR = {"metrics": "metric", "rows": "row", "files": "file"}
 _ENDS = {"_low": "low", "/low": "low", "_lower": "low", ".low": "low", "_n": "n"}
 _ENDS |= {"_high": "high", "/high": "high", "_upper": "high", ".high": "high"}
 
@@ -35,9 +37,8 @@ class Fact:
     place: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind[:-1] if self.kind == 'metrics' else self.kind} {self.name}" + (
-            f" ({self.place})" if self.place else ""
-        )
+        where = f" ({self.place})" if self.place else ""
+        return f"{SINGULAR.get(self.kind, self.kind)} {self.name}{where}"
 
 
 Facts = Mapping[Fact, Any]
@@ -58,19 +59,21 @@ def stages(run: Path, workspace: Path, renames: Renames) -> dict[str, Facts]:
 
 def facts(product: Path, renames: Renames = Renames()) -> Iterator[tuple[Fact, Any]]:  # noqa: B008
     """Everything in a product's directory that is not volatile."""
-    made = json.loads((product / "made.json").read_text("utf-8"))
+    made = json.loads((product / MADE).read_text("utf-8"))
     report = made.get("report", made)
     for name, value in _metrics(report.get("metrics", report.get("figures", {})), renames):
         yield Fact("metrics", name), value
     for path in sorted(product.rglob("*")):
         file = path.relative_to(product).as_posix()
-        if not path.is_file() or file in LOCATED:
+        if not path.is_file() or file == MADE:
             continue
         name = renamed(file, renames.files)
         if path.suffix in WEIGHTS:
             yield Fact("weights", name), hashlib.sha256(path.read_bytes()).hexdigest()
         elif path.suffix == ".jsonl":
             yield from _rows(path, name, renames)
+        elif path.suffix == ".json":
+            yield from _keys(path, name)
         else:
             yield Fact("files", name), hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -104,12 +107,20 @@ def _rows(path: Path, file: str, renames: Renames) -> Iterator[tuple[Fact, Any]]
     log = file == LOG
     kind, table = ("logged", renames.metrics) if log else ("rows", renames.columns)
     lines = path.read_text("utf-8").splitlines()
-    yield Fact(kind, "number of rows", file), len(lines)
+    yield Fact(kind, COUNT, file), len(lines)
     for number, line in enumerate(lines, start=1):
         for key, value in json.loads(line).items():
             name = renamed(key, table)
             if not VOLATILE.search(name):
                 yield Fact(kind, name, f"{file}, row {number:04d}"), value
+
+
+def _keys(path: Path, file: str) -> Iterator[tuple[Fact, Any]]:
+    """A fact for the file, and one for each key of the object that it holds."""
+    known = json.loads(path.read_text("utf-8"))
+    known = known if isinstance(known, dict) else {"all of it": known}
+    yield Fact("files", file), "JSON"
+    yield from ((Fact("files", key, file), value) for key, value in known.items() if not VOLATILE.search(key))
 
 
 @dataclass(frozen=True)
@@ -163,10 +174,12 @@ def _short(value: Any) -> str:
 
 
 def counts(facts_of: Sequence[Facts]) -> dict[str, int]:
-    """How many facts there are of each kind; rows are counted as rows, not as columns of them."""
+    """How many facts there are of each kind; rows and files are counted, not their columns and keys."""
     found = dict.fromkeys(KINDS, 0)
     for one in facts_of:
-        for fact in one:
-            if fact.kind != "rows" or fact.name == "number of rows":
-                found[fact.kind] += one[fact] if fact.kind == "rows" else 1
+        for fact, value in one.items():
+            if fact.kind == "rows":
+                found["rows"] += value if fact.name == COUNT else 0
+            elif fact.kind != "files" or not fact.place:
+                found[fact.kind] += 1
     return found
