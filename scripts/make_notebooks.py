@@ -84,7 +84,11 @@ def executed(notebook: Notebook, directory: Path) -> Notebook:
     where = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     environment = {**os.environ, "PYTHONPATH": where, "PYTHONWARNINGS": NO_WIDGETS}
     client = NotebookClient(
-        node, timeout=LIMIT, record_timing=False, resources={"metadata": {"path": str(directory)}}
+        node,
+        timeout=LIMIT,
+        record_timing=False,
+        coalesce_streams=True,  # in how many pieces a cell's text arrives is chance
+        resources={"metadata": {"path": str(directory)}},
     )
     client.execute(env=environment)
     found: Notebook = json.loads(nbformat.writes(node))
