@@ -147,18 +147,30 @@ def memory(device: str, needed: int) -> Finding:
 
 
 def free_memory(device: str) -> int:
-    """Bytes that can be had on the device now; 0 where the system does not tell."""
+    """Bytes that this process may hold on the device: what it holds, and what is free now; 0 where the system
+    does not tell.
+    """
     if device.startswith("cuda"):
         import torch
 
-        return int(torch.cuda.mem_get_info(device)[0])
-    with suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+        return int(torch.cuda.mem_get_info(device)[0]) + torch.cuda.memory_reserved(device)
+    with suppress(OSError, StopIteration, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        held = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return held + min([free, *_left_of_group()])
     with suppress(ValueError, OSError):  # macOS tells what there is, not what is free
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return 0
+
+
+def _left_of_group() -> list[int]:
+    """Bytes that a container's limit leaves, where there is one (control groups, version 2)."""
+    group = Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError):  # "max" is no limit
+        most, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        return [max(0, most - used)]
+    return []
 
 
 def disk(workspace: Path, needed: int) -> Finding:

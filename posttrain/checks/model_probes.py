@@ -18,6 +18,7 @@ from posttrain.core.batch import Experience, Policy, Rollouts, Wants
 from posttrain.models.collate import rollouts
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.progress import described
+from posttrain.rewards.protocol import Rewards, checked, pays_by_place
 from posttrain.storage.token_rows import TokenRow
 from posttrain.training.update import Part
 
@@ -58,7 +59,7 @@ def look_at_records(
     if method is not None:
         wants = method.wants
         past = method.measure(forward(past), past) if wants.measure else past
-        _stop([adds_up(Part(past, forward, method.loss, whole_groups=wants.whole_groups), compute)])
+        _stop([adds_up(Part(past, forward, method.loss, whole_groups=wants.whole_groups))])
 
 
 @torch.no_grad()
@@ -125,7 +126,7 @@ def _of_method(
         method.loss,
         whole_groups=wants.whole_groups,
     )
-    found = [adds_up(part, compute)]
+    found = [adds_up(part)]
     if anchor is not None or wants.exact_kl:
         found.append(holds_back(method, past, before))
     return found
@@ -231,11 +232,15 @@ def _keyed(scorer: Any, episodes: list[Any]) -> Finding:
     """Whether each answer is paid the same in another order, and the shortest one, which is padded, the same
     alone; a reward that is random by itself passes, and one that pays ``by_place`` is not asked.
     """
-    if getattr(scorer, "by_place", False):
+    if pays_by_place(scorer):
         return Finding(name="rewards_follow_their_answers", value=0.0)
-    first, turned = scorer.score(episodes), scorer.score(episodes[::-1])
+
+    def score(some: list[Any]) -> Rewards:
+        return checked(scorer.score(some), some)
+
+    first, turned = score(episodes), score(episodes[::-1])
     short = min(range(len(episodes)), key=lambda place: len(episodes[place].ids))
-    single = scorer.score([episodes[short]])
+    single = score([episodes[short]])
     both = first.scored & turned.scored.flip(0)
     apart = (first.values - turned.values.flip(0)).abs()
     if first.scored[short] and single.scored[0]:
@@ -243,7 +248,7 @@ def _keyed(scorer: Any, episodes: list[Any]) -> Finding:
     away = float(apart[both].max()) if both.any() else 0.0
     scale = float(first.values[both].abs().max()) if both.any() else 0.0
     limit = 1e-3 * (1 + scale)
-    if away > limit and not torch.equal(scorer.score(episodes).values[both], first.values[both]):
+    if away > limit and not torch.equal(score(episodes).values[both], first.values[both]):
         away = 0.0
     return Finding(
         name="rewards_follow_their_answers",
@@ -252,8 +257,9 @@ def _keyed(scorer: Any, episodes: list[Any]) -> Finding:
         passed=away <= limit,
         evidence=f"{int(both.sum())} answers scored in two orders, one of them also alone: the largest "
         f"difference is {away:.3g}",
-        advice="score() must return the rewards in the order of its episodes, each from its own alone; a "
-        "reward model must read the answer's last token and no padding",
+        advice="score() must return the rewards in the order of its episodes, each from its own alone (one "
+        "that compares the answers of a batch says by_place = True); a reward model must read the answer's "
+        "last token and no padding",
     )
 
 

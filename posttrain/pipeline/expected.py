@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.fingerprint import recorded_name
 from posttrain.pipeline.progress import size
 from posttrain.pipeline.stage import Estimate, Machine, Stage
 from posttrain.pipeline.store import Product, Workspace
@@ -19,7 +20,8 @@ def memory(stage: Stage, said: Estimate, workspace: Workspace, machine: Machine)
     """What a stage is expected to hold at its peak beside what is free now; nothing where either is not
     known. It stops nobody: an estimate may be too high, and other processes may end.
     """
-    needed = corrected(said, last_time(stage, workspace), lambda: 0.0)[0].bytes
+    last = last_time(stage, workspace) if machine.device == "cpu" else {}  # a product's peak is the host's
+    needed = corrected(said, last, lambda: 0.0)[0].bytes
     free = machine.free() if machine.free is not None and needed else 0
     if not free:
         return []
@@ -57,10 +59,10 @@ def corrected(said: Estimate, last: dict[str, Any], speed: Callable[[], float]) 
 
 def last_time(stage: Stage, workspace: Workspace) -> dict[str, Any]:
     """made.json of the newest product of the same class; empty where there is none."""
-    kind = f"{type(stage).__module__}.{type(stage).__qualname__}"
+    kinds = (f"{type(stage).__module__}.{type(stage).__qualname__}", ".".join(recorded_name(type(stage))))
     records: list[dict[str, Any]] = []
     for path in workspace.products.glob("*/made.json"):
         with suppress(UserError):  # of a damaged one nothing is learnt
             records.append(Product.load(path.parent).made)
-    alike = [record for record in records if record.get("stage") == kind]
+    alike = [record for record in records if record.get("stage") in kinds]
     return max(alike, key=lambda record: str(record.get("finished", "")), default={})

@@ -19,6 +19,7 @@ from posttrain.pipeline.finding import UserError
 
 OURS = ("run.json", "report.html", "error.txt", "hashes.json", "pins.json")
 OLD = 600.0  # seconds
+ABANDONED = 24 * 3600  # seconds without a write after which a half-written product is taken to be left
 DEEPEST = 64  # levels of lists and objects in a JSON value
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -137,6 +138,15 @@ def leftovers(directory: Path) -> Iterator[Path]:
             continue
         if path.is_file() and time.time() - path.stat().st_mtime > OLD and not alive(int(owner)):
             yield path
+
+
+def abandoned(directory: Path) -> bool:
+    """Whether nothing beneath it was written for a day. A stage that writes nothing for hours is no rarity."""
+    try:
+        newest = max(path.lstat().st_mtime for path in (directory, *directory.rglob("*")))
+    except OSError:  # somebody moves it just now
+        return False
+    return time.time() - newest > ABANDONED
 
 
 def alive(process: int) -> bool:

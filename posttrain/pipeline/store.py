@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain.pipeline.files import (
+    abandoned,
     expanded,
     hash_text,
     leftovers,
@@ -34,10 +35,7 @@ SEAL = "record_sha256"  # of made.json without this key
 SEALED = 2  # made.json of this format and later has one
 EXPECTED = "expected a model's or product's directory"
 MOST_FILES = 10_000  # of a product
-MAKING, STALE = (
-    ".making-",
-    ".stale-",
-)  # how directories beside the products begin: half-written, to be deleted
+MAKING, STALE = ".making-", ".stale-"  # how directories beside products begin: half-written, to be deleted
 NAME = re.compile(r"[A-Za-z0-9_][\w-]{0,63}")
 # Curves hold wall-clock rates and nothing that later stages read: they make nothing stale and no damage.
 CURVES = "metrics.jsonl"
@@ -259,6 +257,8 @@ class Workspace:
                 path.unlink(missing_ok=True)
         for path in self.products.glob(f"{MAKING}*"):
             name = path.name.removeprefix(MAKING)
+            if not abandoned(path):  # locks of some network file systems hold on one machine only
+                continue
             with suppress(UserError, OSError), lock(self.products / f".{name}.lock", name):
                 # its maker is gone: it would hold the lock; and ours is held for a rename alone
                 path.rename(path.with_name(f"{STALE}{name}.{os.getpid()}"))

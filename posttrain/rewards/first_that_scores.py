@@ -49,6 +49,11 @@ class FirstScorer:
 
     scorers: Sequence[tuple[str, Scorer, float]]
 
+    @property
+    def by_place(self) -> bool:
+        """As one of its scorers is."""
+        return any(pays_by_place(scorer) for _, scorer, _ in self.scorers)
+
     def score(self, episodes: Sequence[Episode]) -> Rewards:
         """Parts: each reward before its weight under its name, 0 where another one scored; and NAME/share, 1
         where it scored.

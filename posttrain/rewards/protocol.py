@@ -42,6 +42,10 @@ class Rewards:
 
 
 class Scorer(Protocol):
+    """One whose reward of an answer depends on its place among the others, or on them, has ``by_place =
+    True``; of any other the same answer is expected to earn the same in any company.
+    """
+
     def score(self, episodes: Sequence[Episode]) -> Rewards: ...
 
 
@@ -52,6 +56,11 @@ class RewardSource(Protocol):
     """
 
     def open(self, inputs: Inputs, machine: Machine) -> AbstractContextManager[Scorer]: ...
+
+
+def pays_by_place(scorer: Scorer) -> bool:
+    """Whether what an answer earns may differ with the others of its batch."""
+    return bool(getattr(scorer, "by_place", False))
 
 
 def lacking(source: RewardSource, prompt: Mapping[str, Any]) -> str:

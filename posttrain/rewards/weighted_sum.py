@@ -60,6 +60,11 @@ class SumScorer:
 
     scorers: Sequence[tuple[str, Scorer, float]]
 
+    @property
+    def by_place(self) -> bool:
+        """As one of its scorers is."""
+        return any(pays_by_place(scorer) for _, scorer, _ in self.scorers)
+
     def score(self, episodes: Sequence[Episode]) -> Rewards:
         """Parts: each summand's reward before its weight, under its name, and its own parts as NAME/PART."""
         values = torch.zeros(len(episodes))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from posttrain.sandbox import landlock, mounts, seccomp
+
+DENIED = (errno.EPERM, errno.EACCES)  # the filter's answer; that a path is not there would prove nothing
 
 
 def interpreter() -> tuple[str, ...]:
@@ -18,7 +21,8 @@ def interpreter() -> tuple[str, ...]:
     library = os.path.dirname(os.path.realpath(os.__file__))
     system = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
     beside = (os.path.join(sys.base_prefix, "lib"), os.path.join(sys.base_exec_prefix, "lib"))
-    return tuple(dict.fromkeys((own, library, *beside, *system)))
+    real = map(os.path.realpath, beside)  # libraries beside a Python that is reached by a link
+    return tuple(dict.fromkeys((own, library, *beside, *real, *system)))
 
 
 def die_with_parent(parent: int) -> None:
@@ -69,17 +73,20 @@ def confine(settings: Mapping[str, Any]) -> None:
         landlock.apply(kernel, settings["readable"])
     if settings["seccomp"]:
         seccomp.apply(kernel)
-        _refused("a signal", lambda: os.kill(os.getpid(), 0))
-        _refused("a file to write", lambda: os.open("/dev/null", os.O_RDWR))
-        _refused("a process", os.fork)
+        _refused("a signal", lambda: os.kill(os.getpid(), 0), DENIED)
+        _refused("a file to write", lambda: os.open("/dev/null", os.O_RDWR), DENIED)
+        _refused("a process", os.fork, DENIED)
     if settings["landlock"]:
         _refused("the root directory", lambda: os.listdir("/"))
 
 
-def _refused(what: str, attempt: Any) -> None:
+def _refused(what: str, attempt: Any, by: Collection[int] = ()) -> None:
+    """Raises OSError where the attempt succeeds, or fails otherwise than with an error of ``by``."""
     try:
         done = attempt()
-    except OSError:
+    except OSError as error:
+        if by and error.errno not in by:
+            raise
         return
     if done == 0 and attempt is os.fork:
         os._exit(1)

@@ -43,6 +43,8 @@ def enter(kernel: Kernel, readable: Sequence[str]) -> bool:
         os.chdir("/")
     except OSError:
         os.chdir("/")
+        with suppress(OSError):  # those of a user namespace that came to nothing
+            _no_capabilities(kernel)
         return False
     _no_capabilities(kernel)
     return True
@@ -67,6 +69,8 @@ def _namespaces(kernel: Kernel) -> bool:
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
     except OSError:
+        with suppress(OSError):
+            _no_capabilities(kernel)
         return False
     return True
 

@@ -160,9 +160,9 @@ def test_means_of_means_are_named_though_each_is_a_mean() -> None:
         return {"nll": Term(each, lambda whole: whole.rollouts.action_mask / len(whole.rollouts))}
 
     part = Part(experience, lambda some: policy.evaluate(some.rollouts, PPO().wants), loss)
-    assert not adds_up(part, "float32").passed
+    assert not adds_up(part).passed
     right = replace(part, loss=lambda now, some: {"nll": Term(now.logprobs, token_mean)})
-    assert adds_up(right, "float32").passed
+    assert adds_up(right).passed
 
 
 def test_a_method_without_a_charge_is_not_asked() -> None:

@@ -257,18 +257,22 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(home: Path) -> N
 
 
 def test_a_half_written_product_is_removed_unless_its_maker_is_at_it(home: Path) -> None:
+    """Locked, or written to within a day: a lock may hold on another machine only."""
     (home / "products").mkdir(parents=True, exist_ok=True)
-    left, held = (home / "products" / f".making-rows-{number * 12}" for number in "01")
-    for place in (left, held):
+    left, held, elsewhere = (home / "products" / f".making-rows-{number * 12}" for number in "012")
+    for place in (left, held, elsewhere):
         place.mkdir()
         (place / "weights").write_text("half")
+        if place != elsewhere:
+            for path in (place / "weights", place):
+                os.utime(path, (time.time() - 2 * 24 * 3600,) * 2)
     with lock(held.with_name(f".{held.name.removeprefix('.making-')}.lock"), "rows"):
         Workspace(home).sweep()
     assert not left.exists()
     assert (held / "weights").exists()
     Workspace(home).sweep()
     assert not held.exists()
-    assert not list((home / "products").glob(".*"))
+    assert list((home / "products").glob(".*")) == [elsewhere]
 
 
 def test_the_doctor_removes_what_killed_rehearsals_left(
