@@ -14,23 +14,9 @@ from typing import TypeGuard
 
 import pytest
 
+from scripts.floors import FLOORS, folder, graph, imports, known_modules, modules
+
 ROOT = Path(__file__).resolve().parent.parent
-FLOORS = {
-    **dict.fromkeys(("kernels", "storage"), 0),
-    **dict.fromkeys(("core", "pipeline", "sandbox"), 1),
-    **dict.fromkeys(("direct_alignment", "reward_losses", "data", "merging", "everyday", "field_guide"), 2),
-    **dict.fromkeys(("settings", "device"), 2),
-    **dict.fromkeys(("policy_gradients", "models", "environments", "training", "feedback"), 3),
-    "engines": 4,
-    "rewards": 5,
-    "rollouts": 6,
-    **dict.fromkeys(("evaluation", "checks", "report"), 7),
-    "serving": 7,
-    **dict.fromkeys(("stages", "exports"), 8),
-    "recipes": 9,
-    "cli": 10,
-    "__main__": 11,
-}
 LOSSES = ("policy_gradients", "direct_alignment", "reward_losses")
 # online alignment is a policy gradient around a direct alignment loss
 LOSS_USES = {"policy_gradients": {"direct_alignment"}}
@@ -61,45 +47,6 @@ MAX_LINES, MAX_FUNCTION, MAX_PARAMETERS, MAX_FIELDS = 300, 60, 7, 15
 REASON = "# size:"
 
 
-def modules(root: Path) -> dict[str, Path]:
-    """Dotted name of every module of the package, and its file."""
-    found = {}
-    for path in sorted((root / "posttrain").rglob("*.py")):
-        parts = path.relative_to(root).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-@cache  # by module and text, so that a copy of the package is read anew only where it differs
-def imports(module: str, text: str) -> frozenset[str]:
-    """Every dotted name a file imports, inside functions too, ``from x import y`` as ``x`` and ``x.y``."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(text, module)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}:{node.lineno}: relative import; write the whole name"
-            names.add(node.module or "")
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            continue
-    return frozenset(names)
-
-
-def graph(root: Path) -> dict[str, frozenset[str]]:
-    """Module name to what it imports: modules of the package by their file, others by their dotted name."""
-    files = modules(root)
-    edges = {}
-    for name, path in files.items():
-        edges[name] = _known(imports(name, path.read_text()), files) - {name}
-    return edges
-
-
-def _known(names: frozenset[str], files: dict[str, Path]) -> frozenset[str]:
-    """Of imported names those of modules: the package's own, and any from outside."""
-    return frozenset(n for n in names if n in files or not n.startswith("posttrain")) - {"posttrain"}
-
-
 def reached(edges: dict[str, frozenset[str]], start: str) -> dict[str, tuple[str, ...]]:
     """Everything that ``start`` imports, directly or through others, and the way there."""
     ways: dict[str, tuple[str, ...]] = {}
@@ -111,11 +58,6 @@ def reached(edges: dict[str, frozenset[str]], start: str) -> dict[str, tuple[str
                 ways[target] = (*way, target)
                 waiting.append((target, (*way, target)))
     return ways
-
-
-def folder(name: str) -> str:
-    parts = name.split(".")
-    return parts[1] if len(parts) > 1 else ""
 
 
 def broken_rules(root: Path) -> list[str]:
@@ -170,7 +112,7 @@ def _gold(name: str, text: str, edges: dict[str, frozenset[str]], files: dict[st
     for node in declare:
         first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
         lines[first - 1 : node.end_lineno] = [""] * ((node.end_lineno or first) - first + 1)
-    ways = reached(edges | {name: _known(imports(name, "\n".join(lines)), files) - {name}}, name)
+    ways = reached(edges | {name: known_modules(imports(name, "\n".join(lines)), files) - {name}}, name)
     for gold in sorted(NO_GOLD & ways.keys()):
         yield f"{name} must not reach {gold}: {' -> '.join(ways[gold])}"
 
