@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from scripts.draw_floors import DRAWING, drawing, folder_imports, needed
-from scripts.floors import folder, graph, modules
+from scripts.floors import FLOORS, folder, graph, modules
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = folder_imports(graph(ROOT))
@@ -45,3 +45,14 @@ def test_every_line_of_the_drawing_goes_down() -> None:
             heights = [int(y) for y in re.findall(r"[ V](\d+)(?=[CV]|$)", path.get("d") or "")]
             assert heights == sorted(heights)
             assert len(heights) > 1
+
+
+def test_each_folder_stands_on_the_page_once_on_its_floor_with_one_sentence() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"(?m)^\| (\d+) \| `(\w+)` \| (.+) \|$", page)
+    assert sorted((name, int(floor)) for floor, name, _ in rows) == sorted(
+        (name, FLOORS[name]) for name in FOLDERS
+    )
+    for _, name, sentence in rows:
+        assert re.fullmatch(r"[A-Z`][^|]*[^.]\.", sentence), name
+        assert ". " not in sentence, name
