@@ -258,7 +258,7 @@ def _keyed(scorer: Any, episodes: list[Any]) -> Finding:
         evidence=f"{int(both.sum())} answers scored in two orders, one of them also alone: the largest "
         f"difference is {away:.3g}",
         advice="score() must return the rewards in the order of its episodes, each from its own alone (one "
-        "that compares the answers of a batch says by_place = True); a reward model must read the answer's "
+        "that compares the answers of a batch has by_place); a reward model must read the answer's "
         "last token and no padding",
     )
 

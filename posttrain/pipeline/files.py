@@ -141,7 +141,7 @@ def leftovers(directory: Path) -> Iterator[Path]:
 
 
 def abandoned(directory: Path) -> bool:
-    """Whether nothing beneath it was written for a day. A stage that writes nothing for hours is no rarity."""
+    """Whether nothing beneath it was written for a day; some stages write nothing for hours."""
     try:
         newest = max(path.lstat().st_mtime for path in (directory, *directory.rglob("*")))
     except OSError:  # somebody moves it just now

@@ -11,7 +11,7 @@ import torch
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
-from posttrain.rewards.protocol import Episode, Rewards, RewardSource, Scorer, checked, lacking
+from posttrain.rewards.protocol import Episode, Rewards, RewardSource, Scorer, checked, lacking, pays_by_place
 
 
 @dataclass(frozen=True, kw_only=True)

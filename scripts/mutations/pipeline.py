@@ -380,8 +380,8 @@ MUTATIONS = [
     of(
         "rewards are looked at in one order",
         PROBES,
-        "scorer.score(episodes[::-1])",
-        "scorer.score(episodes)",
+        "score(episodes[::-1])",
+        "score(episodes)",
         f"{OF_PROBES}::test_a_healthy_sampler_passes",
     ),
     of(
