@@ -19,4 +19,5 @@ def check(figures: Mapping[str, Any]) -> Finding:
         passed=low > high,
         evidence=f"it earns {own:.4g} a play (from {low:.4g}), a random policy {chance:.4g} (to {high:.4g})",
         advice="more rl.steps, another rl.learning_rate; with comparisons, look whether the reward fits them",
+        learning=True,
     )

@@ -31,11 +31,7 @@ def adds_up(part: Part) -> Finding:
     with torch.no_grad():
         read = part.forward(part.past)
 
-    def share(past: Any) -> Any:
-        rows = past.rollouts.context[ROW]
-        return read[rows] if isinstance(read, Tensor) else take(read, rows)
-
-    given = replace(part, past=numbered, forward=share)
+    given = replace(part, past=numbered, forward=lambda past: _rows(read, past.rollouts.context[ROW]))
     whole, split = (totals(given, tokens)["loss"] for tokens in (WHOLE, ALONE))
     limit = AGREES * max(abs(whole), LEAST)
     rows = len(part.past.rollouts)
@@ -48,6 +44,13 @@ def adds_up(part: Part) -> Finding:
         advice="a part of the loss is a mean over its micro-batch: give it to a Term, whose reduction "
         "(posttrain.core.reduction) is asked of the whole batch",
     )
+
+
+def _rows(read: Any, rows: Tensor) -> Any:
+    """The given rows of what a model's forward gave: a record, a tensor, or several of them."""
+    if isinstance(read, tuple):
+        return tuple(_rows(one, rows) for one in read)
+    return read[rows] if isinstance(read, Tensor) else take(read, rows)
 
 
 def holds_back(method: Any, rollouts: Rollouts, before: Evaluation) -> Finding:

@@ -35,6 +35,12 @@ def find_model(workspace: Workspace, name: str | None) -> Product:
         found = find_product(workspace, name)
     else:
         last = final_model(workspace)
+        latest = latest_run(workspace)
+        if last is None and latest is not None:
+            raise UserError(
+                f"the latest run, {latest.name}, made no model that writes text; name one: an address of "
+                f"that run, or a directory such as {workspace.products / 'NAME'}"
+            )
         if last is None:
             raise UserError(
                 f"{workspace.root}: no model here yet; `posttrain run RECIPE` makes one, or name a directory"
@@ -42,7 +48,8 @@ def find_model(workspace: Workspace, name: str | None) -> Product:
         found = last[1]
     if not (found.path / "config.json").is_file():
         raise UserError(
-            f"{found.path}: not a model, it has no config.json; models are the products of sft or rl"
+            f"{found.path}: not a model, it has no config.json; models are the products of sft, rl or "
+            "alignment"
         )
     return found
 
@@ -66,7 +73,7 @@ def find_speaker(workspace: Workspace, name: str | None) -> Product:
         kind = (read_json(found.path / "config.json", {}).get("architectures") or ["?"])[0]
         raise UserError(
             f"{found.path}: a {kind}, which scores text and writes none; name a policy, such as the product "
-            "of sft, dpo or rl"
+            "of sft, rl or alignment"
         )
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from posttrain.cli.next_steps import next_steps
@@ -82,7 +82,7 @@ def run(options: Any) -> int:
     workspace = Workspace(options.workspace)
     machine = machine_of(options, workspace, quiet=options.quiet)
     if options.dry_run:
-        print(_dry_run(recipe, expression, workspace, machine))
+        print(_dry_run(recipe, expression, workspace, machine, options.remake))
         return 0
     say: Callable[[str], None] = (
         (lambda text: None) if options.quiet else (lambda text: print(text, flush=True))
@@ -100,11 +100,17 @@ def run(options: Any) -> int:
     return _end(result, workspace, options)
 
 
-def _dry_run(recipe: Callable[..., Stage], expression: Stage, workspace: Workspace, machine: Machine) -> str:
+def _dry_run(
+    recipe: Callable[..., Stage],
+    expression: Stage,
+    workspace: Workspace,
+    machine: Machine,
+    remake: Sequence[str],
+) -> str:
     """What would be made and what that takes, and the scale of the recipe's paper where its file has one."""
     from posttrain.checks.machine import flops_per_second, speed
 
-    planned = plan(expression, workspace, machine, lambda: flops_per_second(machine.device))
+    planned = plan(expression, workspace, machine, lambda: flops_per_second(machine.device), remake)
     table = plan_table(planned, speed(machine.device))
     paper = getattr(sys.modules.get(recipe.__module__), "PAPER", None)
     scale = scale_table(expression, planned, paper if isinstance(paper, Paper) else None)

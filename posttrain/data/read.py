@@ -271,7 +271,7 @@ class _File:
             if column not in there:
                 raise UserError(
                     f"{self._source}: no column {column}{nearest(column, there)}; if another column holds "
-                    f"it, say so: columns={column}:NAME"
+                    f"it, say so: columns={column}:NAME of the stage, such as labels.columns={column}:NAME"
                 )
 
     def checked(

@@ -26,5 +26,8 @@ def split(
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
         (held if int.from_bytes(digest[:4], "big") < heldout_share * 2**32 else train).append(row)
     if not train:
-        raise UserError(f"{len(rows)} rows: none is left to train on; give more rows, or heldout_share=0")
+        raise UserError(
+            f"{len(rows)} rows: none is left to train on; give more rows, or heldout_share=0 "
+            "after the name of the stage, such as labels.heldout_share=0"
+        )
     return train, held

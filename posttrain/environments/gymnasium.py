@@ -69,7 +69,7 @@ class Gymnasium:
         if found < 1:
             raise UserError(
                 f"{self.id} has no limit of its own: say after how many steps to cut it, such as limit=1000 "
-                "of the recipe `environment`, or rl.environment.steps=1000"
+                "of the recipe `environment`"
             )
         return found
 

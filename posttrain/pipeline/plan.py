@@ -128,7 +128,11 @@ class Planned:
 
 
 def plan(
-    expression: Stage, workspace: Workspace, machine: Machine, speed: Callable[[], float] = lambda: 0.0
+    expression: Stage,
+    workspace: Workspace,
+    machine: Machine,
+    speed: Callable[[], float] = lambda: 0.0,
+    remake: Collection[str] = (),
 ) -> list[Planned]:
     """Looks, makes nothing. Raises UserError where an input from outside is missing or damaged, or a user's
     rows cannot be used.
@@ -136,7 +140,7 @@ def plan(
     ``speed`` measures what this machine does in a second, floating-point operations; it is asked once, and
     only where no earlier product tells.
     """
-    pipeline = Pipeline(expression, workspace)
+    pipeline = Pipeline(expression, workspace, remake)
     check_ahead(pipeline, machine)
     made: dict[str, Product] = {}
     hoped: dict[str, Product] = {}

@@ -90,14 +90,18 @@ def named_class(wish: Override, kinds: tuple[Any, ...], current: Any) -> type:
     package = importlib.import_module(folder) if folder else None
     modules = [item.name for item in pkgutil.iter_modules(getattr(package, "__path__", []))]
     files = [name for name in modules if name not in SHARED and not name.startswith("_")]
-    if wish.text in files:
-        classes = _classes(importlib.import_module(f"{folder}.{wish.text}"))
-        fitting = [c for name, c in classes.items() if _plain(name) == wanted]
-        fitting = fitting or [c for c in classes.values() if all(_does(c, kind) for kind in kinds)]
-        if len(fitting) == 1:
-            return fitting[0]
-    options = sorted({k.__name__ for k in beside.values()} | set(files))
+    if wish.text in files and len(fitting := _offered(folder, wish.text, kinds)) == 1:
+        return fitting[0]
+    fitted = {name for name in files if len(_offered(folder, name, kinds)) == 1}
+    options = {kind.__name__ for kind in beside.values()} | fitted
     raise UserError(f"{wish}: no such choice{nearest(wish.text, options)}")
+
+
+def _offered(folder: str, file: str, kinds: tuple[Any, ...]) -> list[type]:
+    """The classes of a file that its name may stand for: of that name, or else of one of those kinds."""
+    classes = _classes(importlib.import_module(f"{folder}.{file}"))
+    named = [one for name, one in classes.items() if _plain(name) == _plain(file)]
+    return named or [one for one in classes.values() if all(_does(one, kind) for kind in kinds)]
 
 
 def _function(wish: Override, current: types.FunctionType) -> types.FunctionType:

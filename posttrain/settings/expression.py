@@ -74,6 +74,11 @@ class Rewriting:
         names = set(self._stages) | {base_name(stage) for stage in self._stages.values()}
         for override in overrides:
             head, *rest = _segments(override)
+            if head not in names and head in parameters:
+                raise UserError(
+                    f"{override}: here {head} is a setting of the recipe and no stage, so nothing is below "
+                    f"it; the stages are {', '.join(sorted(names))}"
+                )
             if head not in names:
                 raise UserError(f"{override}: nothing is called {head}{nearest(head, [*names, *parameters])}")
             tree = self._trees.setdefault(head, OverrideTree())
@@ -120,6 +125,8 @@ class Rewriting:
         if isinstance(value, tuple | list | dict):
             return self._changed_items(value, tree, path)
         if not is_dataclass(value) or isinstance(value, type):
+            if value is None:
+                raise UserError(f"{tree.all()[0]}: {path} is none; say what it is as well: {path}=NAME")
             raise UserError(f"{tree.all()[0]}: {path} is {value!r}, it has no fields")
         new = {}
         names = [
@@ -162,24 +169,23 @@ class Rewriting:
         return self._changed(value, tree, path) if tree.below else value
 
     def _constructed(self, kind: Any, present: Any, tree: OverrideTree, path: str) -> Any:
-        """An object chosen by name. What has no default comes from the overrides below it, or stays what it
-        was where the present value is of that class.
+        """An object chosen by name: the present one where it is of that class, with what the recipe set in
+        it; otherwise a new one, for which what has no default comes from the overrides below it.
         """
+        if type(present) is kind:
+            return self._changed(present, tree, path) if tree.below else present
         required = [
             f.name for f in fields(kind) if f.init and f.default is MISSING and f.default_factory is MISSING
         ]
         given: dict[str, Any] = {}
-        unchanged: dict[str, Any] = {}  # may still have overrides of its own
         for name in required:
             deeper = tree.below.get(name)
             if deeper is not None and deeper.whole is not None:
                 given[name] = self._apply(None, declared_type(kind, name), deeper, f"{path}.{name}")
-            elif type(present) is kind:
-                unchanged[name] = getattr(present, name)
             else:
                 raise UserError(f"{tree.whole}: {kind.__name__} also needs {path}.{name}=...")
         rest = OverrideTree(below={name: one for name, one in tree.below.items() if name not in given})
-        made = kind(**given, **unchanged)
+        made = kind(**given)
         return self._changed(made, rest, path) if rest.below else made
 
 

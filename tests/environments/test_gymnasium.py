@@ -93,7 +93,7 @@ def test_a_limit_of_the_environments_own_is_a_cut_not_an_end() -> None:
     assert facts.action_mask.sum(1).tolist() == [4, 4]
     assert facts.truncated.tolist() == [True, True]
     assert facts.context["observations"][0].argmax(-1).tolist() == [0, 1, 2, 2, 2]
-    with pytest.raises(UserError, match=r"environment\.steps=1000"):
+    with pytest.raises(UserError, match=r"limit=1000"):
         _ = Gymnasium(id="Brief-v0").limit
 
 
