@@ -7,8 +7,9 @@ import shlex
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, get_args
 
+from posttrain.pipeline.fingerprint import field_types
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import LABELS, Stage
 from posttrain.settings.sentences import field_sentences
@@ -36,12 +37,20 @@ def settings_of(value: Any, prefix: str = "") -> Iterator[Setting]:
         inner = getattr(value, item.name)
         if isinstance(inner, Stage) or (isinstance(value, Stage) and item.name in LABELS) or not item.init:
             continue
+        if inner is None and _is_input(kind, item.name):
+            continue
         if isinstance(inner, tuple | list | dict) and any(map(is_dataclass, inner)):
             continue
         name = f"{prefix}{item.name}"
         yield Setting(name, as_typed(inner), sentences.get(item.name, ""))
         if is_dataclass(inner) and not isinstance(inner, type | SourceFile):
             yield from settings_of(inner, f"{name}.")
+
+
+def _is_input(kind: type, name: str) -> bool:
+    """Whether a field takes a stage, of which a recipe may give none."""
+    declared = field_types(kind).get(name)
+    return any(isinstance(one, type) and issubclass(one, Stage) for one in (declared, *get_args(declared)))
 
 
 def as_typed(value: Any) -> str:
