@@ -69,7 +69,7 @@ class OfReinforcement(Thresholds):
     kl: float = _amount(10.0)
     """Largest KL from the reference, in nats per answer (Gao et al. 2023 see gold fall well before 10)."""
     kl_per_token: float = _amount(0.2)
-    """Largest KL in nats per token; for answers where this allows more than ``kl``, it is the limit."""
+    """Largest KL in nats per token; of this times the answer's length and ``kl`` the larger is the limit."""
     flat: float = 0.9
     """Largest share of groups (or batches) whose rewards are all equal, so that nothing can be learned."""
     truncated: float = 0.9

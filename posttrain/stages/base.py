@@ -29,7 +29,7 @@ class ExistingModel(Templated, Stage):
     field_guide: bool = False
     """Asks the model what it knows of the embedded world; too little stops the recipe."""
     thresholds: OfBase = judging(OfBase())
-    """What the base must know of the embedded world; a change makes nothing again."""
+    """What the base must know of the embedded world; changing it reruns no stage."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Loads the model, which checks it, and writes it. Raises UserError as ``models.loading`` says."""

@@ -71,7 +71,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     prompts_per_step: int = 192
     """Prompts in a batch; without ``group_size``, answers in a batch."""
     group_size: int | None = None
-    """Answers to each prompt; none takes 1, or for methods that compare them 4 to a quarter as many."""
+    """Answers to each prompt; none: 1, or 4 to a quarter of the prompts for methods that compare them."""
     learning_rate: float = 2.5e-4
     """Peak step size of AdamW for the policy; it falls straight to a tenth."""
     critic_learning_rate: float = 1e-3
@@ -89,7 +89,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     seed: int = 0
     """Seed of the order of the prompts, the answers and new weights."""
     as_control: bool = later(False)
-    """Made to compare with, so its reward need not rise."""
+    """A control: the gate that its reward must rise is off."""
     pretraining: Stage | None = later(None)
     """Text whose negative log-likelihood is mixed into every update (PPO-ptx, Ouyang et al. 2022, eq. 2)."""
     pretraining_coef: float = later(1.0)

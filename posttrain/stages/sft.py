@@ -56,7 +56,7 @@ class InstructionTuning(Stage):
     seed: int = 0
     """Seed of the order of the rows and of new weights."""
     as_control: bool = later(False)
-    """Made to compare with, so it need not learn."""
+    """A control: the gate that it must have learned is off."""
     compute: Compute = later("float32")
     """Number format of matrix products in training; weights and heads stay in float32."""
     thresholds: OfTuning = judging(OfTuning())
