@@ -51,7 +51,8 @@ def test_settings_that_cannot_be_are_told(
 @pytest.mark.parametrize("recipe", ["rounds", "iterated_dpo"])
 @pytest.mark.parametrize("count", ["0", "-1", "51", "1000000000"])
 def test_rounds_are_some_and_not_any_number(recipe: str, count: str, tmp_path: Path, capsys: Any) -> None:
-    assert cli.main(["run", recipe, f"count={count}", "--workspace", str(tmp_path)]) == 2
+    command = ["run", recipe, f"count={count}", "--workspace", str(tmp_path), "--dry-run"]
+    assert cli.main(command) == 2
     assert f"count={count}: expected from 1 to 50 rounds" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
