@@ -128,6 +128,14 @@ def test_options_and_settings_may_be_mixed(home: Path, capsys: pytest.CaptureFix
     assert not (home / "workspace").exists()
 
 
+def test_a_dry_run_says_what_remake_would_make(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "toy.py", "--quiet") == 0
+    capsys.readouterr()
+    assert call("run", "toy.py", "--remake", "count", "--dry-run") == 0
+    assert "1 of 2 to make" in capsys.readouterr().out
+    assert call("run", "toy.py", "--remake", "nothing", "--dry-run") == 2
+
+
 @pytest.mark.parametrize("chosen", [None, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
 def test_threads_that_wait_spin_briefly_unless_a_user_says_otherwise(
     home: Path, monkeypatch: pytest.MonkeyPatch, chosen: str | None

@@ -230,3 +230,19 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "overrides.yaml"
     path.write_text("# nothing\n")
     assert settings.from_yaml(path) == []
+
+
+def test_a_class_that_stands_there_already_keeps_what_the_recipe_set() -> None:
+    """As help shows it: ``rl.method=PPO`` of a recipe whose PPO has settings of its own."""
+    from posttrain.recipes.thermostat import thermostat
+
+    plain = settings.expression(thermostat, [])
+    for name in ("rl.method=PPO", "rl.method=ppo"):
+        assert settings.expression(thermostat, settings.parse([name])) == plain
+    changed = settings.expression(thermostat, settings.parse(["rl.method=ppo", "rl.method.epochs=7"]))
+    assert changed != plain
+
+
+def test_what_is_below_a_setting_that_is_no_stage_is_told() -> None:
+    with pytest.raises(UserError, match="seed is a setting of the recipe and no stage"):
+        made("seed.epochs=2")

@@ -19,3 +19,14 @@ def test_intervals_must_be_apart(low: float, passed: bool) -> None:
     assert found.passed is passed
     assert found.value == 40.0
     assert found.threshold == 22.0
+
+
+def test_a_rehearsal_is_not_stopped_by_it() -> None:
+    """It is about what was learned, and a rehearsal learns nothing."""
+    figures = {
+        "return/policy": 1.0,
+        "return/policy_low": 0.9,
+        "return/random": 1.0,
+        "return/random_high": 1.1,
+    }
+    assert better_than_random.check(figures).learning

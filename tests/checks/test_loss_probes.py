@@ -169,3 +169,23 @@ def test_a_method_without_a_charge_is_not_asked() -> None:
     nothing: Any = None
     assert holds_back(SimpleNamespace(), nothing, nothing).passed
     assert holds_back(SimpleNamespace(kl=KLInLoss(coef=0.0)), nothing, nothing).passed
+
+
+def test_a_forward_that_rounds_otherwise_in_other_company_is_no_fault_of_the_loss() -> None:
+    """As bfloat16 does: the loss squares what a row adds up to, so that small differences grow."""
+    policy = Bigram(0)
+    past = rollouts(model_probes._uneven(answers(policy)), 0)
+    experience = PPO().credit(past, policy.evaluate(past, PPO().wants), Bigram(1).evaluate(past, PPO().wants))
+    calls: list[int] = []
+
+    def forward(some: Any) -> Evaluation:
+        calls.append(1)
+        now = policy.evaluate(some.rollouts, PPO().wants)
+        return replace(now, logprobs=now.logprobs + 0.1 * len(calls))
+
+    def loss(now: Evaluation, some: Any) -> dict[str, Term]:
+        mask = some.rollouts.action_mask
+        return {"square": Term((now.logprobs * mask).sum(1, keepdim=True).square() * mask, token_mean)}
+
+    assert adds_up(Part(experience, forward, loss)).passed
+    assert len(calls) == 1

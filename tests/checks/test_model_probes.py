@@ -178,3 +178,14 @@ def test_numbers_that_are_none_do_not_pass() -> None:
 
     with pytest.raises(UserError):
         look_at_records(none, batch, 7, "float32")
+
+
+def test_rewards_of_another_form_are_told_as_a_run_tells_them() -> None:
+    class Listed:
+        def score(self, episodes: Any) -> Any:
+            return Rewards(values=[1.0] * len(episodes), scored=torch.ones(len(episodes)).bool())  # type: ignore[arg-type]
+
+    model = causal(llama(), dtype=torch.float32)
+    policy = LanguagePolicy(model)
+    with pytest.raises(UserError, match="tensor"):
+        look_at_sampling(collector(model, Listed()), policy, policy, "float32")
