@@ -14,6 +14,24 @@ from posttrain.pipeline.finding import Finding
 STEPS = 10  # fewer say nothing
 
 
+class PaidAlike:
+    """Follows a run and says when to end it: after ``limit`` first steps from which nothing could be learned,
+    since every answer was paid the same, or where a method compares the answers to one prompt (``grouped``)
+    every answer of each group. A limit of 0 never ends it.
+    """
+
+    def __init__(self, limit: int, grouped: bool) -> None:
+        self.limit, self.grouped, self.flat = limit, grouped, limit > 0
+
+    def ends(self, row: Mapping[str, Any], step: int) -> bool:
+        """Whether the run ends after ``step`` finished steps; ``row`` is a line of ``metrics.jsonl``."""
+        if self.grouped and "answers/flat_groups" in row:
+            self.flat = self.flat and row["answers/flat_groups"] == 1.0
+        elif "reward_std" in row:
+            self.flat = self.flat and row["reward_std"] == 0.0
+        return self.flat and step >= self.limit
+
+
 def check(figures: Mapping[str, Any], grouped: bool, thresholds: OfReinforcement) -> list[Finding]:
     """Reads ``flat_steps``, the share of steps whose answers were all paid the same, ``flat_groups``, that of
     groups, where a method compares the answers to one prompt (``grouped``), and ``truncated_final``.

@@ -25,6 +25,7 @@ from posttrain.recipes.presets import (
 from posttrain.rewards.coin_reward import CoinReward
 from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.exact_answer import ExactAnswer
+from posttrain.rewards.final_answer import FinalAnswer
 from posttrain.rewards.protocol import RewardSource
 from posttrain.rewards.readable_answer import ReadableAnswer
 from posttrain.rollouts.choosing import at_full_reward
@@ -94,7 +95,7 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
         rows, pays = known_problems(problems, seed)
         task = replace(task, prompts=rows, reward=pays, form=None)
     task = replace(task, reward=verified_by(verifier, task.reward))
-    if problems and isinstance(task.reward, ExactAnswer):
+    if problems and isinstance(task.reward, ExactAnswer | FinalAnswer):
         task = replace(task, form=ReadableAnswer())
     if own is not None:
         longest = own.sizes["reasoning"]["max_completion_length"]

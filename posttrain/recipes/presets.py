@@ -16,6 +16,7 @@ from posttrain.pipeline.stage import Stage, rewrite
 from posttrain.pipeline.values import Override, named_class
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.rewards.exact_answer import ExactAnswer
+from posttrain.rewards.final_answer import FinalAnswer
 from posttrain.rewards.protocol import RewardSource
 from posttrain.rewards.reasoning_gym import ReasoningGym
 from posttrain.stages.base import EMBEDDED, ExistingModel
@@ -168,7 +169,7 @@ def known_problems(given: str, seed: int) -> tuple[Stage, RewardSource]:
     if maker == "reasoning_gym":
         names = tuple(name.strip() for name in tasks.split(",") if name.strip())
         return ReasoningGymTasks(tasks=names, seed=seed), ReasoningGym()
-    return ProblemRows(source=SourceFile(given, "datasets")), ExactAnswer()
+    return ProblemRows(source=SourceFile(given, "datasets")), FinalAnswer()
 
 
 def verified_by(name: str, otherwise: RewardSource) -> RewardSource:

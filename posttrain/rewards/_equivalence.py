@@ -66,7 +66,7 @@ def same(gold: str, said: str) -> bool:
     its variables, or as a list of such in any order. An equation's sides must all be the gold where the gold
     is none.
     """
-    gold, said = _plain(gold), _plain(said)
+    gold, said = plain(gold), plain(said)
     if not gold or not said or len(said) > LONGEST:
         return False
     if gold.casefold() == said.casefold():
@@ -127,11 +127,11 @@ def readable(text: str) -> bool:
     """Whether it is all mathematics, but for a unit."""
     if len(text) > LONGEST:
         return False
-    text = _unit(_plain(text))[0]
+    text = _unit(plain(text))[0]
     return bool(text) and _latex(text) is not None
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Without the marks around an answer that are no part of it."""
     text = re.sub(r"\s+", " ", text).strip().strip("$").strip()
     for pair in (("**", "**"), ("`", "`")):

@@ -178,6 +178,11 @@ def _within(found: re.Match[str], tokens: list[re.Match[str]]) -> bool:
     return any(token.start() <= found.start() < token.end() for token in tokens)
 
 
+def denied(text: str) -> bool:
+    """Whether a word takes back what the last sentence says."""
+    return bool(_DENIED.search(re.split(r"(?<=[.!?])\s+|\n+", text.strip())[-1]))
+
+
 def _denied(sentence: str, start: int, end: int) -> bool:
     """Whether the clause before or the rest behind takes it back."""
     clauses = [found.end() for found in _CLAUSE.finditer(sentence, 0, start)]

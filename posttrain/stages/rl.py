@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from posttrain.checks import model_fits, reward_fits, rows_ahead
+from posttrain.checks import model_fits, reward_fits, rows_ahead, something_to_learn
 from posttrain.checks.thresholds import OfReinforcement
 from posttrain.core.batch import PolicyGradient, Refilling
 from posttrain.core.importance import Truncated
@@ -102,6 +102,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     """Decay per update of an average of the weights that is kept (Ouyang et al. 2022: 0.992); 0: off."""
     compute: Compute = later("float32")
     """Number format of matrix products; bfloat16 adds truncated importance weights to the loss."""
+    flat_steps: int = later(10)
+    """A run ends after so many first steps in which all answers were paid the same; 0 never ends it."""
     thresholds: OfReinforcement = judging(OfReinforcement())
     """From which values on the gates of this stage fail."""
 
@@ -171,6 +173,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             conversations, more = conversation_figures(collector.chat, prompts)
             average = Average(_of(roles, "policy"), self.average) if self.average else None
             step, shown = 0, ("reward", "kl", "length")
+            judged = self.teacher is None and not self.as_control
+            alike = something_to_learn.PaidAlike(self.flat_steps if judged else 0, self.compares)
             facts: dict[str, Any] = {"quiet": machine.quiet, "figures": shown, "note": machine.note}
             facts["done"] = partial(getattr, state, "step")  # of which each is several updates
             for figures in progress(loop, self.steps, self.name or "rl", **facts):
@@ -183,6 +187,9 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
                 history.append(figures)
                 if average is not None:
                     average.add()
+                if alike.ends(figures, state.step) and state.step < self.steps:
+                    told.append(f"Ended after {state.step} steps: all answers were paid the same.")
+                    break
             if average is not None:
                 average.take_over()
             roles.save(output)
@@ -236,14 +243,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         )
         start, teacher = (None, reference) if self.teacher else (reference, None)
         look_at_sampling(collector, roles.policy, start, self.compute, self.corrected, teacher)
-        groups = [
-            Group(
-                name="policy",
-                parameters=_of(roles, "policy"),
-                learning_rate=self.learning_rate,
-                decay_to_start=self.decay_to_start,
-            )
-        ]
+        moves: dict[str, Any] = {"learning_rate": self.learning_rate, "decay_to_start": self.decay_to_start}
+        groups = [Group(name="policy", parameters=_of(roles, "policy"), **moves)]
         mix = None
         if self.pretraining is not None:
             from posttrain.stages.mixing_in import mixing_in

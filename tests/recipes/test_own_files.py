@@ -20,6 +20,7 @@ from posttrain.pipeline.stage import Machine, Stage, addresses
 from posttrain.pipeline.store import Workspace
 from posttrain.recipes.best_of_n import best_of_n
 from posttrain.recipes.deepseek_r1 import deepseek_r1
+from posttrain.recipes.deepseek_r1_zero import deepseek_r1_zero
 from posttrain.recipes.dpo import dpo
 from posttrain.recipes.instructgpt import instructgpt
 from posttrain.recipes.iterated_dpo import iterated_dpo
@@ -126,6 +127,16 @@ def test_dpo_trains_on_the_users_file_alone_and_says_whether_it_is_better(
     shown = read_jsonl(made.products["evaluate"].path / "samples.jsonl")
     assert len(shown) == 2
     assert set(shown[0]["answers"]) == {"base", "alignment"}
+
+
+@pytest.mark.parametrize("recipe", [deepseek_r1_zero, tulu3])
+def test_own_problems_are_paid_for_the_final_answer_in_a_sentence(recipe: Any, files: list[str]) -> None:
+    problems, more = "problems=mine.jsonl", files[1:2] if recipe is tulu3 else []
+    for wish, kind in (("", "FinalAnswer"), ("math_answer", "MathAnswer")):
+        built = addresses(expression("base=somewhere", problems, f"verifier={wish}", *more, recipe=recipe))
+        assert type(built["rl"].reward).__name__ == kind
+        verifier = built["evaluate"].reward if recipe is deepseek_r1_zero else built["evaluate"].verifier
+        assert verifier == built["rl"].reward
 
 
 @pytest.mark.parametrize("recipe", [instructgpt, dpo, best_of_n, tulu3])
