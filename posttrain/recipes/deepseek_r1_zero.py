@@ -78,7 +78,7 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
         problems: Your rows {"prompt", "answer"}, with "stop" in a row plain text to go on with; or
             reasoning_gym:TASK,TASK.
         verifier: What pays for answers and counts what is solved: a file of posttrain/rewards, such as
-            math_answer or code_tests.
+            math_answer or code_tests. Your problems have final_answer where none is named.
         lora: Rank of the adapters that are trained; 0 trains every weight, -1 is the model's own default.
         evidence: full adds three controls: the same reinforcement paid by a coin, and paid for the form of an
             answer alone, and imitation of verified answers of the base.

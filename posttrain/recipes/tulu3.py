@@ -94,7 +94,7 @@ def tulu3(  # size: the recipe's parameters, each a word on the command line
             (constraints that a program checks).
         problems: Your rows {"prompt", "answer"} instead; or reasoning_gym:TASK,TASK.
         verifier: What pays for answers and counts what is solved: a file of posttrain/rewards, such as
-            math_answer or code_tests.
+            math_answer or code_tests. Your problems have final_answer where none is named.
         base: Your own model: a directory or a name on the hub; it learns from your files alone.
         demonstrations: Your rows {"messages": [...]}: a file, or a data set on the hub; the base is tuned on
             them first.
