@@ -49,11 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StageFailed as error:
         return _stage_failed(error)
     except KeyboardInterrupt:
-        return _fail(130, "stopped. What was finished stays; the same command goes on from there.")
+        return _fail(130, "stopped. Finished stages stay; the same command goes on with the next one.")
     except Terminated as stop:
         code = int(stop.code or 0)
         why = "the terminal was closed" if code == 128 + signal.SIGHUP else "terminated"
-        return _fail(code, f"{why}. What was finished stays; the same command goes on from there.")
+        return _fail(code, f"{why}. Finished stages stay; the same command goes on with the next one.")
     except BrokenPipeError:
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()

@@ -25,7 +25,8 @@ From a base language model to an aligned one, with evidence.
   posttrain export --to gguf           the model for llama.cpp; also ollama, hub
 
 A recipe is a chain of stages: base, sft, pairs, labels, rm, rl, evaluate. Each makes a product, a directory
-under workspace/products. A second run makes only what changed; a stopped run goes on where it was."""
+under workspace/products. A second run makes only what changed. A run that was stopped goes on with the first
+stage that is not finished; that stage begins anew."""
 COMMANDS = {
     "run": run,
     "doctor": doctor,

@@ -90,7 +90,7 @@ class OwnRows(Stage):
 
     reads: ClassVar[Any]
     source: SourceFile
-    """Your rows: a file (JSON lines, CSV, Parquet), a directory, or a data set on the hub."""
+    """Your rows: a file (JSON lines, a JSON array, CSV, Parquet), or a data set on the hub."""
     rows: int = 0
     """How many rows are read, the first ones; 0 reads all."""
     skip_bad: bool = False

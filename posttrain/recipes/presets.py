@@ -46,7 +46,7 @@ class Preset:
     annotators: tuple[Annotator, ...] = ANNOTATORS
     more_demonstrations: Stage | None = None  # four times as many, for a control
     lora_rank: int = 0  # 0 trains every weight
-    shuffled_control: bool = True  # a second reward model, on shuffled labels; as dear as the first
+    shuffled_control: bool = True  # a second reward model, on shuffled labels
     settings: dict[str, Settings] = field(default_factory=dict)
     plain: Settings = field(default_factory=dict)  # of rl where its settings are not of the plain objective
 
