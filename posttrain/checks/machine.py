@@ -49,8 +49,9 @@ def _of_product(device: str, dtype: str) -> float:
 
 
 def computes(device: str) -> Finding:
-    """The PyTorch that is installed, whether it can compute on the device asked for, and whether bfloat16 is
-    worth asking for there: some processors make its products at half the speed of float32's.
+    """The PyTorch that is installed, whether it can compute on the device asked for, how fast its float32
+    matrix products are, and whether bfloat16 is worth asking for there: some processors make its products at
+    half the speed of float32's.
     """
     import torch
 
@@ -67,7 +68,8 @@ def computes(device: str) -> Finding:
         works, there = False, f"{there}; {device} answers: {(str(error).splitlines() or [''])[0]}"
     if works:
         with suppress(RuntimeError):  # a device without bfloat16
-            ratio = _of_product(device, "bfloat16") / _of_product(device, "float32")
+            there += f"; {speed(device) / 1e9:.0f} GFLOP/s of float32 matrix products"
+            ratio = _of_product(device, "bfloat16") / speed(device)
             there += f"; products in bfloat16 (--compute) {ratio:.1f} times as fast as in float32"
     advice = "install the PyTorch build for this device, or use --device cpu"
     return Finding(name="machine_computes", value=device, passed=works, evidence=there, advice=advice)

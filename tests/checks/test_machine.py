@@ -1,4 +1,6 @@
-"""What the doctor says of compiled code: which is used, what the others would take, and why there is none."""
+"""What the doctor says of the machine: how fast it multiplies, which compiled code is used, and what the others
+would take.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,14 @@ import pytest
 from posttrain.checks import machine
 from posttrain.kernels import decode
 from posttrain.kernels.compiled import usable_paths
+
+
+def test_the_speed_that_times_are_stated_at_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "speed", lambda device: 193.4e9)
+    monkeypatch.setattr(machine, "_of_product", lambda device, dtype: 2 * 193.4e9)
+    evidence = machine.computes("cpu").evidence
+    assert "193 GFLOP/s of float32 matrix products" in evidence
+    assert evidence.endswith("products in bfloat16 (--compute) 2.0 times as fast as in float32")
 
 
 @pytest.mark.parametrize("path", [*usable_paths(), "off"])
