@@ -46,7 +46,7 @@ def declare_recipe(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=8192,
         metavar="N",
-        help="memory against speed; changes no result",
+        help="memory against speed; results stay the same up to rounding",
     )
     parser.add_argument(
         "--recompute",
