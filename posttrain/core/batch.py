@@ -88,7 +88,7 @@ class Judged:
     confidence: Tensor  # [B] in (0, 1]
     margin: Tensor  # [B]
     baseline: Tensor | None = None  # [B]
-    labels: Tensor | None = None  # [B, T]; NaN where nobody spoke
+    labels: Tensor | None = None  # [B, T]; NaN without a label
 
 
 @dataclass(frozen=True)

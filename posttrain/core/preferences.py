@@ -48,7 +48,7 @@ def pair_confidence(past: Judged, between: Pairs) -> Tensor:
 
 
 def outcomes(past: Judged) -> Tensor:
-    """[B]: 1 right, 0 wrong, NaN where nobody spoke: the label at a row's last chosen step; without labels,
+    """[B]: 1 right, 0 wrong, NaN without one: the label at a row's last chosen step; without labels,
     rank 0 is right and what is below is wrong."""
     if past.labels is None:
         said = (past.rank == 0).to(past.confidence)

@@ -74,7 +74,7 @@ def outcome_mean(past: Experience | Judged) -> Tensor:
 
 
 def labelled_mean(past: Experience | Judged) -> Tensor:
-    """[B, T]: every labelled step weighs the same; 0 where nobody spoke."""
+    """[B, T]: every labelled step weighs the same; 0 without a label."""
     past = _judged(past)
     if past.labels is None:
         raise ValueError("labelled_mean needs labels, and there are none")

@@ -18,7 +18,7 @@ class Process:
 
     ``L = -E[y_t log sigmoid(r_t) + (1 - y_t) log sigmoid(-r_t)]``
 
-    with r_t the reward of a step, y_t its label (1 right, 0 wrong, NaN where nobody spoke, such as inside a
+    with r_t the reward of a step, y_t its label (1 right, 0 wrong, NaN without a label, such as inside a
     line whose end is labelled) and E the mean over labelled steps. Converges to the log-odds that the step is
     right given what stands before it. The first step that is likely wrong is the answer's fault; the
     product of sigmoid(r_t) is the probability that none is.
