@@ -1,6 +1,4 @@
-"""What the doctor says of the machine: how fast it multiplies, which compiled code is used, and what the others
-would take.
-"""
+"""What the doctor says of the machine: how fast it multiplies, and which compiled code it uses."""
 
 from __future__ import annotations
 
