@@ -1,4 +1,4 @@
-"""Which device computes: as asked, or the fastest that is here."""
+"""The device that computes: the requested one, or the fastest that this machine has."""
 
 from __future__ import annotations
 
@@ -11,38 +11,39 @@ DEVICE_HELP = "cpu, cuda, cuda:1, mps, or auto: the first of cuda, mps and cpu t
 
 
 def device(name: str) -> str:
-    """``cpu``, ``mps``, ``cuda`` or ``cuda:1`` as asked, or for ``auto`` the first that is here of cuda, mps
-    and cpu. One line on the standard error says what was found, or that the CPU takes the place of a device
-    that is not here. Raises UserError for any other name.
+    """``cpu``, ``mps``, ``cuda`` or ``cuda:1`` as requested; for ``auto`` the first usable of cuda, mps, cpu.
+
+    One line on the standard error names the choice, or says that the CPU replaces a missing device. Raises
+    UserError for any other name.
     """
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
         raise UserError(f"--device {name}: expected auto, cpu, mps, cuda or cuda:1")
     if name == "cpu":
         return name
     if name != "auto":
-        if _there(name):
+        if _usable(name):
             return name
-        return _told("cpu", f"there is no {name} here; going on with the CPU")
-    for found in ("cuda", "mps"):
-        if _there(found):
-            return _told(found, f"--device auto: {found} ({_described(found)})")
-    return _told("cpu", "--device auto: cpu; there is no CUDA GPU and no mps here")
+        return _announced("cpu", f"there is no {name} here; going on with the CPU")
+    for kind in ("cuda", "mps"):
+        if _usable(kind):
+            return _announced(kind, f"--device auto: {kind} ({_described(kind)})")
+    return _announced("cpu", "--device auto: cpu; there is no CUDA GPU and no mps here")
 
 
-def _told(found: str, line: str) -> str:
+def _announced(chosen: str, line: str) -> str:
     print(f"posttrain: {line}", file=sys.stderr)
-    return found
+    return chosen
 
 
-def _there(name: str) -> bool:
+def _usable(name: str) -> bool:
     """Whether PyTorch can compute on it: with a driver that is too old the first number fails."""
     import torch
 
     if name == "mps":
-        there = torch.backends.mps.is_available()
+        present = torch.backends.mps.is_available()
     else:
-        there = torch.cuda.device_count() > int(name.partition(":")[2] or 0)
-    if not there:
+        present = torch.cuda.device_count() > int(name.partition(":")[2] or 0)
+    if not present:
         return False
     try:
         return float(torch.ones(2, device=name).sum()) == 2.0

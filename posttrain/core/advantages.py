@@ -46,10 +46,10 @@ def gae(  # size: the recursion has that many ingredients
 
 
 def whiten(x: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
-    """[B, T] with mean 0 and standard deviation 1 over chosen steps; zero outside, and zero where all are
-    equal.
+    """[B, T] with mean 0 and standard deviation 1 over chosen steps; zero outside the mask.
 
-    The statistics are taken in float64, so they follow neither the order of rows nor the padded width.
+    Where all chosen steps are equal the result is zero. The statistics are taken in float64, so they depend
+    neither on the order of rows nor on the padded width.
     """
     inside, count = wide(zero_outside(x, mask)), mask.sum().clamp(min=1)
     centred = zero_outside(inside - inside.sum() / count, mask)
@@ -58,10 +58,9 @@ def whiten(x: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
-    """[]: 1 - Var(returns - values) / Var(returns) over chosen steps: 1 is perfect, 0 no better than a
-    constant.
+    """[]: ``1 - Var(returns - values) / Var(returns)`` over chosen steps.
 
-    NaN where the returns do not vary.
+    1 is perfect, 0 no better than a constant. NaN where the returns do not vary.
     """
     chosen = wide(returns[mask])
     variance = chosen.var(correction=0)
@@ -75,45 +74,47 @@ def returns_to_go(rewards: Tensor, mask: Tensor, gamma: float = 1.0) -> Tensor:
 
 
 def others_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """[B, T]: of the other rows, the mean of ``x`` at the same number of chosen steps; 0 where no other row
-    has as many.
+    """[B, T]: the mean of the other rows' ``x`` at the same chosen step, counted from a row's first.
 
-    A baseline that no action of its own row can move, so it leaves the expected gradient as it is. Steps are
-    counted from the first chosen one, so neither prompts nor padding shift it.
+    0 where no other row has as many chosen steps. No action of a row changes its own baseline, so the
+    expected gradient stays the same. Neither prompts nor padding count as steps.
     """
-    place = (mask.cumsum(-1) - 1).clamp(min=0)
+    index = (mask.cumsum(-1) - 1).clamp(min=0)
     inside = wide(zero_outside(x, mask))
-    sums = inside.new_zeros(mask.shape[-1]).index_add(0, place.flatten(), inside.flatten())
-    count = torch.zeros_like(sums).index_add(0, place.flatten(), wide(mask).flatten())
-    others = count[place] - 1
-    mean = (sums[place] - inside) / others.clamp(min=1)
+    sums = inside.new_zeros(mask.shape[-1]).index_add(0, index.flatten(), inside.flatten())
+    count = torch.zeros_like(sums).index_add(0, index.flatten(), wide(mask).flatten())
+    others = count[index] - 1
+    mean = (sums[index] - inside) / others.clamp(min=1)
     return zero_outside(mean, mask & (others > 0)).to(x.dtype)
 
 
 def _of_groups(x: Tensor, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """[B] and [B] -> for each row the size, the sum of x, and the place of its group; refuses a row alone."""
-    place = group.unique(return_inverse=True)[1]
-    sums = wide(x).new_zeros(int(place.max()) + 1 if len(place) else 0)
-    size = torch.zeros_like(sums).index_add(0, place, torch.ones_like(wide(x)))[place]
+    """[B] and [B] -> for each row the size, the sum of ``x`` and the index of its group.
+
+    Raises ValueError for a row alone in its group.
+    """
+    index = group.unique(return_inverse=True)[1]
+    sums = wide(x).new_zeros(int(index.max()) + 1 if len(index) else 0)
+    size = torch.zeros_like(sums).index_add(0, index, torch.ones_like(wide(x)))[index]
     if bool((size < 2).any()):
         row = int((size < 2).nonzero()[0])
         raise ValueError(
             f"row {row} is alone in its group, and an answer is compared with the others to its prompt: ask "
             "for at least 2 answers a prompt (group_size), and drop rows that are left alone"
         )
-    return size, sums.index_add(0, place, wide(x))[place], place
+    return size, sums.index_add(0, index, wide(x))[index], index
 
 
 def group_centred(x: Tensor, group: Tensor, *, std: bool = False, eps: float = 1e-4) -> Tensor:
     """[B]: ``x`` less the mean of its group, and with ``std`` over its group's standard deviation plus eps.
 
     The deviation is that of a sample (n - 1). A group of equal rows gives zeros. Each group counts for
-    itself, so a group that is there twice changes no other. Raises ValueError for a row alone in its group.
+    itself, so a repeated group changes no other. Raises ValueError for a row alone in its group.
     """
-    size, total, place = _of_groups(x, group)
+    size, total, index = _of_groups(x, group)
     centred = wide(x) - total / size
     if std:
-        squares = torch.zeros_like(centred).index_add(0, place, centred.square())[place]
+        squares = torch.zeros_like(centred).index_add(0, index, centred.square())[index]
         centred = centred / ((squares / (size - 1)).sqrt() + eps)
     return centred.to(x.dtype)
 
@@ -128,15 +129,15 @@ def leave_one_out(x: Tensor, group: Tensor) -> Tensor:
 
 
 def in_company(group: Tensor) -> Tensor:
-    """[B] bool: rows that share their group; all rows where none does, so that who compares can refuse."""
-    _, place, count = group.unique(return_inverse=True, return_counts=True)
-    shared: Tensor = count[place] > 1
+    """[B] bool: rows that share their group; all rows where none does, so that the caller raises an error."""
+    _, index, count = group.unique(return_inverse=True, return_counts=True)
+    shared: Tensor = count[index] > 1
     return shared if bool(shared.any()) else torch.ones_like(shared)
 
 
 def differing(x: Tensor, group: Tensor) -> Tensor:
     """[B] bool: rows of groups in which not all have the same ``x`` [B]."""
-    place = group.unique(return_inverse=True)[1]
-    highest = torch.full_like(x, float("-inf")).scatter_reduce(0, place, x, "amax")[place]
-    lowest = torch.full_like(x, float("inf")).scatter_reduce(0, place, x, "amin")[place]
+    index = group.unique(return_inverse=True)[1]
+    highest = torch.full_like(x, float("-inf")).scatter_reduce(0, index, x, "amax")[index]
+    lowest = torch.full_like(x, float("inf")).scatter_reduce(0, index, x, "amin")[index]
     return highest > lowest

@@ -46,8 +46,7 @@ def log_ratio(now: Evaluation, past: Judged) -> Tensor:
 
 
 def either_way(loss: Callable[[Tensor], Tensor], difference: Tensor, confidence: Tensor) -> Tensor:
-    """[pairs]: ``c loss(d) + (1 - c) loss(-d)``: the loss expected where the label is right with
-    probability c."""
+    """[pairs]: ``c loss(d) + (1 - c) loss(-d)``, the expected loss where c is the chance of a right label."""
     return confidence * loss(difference) + (1 - confidence) * loss(-difference)
 
 

@@ -20,8 +20,8 @@ from posttrain.core.reduction import maximum, token_mean
 
 def _ratio(trainer: Tensor, sampler: Tensor, mask: Tensor) -> Tensor:
     """[B, T]: trainer / sampler; 1 where the sampler's is unknown, 0 outside the mask."""
-    known = mask & sampler.isfinite()
-    return bounded_exp(zero_outside(trainer, known) - zero_outside(sampler, known)) * mask
+    both = mask & sampler.isfinite()
+    return bounded_exp(zero_outside(trainer, both) - zero_outside(sampler, both)) * mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +77,14 @@ def ratio(now: Tensor, before: Tensor, mask: Tensor) -> Tensor:
 def sequence_ratio(now: Tensor, before: Tensor, mask: Tensor) -> Tensor:
     """[B, T]: the geometric mean of a row's ratios (GSPO, Zheng et al. 2025, eq. 7), at each of its steps.
 
-    Every step of a row has the same value, ``s = exp(mean_t(now - before))``, and as its gradient ``s`` times
-    its own (eq. 14, GSPO-token), so the mean over a row's steps has the gradient of ``s``. 1 outside the
-    mask.
+    Every step of a row has the value ``s = exp(mean_t(now - before))`` and the gradient ``s`` times that of
+    its log-probability (eq. 14, GSPO-token), so the mean over a row's steps has the gradient of ``s``.
+    Outside the mask the ratio is 1.
     """
-    own = zero_outside(now, mask)
-    difference = masked_sum((own - zero_outside(before, mask)).detach(), mask)
+    logprobs = zero_outside(now, mask)
+    difference = masked_sum((logprobs - zero_outside(before, mask)).detach(), mask)
     mean = on_steps(difference / lengths(mask).clamp(min=1), mask)
-    return bounded_exp(mean + own - own.detach())
+    return bounded_exp(mean + logprobs - logprobs.detach())
 
 
 def clipped_gain(ratio: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:

@@ -27,29 +27,25 @@ def k1(policy: Tensor, reference: Tensor) -> Tensor:
 
 
 def k2(policy: Tensor, reference: Tensor) -> Tensor:
-    """``(log p - log q)^2 / 2``: biased as a figure; on samples of p its gradient is that of the KL of the
-    step."""
+    """``(log p - log q)^2 / 2``: a biased value; on samples of p its gradient is that of the step's KL."""
     return (policy - reference).square() / 2
 
 
 def k3(policy: Tensor, reference: Tensor) -> Tensor:
-    """``q/p - 1 - log(q/p)``: unbiased, never negative. As a loss it has the gradient of KL(q || p), not of
-    KL."""
+    """``q/p - 1 - log(q/p)``: unbiased, never negative; as a loss its gradient is that of KL(q || p)."""
     difference = reference - policy
     near = difference.clamp(max=1.0)  # expm1 is exact near 0, where most steps are
     return torch.where(difference > 1, bounded_exp(difference) - 1, near.expm1()) - difference
 
 
 def exact(policy_logits: Tensor, reference_logits: Tensor) -> Tensor:
-    """[..., V] logits or log-probabilities of both -> [...]: KL of the two categorical distributions, in
-    nats."""
+    """[..., V] logits or log-probabilities of both -> [...]: KL of the categorical distributions, in nats."""
     policy, reference = policy_logits.log_softmax(-1), reference_logits.log_softmax(-1)
     return (policy.exp() * (policy - reference)).sum(-1)
 
 
 def best_of_n(n: int) -> float:
-    """KL of best-of-n sampling from its base, in nats: ``log n - (n - 1) / n``; an upper bound where scores
-    tie."""
+    """KL of best-of-n sampling from its base, ``log n - (n - 1) / n`` nats; with ties an upper bound."""
     if n < 1:
         raise ValueError(f"best-of-n needs n >= 1, not {n}")
     return math.log(n) - (n - 1) / n
@@ -66,23 +62,22 @@ def _of(reference: Evaluation | None, method: str) -> Evaluation:
     return reference
 
 
-def _exact(found: Evaluation) -> Tensor:
-    if found.kl is None:
+def _exact(evaluation: Evaluation) -> Tensor:
+    if evaluation.kl is None:
         raise ValueError("KLExact needs evaluate(..., against=reference) to return kl, and it is None")
-    return found.kl
+    return evaluation.kl
 
 
 @dataclass(frozen=True, kw_only=True)
 class KLInReward:
     """Every step pays ``coef`` times its estimate as a negative reward (Ziegler et al. 2019, eq. 2).
 
-    With k1 the expected charge of a completion is ``coef * KL``, gradient included. With a ``power`` the KL
-    is, up to a constant of the prompt, from the reference raised to it: to the estimate comes
-    ``-(power - 1) * log q``, so with k1 the optimum is ``q ** power * exp(reward / coef)``. Above 1 what the
-    reference holds for likely counts where the reward cannot tell, and every step costs something, so
-    answers are shorter. What a run reports as its KL, and what a control of it sees, is from the reference
-    as it is; however high the price it does not fall below that of the sharpened reference from the plain
-    one.
+    With k1 the expected charge of a completion is ``coef * KL``, gradient included. ``power`` adds
+    ``-(power - 1) * log q`` to the estimate, which makes it the KL from ``q ** power``, up to a constant of
+    the prompt; with k1 the optimum is ``q ** power * exp(reward / coef)``. Above 1, where the reward is
+    indifferent, answers that the reference finds likely are preferred; and as every step costs something,
+    answers are shorter. The KL that a run reports, and that a KL controller reads, is from ``q`` itself. It
+    never falls below the KL of the normalised ``q ** power`` from ``q``, however large ``coef`` is.
     """
 
     coef: float = 0.05
@@ -119,8 +114,7 @@ class KLInReward:
 
 @dataclass(frozen=True, kw_only=True)
 class KLInLoss:
-    """``coef`` times the estimate is added to the loss, per step; what a step does to later KL is not
-    charged.
+    """``coef`` times the estimate is added to the loss, per step; a step's effect on later KL is not charged.
 
     k2 has the gradient of the step's KL on samples of the current policy; k1 has none at all on average, and
     k3 that of the opposite KL (Tang and Munos 2025).
@@ -157,8 +151,7 @@ class KLExact:
     """The KL of each step's whole distribution, in both places its gradient has.
 
     ``grad E[sum_t KL_t] = E[sum_t grad KL_t + sum_t grad log p(a_t) sum_{u > t} KL_u]``: the first sum is the
-    loss, the second is paid in the reward by the step before, the last one that could have avoided that
-    state.
+    loss. The second is charged to the reward of the step before, the last step that could avoid that state.
     """
 
     coef: float = 0.05
@@ -205,24 +198,25 @@ _GRADIENTS: dict[tuple[type, Estimator | None], str] = {
 
 
 def label(method: Any) -> str:
-    """What a run says first of its method's KL: where it is charged, and whose gradient that has on samples
-    of the policy (Tang and Munos 2025); empty for a method without a ``kl``."""
+    """The line that a run prints about its method's KL: where it is charged, and which gradient that has on
+    samples of the policy (Tang and Munos 2025). Empty for a method without a ``kl``.
+    """
     kl: KL | None = getattr(method, "kl", None)
     if kl is None:
         return ""
     estimator = None if isinstance(kl, KLExact) else kl.estimator
     inside = [getattr(estimator, "__name__", str(estimator))] if estimator is not None else []
-    said = f"kl: {type(kl).__name__}({', '.join([*inside, f'coef={kl.coef:g}'])}): "
+    text = f"kl: {type(kl).__name__}({', '.join([*inside, f'coef={kl.coef:g}'])}): "
     if kl.coef == 0:
-        return said + "measured, not charged"
-    said += _GRADIENTS.get((type(kl), estimator), "an estimator of your own")
+        return text + "measured, not charged"
+    text += _GRADIENTS.get((type(kl), estimator), "an estimator of your own")
     if isinstance(kl, KLInReward) and kl.power != 1:
-        said += (
+        text += (
             f"; besides, {kl.power - 1:g} coef log q is paid, as if the reference were raised to {kl.power:g}"
         )
     gamma = getattr(method, "gamma", 1.0)
     if gamma < 1 and not isinstance(kl, KLInLoss):
-        said += f"; gamma={gamma:g} discounts that of later steps"
+        text += f"; gamma={gamma:g} discounts that of later steps"
     if (getattr(method, "std", False) or getattr(method, "whiten", False)) and not isinstance(kl, KLInReward):
-        said += "; rewards are divided by their standard deviation, the loss's part of KL is not"
-    return said
+        text += "; rewards are divided by their standard deviation, the loss's part of KL is not"
+    return text

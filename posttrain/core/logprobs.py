@@ -65,20 +65,20 @@ class _Sums:
 
 
 def _sums(logits: Tensor, reference: Tensor | None, entropy: bool) -> _Sums:
-    """Of one tile [n, v] of logits and of the reference's; both are used up."""
+    """The sums over one tile [n, v] of the logits and of the reference's logits; both are overwritten."""
     quick = tiles.supported(logits)  # of both or of neither, so that equal models are 0 apart
-    lse, own = tiles.lse_and_entropy(logits, entropy) if quick else (logits.logsumexp(-1), None)
+    lse, entropies = tiles.lse_and_entropy(logits, entropy) if quick else (logits.logsumexp(-1), None)
     if reference is None and (quick or not entropy):
-        return _Sums(lse, own, None, None)
+        return _Sums(lse, entropies, None, None)
     log_p = logits.sub_(lse[:, None])
     p = log_p.exp()
-    if entropy and own is None:
-        own = -torch.linalg.vecdot(p, log_p)
+    if entropy and entropies is None:
+        entropies = -torch.linalg.vecdot(p, log_p)
     if reference is None:
-        return _Sums(lse, own, None, None)
+        return _Sums(lse, entropies, None, None)
     other = tiles.lse_and_entropy(reference, False)[0] if quick else reference.logsumexp(-1)
     log_q = reference.sub_(other[:, None])
-    return _Sums(lse, own, torch.linalg.vecdot(p, log_p.sub_(log_q)), other)
+    return _Sums(lse, entropies, torch.linalg.vecdot(p, log_p.sub_(log_q)), other)
 
 
 def _cuts(count: int, size: int) -> list[slice]:
@@ -107,24 +107,24 @@ def _gradient(  # size: what a tile says, and the gradients of all that was read
     chosen: tuple[Tensor, Tensor],
     apart: tuple[Tensor, Tensor, Tensor] | None,
 ) -> Tensor:
-    """The gradient of a tile of logits [n, v], which are used up.
+    """The gradient by a tile of logits [n, v], which are overwritten.
 
-    ``entropy`` is its gradient [n] and itself [n]; ``apart`` the gradient of KL, KL, and the reference's
-    log-probabilities [n, v]; ``chosen`` as ``_here`` says it.
+    ``entropy`` is the gradient by the entropy [n] and the entropy [n]; ``apart`` the gradient by KL [n], KL
+    [n], and the reference's log-probabilities [n, v]; ``chosen`` is what ``_here`` returns.
     """
-    place, inside = chosen
+    column, inside = chosen
     if apart is None and tiles.supported(logits):
-        return tiles.gradient_(logits, lse, by_logprob, entropy, place[:, 0].where(inside, -1))
+        return tiles.gradient_(logits, lse, by_logprob, entropy, column[:, 0].where(inside, -1))
     log_p = logits.sub_(lse[:, None])
     scale = -by_logprob[:, None]
     if entropy is not None:
-        by_entropy, own = (x[:, None] for x in entropy)
-        scale = scale - by_entropy * (own + log_p)
+        by_entropy, row_entropy = (x[:, None] for x in entropy)
+        scale = scale - by_entropy * (row_entropy + log_p)
     if apart is not None:
         by_kl, kl, log_q = apart
         scale = scale + by_kl[:, None] * (log_p - log_q - kl[:, None])
-    found = log_p.exp().mul_(scale)
-    return found.scatter_add_(-1, place, by_logprob.where(inside, 0)[:, None])
+    gradient = log_p.exp().mul_(scale)
+    return gradient.scatter_add_(-1, column, by_logprob.where(inside, 0)[:, None])
 
 
 class _Tiled(torch.autograd.Function):
@@ -154,16 +154,16 @@ class _Tiled(torch.autograd.Function):
             sums = None
             for words in _cuts(weight.shape[0], width):
                 logits = _tile(head, s, words, heat)
-                place, inside = _here(chosen[s], words)
-                logprobs[s] += logits.gather(-1, place)[:, 0].where(inside, 0)
+                column, inside = _here(chosen[s], words)
+                logprobs[s] += logits.gather(-1, column)[:, 0].where(inside, 0)
                 reference = None if against is None else _tile(against, s, words, heat)
                 more = _sums(logits, reference, entropy_wanted)
                 sums = more if sums is None else sums.joined(more)
             assert sums is not None
             lse[s] = sums.lse
-            for kept, found in ((entropy, sums.entropy), (kl, sums.kl), (other, sums.other)):
-                if found is not None:
-                    kept[s] = found
+            for result, of_rows in ((entropy, sums.entropy), (kl, sums.kl), (other, sums.other)):
+                if of_rows is not None:
+                    result[s] = of_rows
         logprobs -= lse
         ctx.save_for_backward(hidden, weight, bias, chosen, heat, lse, entropy, kl, other)
         ctx.transform, ctx.against, ctx.wants = transform, against, wants
@@ -186,13 +186,13 @@ class _Tiled(torch.autograd.Function):
         head = Head(hidden, weight, bias, transform)
         for s in _cuts(hidden.shape[0], rows):
             for words in _cuts(weight.shape[0], width):
-                logits, place = _tile(head, s, words, heat), _here(chosen[s], words)
+                logits, column = _tile(head, s, words, heat), _here(chosen[s], words)
                 capped = None if transform.cap is None else logits.clone()
-                own = (of_entropy[s], entropy[s]) if entropy_gradient else None
+                with_gradient = (of_entropy[s], entropy[s]) if entropy_gradient else None
                 apart = None
                 if against is not None:
                     apart = (of_kl[s], kl[s], _tile(against, s, words, heat).sub_(other[s, None]))
-                d_logits = _gradient(logits, lse[s], of_logprobs[s], own, place, apart)
+                d_logits = _gradient(logits, lse[s], of_logprobs[s], with_gradient, column, apart)
                 if heat is not None:
                     d_logits.div_(heat[s, None])
                     capped = None if capped is None else capped.mul_(heat[s, None])
@@ -269,6 +269,6 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
             rows = rows if ROWS < rows <= 2 * ROWS else ROWS
             tile = (rows, max(16, alive // rows // 16 * 16))
     wants = (entropy or entropy_gradient, entropy_gradient, tile)
-    found = _Tiled.apply(hidden_w, weight_w, bias_w, chosen, heat, transform, other, wants)
-    logprobs, ent, kl = (one[:count] for one in found)
+    results = _Tiled.apply(hidden_w, weight_w, bias_w, chosen, heat, transform, other, wants)
+    logprobs, ent, kl = (one[:count] for one in results)
     return Scored(logprobs, ent if entropy or entropy_gradient else None, kl if against is not None else None)

@@ -11,8 +11,7 @@ from torch import Tensor
 
 
 def wide(x: Tensor) -> Tensor:
-    """The tensor in float64, for statistics that must not follow the order of rows (float32 on Apple's
-    MPS)."""
+    """The tensor in float64 (on Apple's MPS float32), for statistics that must not depend on row order."""
     return x.to(torch.float32 if x.device.type == "mps" else torch.float64)
 
 
@@ -22,11 +21,9 @@ def zero_outside(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def bounded_exp(x: Tensor, bound: float = 40.0) -> Tensor:
-    """``exp(x)``, straight on from ``bound``: finite in float32, and so are its gradient and that one's
-    square.
+    """``exp(x)`` up to ``bound``, and its tangent above: value, gradient and squared gradient fit in float32.
 
-    A probability ratio of e^40 says only that a policy is lost; the straight line still says in which
-    direction it came.
+    A probability ratio of e^40 only means that the policy is lost; the tangent still has the right sign.
     """
     return x.clamp(max=bound).exp() * (1 + (x - bound).relu())
 

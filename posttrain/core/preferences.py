@@ -48,13 +48,15 @@ def pair_confidence(past: Judged, between: Pairs) -> Tensor:
 
 
 def outcomes(past: Judged) -> Tensor:
-    """[B]: 1 right, 0 wrong, NaN without one: the label at a row's last chosen step; without labels,
-    rank 0 is right and what is below is wrong."""
+    """[B]: 1 right, 0 wrong, NaN without a label: the label at a row's last chosen step.
+
+    Without labels rank 0 is right and every worse rank is wrong.
+    """
     if past.labels is None:
-        said = (past.rank == 0).to(past.confidence)
+        right = (past.rank == 0).to(past.confidence)
     else:
-        said = past.labels.gather(1, last_step(past.rollouts.action_mask)[:, None])[:, 0]
-    return said.masked_fill(past.rank < 0, float("nan"))
+        right = past.labels.gather(1, last_step(past.rollouts.action_mask)[:, None])[:, 0]
+    return right.masked_fill(past.rank < 0, float("nan"))
 
 
 def logistic(difference: Tensor, confidence: Tensor) -> Tensor:

@@ -35,8 +35,7 @@ def row_mean(past: Experience | Judged) -> Tensor:
 
 
 def row_total(past: Experience | Judged) -> Tensor:
-    """[B, T]: the sum over a row's steps, averaged over rows: a per-completion mean of a per-step
-    quantity."""
+    """[B, T]: the sum over a row's steps, averaged over rows: a per-step quantity per completion."""
     mask = past.rollouts.action_mask
     return wide(mask) / mask.any(-1).sum().clamp(min=1)
 
@@ -69,8 +68,8 @@ def chosen_mean(past: Experience | Judged) -> Tensor:
 
 def outcome_mean(past: Experience | Judged) -> Tensor:
     """[B]: every row whose outcome is known (``preferences.outcomes``) weighs the same; others nothing."""
-    known = wide(~outcomes(_judged(past)).isnan())
-    return known / known.sum().clamp(min=1)
+    labelled = wide(~outcomes(_judged(past)).isnan())
+    return labelled / labelled.sum().clamp(min=1)
 
 
 def labelled_mean(past: Experience | Judged) -> Tensor:
@@ -90,8 +89,7 @@ def _judged(past: Experience | Judged) -> Judged:
 
 @lru_cache(maxsize=64)  # the same function for the same number, so that its weights are computed once a batch
 def constant_length(max_length: int) -> Reduction:
-    """[B, T]: a sum over steps divided by rows and one constant (Dr. GRPO, Liu et al. 2025), not by any
-    width."""
+    """[B, T]: a sum over steps divided by rows and by one constant (Dr. GRPO, Liu et al. 2025)."""
     if max_length < 1:
         raise ValueError(f"constant_length needs a positive length, not {max_length}")
 

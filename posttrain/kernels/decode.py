@@ -86,9 +86,8 @@ class DecodeKernels:
         """[R, H E] from fused [R, (H + 2 K) E], of which queries and keys have not turned yet.
 
         Each row's key and value join its slot of the cache, keys and values [slots, K, C, E], at column
-        ``past`` [R], and it attends to all its columns. ``turns`` are cos and sin [C, E] float32, as
-        ``LlamaDecoder.positions`` gives them. Raises ValueError for tensors that are laid out otherwise, and
-        MemoryError.
+        ``past`` [R], and it attends to all its columns. ``turns`` are cos and sin [C, E] float32, from
+        ``LlamaDecoder.positions``. Raises ValueError for tensors of another layout, and MemoryError.
         """
         rows, (slots, key_heads, columns, width) = len(fused), keys.shape
         cos, sin = turns

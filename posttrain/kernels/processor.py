@@ -1,4 +1,4 @@
-"""Which processor this is, as the system says it: Linux in a file, macOS by a command."""
+"""The processor's name, maker and features: from a file on Linux, from a command on macOS."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def processor_name() -> str:
 
 def processor_maker() -> str:
     """``intel``, ``amd``, or empty."""
-    told = f"{_fields().get('vendor_id', '')} {processor_name()} {platform.processor()}".lower()
-    return next((maker for maker in ("intel", "amd") if maker in told), "")
+    facts = f"{_fields().get('vendor_id', '')} {processor_name()} {platform.processor()}".lower()
+    return next((maker for maker in ("intel", "amd") if maker in facts), "")
 
 
 def processor_features() -> frozenset[str]:

@@ -44,9 +44,8 @@ def gradient_(
 ) -> Tensor:
     """Logits [n, v] become their gradient, in place.
 
-    lse [n] is of all tiles together, ``by_logprob`` [n] the gradient of the chosen token's log-probability;
-    ``entropy`` is the entropy's gradient [n] and the entropy [n]. ``chosen`` [n] is a column of the tile, or
-    -1.
+    ``lse`` [n] is over all tiles, ``by_logprob`` [n] the gradient by the chosen token's log-probability,
+    ``entropy`` the gradient by the entropy [n] and the entropy [n], ``chosen`` [n] a tile's column or -1.
     """
     by_entropy, of_all = (None, None) if entropy is None else (x.contiguous() for x in entropy)
     tensors = (logits, lse.contiguous(), by_logprob.contiguous(), by_entropy, of_all, chosen.contiguous())

@@ -13,9 +13,7 @@ from posttrain.storage.token_rows import TokenRow, TokenRowStore
 
 @dataclass(frozen=True, kw_only=True)
 class PreferenceRow:
-    """Answers to one prompt and their ranks, 0 wanted, -1 measured only; or one answer alone, of rank 0 or
-    1.
-    """
+    """Answers to one prompt and their ranks, 0 wanted, -1 measured only. A single answer has rank 0 or 1."""
 
     rows: list[TokenRow]
     ranks: list[int]

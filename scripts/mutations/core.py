@@ -101,8 +101,8 @@ MUTATIONS = [
     of(
         "a baseline that knows its own row",
         ADVANTAGES,
-        "(sums[place] - inside) / others.clamp(min=1)",
-        "sums[place] / (others + 1)",
+        "(sums[index] - inside) / others.clamp(min=1)",
+        "sums[index] / (others + 1)",
         *contract("reinforce"),
     ),
     of(
@@ -165,8 +165,8 @@ MUTATIONS = [
     of(
         "sampler over trainer",
         IMPORTANCE,
-        "zero_outside(trainer, known) - zero_outside(sampler, known)",
-        "zero_outside(sampler, known) - zero_outside(trainer, known)",
+        "zero_outside(trainer, both) - zero_outside(sampler, both)",
+        "zero_outside(sampler, both) - zero_outside(trainer, both)",
         "tests/core/test_importance.py",
     ),
     of(
