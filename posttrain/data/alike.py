@@ -1,4 +1,4 @@
-"""Which of many things are alike, without keeping the things."""
+"""Finds equal items among many without holding the items in memory."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 
 def numbered(things: Iterable[bytes]) -> array[int]:
-    """[n]: a number for each thing from 0, in the order of first sight; those that are alike have the same.
+    """[n]: a number for each item, from 0 in the order of first appearance; equal items have equal numbers.
 
-    Of each thing 16 bytes are kept while this runs, a hash (BLAKE2b) that no two different ones share.
+    Items are compared by 16 bytes of BLAKE2b.
     """
-    kept = bytearray()
+    hashes = bytearray()
     for thing in things:
-        kept += hashlib.blake2b(thing, digest_size=16).digest()
-    halves = np.frombuffer(kept, dtype=np.uint64).reshape(-1, 2)
-    order = np.lexsort((halves[:, 0], halves[:, 1]))  # stable: of those alike the first stays first
+        hashes += hashlib.blake2b(thing, digest_size=16).digest()
+    halves = np.frombuffer(hashes, dtype=np.uint64).reshape(-1, 2)
+    order = np.lexsort((halves[:, 0], halves[:, 1]))  # stable: of equal items the first stays first
     is_first = np.ones(len(order), dtype=bool)
     is_first[1:] = (halves[order[1:]] != halves[order[:-1]]).any(1)
     by_sight = order[is_first].argsort().argsort()
@@ -29,16 +29,16 @@ def numbered(things: Iterable[bytes]) -> array[int]:
 
 
 def firsts(numbers: Iterable[int]) -> array[int]:
-    """The place at which each number of ``numbered`` stands for the first time."""
+    """The index at which each number of ``numbered`` appears for the first time."""
     places = array("q")
-    for place, number in enumerate(numbers):
+    for index, number in enumerate(numbers):
         if number == len(places):
-            places.append(place)
+            places.append(index)
     return places
 
 
 def together(things: Iterable[bytes]) -> Iterator[list[int]]:
-    """The places of those that are alike, one kind after another in the order of first sight."""
+    """The indices of equal items, a list for each distinct item, in the order of first appearance."""
     numbers = np.asarray(numbered(things))
     for _, places in groupby(numbers.argsort(kind="stable"), key=numbers.__getitem__):
-        yield [int(place) for place in places]
+        yield [int(index) for index in places]

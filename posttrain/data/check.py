@@ -1,4 +1,4 @@
-"""One row under examination: each field in the form that is wanted, or a note of what is wrong with it."""
+"""Validates one row at a time: returns each field in its expected form, or records what is wrong with it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _STORED = re.compile(r"""\s*\[\s*\{\s*["'](role|content|from|value)["']\s*:.*\]\
 
 
 class Wrong(Exception):
-    """This row cannot be used; the problem is noted."""
+    """This row cannot be used; its problem is recorded."""
 
 
 class Check:
-    """Looks at one row at a time and notes what is wrong by its field path."""
+    """Reads the fields of one row at a time and records problems by field path."""
 
     def __init__(self, problems: Problems, first: tuple[int, Row] = (0, {})) -> None:
         self._problems = problems
@@ -116,10 +116,10 @@ class Check:
     def truth(self, row: Row, column: str) -> bool:
         """True or false, also as 1 or 0, or as text."""
         value = self._value(row, column, "true (wanted) or false")
-        found = {"true": True, "false": False, "1": True, "0": False}.get(str(value).strip().lower())
-        if found is None:
+        truth = {"true": True, "false": False, "1": True, "0": False}.get(str(value).strip().lower())
+        if truth is None:
             self.wrong(column, f"is {shown(value)}, expected true (wanted) or false")
-        return bool(found)
+        return bool(truth)
 
     def _value(self, row: Row, column: str, expected: str, path: str = "") -> Any:
         value = row.get(column)
@@ -128,11 +128,11 @@ class Check:
         return value
 
     def absent(self, row: Row, column: str, expected: str, path: str = "") -> NoReturn:
-        """A cell that holds nothing; of a row of another shape than the first, both shapes."""
-        told = f"is {'null' if column in row else 'missing'}, expected {expected}"
+        """Records an empty cell; where the row's columns differ from the first row's, it names both."""
+        problem = f"is {'null' if column in row else 'missing'}, expected {expected}"
         if not path and column not in row and column in self._first[1]:
-            told += f"; this row has {_names(row)}, and row {self._first[0]} has {_names(self._first[1])}"
-        self.wrong(path + column, told)
+            problem += f"; this row has {_names(row)}, and row {self._first[0]} has {_names(self._first[1])}"
+        self.wrong(path + column, problem)
 
     def _said(self, value: str, path: str) -> str:
         """Text where messages may be too: a list of messages in quotes is no text."""

@@ -1,9 +1,8 @@
 # size: the constraints side by side, each with its wordings and how it is obeyed.
-"""Prompts with verifiable constraints, reference answers, and demonstrations by people who obey only
-sometimes.
+"""Prompts with verifiable constraints, reference answers, and demonstrations that obey only sometimes.
 
-For a real small model, whose answers no closed world can judge. Held-out prompts have held-out topics and
-wordings.
+For a real small model, whose answers no closed world can judge. Held-out prompts have topics and wordings
+that training prompts do not have.
 """
 
 from __future__ import annotations
@@ -63,8 +62,8 @@ def _capitalised(text: str) -> str:
 def _in_order(first: str, topic: ConstraintTopic) -> str:
     """Three sentences, the one that holds a word first."""
     rest = [sentence for sentence in topic.sentences if first not in sentence.lower()]
-    found = [sentence for sentence in topic.sentences if first in sentence.lower()]
-    return " ".join((found + rest)[:2])
+    with_word = [sentence for sentence in topic.sentences if first in sentence.lower()]
+    return " ".join((with_word + rest)[:2])
 
 
 CONSTRAINTS: dict[str, Constraint] = {
@@ -229,18 +228,17 @@ _SHAPES: tuple[tuple[str, ...], ...] = (*((name,) for name in CONSTRAINTS), *PAI
 
 
 def prompts(split: Split, n: int, seed: int) -> list[Row]:
-    """``n`` rows {"id", "prompt": [system, user], "item"} without a repeated prompt; same arguments, same
-    rows.
+    """``n`` rows {"id", "prompt": [system, user], "item"} without a repeated prompt.
 
-    Raises ValueError where the split has fewer different prompts.
+    The same arguments give the same rows. Raises ValueError where the split has fewer different prompts.
     """
     rng = random.Random(f"constraints:{split}:{seed}")
     rows: list[Row] = []
-    seen: set[str] = set()
+    drafted: set[str] = set()
     for _ in range(50 * n):
         text, item = _draw(split, rng)
-        if text not in seen:
-            seen.add(text)
+        if text not in drafted:
+            drafted.add(text)
             number = len(rows)
             messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}]
             rows.append({"id": f"constraint-{split}-{seed}-{number}", "prompt": messages, "item": item})
@@ -308,8 +306,8 @@ def _ignoring(item: Row, rng: random.Random) -> str:
     topic = _topic(item)
     first, second = rng.sample(topic.things, 2)
     whole = f"{_capitalised(topic.name)} are {topic.kind}, and you can think of {first} or {second}."
-    said = rng.sample(topic.sentences, 2)
-    return rng.choice((whole, " ".join(said), f"{whole} {said[0]}", " ".join(topic.sentences)))
+    sentences = rng.sample(topic.sentences, 2)
+    return rng.choice((whole, " ".join(sentences), f"{whole} {sentences[0]}", " ".join(topic.sentences)))
 
 
 def _topic(item: Row) -> ConstraintTopic:

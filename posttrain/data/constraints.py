@@ -33,14 +33,14 @@ def one_word(text: str) -> bool:
 
 def at_most_words(text: str, count: int) -> bool:
     """At least two words and at most ``count``."""
-    said = words(text)
-    return 2 <= len(said) <= count and varied(said)
+    text_words = words(text)
+    return 2 <= len(text_words) <= count and varied(text_words)
 
 
 def between_words(text: str, low: int, high: int) -> bool:
     """From ``low`` to ``high`` words."""
-    said = words(text)
-    return low <= len(said) <= high and varied(said)
+    text_words = words(text)
+    return low <= len(text_words) <= high and varied(text_words)
 
 
 def sentences(text: str, count: int) -> bool:
@@ -53,17 +53,17 @@ def sentences(text: str, count: int) -> bool:
 
 def bullets(text: str, count: int) -> bool:
     """Nothing but so many lines that begin with a bullet, no two alike."""
-    found = [_BULLET.match(line) for line in _lines(text)]
-    items = [match[1] for match in found if match]
-    return len(items) == len(found) == count and distinct(items)
+    matches = [_BULLET.match(line) for line in _lines(text)]
+    items = [match[1] for match in matches if match]
+    return len(items) == len(matches) == count and distinct(items)
 
 
 def numbered(text: str, count: int) -> bool:
     """Nothing but lines 1. 2. 3. up to ``count``, no two alike."""
-    found = [_NUMBER.match(line) for line in _lines(text)]
-    items = [(int(match[1]), match[2]) for match in found if match]
+    matches = [_NUMBER.match(line) for line in _lines(text)]
+    items = [(int(match[1]), match[2]) for match in matches if match]
     in_order = [number for number, _ in items] == list(range(1, count + 1))
-    return len(found) == count and in_order and distinct([item for _, item in items])
+    return len(matches) == count and in_order and distinct([item for _, item in items])
 
 
 def comma_list(text: str, count: int) -> bool:
@@ -85,8 +85,8 @@ def uppercase(text: str) -> bool:
 
 def no_commas(text: str) -> bool:
     """At least three words without a comma."""
-    said = words(text)
-    return len(said) >= 3 and "," not in text and varied(said)
+    text_words = words(text)
+    return len(text_words) >= 3 and "," not in text and varied(text_words)
 
 
 def begins_with(text: str, phrase: str) -> bool:
@@ -103,14 +103,14 @@ def ends_with(text: str, phrase: str) -> bool:
 
 def includes(text: str, word: str) -> bool:
     """The word, once or twice, among at least three: repeating it is no answer."""
-    said = words(text)
-    return 1 <= said.count(word.lower()) <= 2 and len(said) >= 3
+    text_words = words(text)
+    return 1 <= text_words.count(word.lower()) <= 2 and len(text_words) >= 3
 
 
 def excludes(text: str, word: str) -> bool:
     """At least three words, not this one."""
-    said = words(text)
-    return len(said) >= 3 and word.lower() not in said and varied(said)
+    text_words = words(text)
+    return len(text_words) >= 3 and word.lower() not in text_words and varied(text_words)
 
 
 def quoted(text: str) -> bool:
@@ -127,14 +127,14 @@ def json_keys(text: str, keys: Sequence[str]) -> bool:
         return False
     if not isinstance(value, dict) or set(value) != set(keys):
         return False
-    return all(isinstance(said, str) and words(said) for said in value.values())
+    return all(isinstance(content, str) and words(content) for content in value.values())
 
 
 def on_topic(text: str, terms: Sequence[str]) -> bool:
     """One of the terms, in the singular or plural, and no word making up half of a longer answer."""
-    said = words(text)
-    stems = {word.removesuffix("s") for word in said}
-    return bool(stems & {term.lower().removesuffix("s") for term in terms}) and varied(said)
+    text_words = words(text)
+    stems = {word.removesuffix("s") for word in text_words}
+    return bool(stems & {term.lower().removesuffix("s") for term in terms}) and varied(text_words)
 
 
 CHECKS: dict[str, Callable[..., bool]] = {

@@ -73,12 +73,12 @@ def tasks_of(tasks: Sequence[str], rows: int, seed: int, instruction: str) -> It
         made = entry(task, seed, index)
         question = str(made["question"]).strip()
         asked = f"{question}\n\n{instruction}" if instruction else question
-        told = {} if made.get("answer") is None else {"answer": str(made["answer"])}
+        answer = {} if made.get("answer") is None else {"answer": str(made["answer"])}
         yield {
             "id": f"{task}-{seed}-{index}",
             "prompt": [{"role": "user", "content": asked}],
             "gym": {"task": task, "seed": seed, "index": index, "question": question},
-            **told,
+            **answer,
         }
 
 
@@ -89,15 +89,15 @@ def generated(task: str, seed: int, index: int) -> tuple[Any, dict[str, Any]]:
     return dataset, dataset[index]
 
 
-def again(task: str, seed: int, index: int, question: str, said: str) -> tuple[Any, dict[str, Any]]:
-    """The task of an answer as it was generated: what ``score`` is given first. Some generators take seconds,
-    so no clock of the answer runs.
+def again(task: str, seed: int, index: int, question: str, response: str) -> tuple[Any, dict[str, Any]]:
+    """The task generated anew, as ``score``'s first argument. Some generators take seconds, which must not
+    count as the answer's time.
     """
     return generated(task, seed, index)
 
 
 def score(
-    task_again: tuple[Any, dict[str, Any]], task: str, seed: int, index: int, question: str, said: str
+    task_again: tuple[Any, dict[str, Any]], task: str, seed: int, index: int, question: str, response: str
 ) -> float:
     """What the task's scorer gives, from 0 to 1; 0 for an answer that it would run as code.
 
@@ -107,9 +107,9 @@ def score(
     if str(made["question"]).strip() != question:
         raise ValueError("this version of reasoning-gym makes another question of the same numbers")
     gold = str(made.get("answer")).strip()  # one may hold an Integral; from anybody else that says nothing
-    if task in EVALUATES and said.strip() != gold and not harmless(said):
+    if task in EVALUATES and response.strip() != gold and not harmless(response):
         return 0.0
-    return min(max(float(dataset.score_answer(said, made)), 0.0), 1.0)
+    return min(max(float(dataset.score_answer(response, made)), 0.0), 1.0)
 
 
 def harmless(text: str) -> bool:

@@ -45,9 +45,9 @@ def paragraphs(text: str, count: int) -> bool:
 
 def word_times(text: str, word: str, low: int, high: int) -> bool:
     """The word from ``low`` to ``high`` times, and no more often than all others together."""
-    said = words(text)
-    times = said.count(word.lower())
-    return low <= times <= high and 2 * times <= len(said)
+    text_words = words(text)
+    times = text_words.count(word.lower())
+    return low <= times <= high and 2 * times <= len(text_words)
 
 
 def letter_times(text: str, letter: str, low: int, high: int) -> bool:
@@ -57,9 +57,9 @@ def letter_times(text: str, letter: str, low: int, high: int) -> bool:
 
 def all_keywords(text: str, keywords: Sequence[str]) -> bool:
     """Every one of the words, and beside them at least as many others."""
-    said = words(text)
+    text_words = words(text)
     wanted = {word.lower() for word in keywords}
-    return wanted <= set(said) and sum(word not in wanted for word in said) >= len(wanted)
+    return wanted <= set(text_words) and sum(word not in wanted for word in text_words) >= len(wanted)
 
 
 def placeholders(text: str, count: int) -> bool:
@@ -70,8 +70,8 @@ def placeholders(text: str, count: int) -> bool:
 def titled(text: str) -> bool:
     """A title <<like this>> on the first line, and something below it."""
     first, _, rest = text.strip().partition("\n")
-    found = re.fullmatch(r"<<([^<>]+)>>", first.strip())
-    return found is not None and bool(words(found[1])) and bool(words(rest))
+    title = re.fullmatch(r"<<([^<>]+)>>", first.strip())
+    return title is not None and bool(words(title[1])) and bool(words(rest))
 
 
 def sections(text: str, word: str, count: int) -> bool:
@@ -113,17 +113,22 @@ def language(text: str, code: str) -> bool:
     """
     if code not in LANGUAGES:
         raise TypeError(f"language {code!r}; there is {', '.join(LANGUAGES)}")
-    said = words(text)
+    text_words = words(text)
     if script := SCRIPTS.get(code):
         letters = [letter for letter in text if letter.isalpha()]
-        own = sum(bool(re.match(script, letter)) for letter in letters)
+        in_script = sum(bool(re.match(script, letter)) for letter in letters)
         return (
-            len(set(letters)) >= 5 and own > 0.7 * len(letters) and bool(re.search(KANA.get(code, ""), text))
+            len(set(letters)) >= 5
+            and in_script > 0.7 * len(letters)
+            and bool(re.search(KANA.get(code, ""), text))
         )
-    counts = {name: sum(word in small.split() for word in said) for name, small in SMALL_WORDS.items()}
+    counts = {name: sum(word in small.split() for word in text_words) for name, small in SMALL_WORDS.items()}
     others = max(count for name, count in counts.items() if name != code)
     return (
-        len(said) >= 5 and counts[code] >= max(2, len(said) // 8) and counts[code] > others and varied(said)
+        len(text_words) >= 5
+        and counts[code] >= max(2, len(text_words) // 8)
+        and counts[code] > others
+        and varied(text_words)
     )
 
 

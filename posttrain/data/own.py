@@ -60,13 +60,13 @@ class Own:
 
     @property
     def notes(self) -> list[str]:
-        told = list(self.notices)
+        lines = list(self.notices)
         if self.skipped.rows:
-            bad = "\n  ".join(self.skipped.told())
-            told.insert(0, f"{len(self.skipped.rows)} bad rows were left out, as --skip-bad asked:\n  {bad}")
+            bad = "\n  ".join(self.skipped.shown_lines())
+            lines.insert(0, f"{len(self.skipped.rows)} bad rows were left out, as --skip-bad asked:\n  {bad}")
         if len(self.rows) < self.all_rows:
-            told.append(f"The first {len(self.rows)} of {self.all_rows} rows are used; rows=0 takes all.")
-        return told
+            lines.append(f"The first {len(self.rows)} of {self.all_rows} rows are used; rows=0 takes all.")
+        return lines
 
 
 def renamed(columns: str) -> dict[str, str]:
@@ -109,12 +109,12 @@ class OwnRows(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError naming file, row and field."""
-        own = self._read(machine)
-        train, held = self._sides(own)
+        user_rows = self._read(machine)
+        train, held = self._sides(user_rows)
         write_jsonl(output / "train.jsonl", train)
         write_jsonl(output / "heldout.jsonl", held)
-        figures = {"rows": len(train), "heldout_rows": len(held), **own.figures}
-        return Report(figures=figures, notes=own.notes)
+        figures = {"rows": len(train), "heldout_rows": len(held), **user_rows.figures}
+        return Report(figures=figures, notes=user_rows.notes)
 
     def rehearsal(self) -> OwnRows:
         return replace(self, rows=16)
@@ -125,10 +125,10 @@ class OwnRows(Stage):
         train, held = self._sides(self._read(machine))
         return loaded(len(train), len(held), tokens_of(train))
 
-    def _sides(self, own: Own) -> tuple[list[Row], list[Row]]:
+    def _sides(self, user_rows: Own) -> tuple[list[Row], list[Row]]:
         """As ``parts``; what is raised names the file."""
         try:
-            return self.parts(own.rows)
+            return self.parts(user_rows.rows)
         except UserError as error:
             raise UserError(f"{self.source.path}: {error}") from None
 

@@ -242,13 +242,13 @@ def _summaries(row: Row) -> Iterable[Row]:
 def _scores(row: Row, ranked: str) -> list[tuple[Any, float]] | None:
     """Answers with a number that is higher for the better one; None where there is none for each."""
     answers = row.get(ranked)
-    beside = next(
+    numbers = next(
         (row[name] for name in ("ratings", "scores", "ranks") if isinstance(row.get(name), list)), None
     )
-    better = -1.0 if "ranks" in row and beside is row["ranks"] else 1.0
+    better = -1.0 if "ranks" in row and numbers is row["ranks"] else 1.0
     made: list[tuple[Any, float]] = []
     for number, answer in enumerate(answers if isinstance(answers, list) else ()):
-        value = beside[number] if beside is not None and number < len(beside) else None
+        value = numbers[number] if numbers is not None and number < len(numbers) else None
         text, sign = answer, better
         if isinstance(answer, Mapping):
             text = next(

@@ -24,8 +24,7 @@ def soft_labels(rows: Iterable[Row]) -> tuple[list[Row], int]:
     Bradley-Terry model on it has the same minimum as on the rows one by one: seven against three is 0.7.
     ``chosen`` is the answer with the greater share. Equal shares are a ``tie``, and so is a pair of which
     half or more of the rows say tie. ``margin`` is the mean of the rows' margins, those of the opposite
-    choice negative, and at least 0. A row that stands alone for its pair, and says more than 1/2, stays as it
-    is.
+    choice negative, and at least 0. A pair's only row, where its confidence is above 1/2, stays unchanged.
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:

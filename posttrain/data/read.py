@@ -1,6 +1,4 @@
-"""A user's rows, checked: demonstrations, comparisons and prompts in the columns of the TRL dataset
-formats.
-"""
+"""Reads and checks a user's demonstrations, comparisons and prompts, in the columns of TRL's data formats."""
 
 from __future__ import annotations
 
@@ -56,8 +54,9 @@ def read_messages(source: str, revision: str | None = None, reading: ReadOptions
 
 
 def read_prompts(source: str, revision: str | None = None, reading: ReadOptions | None = None) -> list[Row]:
-    """Rows {"prompt": messages}, the last message the user's, with what a program can verify answers by where
-    a row has it. Raises UserError as above.
+    """Rows {"prompt": messages}, the last message the user's, and the row's columns for verifiers, if any.
+
+    Raises UserError as above.
     """
     file = _File(source, revision, reading, "prompts", ("prompt", *VERIFIABLE, *CODE[1:]))
     file.columns("prompt")
@@ -65,15 +64,16 @@ def read_prompts(source: str, revision: str | None = None, reading: ReadOptions 
     def asked(row: Row, check: Check) -> Row:
         kinds: dict[str, Any] = {**dict.fromkeys(CODE, str), "cases": list, "checks": list}
         kinds["answer"] = (str, int, float)
-        known = {name: row[name] for name, kind in kinds.items() if isinstance(row.get(name), kind)}
-        return {"prompt": check.asked(row, "prompt"), **verifiable(known, check)}
+        verifiers = {name: row[name] for name, kind in kinds.items() if isinstance(row.get(name), kind)}
+        return {"prompt": check.asked(row, "prompt"), **verifiable(verifiers, check)}
 
     return file.checked(asked)
 
 
 def read_problems(source: str, revision: str | None = None, reading: ReadOptions | None = None) -> list[Row]:
-    """Rows {"prompt", ...} with what a program can verify answers by, the prompt as messages; or where a row
-    has ``stop``, plain text to be gone on with until that is said. Raises UserError as above.
+    """Rows {"prompt", ...} with the columns that verifiers read, the prompt as messages; in a row with
+    ``stop`` the prompt is plain text, which the model continues until it writes ``stop``. Raises
+    UserError as above.
     """
     file = _File(source, revision, reading, "prompts", ("prompt", *VERIFIABLE, *CODE[1:], "stop"))
     file.columns("prompt")
@@ -81,12 +81,16 @@ def read_problems(source: str, revision: str | None = None, reading: ReadOptions
         file.columns("answer")
 
     def problem(row: Row, check: Check) -> Row:
-        if not (found := verifiable(row, check)):
+        if not (verifiers := verifiable(row, check)):
             present = [column for column in VERIFIABLE if column in row]
             check.absent(row, present[0] if present else "answer", VERIFIED)
         if row.get("stop"):
-            return {"prompt": check.text(row, "prompt"), "stop": check.text(row, "stop", blank=True), **found}
-        return {"prompt": check.asked(row, "prompt"), **found}
+            return {
+                "prompt": check.text(row, "prompt"),
+                "stop": check.text(row, "stop", blank=True),
+                **verifiers,
+            }
+        return {"prompt": check.asked(row, "prompt"), **verifiers}
 
     return file.checked(problem)
 
@@ -95,23 +99,23 @@ def verifiable(row: Row, check: Check) -> Row:
     """What the rewards read of a row: ``answer``, text or a number; ``tests``, Python, with ``entry_point``
     and ``code_before``; ``cases`` of a program; ``checks`` as the ``item`` that holds them.
     """
-    found: Row = {}
+    columns: Row = {}
     if row.get("answer") is not None:
-        found["answer"] = check.short(row, "answer")
+        columns["answer"] = check.short(row, "answer")
     for column in CODE:
         if row.get(column) is not None:
-            found[column] = check.text(row, column)
+            columns[column] = check.text(row, column)
     if row.get("cases") is not None:
-        found["cases"] = [
+        columns["cases"] = [
             {end: check.text(case, end, blank=True, path=f"cases[{n}].") for end in ("input", "output")}
             for n, case in enumerate(check.objects(row, "cases"))
         ]
     if row.get("checks") is not None:
         checks = check.objects(row, "checks")
-        if told := wrong_check(checks):
-            check.wrong("checks", told)
-        found["item"] = {"family": "constraint", "checks": checks}
-    return found
+        if problem := wrong_check(checks):
+            check.wrong("checks", problem)
+        columns["item"] = {"family": "constraint", "checks": checks}
+    return columns
 
 
 def read_text(source: str, revision: str | None = None, reading: ReadOptions | None = None) -> list[Row]:
@@ -219,13 +223,14 @@ class _File:
         return frozenset(column for _, row in self.rows for column in row)
 
     def _rename(self) -> None:
-        """The user's own column for a standard one. Raises UserError for a column that no row has."""
+        """Gives the user's columns their standard names. Raises UserError for a column that no row has."""
         names = self._reading.columns
-        there = self._columns()
+        present = self._columns()
         for standard, column in names.items():
-            if column not in there:
+            if column not in present:
                 raise UserError(
-                    f"{self._source}: columns={standard}:{column}: no column {column}{nearest(column, there)}"
+                    f"{self._source}: columns={standard}:{column}: "
+                    f"no column {column}{nearest(column, present)}"
                 )
         if names:
             taken = {column: standard for standard, column in names.items()}
@@ -247,8 +252,8 @@ class _File:
             try:
                 converted += [(number, one) for one in schema.convert(row)]
             except UNREADABLE as problem:
-                told = str(problem) if type(problem) is ValueError else f"cannot be read as {schema.name}"
-                self._problems.add(f"row {number}", told)
+                message = str(problem) if type(problem) is ValueError else f"cannot be read as {schema.name}"
+                self._problems.add(f"row {number}", message)
         more = f", {len(converted)} of {len(self.rows)} rows" if len(converted) > len(self.rows) else ""
         self._converted = schema.columns
         self.rows = converted
@@ -266,11 +271,11 @@ class _File:
 
     def columns(self, *wanted: str) -> None:
         """A column that no row has is one mistake, not one a row."""
-        there = self._columns()
+        present = self._columns()
         for column in wanted if self.rows else ():
-            if column not in there:
+            if column not in present:
                 raise UserError(
-                    f"{self._source}: no column {column}{nearest(column, there)}; if another column holds "
+                    f"{self._source}: no column {column}{nearest(column, present)}; if another column holds "
                     f"it, say so: columns={column}:NAME of the stage, such as labels.columns={column}:NAME"
                 )
 

@@ -1,5 +1,5 @@
-"""Rows from outside: JSON lines, a JSON array, CSV, Parquet, each also compressed, or a data set on the
-hub.
+"""Rows of a user's file (JSON lines, a JSON array, CSV, Parquet, also compressed) or of a data set
+on the hub.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Problems:
         self.found.append(f"{self.source}: {where}: {what}")
         self.rows.add(where)
 
-    def told(self) -> list[str]:
+    def shown_lines(self) -> list[str]:
         more = len(self.found) - SHOWN
         tail = [f"... and {more} more, {len(self.found)} in all"] if more > 0 else []
         return [*self.found[:SHOWN], *tail]
 
     def stop_if_any(self, hint: str = "") -> None:
         if self.found:
-            raise UserError("\n  ".join([*self.told(), *([hint] if hint else [])]))
+            raise UserError("\n  ".join([*self.shown_lines(), *([hint] if hint else [])]))
 
 
 def numbered_rows(source: str, revision: str | None, problems: Problems) -> list[tuple[int, Row]]:
@@ -54,8 +54,8 @@ def numbered_rows(source: str, revision: str | None, problems: Problems) -> list
     """
     path = expanded(source)
     try:
-        there = path.exists()
-        rows = _from_file(path, source, problems) if there else list(_from_hub(source, revision))
+        is_file = path.exists()
+        rows = _from_file(path, source, problems) if is_file else list(_from_hub(source, revision))
     except OSError as error:
         raise UserError(f"{source}: cannot be read ({error.strerror or error})") from None
     if not rows:
@@ -125,8 +125,8 @@ def _lines(data: bytes, problems: Problems) -> Iterator[Row | None]:
         if len(line) > LONGEST_LINE:
             problems.add(where, f"{len(line) / 1e6:.0f} MB long, the limit is {LONGEST_LINE / 1e6:.0f} MB")
         elif b"\0" in line:
-            place = at + line.index(b"\0")
-            problems.add(where, f"a NUL byte at byte {place}; the file is damaged or not text")
+            position = at + line.index(b"\0")
+            problems.add(where, f"a NUL byte at byte {position}; the file is damaged or not text")
         else:
             try:
                 row = _object(line.decode("utf-8"), where, problems, cut=number == len(lines))
@@ -200,8 +200,8 @@ def _parquet(path: Path) -> list[Row]:
             raise UserError(f"{path}: {count:,} rows, the limit is {MOST_ROWS:,}; name a part of it")
         return list(parquet.read_table(path).to_pylist())
     except (ArrowException, OSError, ValueError, OverflowError) as error:
-        told = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: not whole Parquet ({told})") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: not whole Parquet ({reason})") from None
 
 
 def _from_hub(source: str, revision: str | None) -> list[Row]:

@@ -1,4 +1,4 @@
-"""What checks of an answer count: words, sentences, parts that differ."""
+"""Words, sentences and repeated parts of a text, as format checks count them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def words(text: str) -> list[str]:
 
 
 def distinct(parts: Sequence[str]) -> bool:
-    """Whether every part says something and no two say the same."""
-    said = [" ".join(words(part)) for part in parts]
-    return all(said) and len(set(said)) == len(said)
+    """Whether every part has a word, and no two parts have the same words."""
+    normalised = [" ".join(words(part)) for part in parts]
+    return all(normalised) and len(set(normalised)) == len(normalised)
 
 
-def varied(said: Sequence[str]) -> bool:
+def varied(text_words: Sequence[str]) -> bool:
     """Whether no word makes up more than half of a text of at least three words."""
-    return max((said.count(word) for word in said), default=0) <= max(2, len(said) // 2)
+    return max((text_words.count(word) for word in text_words), default=0) <= max(2, len(text_words) // 2)

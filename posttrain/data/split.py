@@ -12,8 +12,7 @@ from posttrain.pipeline.finding import UserError
 def split(
     rows: list[dict[str, Any]], column: str, heldout_share: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Training and held-out rows. Rows with the same prompt are on the same side, whatever their order in
-    the file.
+    """Training and held-out rows; rows with the same prompt are on the same side, in whatever order they are.
 
     Raises UserError where nothing is left to train on.
     """

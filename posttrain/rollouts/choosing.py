@@ -1,7 +1,7 @@
-"""Which answers rejection sampling keeps: the rules, as functions of the rewards alone.
+"""The rules by which rejection sampling selects answers, as functions of the rewards alone.
 
 Each takes rewards [prompts][answers] (None where an answer could not be scored), how many to keep where the
-rule leaves that open (0: as many as there are prompts), and a seed; it returns (prompt, answer) places.
+rule leaves that open (0: as many as there are prompts), and a seed; it returns (prompt, answer) indices.
 """
 
 from __future__ import annotations
@@ -14,49 +14,45 @@ Places = list[tuple[int, int]]
 
 
 def best_per_prompt(rewards: Scored, keep: int, seed: int) -> Places:
-    """The answer with the highest reward to each prompt, the first of equals; of them the ``keep`` with the
-    highest reward.
-    """
+    """The best answer to each prompt, with ties the first; of these the ``keep`` with the highest rewards."""
     best = []
     for prompt, answers in enumerate(rewards):
-        known = [place for place, reward in enumerate(answers) if reward is not None]
-        if known:
-            best.append((prompt, max(known, key=lambda place: (answers[place], -place))))
+        scored = [index for index, reward in enumerate(answers) if reward is not None]
+        if scored:
+            best.append((prompt, max(scored, key=lambda index: (answers[index], -index))))
     return _first(best, rewards, keep or len(best))
 
 
 def best_overall(rewards: Scored, keep: int, seed: int) -> Places:
     """The answers with the highest rewards, whichever prompts they answer."""
-    known = [(p, a) for p, answers in enumerate(rewards) for a, r in enumerate(answers) if r is not None]
-    return _first(known, rewards, keep or len(rewards))
+    scored = [(p, a) for p, answers in enumerate(rewards) for a, r in enumerate(answers) if r is not None]
+    return _first(scored, rewards, keep or len(rewards))
 
 
 def at_full_reward(rewards: Scored, keep: int, seed: int) -> Places:
-    """Every answer with a reward of 1 or more, which a verifier accepted; up to ``keep`` of them, drawn
-    evenly over prompts.
-    """
+    """Answers with a reward of 1 or more, which a verifier accepted; up to ``keep``, evenly over prompts."""
     order = random.Random(f"full:{seed}")
     per_prompt = [[a for a, r in enumerate(answers) if r is not None and r >= 1] for answers in rewards]
     for places in per_prompt:
         order.shuffle(places)
     rounds = range(max(map(len, per_prompt), default=0))
-    found = [(p, places[n]) for n in rounds for p, places in enumerate(per_prompt) if n < len(places)]
-    return found[:keep] if keep else found
+    accepted = [(p, places[n]) for n in rounds for p, places in enumerate(per_prompt) if n < len(places)]
+    return accepted[:keep] if keep else accepted
 
 
 def random_per_prompt(rewards: Scored, keep: int, seed: int) -> Places:
-    """One answer to each prompt by lot: the control of ``best_per_prompt``."""
+    """A random answer to each prompt: the control of ``best_per_prompt``."""
     lot = random.Random(f"per prompt:{seed}")
-    known = [[a for a, r in enumerate(answers) if r is not None] for answers in rewards]
-    drawn = [(prompt, lot.choice(answers)) for prompt, answers in enumerate(known) if answers]
-    return sorted(lot.sample(drawn, min(keep, len(drawn)))) if keep else drawn
+    scored = [[a for a, r in enumerate(answers) if r is not None] for answers in rewards]
+    chosen = [(prompt, lot.choice(answers)) for prompt, answers in enumerate(scored) if answers]
+    return sorted(lot.sample(chosen, min(keep, len(chosen)))) if keep else chosen
 
 
 def random_overall(rewards: Scored, keep: int, seed: int) -> Places:
-    """Answers by lot, whichever prompts they answer: the control of ``best_overall``."""
-    known = [(p, a) for p, answers in enumerate(rewards) for a, r in enumerate(answers) if r is not None]
+    """Random answers, whichever prompts they answer: the control of ``best_overall``."""
+    scored = [(p, a) for p, answers in enumerate(rewards) for a, r in enumerate(answers) if r is not None]
     lot = random.Random(f"overall:{seed}")
-    return sorted(lot.sample(known, min(keep or len(rewards), len(known))))
+    return sorted(lot.sample(scored, min(keep or len(rewards), len(scored))))
 
 
 def _first(places: Places, rewards: Scored, count: int) -> Places:

@@ -87,15 +87,15 @@ class Collector:
         return self._refilled(step, numbers, rows, batch)
 
     def probe(self, tokens: int) -> tuple[list[Episode], list[TokenRow]]:
-        """Answers of at most so many tokens to the first prompts, two to each where a batch has groups, and
-        their rows as a batch has them, paid nothing. Nothing is remembered, and no reward is asked for.
+        """Answers of at most ``tokens`` tokens to the first prompts, two to each where a batch has groups,
+        and their rows as in a batch, with reward 0. No reward is computed, and no state changes.
         """
         small = copy(self)
         small.prompts_per_step, small.group_size = (3, 2) if self.group_size > 1 else (4, 1)
-        drawn = [self.asked[place % len(self.asked)] for place in range(small.prompts_per_step)]
-        asked = [one for one in drawn for _ in range(small.group_size)]
+        prompts = [self.asked[row % len(self.asked)] for row in range(small.prompts_per_step)]
+        asked = [one for one in prompts for _ in range(small.group_size)]
         sampling = replace(self.sampling, max_tokens=min(tokens, self.sampling.max_tokens))
-        seeds = [derive(self.seed, "probe", place) for place in range(len(asked))]
+        seeds = [derive(self.seed, "probe", row) for row in range(len(asked))]
         episodes = sample(self.engine, self.chat, asked, sampling, seeds)
         unpaid = all_scored(torch.zeros(len(episodes)), "probe")
         return episodes, [small._row(i, one, unpaid, 0) for i, one in enumerate(episodes)]
@@ -113,11 +113,11 @@ class Collector:
 
     def _others(self, step: int, asked: Sequence[int]) -> Iterator[int]:
         """Numbers of prompts that this step has not asked, each once."""
-        known, first = set(asked), step * self.prompts_per_step
-        for place in range(first, first + 2 * len(self.asked)):
-            number = self.spare.at(place)
-            if number not in known:
-                known.add(number)
+        asked_already, first = set(asked), step * self.prompts_per_step
+        for position in range(first, first + 2 * len(self.asked)):
+            number = self.spare.at(position)
+            if number not in asked_already:
+                asked_already.add(number)
                 yield number
 
     def _informative_groups(self, batch: Rollouts) -> int:
@@ -125,26 +125,24 @@ class Collector:
         return len(batch.group[self.informative(batch)].unique())
 
     def _turn(self, step: int, turn: int, numbers: Sequence[int]) -> list[TokenRow]:
-        """Answers to the prompts with these numbers; those asked in place of others come in a later
-        ``turn``.
-        """
-        drawn = [self.asked[number] for number in numbers]
-        asked = [one for one in drawn for _ in range(self.group_size)]
+        """Rows of the answers to these prompts; replacements of uninformative prompts have a later ``turn``."""
+        prompts = [self.asked[number] for number in numbers]
+        asked = [one for one in prompts for _ in range(self.group_size)]
         later = () if turn == 0 else (turn,)
         seeds = [derive(self.seed, "sample", step, row, *later) for row in range(len(asked))]
         episodes = sample(self.engine, self.chat, asked, self.sampling, seeds)
         rewards = checked(self.scorer.score(episodes), episodes)
         first = turn * self.prompts_per_step
         self._remember(step, episodes, rewards, first)
-        kept = [i for i, scored in enumerate(rewards.scored.tolist()) if scored]
-        if turn == 0 and not kept:
+        scored_rows = [i for i, scored in enumerate(rewards.scored.tolist()) if scored]
+        if turn == 0 and not scored_rows:
             raise UserError(_nothing_scored(step, episodes, rewards))
-        return [self._row(i, episodes[i], rewards, first) for i in kept]
+        return [self._row(i, episodes[i], rewards, first) for i in scored_rows]
 
     def _greedy(self, numbers: Sequence[int]) -> Tensor:
         """[prompts] float32: the reward of the greedy answer to each; NaN where it could not be scored."""
-        drawn, greedy = [self.asked[number] for number in numbers], replace(self.sampling, temperature=0.0)
-        episodes = sample(self.engine, self.chat, drawn, greedy, [0] * len(drawn))
+        prompts, greedy = [self.asked[number] for number in numbers], replace(self.sampling, temperature=0.0)
+        episodes = sample(self.engine, self.chat, prompts, greedy, [0] * len(prompts))
         rewards = checked(self.scorer.score(episodes), episodes)
         scored = rewards.scored
         self.last_figures["greedy_reward"] = (
@@ -181,24 +179,24 @@ class Collector:
             }
             for i, episode in enumerate(episodes)
         ]
-        told = self.last_episodes
+        episode_rows = self.last_episodes
         self.last_figures |= {
-            "answers": len(told),
-            "unscored": sum(one["reward"] is None for one in told),
-            "ended": sum(one["ended"] for one in told) / len(told),
+            "answers": len(episode_rows),
+            "unscored": sum(one["reward"] is None for one in episode_rows),
+            "ended": sum(one["ended"] for one in episode_rows) / len(episode_rows),
         }
         if self.group_size > 1:
-            self.last_figures["flat_groups"] = _flat_groups(told)
+            self.last_figures["flat_groups"] = _flat_groups(episode_rows)
         if rewards.failed:
             self.last_figures["verifier_failed"] = self.last_figures.get("verifier_failed", 0) + len(
                 rewards.failed
             )
 
 
-def _flat_groups(told: Sequence[Mapping[str, Any]]) -> float:
+def _flat_groups(episode_rows: Sequence[Mapping[str, Any]]) -> float:
     """The share of groups whose answers were all paid the same."""
     paid: dict[int, set[Any]] = {}
-    for one in told:
+    for one in episode_rows:
         paid.setdefault(one["group"], set()).add(one["reward"])
     return sum(len(rewards - {None}) < 2 for rewards in paid.values()) / len(paid)
 

@@ -25,12 +25,12 @@ from posttrain.training.optimizer import Group, Optimizer
 @dataclass(frozen=True, kw_only=True)
 class Comparisons:  # size: what people are asked, and how a reward is fitted to their answers
     """``at_first`` comparisons of the untrained policy's play, answered before it learns, then ``each_step``
-    until ``most`` were asked; ties count as asked, and are learned from as odds of one to one. Answers to a
-    step's pairs come ``delay`` steps later. Every ``every`` steps the reward is refreshed, with ``updates``
-    for each new answer, on all answers there are; in between the policy goes on with the last one.
+    a step until ``most`` were asked. A tie counts as asked, and as a label of one half. Answers to a step's
+    pairs come ``delay`` steps later. Every ``every`` steps the reward model trains on all answers so far,
+    with ``updates`` for each new answer; in between it stays the same.
 
-    ``first_plays`` is how many plays of the untrained policy the first comparisons are drawn from (0: those
-    of the first step). With ``normalised`` the reward model's inputs are centred and scaled over the compared
+    ``first_plays`` is how many plays of the untrained policy the first comparisons come from (0: those of the
+    first step). With ``normalised`` the reward model's inputs are centred and scaled over all compared
     stretches.
 
     Comparisons do not determine a constant of the reward. It is chosen so that the mean step of the compared
@@ -122,13 +122,14 @@ def stretches(facts: Rollouts, rows: Tensor, begins: Tensor, length: int) -> Rol
 
 
 def begins(facts: Rollouts, rows: Tensor, length: int, generator: torch.Generator) -> Tensor:
-    """[n]: where a stretch of each row begins: one half anywhere, the other where something still moves, so
-    that people are asked about more than still frames. Raises ValueError for a stretch longer than play."""
-    seen = facts.context[OBSERVATIONS][rows]
-    room = seen.shape[1] - length
+    """[n]: where a stretch of each row begins, half of them anywhere and half where the observation changes,
+    so that people see more than still frames. Raises ValueError for a stretch longer than play.
+    """
+    observations = facts.context[OBSERVATIONS][rows]
+    room = observations.shape[1] - length
     if room < 1:
-        raise ValueError(f"stretches of {length} steps do not fit into play of {seen.shape[1] - 1}")
-    fit_in = (seen[:, 1 : room + 1] != seen[:, :room]).any(-1)
+        raise ValueError(f"stretches of {length} steps do not fit into play of {observations.shape[1] - 1}")
+    fit_in = (observations[:, 1 : room + 1] != observations[:, :room]).any(-1)
     fit_in |= torch.rand(len(rows), 1, generator=generator) < 0.5
     fit_in[:, 0] = True
     return torch.multinomial(fit_in.float(), 1, generator=generator)[:, 0]
@@ -247,10 +248,10 @@ class Compared:
         shown = stretches(facts, rows, places, settings.length)
         shown = replace(shown, group=shown.group + self.asked)  # else two steps' pairs would be one
         earned = shown.rewards.sum(1).reshape(-1, 2).tolist()
-        choices = [self._choice(a, b, self.asked + place) for place, (a, b) in enumerate(earned)]
+        choices = [self._choice(a, b, self.asked + n) for n, (a, b) in enumerate(earned)]
         self.asked += count
         self.last_figures["ties"] = choices.count("tie") / count
-        rank = torch.tensor([place for one in choices for place in ((1, 0) if one == "b" else (0, 1))])
+        rank = torch.tensor([n for one in choices for n in ((1, 0) if one == "b" else (0, 1))])
         sure = torch.tensor([0.5 if one == "tie" else 1.0 for one in choices for _ in range(2)])
         return ranked(shown, rank, sure)
 
@@ -260,7 +261,7 @@ class Compared:
         return self.settings.watcher.compare(a, b, f"{self.seed}:{number}")
 
     def _refresh(self, step: int) -> None:
-        """Fit the reward some more, if there is something new."""
+        """Trains the reward model on all answers, if there are new ones."""
         settings, data = self.settings, concatenate(self.answered)
         pairs = len(data.rank) // 2
         new, self.learned = pairs - self.learned, pairs
@@ -269,8 +270,8 @@ class Compared:
 
         def batch(update: int) -> Judged:
             generator = torch.Generator().manual_seed(derive(self.seed, "refresh", step, update))
-            drawn = torch.randperm(pairs, generator=generator)[: settings.batch_size]
-            return take(data, (2 * drawn[:, None] + torch.arange(2)).flatten())
+            chosen = torch.randperm(pairs, generator=generator)[: settings.batch_size]
+            return take(data, (2 * chosen[:, None] + torch.arange(2)).flatten())
 
         def forward(past: Judged) -> Tensor:
             return self.reward.score(past.rollouts)

@@ -9,7 +9,7 @@ import torch
 
 from posttrain.core.batch import Policy
 from posttrain.core.masked import masked_sum, wide
-from posttrain.rollouts.in_parts import SAID, in_parts
+from posttrain.rollouts.in_parts import LOGPROBS, in_parts
 from posttrain.storage.token_rows import TokenRow
 
 LOOKED_AT = 200  # rows
@@ -19,27 +19,24 @@ LOOKED_AT = 200  # rows
 def ends(
     policy: Policy, rows: Sequence[TokenRow], stop_ids: Collection[int], pad_id: int, micro_batch_tokens: int
 ) -> dict[str, float | int | str]:
-    """``ends_heldout``, the mean probability of the stop token that ends a row's last answer, after all that
-    stands before it, over the first ``LOOKED_AT`` rows that end with one; "unknown" without any. And
-    ``ends_heldout_n``, how many.
+    """``ends_heldout``, the mean probability of the stop token that ends a row's last answer, over the first
+    ``LOOKED_AT`` rows that end with one ("unknown" without any), and ``ends_heldout_n``, the number of rows.
 
-    The token is looked for in the row and not in its mask: where a mask leaves the end out, a model that did
-    not learn it shows here.
+    The token counts also where the row's mask excludes it, so that a model which did not learn to stop is
+    noticed.
     """
     ended = list(itertools.islice(filter(None, (_end(row, stop_ids) for row in rows)), LOOKED_AT))
     total = 0.0
     for part in in_parts(ended, pad_id, micro_batch_tokens):
-        said = policy.evaluate(part, SAID).logprobs
-        total += float(wide(masked_sum(said, part.action_mask)).exp().sum())
+        logprobs = policy.evaluate(part, LOGPROBS).logprobs
+        total += float(wide(masked_sum(logprobs, part.action_mask)).exp().sum())
     return {"ends_heldout": total / len(ended) if ended else "unknown", "ends_heldout_n": len(ended)}
 
 
 def _end(row: TokenRow, stop_ids: Collection[int]) -> TokenRow | None:
-    """The row up to the token that ends it, which alone is asked for: its last learned token, or the one
-    behind that.
-    """
-    last = max(place for place, own in enumerate(row.mask) if own)
-    for place in (last, last + 1):
-        if place < len(row.ids) and row.ids[place] in stop_ids:
-            return TokenRow(ids=row.ids[: place + 1], mask=[*[False] * place, True])
+    """The row up to its stop token, with a mask of that token alone: the last learned token or the next."""
+    last = max(index for index, learned in enumerate(row.mask) if learned)
+    for index in (last, last + 1):
+        if index < len(row.ids) and row.ids[index] in stop_ids:
+            return TokenRow(ids=row.ids[: index + 1], mask=[*[False] * index, True])
     return None

@@ -15,28 +15,28 @@ from posttrain.storage.logprob_store import LogprobStore
 from posttrain.storage.token_rows import TokenRow
 from posttrain.training.update import cut_rows
 
-SAID = Wants(before=False, entropy=False)
+LOGPROBS = Wants(before=False, entropy=False)
 
 
 def in_parts(rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int) -> Iterator[Rollouts]:
-    """The rows in order, in the micro-batches that ``training.update.cut`` makes of all of them, so that what
-    a model says has the same bits as if they were read as one batch.
+    """The rows in order, in the micro-batches that ``training.update.cut`` makes of all of them, so that a
+    model's results have the same bits as in one batch.
     """
     for part in _parts(rows, micro_batch_tokens):
-        yield rollouts([rows[place] for place in part], pad_id)
+        yield rollouts([rows[index] for index in part], pad_id)
 
 
 def _parts(rows: Sequence[TokenRow], micro_batch_tokens: int) -> list[range]:
-    """Where each begins and ends, from numbers of every row that are gone when this returns."""
+    """The rows of each micro-batch."""
     first, end, group = (array("q") for _ in range(3))
-    for place, row in enumerate(rows):
-        said = [at for at, own in enumerate(row.mask) if own]
-        first.append(said[0] - 1)
-        end.append(said[-1])
-        group.append(row.group if row.group >= 0 else -1 - place)  # -1: a group of its own
+    for index, row in enumerate(rows):
+        steps = [at for at, chosen in enumerate(row.mask) if chosen]
+        first.append(steps[0] - 1)
+        end.append(steps[-1])
+        group.append(row.group if row.group >= 0 else -1 - index)  # -1: a group of its own
     if not first:
         return []
-    numbers = [torch.frombuffer(found, dtype=torch.long) for found in (first, end, group)]
+    numbers = [torch.frombuffer(column, dtype=torch.long) for column in (first, end, group)]
     pieces = cut_rows(numbers[0], numbers[1], numbers[2], micro_batch_tokens)
     return [range(int(piece[0]), int(piece[-1]) + 1) for piece in pieces]
 
@@ -45,13 +45,13 @@ def _parts(rows: Sequence[TokenRow], micro_batch_tokens: int) -> list[range]:
 def logprobs(
     policy: Policy, rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int, directory: Path
 ) -> LogprobStore:
-    """What a policy says of the chosen steps of each row, kept under ``directory``."""
-    kept = LogprobStore(directory)
+    """The log-probabilities of each row's chosen steps, stored under ``directory``."""
+    store = LogprobStore(directory)
     for part in in_parts(rows, pad_id, micro_batch_tokens):
-        said = policy.evaluate(part, SAID).logprobs
-        for own, mask in zip(said, part.action_mask, strict=True):
-            kept.append(own[mask])
-    return kept
+        evaluated = policy.evaluate(part, LOGPROBS).logprobs
+        for row, mask in zip(evaluated, part.action_mask, strict=True):
+            store.append(row[mask])
+    return store
 
 
 @torch.no_grad()
@@ -59,7 +59,7 @@ def nll(policy: Policy, rows: Sequence[TokenRow], pad_id: int, micro_batch_token
     """Nats per chosen step; NaN without rows."""
     total, steps = 0.0, 0
     for part in in_parts(rows, pad_id, micro_batch_tokens):
-        said = policy.evaluate(part, SAID).logprobs
-        total -= float(wide(zero_outside(said, part.action_mask)).sum())
+        logprobs = policy.evaluate(part, LOGPROBS).logprobs
+        total -= float(wide(zero_outside(logprobs, part.action_mask)).sum())
         steps += int(part.action_mask.sum())
     return total / steps if steps else float("nan")

@@ -10,9 +10,8 @@ from posttrain.rewards.protocol import Episode
 
 
 def paired(episodes: Sequence[Episode], answers: int) -> tuple[list[dict[str, Any]], int]:
-    """Every two different answers to one prompt, of which ``answers`` follow one another, as rows {"id",
-    "prompt", "item", "a", "b", "ended_a", "ended_b"}; and how many pairs were left out because they are
-    equal.
+    """Every two different answers to one prompt, as rows {"id", "prompt", "item", "a", "b", "ended_a",
+    "ended_b"}, and how many pairs of equal answers were left out. Each ``answers`` neighbours share a prompt.
     """
     rows, equal = [], 0
     for start in range(0, len(episodes), answers):

@@ -13,33 +13,36 @@ Pair = tuple[int, int] | None
 
 
 def best_and_worst(rewards: Sequence[float | None], rng: Random) -> Pair:
-    """The highest reward against the lowest, the first of equals each."""
-    known = _known(rewards)
-    if not known:
+    """The highest reward against the lowest; with ties the first answer."""
+    scored = _scored(rewards)
+    if not scored:
         return None
-    best, worst = max(known, key=lambda one: (one[1], -one[0])), min(known, key=lambda one: (one[1], one[0]))
+    best, worst = (
+        max(scored, key=lambda one: (one[1], -one[0])),
+        min(scored, key=lambda one: (one[1], one[0])),
+    )
     return (best[0], worst[0]) if best[1] > worst[1] else None
 
 
 def best_and_any(rewards: Sequence[float | None], rng: Random) -> Pair:
-    """The highest reward against one of those below it, by lot (Tulu 3, Lambert et al. 2024, section 5.2)."""
-    known = _known(rewards)
-    if not known:
+    """The highest reward against a random lower one (Tulu 3, Lambert et al. 2024, section 5.2)."""
+    scored = _scored(rewards)
+    if not scored:
         return None
-    best = max(known, key=lambda one: (one[1], -one[0]))
-    below = [place for place, reward in known if reward < best[1]]
+    best = max(scored, key=lambda one: (one[1], -one[0]))
+    below = [index for index, reward in scored if reward < best[1]]
     return (best[0], rng.choice(below)) if below else None
 
 
 def any_two(rewards: Sequence[float | None], rng: Random) -> Pair:
-    """Two answers by lot that differ in reward, the better one chosen."""
-    known = _known(rewards)
-    differing = [(a, b) for a in known for b in known if a[1] > b[1]]
+    """Two random answers that differ in reward, the better one chosen."""
+    scored = _scored(rewards)
+    differing = [(a, b) for a in scored for b in scored if a[1] > b[1]]
     if not differing:
         return None
     better, worse = rng.choice(differing)
     return better[0], worse[0]
 
 
-def _known(rewards: Sequence[float | None]) -> list[tuple[int, float]]:
-    return [(place, reward) for place, reward in enumerate(rewards) if reward is not None]
+def _scored(rewards: Sequence[float | None]) -> list[tuple[int, float]]:
+    return [(index, reward) for index, reward in enumerate(rewards) if reward is not None]

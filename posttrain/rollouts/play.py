@@ -47,13 +47,13 @@ def play(
     copies = environment.open([derive(seeds[numbers.index(number)], "start") for number in numbers])
     chances = np.stack([np.random.default_rng(derive(s, "act")).random(environment.limit) for s in seeds])
     draws = torch.from_numpy(chances.astype(np.float32))
-    seen, steps = [copies.observation], list[tuple[Tensor, ...]]()
+    observations, steps = [copies.observation], list[tuple[Tensor, ...]]()
     alive, cut = (torch.full((len(seeds),), fill, dtype=torch.bool) for fill in (True, False))
     for time in range(environment.limit):
-        actions, logprobs = _act(actor.logits(seen[-1]), draws[:, time], temperature)
+        actions, logprobs = _act(actor.logits(observations[-1]), draws[:, time], temperature)
         moved = copies.step(actions)
         steps.append((actions, alive, logprobs, moved.reward))
-        seen.append(torch.where(alive[:, None], moved.observation, seen[-1]))
+        observations.append(torch.where(alive[:, None], moved.observation, observations[-1]))
         cut |= alive & moved.cut
         alive = alive & ~moved.ended & ~moved.cut
         if not bool(alive.any()):
@@ -61,7 +61,7 @@ def play(
     done, mask, logprobs, rewards = (torch.stack(column, 1) for column in zip(*steps, strict=True))
     rewards = rewards.masked_fill(~mask, 0.0)
     return Rollouts(
-        context={OBSERVATIONS: torch.stack(seen, 1)},
+        context={OBSERVATIONS: torch.stack(observations, 1)},
         actions=done,
         action_mask=mask,
         turn=(torch.arange(mask.shape[1]) // environment.decision).expand_as(done).clone(),

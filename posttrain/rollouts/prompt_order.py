@@ -28,7 +28,7 @@ class PromptOrder:
     count: int
     seed: int = 0
 
-    def at(self, place: int) -> int:
-        """The number at a place, from 0."""
-        epoch, place = divmod(place, self.count)
-        return _order(self.count, self.seed, epoch)[place]
+    def at(self, position: int) -> int:
+        """The number of the prompt at a position, both from 0."""
+        epoch, position = divmod(position, self.count)
+        return _order(self.count, self.seed, epoch)[position]

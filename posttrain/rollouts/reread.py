@@ -24,22 +24,22 @@ COMPARED = 200  # conversations; a share of them is known to 4 points
 def reread(
     chat: Chat, prompt: Sequence[Mapping[str, Any]], answer: Sequence[Mapping[str, Any]], ended: bool = True
 ) -> TokenRow:
-    """A prompt and its answer, both messages, as tokens; an answer that a limit cut has no token that ends
-    it. Answers in the prompt are read, not learned.
+    """A prompt and its answer, both messages, as tokens; a truncated answer (``ended`` false) has
+    no stop token.
+
+    Answers inside the prompt are read, not learned.
     """
-    read, said = ([{**m, "weight": weight} for m in part] for weight, part in enumerate((prompt, answer)))
-    ids, mask = chat.example([*read, *said])
+    read, written = ([{**m, "weight": weight} for m in part] for weight, part in enumerate((prompt, answer)))
+    ids, mask = chat.example([*read, *written])
     if not ended:
-        last = max(place for place, own in enumerate(mask) if own)
+        last = max(index for index, learned in enumerate(mask) if learned)
         if ids[last] in chat.stop_ids and sum(mask) > 1:
             ids, mask = ids[:last], mask[:last]
     return TokenRow(ids=ids, mask=mask)
 
 
 def example(chat: Chat, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
-    """A demonstration as tokens and a mask of what is learned: {"messages"}, or plain text that goes on,
-    {"prompt", "completion"}.
-    """
+    """A demonstration, {"messages"} or plain {"prompt", "completion"}, as tokens and a mask of learned ones."""
     if "messages" in row:
         return chat.example(row["messages"])
     return chat.text_example(row["prompt"], row["completion"])
@@ -98,9 +98,11 @@ def _conversation(row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 def _first_difference(chat: Chat, trained: list[int], served: list[int] | None) -> str:
     if served is None:
         return "the chat template refuses them as they are"
-    place = next((n for n, (a, b) in enumerate(zip(trained, served, strict=False)) if a != b), 0)
-    here, there = (chat.tokenizer.decode(ids[max(place - 4, 0) : place + 8]) for ids in (trained, served))
-    return f"at token {place} of one {here!r} is trained and {there!r} served"
+    index = next((n for n, (a, b) in enumerate(zip(trained, served, strict=False)) if a != b), 0)
+    here, served_text = (
+        chat.tokenizer.decode(ids[max(index - 4, 0) : index + 8]) for ids in (trained, served)
+    )
+    return f"at token {index} of one {here!r} is trained and {served_text!r} served"
 
 
 @torch.no_grad()
@@ -112,9 +114,7 @@ def scores(reward: LanguageReward, rows: Sequence[TokenRow], pad_id: int, micro_
 def features(
     reward: LanguageReward, rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int
 ) -> Tensor:
-    """[n, D] float32: what the head of a reward model is applied to; an answer given several times is read
-    once.
-    """
+    """[n, D] float32: the input of a reward model's head; repeated answers are evaluated once."""
     return _once(reward.features, rows, pad_id, micro_batch_tokens)
 
 

@@ -25,28 +25,27 @@ class Asked:
 
 
 def ask(chat: Chat, prompts: Sequence[Mapping[str, Any]], room: int) -> tuple[Sequence[Asked], int]:
-    """The prompts of at most ``room`` tokens, in order, each read when it is asked for, and how many were
-    longer.
+    """The prompts of at most ``room`` tokens, in order and encoded when accessed, and how many were longer.
 
-    A prompt that is text is gone on with as it is, without a chat template, until its row's ``stop`` is said
-    or the page ends. Raises UserError where none is left.
+    A prompt that is text is continued without a chat template, until the row's ``stop`` or a special token
+    follows. Raises UserError where no prompt fits.
     """
     lengths = array("q", (len(_asked(chat, prompt).ids) for prompt in prompts))
-    fitting = array("q", (place for place, length in enumerate(lengths) if length <= room))
+    fitting = array("q", (index for index, length in enumerate(lengths) if length <= room))
     if not fitting:
         raise UserError(
             f"none of {len(lengths)} prompts fits: the shortest has {min(lengths, default=0)} tokens and "
             f"{room} are left for a prompt beside the answer; shorten the prompts or lower max_tokens"
         )
-    asked = Mapped(len(fitting), lambda place: _asked(chat, prompts[fitting[place]]))
+    asked = Mapped(len(fitting), lambda index: _asked(chat, prompts[fitting[index]]))
     return asked, len(lengths) - len(fitting)
 
 
 def _asked(chat: Chat, row: Mapping[str, Any]) -> Asked:
-    said = row["prompt"]
-    if isinstance(said, str):
-        return Asked(prompt=row, ids=chat.text_ids(said), stop_ids=chat.stops_at(str(row.get("stop", ""))))
-    return Asked(prompt=row, ids=chat.prompt_ids(said), stop_ids=chat.stop_ids)
+    prompt = row["prompt"]
+    if isinstance(prompt, str):
+        return Asked(prompt=row, ids=chat.text_ids(prompt), stop_ids=chat.stops_at(str(row.get("stop", ""))))
+    return Asked(prompt=row, ids=chat.prompt_ids(prompt), stop_ids=chat.stop_ids)
 
 
 def sample(
@@ -54,17 +53,17 @@ def sample(
 ) -> list[Episode]:
     """One answer to each entry of ``asked``, in that order, from its seed.
 
-    Ask a prompt several times with several seeds for several answers; the engine reads it once. An answer
-    stops at its prompt's stop tokens where ``sampling`` names none.
+    For several answers repeat the prompt with several seeds; the engine computes it once. An answer stops at
+    its prompt's stop tokens where ``sampling`` names none.
     """
     numbers = []
     for one, seed in zip(asked, seeds, strict=True):
         stops = sampling.stop_ids or one.stop_ids or chat.stop_ids
         numbers.append(engine.submit(one.ids, replace(sampling, stop_ids=stops), seed))
-    found = {completion.request: completion for completion in engine.finished()}
+    completions = {completion.request: completion for completion in engine.finished()}
     episodes = []
     for one, number in zip(asked, numbers, strict=True):
-        completion = found[number]
+        completion = completions[number]
         episodes.append(
             Episode(
                 prompt=one.prompt,
@@ -97,8 +96,8 @@ def scored_groups(
     episodes = sample(engine, chat, repeated, sampling, [derive(*seed, row) for row in range(len(repeated))])
     rewards = checked(scorer.score(episodes), episodes)
     values = [
-        value if known else None
-        for value, known in zip(rewards.values.tolist(), rewards.scored.tolist(), strict=True)
+        value if scored else None
+        for value, scored in zip(rewards.values.tolist(), rewards.scored.tolist(), strict=True)
     ]
     starts = range(0, len(episodes), answers)
     return [episodes[at : at + answers] for at in starts], [values[at : at + answers] for at in starts]

@@ -13,11 +13,11 @@ from posttrain.models.running import RunningNormaliser
 
 
 class ScaledRewards:
-    """``paying``'s rows, their rewards divided by the standard deviation of ``R_t = gamma R_{t-1} + r_t``
-    over all steps so far, those of this batch included (Engstrom et al. 2020, section 3, code-level
-    optimization 2).
+    """``paying``'s rows, their rewards divided by the standard deviation of ``R_t = gamma R_{t-1} + r_t``.
 
-    A positive factor changes no policy's rank. ``parts["return"]`` stays in the environment's units.
+    It is taken over all steps so far, this batch's included (Engstrom et al. 2020, section 3,
+    code-level optimization 2). A positive factor changes no policy's rank. ``parts["return"]`` stays in
+    the environment's units.
     """
 
     def __init__(self, paying: Callable[[int], Rollouts], gamma: float) -> None:

@@ -89,7 +89,7 @@ MUTATIONS = [
     of(
         "what is not true is false",
         CHECK,
-        'if found is None:\n            self.wrong(column, f"is {shown(value)}, expected true',
+        'if truth is None:\n            self.wrong(column, f"is {shown(value)}, expected true',
         'if False:\n            self.wrong(column, f"is {shown(value)}, expected true',
         "tests/stages/test_alignment.py::test_a_label_that_is_neither_is_named",
     ),
@@ -117,15 +117,15 @@ MUTATIONS = [
     of(
         "a list may hold what is no item",
         CONSTRAINTS,
-        "return len(items) == len(found) == count and distinct(items)",
+        "return len(items) == len(matches) == count and distinct(items)",
         "return len(items) == count and distinct(items)",
         f"{OF_CONSTRAINTS}::test_a_check_tells_obeying_from_not",
     ),
     of(
         "a word that is forbidden in capitals alone",
         CONSTRAINTS,
-        "word.lower() not in said",
-        "word not in said",
+        "word.lower() not in text_words",
+        "word not in text_words",
         f"{OF_CONSTRAINTS}::test_a_check_tells_obeying_from_not",
     ),
     of(

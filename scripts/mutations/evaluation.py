@@ -235,8 +235,8 @@ MUTATIONS = [
     of(
         "an end that the mask leaves out is not asked for",
         "rollouts/ends.py",
-        "for place in (last, last + 1):",
-        "for place in (last,):",
+        "for index in (last, last + 1):",
+        "for index in (last,):",
         "tests/rollouts/test_ends.py",
     ),
     of(

@@ -107,7 +107,7 @@ MUTATIONS = [
     of(
         "what could not be scored is worth what stands there",
         SAMPLE,
-        "value if known else None",
+        "value if scored else None",
         "value",
         f"{OF_COLLECT}::test_groups_that_are_scored_are_several_answers_to_each_prompt",
     ),
@@ -199,8 +199,8 @@ MUTATIONS = [
     of(
         "rejection keeps the worst",
         CHOOSING,
-        "max(known, key=lambda place: (answers[place], -place))",
-        "min(known, key=lambda place: (answers[place], -place))",
+        "max(scored, key=lambda index: (answers[index], -index))",
+        "min(scored, key=lambda index: (answers[index], -index))",
         OF_CHOICES,
     ),
     of(

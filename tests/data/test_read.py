@@ -108,7 +108,7 @@ def test_bad_rows_can_be_skipped_and_are_named(tmp_path: Path) -> None:
         found = read_prompts(wrote(tmp_path, content, name), reading=ReadOptions(skipped=skipped))
         assert [row["prompt"][0]["content"] for row in found] == ["a", "b"], name
         assert len(skipped.rows) == 3, name
-        assert any("row 3: prompt is" in text for text in skipped.told()), name
+        assert any("row 3: prompt is" in text for text in skipped.shown_lines()), name
 
 
 def test_a_file_of_bad_rows_only_is_refused_also_when_they_are_skipped(tmp_path: Path) -> None:
