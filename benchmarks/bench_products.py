@@ -19,7 +19,7 @@ from turns import BASE, CLOCKS, keep, model_directory
 
 from posttrain.core.batch import Wants
 from posttrain.models.collate import rollouts
-from posttrain.models.roles import Place, open_policy
+from posttrain.models.roles import ModelPlacement, open_policy
 from posttrain.storage.token_rows import TokenRow
 
 LENGTH, SIDE = 256, 2048
@@ -35,7 +35,7 @@ def main() -> None:
     ask = parser.parse_args()
     torch.set_num_threads(ask.threads)
     clock, model = CLOCKS[ask.clock], model_directory(ask.model)
-    policy = open_policy(model, place=Place(compute="bfloat16")).policy
+    policy = open_policy(model, placement=ModelPlacement(compute="bfloat16")).policy
     head = policy.policy.head.weight
     matrices = {id(p): p for p in policy.parameters_of("policy") if p.dim() == 2}
     embedded = policy.policy.trunk.get_input_embeddings().weight

@@ -83,7 +83,7 @@ def _grouped(work: Work, where: str, method: Any, names: tuple[str, str]) -> SID
     texts = _prompts(work)
 
     def mine() -> Iterator[Any]:
-        roles = open_policy(work.model, reference=True, lora=work.adapters, place=work.place)
+        roles = open_policy(work.model, reference=True, lora=work.adapters, placement=work.place)
         prompts = [roles.tokenizer(text)["input_ids"] for text in texts]
         return _loop(work, method, roles, prompts)  # type: ignore[no-any-return]
 
@@ -127,9 +127,9 @@ def ppo(work: Work, where: str) -> SIDES:
 
     def mine() -> Iterator[Any]:
         roles = open_policy(
-            work.model, reference=True, critic=work.model, lora=work.adapters, place=work.place
+            work.model, reference=True, critic=work.model, lora=work.adapters, placement=work.place
         )
-        judge = open_reward(work.model, place=work.place).reward
+        judge = open_reward(work.model, placement=work.place).reward
 
         def scored(made: Any) -> Any:
             with torch.no_grad():

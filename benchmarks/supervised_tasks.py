@@ -58,7 +58,7 @@ def sft(work: Work, where: str) -> SIDES:
     rows = [row(prompt, answer) for prompt, answer, _ in pairs]
 
     def mine() -> Iterator[Any]:
-        policy, method = open_policy(work.model, lora=work.adapters, place=work.place).policy, SFT()
+        policy, method = open_policy(work.model, lora=work.adapters, placement=work.place).policy, SFT()
         return _fit(
             policy.parameters_of("policy"),
             lambda past: policy.evaluate(past.rollouts, method.wants),
@@ -85,7 +85,7 @@ def dpo(work: Work, where: str) -> SIDES:
     pairs, n = work.pairs(), work.sizes["rows"]
 
     def mine() -> Iterator[Any]:
-        roles = open_policy(work.model, reference=True, lora=work.adapters, place=work.place)
+        roles = open_policy(work.model, reference=True, lora=work.adapters, placement=work.place)
         policy, method, batches = roles.policy, DPO(), _compared(pairs, n)
 
         def batch(step: int) -> Any:
@@ -122,7 +122,7 @@ def rm(work: Work, where: str) -> SIDES:
     pairs, n = work.pairs(), work.sizes["rows"]
 
     def mine() -> Iterator[Any]:
-        reward = open_reward(work.model, lora=work.adapters, place=work.place).reward
+        reward = open_reward(work.model, lora=work.adapters, placement=work.place).reward
         return _fit(
             reward.parameters(),
             lambda past: reward.score(past.rollouts),

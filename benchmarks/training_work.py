@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from posttrain.models.lora import Lora
-from posttrain.models.roles import Place
+from posttrain.models.roles import ModelPlacement
 from posttrain.storage.token_rows import TokenRow
 
 RATE = 1e-6
@@ -30,8 +30,8 @@ class Work:  # size: two sides, their types, and how much they do
     lora: bool = False  # our roles as adapters on one trunk
 
     @property
-    def place(self) -> Place:
-        return Place(compute=None if self.dtype == "float32" else self.dtype)
+    def place(self) -> ModelPlacement:
+        return ModelPlacement(compute=None if self.dtype == "float32" else self.dtype)
 
     @property
     def adapters(self) -> Lora | None:

@@ -114,10 +114,10 @@ def _told(by: str, equal: int, asked: int, kind: str) -> str:
 
 
 def _ollama(product: Product, name: str, target: Path, workspace: Workspace, options: Any) -> str:
-    from posttrain.exports.modelfile import found, modelfile
+    from posttrain.exports.modelfile import frames_of, modelfile
     from posttrain.models.loading import load_tokenizer
 
-    found(chat_of(load_tokenizer(product.path), product.path))  # refused before the file is written
+    frames_of(chat_of(load_tokenizer(product.path), product.path))  # refused before the file is written
     told, chat, words = _written(product, name, target, options)
     (target / "Modelfile").write_text(modelfile(chat, f"{name}.gguf", words), "utf-8")
     return told

@@ -17,9 +17,9 @@ class CDPO(DPO):
     ``L = -E[(1 - e) log sigmoid(beta (h_w - h_l)) + e log sigmoid(-beta (h_w - h_l))]``, e
     ``label_smoothing``
 
-    Converges to finite gaps even where one answer always wins: ``beta (h_a - h_b) = logit(e + p (1 - 2e))``
-    with p the probability that a is said to beat b. This shrinks every gap; it does not undo noise
-    (``robust_dpo`` does).
+    Converges to finite gaps even where one answer always wins: ``beta (h_a - h_b) = logit(e + p (1 -
+    2e))`` with p the probability of a label that prefers a to b. This shrinks every gap;
+    ``robust_dpo`` undoes noise.
     """
 
     label_smoothing: float = 0.1

@@ -69,9 +69,9 @@ class DPO(PairLossWithReference):
         """[pairs]: h of one side of each pair."""
         mask = past.rollouts.action_mask
         count = lengths(mask)
-        found = steps[rows]
+        ratios = steps[rows]
         if self.ld_alpha < 1:
             common = torch.minimum(count[between.winner], count[between.loser])
-            found = torch.where(mask.cumsum(-1)[rows] <= common[:, None], found, self.ld_alpha * found)
-        total = found.sum(-1)
+            ratios = torch.where(mask.cumsum(-1)[rows] <= common[:, None], ratios, self.ld_alpha * ratios)
+        total = ratios.sum(-1)
         return total / count[rows].clamp(min=1) if self.length_normalised else total

@@ -15,8 +15,7 @@ class SFT:
 
     ``L = -E[log pi(a_t | s_t)]``, the mean over the supervised tokens of the optimizer batch.
 
-    Converges to the distribution of the demonstrations. A mean over tokens, so long answers weigh more than
-    short ones.
+    Converges to the distribution of the demonstrations. The mean is over tokens, so long answers weigh more.
     """
 
     @property

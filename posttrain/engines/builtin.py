@@ -1,4 +1,14 @@
-"""The engine that is always there: PyTorch, in this process, many rows at once."""
+"""The built-in engine: PyTorch, in this process, many rows at once.
+
+A run (``_Run``) has some slots, each with a row's keys and values. Rows that end free their slots; once a
+share ``refill_threshold`` of the slots is free, waiting requests fill them:
+
+    slots   [A][B][C][D]     B ends
+            [A][ ][C][D]     one of four free: below refill_threshold, A, C and D go on
+            [A][ ][ ][D]     C ends: refill_threshold reached
+            [A][E][F][D]     E and F begin from their prompts' keys and values
+    queue   E F G H          without waiting requests the last rows move down: [A][D]
+"""
 
 from __future__ import annotations
 
@@ -23,9 +33,11 @@ _READ_MOST = 4096  # tokens of prompts read together
 
 
 class Cache(Protocol):
-    """Rows under way inside a decoder. ``patience`` is the share of free slots that rows wait for."""
+    """Keys and values of the rows under way. Requests begin once ``refill_threshold`` of the
+    slots are free.
+    """
 
-    patience: float
+    refill_threshold: float
 
     def read(self, prompts: Sequence[Sequence[int]]) -> Sequence[Any]: ...
     def arrange(self, rows: Sequence[Any]) -> None: ...
@@ -145,10 +157,10 @@ class BuiltinEngine:
             self._running = False
 
     def _group(self) -> tuple[list[Request], int, int]:
-        """Takes requests that run together, those to one prompt one after another; how many at once, and the
-        columns that the longest may need.
+        """Takes requests that run together, in the order of their prompts; how many at once, and the columns
+        that the longest may need.
 
-        Where memory and not ``max_rows`` is what limits them, only requests of like length run together.
+        Where memory and not ``max_rows`` limits them, only requests of similar length run together.
         """
         sizes = [len(request.prompt) + request.sampling.max_tokens for request in self._waiting]
         columns = max(sizes)
@@ -156,7 +168,7 @@ class BuiltinEngine:
         least = 0 if slots >= min(self._max_rows, len(sizes)) else columns // 2
         taken = [request for request, size in zip(self._waiting, sizes, strict=True) if size > least]
         self._waiting = [r for r, size in zip(self._waiting, sizes, strict=True) if size <= least]
-        first = {request.prompt: place for place, request in reversed(list(enumerate(taken)))}
+        first = {request.prompt: order for order, request in reversed(list(enumerate(taken)))}
         taken.sort(key=lambda request: (first[request.prompt], request.id))
         return taken, min(slots, self._max_rows, len(taken)), columns
 
@@ -184,18 +196,20 @@ class _Run:
 
     @torch.no_grad()
     def _advance(self) -> list[Completion]:
-        """A token for each row under way; then free slots are given to those who wait, or closed."""
+        """Samples a token for each row under way; then fills free slots with waiting requests,
+        or closes them.
+        """
         rows, done, ended = self.rows, [], set()
         if rows.requests:
             self.last, over = self._taken(rows, self.cache.step(self.last))
             done, ended = [rows.completion(row, self.version) for row in over], set(over)
-        kept = [row for row in range(len(rows.requests)) if row not in ended]
-        room = self.slots - len(kept)
-        begin = bool(self.queue) and room >= max(1, self.cache.patience * self.slots)
+        staying = [row for row in range(len(rows.requests)) if row not in ended]
+        room = self.slots - len(staying)
+        begin = bool(self.queue) and room >= max(1, self.cache.refill_threshold * self.slots)
         if begin or ended:  # most steps change nothing but the newest tokens
             fresh, reads, first = self._begin(room if begin else 0, done)
             self.rows, self.last = rows.joined(fresh), torch.cat((self.last, first))
-            self._arrange(kept, reads, len(rows.requests))
+            self._arrange(staying, reads, len(rows.requests))
         return done
 
     def _taken(self, rows: DecodingRows, logits: Tensor) -> tuple[Tensor, list[int]]:
@@ -230,7 +244,9 @@ class _Run:
         return fresh, reads, torch.cat(first)
 
     def _read(self, requests: Sequence[Request]) -> list[Any]:
-        """What each request's prompt was read as; prompts are read in the order in which rows begin."""
+        """The keys and values of each request's prompt; prompts are computed in the order in
+        which rows begin.
+        """
         needed = {request.prompt for request in requests} - self.reads.keys()
         while needed:
             together: list[tuple[int, ...]] = []
@@ -240,20 +256,20 @@ class _Run:
                 size += len(together[-1])
                 needed.discard(together[-1])
             self.reads.update(zip(together, self.cache.read(together), strict=True))
-        found = [self.reads[request.prompt] for request in requests]
+        results = [self.reads[request.prompt] for request in requests]
         for request in requests:
             self.left[request.prompt] -= 1
             if not self.left[request.prompt]:
                 del self.reads[request.prompt]
-        return found
+        return results
 
-    def _arrange(self, kept: Sequence[int], reads: Sequence[Any], before: int) -> None:
-        """Rows that stay keep their slots; others fill the holes, first those from beyond the last slot that
-        is needed. Of the joined rows, the first ``before`` have slots and the rest begin.
+    def _arrange(self, rows_that_stay: Sequence[int], reads: Sequence[Any], before: int) -> None:
+        """Rows that stay keep their slots. Holes are filled first by rows beyond the last slot that is
+        needed, then by new rows. Of the joined rows, the first ``before`` have slots and the rest begin.
         """
-        count = len(kept) + len(reads)
-        staying = {row for row in kept if row < count}
-        moving = iter([*(row for row in kept if row >= count), *range(before, before + len(reads))])
+        count = len(rows_that_stay) + len(reads)
+        staying = {row for row in rows_that_stay if row < count}
+        moving = iter([*(row for row in rows_that_stay if row >= count), *range(before, before + len(reads))])
         order = [slot if slot in staying else next(moving) for slot in range(count)]
         if order:
             self.cache.arrange([row if row < before else reads[row - before] for row in order])

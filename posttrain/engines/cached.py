@@ -83,7 +83,7 @@ class CachedRead:
 class CachedRows:
     """Rows under way, all ending in the last column: the model's own cache and its real columns [R, S]."""
 
-    patience = 0.25  # letting rows in copies the cache, so a quarter of the slots waits to be free
+    refill_threshold = 0.25  # letting rows in copies the cache, so a quarter of the slots waits to be free
 
     def __init__(self, decoder: CachedDecoder) -> None:
         self.decoder = decoder
@@ -101,16 +101,18 @@ class CachedRows:
         ]
 
     def arrange(self, rows: Sequence[int | CachedRead]) -> None:
-        """Row i becomes what row rows[i] was, or begins at a prompt; leading columns that nobody has go."""
+        """Row i becomes the former row rows[i], or begins with a prompt; unused leading
+        columns are dropped.
+        """
         device = self.real.device
-        kept = [(place, row) for place, row in enumerate(rows) if isinstance(row, int)]
-        new = [(place, row) for place, row in enumerate(rows) if not isinstance(row, int)]
-        places = torch.tensor([place for place, _ in kept], dtype=torch.long, device=device)
-        stay = torch.tensor([row for _, row in kept], dtype=torch.long, device=device)
+        staying = [(slot, row) for slot, row in enumerate(rows) if isinstance(row, int)]
+        new = [(slot, row) for slot, row in enumerate(rows) if not isinstance(row, int)]
+        places = torch.tensor([slot for slot, _ in staying], dtype=torch.long, device=device)
+        stay = torch.tensor([row for _, row in staying], dtype=torch.long, device=device)
         lengths = torch.zeros(len(rows), dtype=torch.long, device=device)
         lengths[places] = self.real[stay].sum(-1)
-        for place, row in new:
-            lengths[place] = row.layers[0][0].shape[1]
+        for slot, row in new:
+            lengths[slot] = row.layers[0][0].shape[1]
         width = int(lengths.max())
         fresh = growing_cache()
         for index in range(len(new[0][1].layers) if new else len(self.cache.layers)):
@@ -118,13 +120,13 @@ class CachedRows:
             for part in (0, 1):
                 like = new[0][1].layers[index][part] if new else self._old(index)[part][0]
                 full = like.new_zeros(len(rows), like.shape[0], width, like.shape[-1])
-                if kept:
+                if staying:
                     old = self._old(index)[part]
                     used = min(width, old.shape[2])
                     full[places, :, width - used :] = old[stay][:, :, old.shape[2] - used :]
-                for place, row in new:
+                for slot, row in new:
                     piece = row.layers[index][part]
-                    full[place, :, width - piece.shape[1] :] = piece
+                    full[slot, :, width - piece.shape[1] :] = piece
                 both.append(full)
             fresh.update(*both, index)
         self.cache = fresh

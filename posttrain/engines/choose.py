@@ -39,9 +39,9 @@ def choose(
 ) -> tuple[Tensor, Tensor]:
     """Tokens [R] and their log-probabilities [R] fp32 from logits [R, V] and uniform [R] in (0, 1).
 
-    Inverts the cumulative distribution, so one random number decides a token whatever the vocabulary, and
-    the sum that it is compared with is also what the probability is divided by. temperature [R], None where
-    all are 1; 0 takes the likeliest token and its probability at 1. top_p [R], None where all are 1.
+    Inverts the cumulative distribution, so one random number decides a token whatever the vocabulary, and the
+    same sum normalises the probability. temperature [R], None where all are 1; 0 takes the likeliest token,
+    with its log-probability at temperature 1. top_p [R], None where all are 1.
     """
     compiled = decode_kernels()
     if compiled is not None and top_p is None and compiled.supports(logits.device, logits.dtype, 0):
@@ -62,8 +62,8 @@ def choose(
     share = (threshold - below) / (sums.gather(-1, block) - below)
     inside = weights[torch.arange(len(z), device=z.device), block[:, 0]].double().cumsum(-1)  # [R, 256]
     # Rounding must not push the share to 1, above every entry.
-    place = torch.searchsorted(inside, share.clamp(0.0, 1.0 - 2.0**-40) * inside[:, -1:], right=True)
-    tokens = block * _BLOCK + place
+    offset = torch.searchsorted(inside, share.clamp(0.0, 1.0 - 2.0**-40) * inside[:, -1:], right=True)
+    tokens = block * _BLOCK + offset
     if greedy is not None and bool(greedy.any()):
         tokens = torch.where(greedy[:, None], z.argmax(-1, keepdim=True), tokens)
     logprobs = (z.gather(-1, tokens) - top).double() - sums[:, -1:].log()

@@ -39,9 +39,7 @@ def linear(
     like: tuple[torch.device, torch.dtype],
     kernels: DecodeKernels | None,
 ) -> Linear:
-    """A copy of matrices [n, in] one above the other, their columns times ``scale`` [in], and of bias
-    [out].
-    """
+    """A copy of matrices [n, in], stacked, with columns times ``scale`` [in], and of the bias [out]."""
     device, dtype = like
     weight = weights[0].detach() if len(weights) == 1 else torch.cat([x.detach() for x in weights])
     bias = None if bias is None else bias.detach().to(device, dtype, copy=True)

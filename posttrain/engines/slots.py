@@ -65,7 +65,7 @@ def shared_beginning(prompts: Sequence[Sequence[int]]) -> int:
 class Slots:
     """Rows under way, one a slot, those in use first: keys and values [L, slots, K, C, E]."""
 
-    patience = 0.0  # a slot is given away the moment it is free
+    refill_threshold = 0.0  # a slot is given away the moment it is free
 
     def __init__(self, decoder: Layers, prompts: Sequence[Sequence[int]], slots: int, columns: int):
         d = self.decoder = decoder
@@ -85,26 +85,26 @@ class Slots:
             self.shared = count
 
     def read(self, prompts: Sequence[Sequence[int]]) -> list[Read]:
-        """Reads each prompt, as one text without padding; those of one length attend together."""
+        """Computes keys and values of each prompt, without padding; prompts of one length attend together."""
         d, shared = self.decoder, self.shared
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         lengths = [len(prompts[i]) - shared for i in order]
         tokens = torch.tensor([t for i in order for t in prompts[i][shared:]], device=d.device)
         places = torch.cat([torch.arange(shared, shared + n, device=d.device) for n in lengths])
         cos, sin = self.cos[places][:, None], self.sin[places][:, None]
-        x, kept = d.embedded(tokens), []
+        x, keys_and_values = d.embedded(tokens), []
         for index, layer in enumerate(d.layers):
             q, k, v = d.turned(d.qkv(layer, x), cos, sin)
             x = d.rest(layer, x, self._attend(index, (q, k, v), lengths))
-            kept.append((k, v))
-        keys, values = (torch.stack(part).transpose(1, 2) for part in zip(*kept, strict=True))
+            keys_and_values.append((k, v))
+        keys, values = (torch.stack(part).transpose(1, 2) for part in zip(*keys_and_values, strict=True))
         ends = torch.tensor(lengths, device=d.device).cumsum(0)
         logits = d.logits(x[ends - 1])
-        found: list[Read] = [None] * len(prompts)  # type: ignore[list-item]
-        for place, (i, n, end) in enumerate(zip(order, lengths, ends.tolist(), strict=True)):
+        results: list[Read] = [None] * len(prompts)  # type: ignore[list-item]
+        for position, (i, n, end) in enumerate(zip(order, lengths, ends.tolist(), strict=True)):
             span = slice(end - n, end)
-            found[i] = Read(keys[:, :, span], values[:, :, span], logits[place])
-        return found
+            results[i] = Read(keys[:, :, span], values[:, :, span], logits[position])
+        return results
 
     def _attend(self, index: int, qkv: tuple[Tensor, Tensor, Tensor], lengths: Sequence[int]) -> Tensor:
         """[N, H E]: each prompt of the given lengths attends to what is shared and to itself."""

@@ -65,13 +65,13 @@ class Gymnasium:
     @property
     def limit(self) -> int:
         """Raises UserError where neither the settings nor the registration has one."""
-        found = self.steps or _spaces(self.id).limit
-        if found < 1:
+        limit = self.steps or _spaces(self.id).limit
+        if limit < 1:
             raise UserError(
                 f"{self.id} has no limit of its own: say after how many steps to cut it, such as limit=1000 "
                 "of the recipe `environment`"
             )
-        return found
+        return limit
 
     def open(self, seeds: Sequence[int]) -> Games:
         """A copy for each seed; one that was played before is begun anew, as gymnasium's ``reset`` promises.
@@ -93,26 +93,26 @@ class Games:
         self._one_hot = np.eye(spaces.states, dtype=np.float32)
         self._over = [False] * len(games)
         begun = [game.reset(seed=seed % 2**31)[0] for game, seed in zip(games, seeds, strict=True)]
-        self._seen = [self._flat(one) for one in begun]
-        self.observation = torch.from_numpy(np.stack(self._seen))
+        self._observations = [self._flat(one) for one in begun]
+        self.observation = torch.from_numpy(np.stack(self._observations))
 
     def step(self, actions: Tensor) -> Moved:
-        """What has ended is left alone."""
+        """Steps every copy that has not ended."""
         count, first = len(self._games), self._spaces.first[1]
         rewards, ended, cut = np.zeros(count, np.float32), np.zeros(count, bool), np.zeros(count, bool)
         for row, action in enumerate(actions.tolist()):
             if not self._over[row]:
-                seen, rewards[row], ended[row], stopped, _ = self._games[row].step(action + first)
+                observation, rewards[row], ended[row], stopped, _ = self._games[row].step(action + first)
                 cut[row] = stopped and not ended[row]
-                self._seen[row] = self._flat(seen)
+                self._observations[row] = self._flat(observation)
                 self._over[row] = bool(ended[row] or stopped)
-        seen_now = torch.from_numpy(np.stack(self._seen))
+        seen_now = torch.from_numpy(np.stack(self._observations))
         return Moved(seen_now, torch.from_numpy(rewards), torch.from_numpy(ended), torch.from_numpy(cut))
 
-    def _flat(self, seen: Any) -> np.ndarray:
+    def _flat(self, observation: Any) -> np.ndarray:
         if self._spaces.states:
-            return self._one_hot[int(seen) - self._spaces.first[0]]
-        return np.asarray(seen, dtype=np.float32).reshape(-1)
+            return self._one_hot[int(observation) - self._spaces.first[0]]
+        return np.asarray(observation, dtype=np.float32).reshape(-1)
 
 
 def _gymnasium() -> Any:
@@ -147,18 +147,18 @@ def _idle(name: str) -> list[Any]:
 @lru_cache(maxsize=8)
 def _spaces(name: str) -> Spaces:
     made = _made(name)
-    seen, done = made.observation_space, made.action_space
-    kinds = type(done).__name__, type(seen).__name__
+    observations, actions = made.observation_space, made.action_space
+    kinds = type(actions).__name__, type(observations).__name__
     if kinds[0] != "Discrete" or kinds[1] not in ("Box", "Discrete"):
         raise UserError(
             f"{name} has actions of kind {kinds[0]} and observations of kind {kinds[1]}; expected Discrete "
             "actions and Box or Discrete observations"
         )
-    states = int(getattr(seen, "n", 0))
+    states = int(getattr(observations, "n", 0))
     return Spaces(
-        observations=states or int(np.prod(seen.shape)),
+        observations=states or int(np.prod(observations.shape)),
         states=states,
-        actions=int(done.n),
-        first=(int(getattr(seen, "start", 0)), int(done.start)),
+        actions=int(actions.n),
+        first=(int(getattr(observations, "start", 0)), int(actions.start)),
         limit=_gymnasium().spec(name).max_episode_steps or 0,
     )

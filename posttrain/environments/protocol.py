@@ -1,4 +1,4 @@
-"""What the policy acts in: many copies of one environment, side by side."""
+"""Environments as a policy acts in them: many copies of one environment at a time."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Copies(Protocol):
 
 
 class Environment(Protocol):
-    """A value: settings only. What is live is made by ``open``.
+    """Settings of an environment; ``open`` makes the live copies.
 
-    ``decision`` is how many steps make up one choice: 1 in control, all of them where a completion is one
-    action.
+    ``decision`` is how many steps make up one choice: 1 in environments, all of them where a completion
+    is one action.
     """
 
     @property

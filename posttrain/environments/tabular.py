@@ -86,13 +86,13 @@ class Walks:
         self.observation = self._seen()
 
     def step(self, actions: Tensor) -> Moved:
-        """Go where chance leads; past the last state lies the end."""
+        """Samples the next states; the index after the last state means termination."""
         states = len(self.table.start)
         reward = torch.where(self._over, 0.0, self.table.rewards[self._state, actions].float())
-        place = _drawn(self.table.transitions[self._state, actions], self._chance())
-        ended = (place == states) & ~self._over
+        state = _drawn(self.table.transitions[self._state, actions], self._chance())
+        ended = (state == states) & ~self._over
         self._over = self._over | ended
-        self._state = torch.where(self._over, self._state, place.clamp(max=states - 1))
+        self._state = torch.where(self._over, self._state, state.clamp(max=states - 1))
         return Moved(self._seen(), reward, ended, torch.zeros_like(ended))
 
     def _chance(self) -> Tensor:

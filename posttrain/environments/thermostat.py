@@ -66,12 +66,12 @@ class Thermostat:
         for s, degrees in enumerate(self.degrees):
             cools = self.leak * (0.5 + 0.5 * s / (states - 1))
             for action, warms in enumerate((0.0, 0.5, 0.9)):
-                for place, chance in (
+                for after, chance in (
                     (s + 1, warms),
                     (s - 1, (1 - warms) * cools),
                     (s, (1 - warms) * (1 - cools)),
                 ):
-                    transitions[s, action, min(max(place, 0), states - 1)] += chance
+                    transitions[s, action, min(max(after, 0), states - 1)] += chance
                 comfort = max(0.0, 1 - ((degrees - self.wanted) / 6) ** 2)
                 rewards[s, action] = comfort - self.price * action**2
         start = torch.full((states,), 1 / states, dtype=torch.float64)

@@ -79,19 +79,19 @@ class Pages:
     def __init__(self, world: Writing, seeds: Sequence[int]) -> None:
         self._world, self._words = world, world.words
         self._prompt = torch.tensor([random.Random(seed).randrange(world.prompts) for seed in seeds])
-        self._said = torch.zeros(len(seeds), world.length, world.letters)
+        self._written = torch.zeros(len(seeds), world.length, world.letters)
         self._right = torch.ones(len(seeds), dtype=torch.bool)  # every letter since the prompt
         self._over = torch.zeros(len(seeds), dtype=torch.bool)
         self._time = 0
         self.observation = self._seen()
 
     def step(self, actions: Tensor) -> Moved:
-        """Write a letter; after the last of a word the world answers."""
-        place, going = self._time % self._world.length, ~self._over
-        right = actions == self._words[self._prompt, place]
+        """Writes a letter; after the last letter of a word the environment answers."""
+        position, going = self._time % self._world.length, ~self._over
+        right = actions == self._words[self._prompt, position]
         reward = (right & going).float()
         self._right = self._right & right
-        self._said[:, place] = one_hot(actions, self._world.letters)
+        self._written[:, position] = one_hot(actions, self._world.letters)
         self._time += 1
         ended = torch.zeros_like(going)
         if self._time % self._world.length == 0:
@@ -105,8 +105,8 @@ class Pages:
     def _answer(self) -> None:
         """The next prompt, and an empty page."""
         self._prompt = (self._prompt + 1) % self._world.prompts
-        self._said = torch.zeros_like(self._said)
+        self._written = torch.zeros_like(self._written)
         self._right = torch.ones_like(self._right)
 
     def _seen(self) -> Tensor:
-        return torch.cat([one_hot(self._prompt, self._world.prompts), self._said.flatten(1)], 1)
+        return torch.cat([one_hot(self._prompt, self._world.prompts), self._written.flatten(1)], 1)

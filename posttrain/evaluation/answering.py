@@ -59,17 +59,18 @@ def kl_per_answer(
     pad_id: int,
     limit: int,
 ) -> list[float]:
-    """KL(policy || reference) in nats of each answer's steps, exact at every step of the policy's own
-    answers, of the distributions that the answers were drawn from: both at the temperature of ``sampling``.
+    """KL(policy || reference) of each of the policy's answers, in nats, summed over steps and exact at each.
+
+    Both distributions are at the temperature of ``sampling``.
 
     ``models`` are the policy and its reference. The mean over answers is an unbiased estimate of the KL per
     completion. ``limit`` bounds tokens held at a time.
     """
     rows = [TokenRow(ids=e.ids, mask=e.mask, temperature=sampling.temperature or 1.0) for e in episodes]
     batch = rollouts(rows, pad_id)
-    now, still = (LanguagePolicy(prepare(model)) for model in models)
+    now, reference = (LanguagePolicy(prepare(model)) for model in models)
     wants = Wants(before=False, entropy=False, exact_kl=True)
-    found = in_slices(lambda part: now.evaluate(part, wants, still), batch, cut(batch, limit))
-    assert found.kl is not None
-    values: list[float] = masked_sum(found.kl, batch.action_mask).tolist()
+    evaluation = in_slices(lambda part: now.evaluate(part, wants, reference), batch, cut(batch, limit))
+    assert evaluation.kl is not None
+    values: list[float] = masked_sum(evaluation.kl, batch.action_mask).tolist()
     return values

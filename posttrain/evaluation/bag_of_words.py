@@ -22,21 +22,22 @@ MOST = 1000  # words, the most frequent ones
 def bag_of_words(
     comparisons: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]
 ) -> list[tuple[float, float]]:
-    """Scores of a and b of each pair. ``comparisons`` are rows {"prompt", "chosen", "rejected",
-    "confidence"}, one a pair; words, marks and line breaks are counted, and the logarithm of one more than
-    the count is what the model sees, so that it sees the length too.
+    """Scores of a and b of each pair, by a linear model of word counts.
+
+    ``comparisons`` are rows {"prompt", "chosen", "rejected", "confidence"}, one a pair. Features are the
+    logarithm of one more than the count of each word, punctuation mark and line break, so length counts too.
     """
     both = [(_counts(_text(row["chosen"])), _counts(_text(row["rejected"]))) for row in comparisons]
-    seen = Counter(word for chosen, rejected in both for word in {*chosen, *rejected})
-    words = [word for word, count in seen.most_common(MOST) if count >= LEAST]
-    column = {word: place for place, word in enumerate(words)}
+    counts = Counter(word for chosen, rejected in both for word in {*chosen, *rejected})
+    words = [word for word, count in counts.most_common(MOST) if count >= LEAST]
+    column = {word: index for index, word in enumerate(words)}
     if not column:
         return [(0.0, 0.0) for _ in pairs]
     asked: dict[str, int] = {}
     prompts = [asked.setdefault(json.dumps(row["prompt"]), len(asked)) for row in comparisons]
     x = torch.stack([_vector(chosen, column) - _vector(rejected, column) for chosen, rejected in both])
-    sure = torch.tensor([float(row.get("confidence", 1.0)) for row in comparisons])
-    weights, _ = fit_linear(x, sure, prompts)
+    confidence = torch.tensor([float(row.get("confidence", 1.0)) for row in comparisons])
+    weights, _ = fit_linear(x, confidence, prompts)
 
     def score(text: str) -> float:
         return float(_vector(_counts(text), column) @ weights)

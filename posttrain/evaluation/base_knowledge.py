@@ -18,24 +18,26 @@ Figures = dict[str, float | int | str]
 
 
 def measure(model: Any, tokenizer: Any) -> Figures:
-    """What the base knows, as shares with intervals.
+    """The base model's knowledge, as shares with intervals.
 
-    ``facts_heldout``: held-out facts whose sentence, cut before the value, goes on with a true one, greedily;
-    the sentence is the first whose opening asks for the attribute alone. ``answers``: bare questions that a
-    sample of the model answers rightly in its first sentence; ``continues``: those after which it goes on
-    writing something else. ``gold/...`` is measured by evaluation.
+    ``facts_heldout``: held-out facts whose sentence, cut before the value, the model completes correctly with
+    greedy sampling; the sentence is the first whose opening asks for the attribute alone. ``answers``: bare
+    questions that a sample answers correctly in its first sentence; ``continues``: the others. ``gold/...``
+    is measured by evaluation.
     """
     engine = BuiltinEngine(model)
     asked = [(e, a) for e in entities() if e.heldout for a in attributes(e)]
     texts = [prefix(e, a, asking_variants(e.kind, a)[0]) for e, a in asked]
-    said = _go_on(engine, tokenizer, texts, Sampling(temperature=0.0, max_tokens=14))
-    known = sum(_begins_with_one(text, accepted(e, a)) for (e, a), text in zip(asked, said, strict=True))
-    figures = with_interval("facts_heldout", wilson(known, len(asked)))
+    continuations = _go_on(engine, tokenizer, texts, Sampling(temperature=0.0, max_tokens=14))
+    correct = sum(
+        _begins_with_one(text, accepted(e, a)) for (e, a), text in zip(asked, continuations, strict=True)
+    )
+    figures = with_interval("facts_heldout", wilson(correct, len(asked)))
     rng = Random(1)
     picked = [(e, rng.choice(attributes(e))) for e in rng.sample(list(entities()), 300)]
     texts = [question(e, a, rng.randrange(QUESTIONS_TRAIN)) for e, a in picked]
-    said = _go_on(engine, tokenizer, texts, Sampling(temperature=1.0, max_tokens=24))
-    first = [(re.match(r"\s*[^.?!\n]*[.?!]?", text) or [""])[0].strip() for text in said]
+    continuations = _go_on(engine, tokenizer, texts, Sampling(temperature=1.0, max_tokens=24))
+    first = [(re.match(r"\s*[^.?!\n]*[.?!]?", text) or [""])[0].strip() for text in continuations]
     answered = sum(
         not text.endswith("?")
         and any(re.search(rf"\b{re.escape(value)}\b", text) for value in accepted(e, a))
@@ -58,5 +60,5 @@ def _go_on(engine: BuiltinEngine, tokenizer: Any, texts: Sequence[str], sampling
     bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     prompts = [bos + tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     numbers = [engine.submit(ids, sampling, derive(0, "base", row)) for row, ids in enumerate(prompts)]
-    found = {one.request: one.tokens for one in engine.finished()}
-    return [str(tokenizer.decode(found[n], skip_special_tokens=True)) for n in numbers]
+    tokens = {one.request: one.tokens for one in engine.finished()}
+    return [str(tokenizer.decode(tokens[n], skip_special_tokens=True)) for n in numbers]

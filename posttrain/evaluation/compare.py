@@ -39,7 +39,7 @@ class Answers:
 def of_one(answers: Answers) -> Figures:
     """``gold/MODEL`` and its components, ``reward/MODEL``, ``ends/MODEL``, ``words/MODEL``."""
     name = answers.name
-    totals = [found.total for found in answers.gold if found is not None]
+    totals = [judgement.total for judgement in answers.gold if judgement is not None]
     figures = with_interval(f"gold/{name}", bootstrap(totals))
     for component, values in components(answers).items():
         figures |= with_interval(f"gold/{name}/{component}", bootstrap(values))
@@ -51,17 +51,18 @@ def of_one(answers: Answers) -> Figures:
 
 def components(answers: Answers) -> dict[str, list[float]]:
     """Each component of gold over the prompts it applies to."""
-    found: dict[str, list[float]] = {}
+    by_name: dict[str, list[float]] = {}
     for judgement in answers.gold:
         for name, value in (judgement.parts if judgement else {}).items():
-            found.setdefault(name, []).append(value)
-    return dict(sorted(found.items()))
+            by_name.setdefault(name, []).append(value)
+    return dict(sorted(by_name.items()))
 
 
 def against(one: Answers, other: Answers) -> Figures:
-    """``win_rate/A_vs_B``: wins and half of the ties of independent answers to the same prompts, by gold;
-    ``reward_win_rate/A_vs_B`` the same by the reward model; ``tie_rate``; ``gold_change`` the mean
-    difference.
+    """Independent answers of A and B to the same prompts, compared by gold.
+
+    ``win_rate/A_vs_B`` counts wins and half of the ties; ``reward_win_rate/A_vs_B`` does so by the reward
+    model; ``tie_rate`` counts ties, and ``gold_change`` is the mean difference.
     """
     label = f"{one.name}_vs_{other.name}"
     gaps = [
@@ -84,9 +85,7 @@ def win_rate(gaps: Sequence[float]) -> IntervalEstimate:
 
 
 def falls(one: Answers, other: Answers) -> Figures:
-    """``component_change/NAME``: how each component of gold moved from B to A, and
-    ``component_change_worst``.
-    """
+    """``component_change/NAME``: each gold component's change from B to A; ``component_change_worst``."""
     changes: dict[str, list[float]] = {}
     for before, after in zip(other.gold, one.gold, strict=True):
         if before is not None and after is not None:
@@ -103,22 +102,22 @@ def falls(one: Answers, other: Answers) -> Figures:
 
 
 def by_family(answers: Answers, prompts: Sequence[Mapping[str, Any]]) -> Figures:
-    """``gold_by_family/MODEL/FAMILY`` and its parts ``gold_by_family/MODEL/FAMILY/PART``: means, for a
-    reader who wonders where a change comes from.
+    """``gold_by_family/MODEL/FAMILY`` and its parts ``gold_by_family/MODEL/FAMILY/PART``: means, which show
+    where a change comes from.
     """
-    found: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for prompt, judgement in zip(prompts, answers.gold, strict=True):
         if judgement is not None:
             family = str(prompt["item"]["family"])
-            found.setdefault(family, []).append(judgement.total)
+            scores.setdefault(family, []).append(judgement.total)
             for part, value in judgement.parts.items():
-                found.setdefault(f"{family}/{part}", []).append(value)
-    return {f"gold_by_family/{answers.name}/{f}": sum(v) / len(v) for f, v in sorted(found.items())}
+                scores.setdefault(f"{family}/{part}", []).append(value)
+    return {f"gold_by_family/{answers.name}/{f}": sum(v) / len(v) for f, v in sorted(scores.items())}
 
 
 def family_changes(one: Answers, other: Answers, prompts: Sequence[Mapping[str, Any]]) -> Figures:
-    """``family_change/FAMILY``: how gold moved from B to A for each family of prompts, and the least of them,
-    ``family_change_worst``.
+    """``family_change/FAMILY``: gold's change from B to A for each family of prompts;
+    ``family_change_worst``: the smallest of these.
     """
     moved: dict[str, list[float]] = {}
     for prompt, before, after in zip(prompts, other.gold, one.gold, strict=True):

@@ -18,16 +18,14 @@ from posttrain.field_guide import gold as field_guide
 
 @dataclass(frozen=True)
 class Judgement:
-    """``total`` in [0, 1] is a share of what the prompt can earn; ``parts`` the components that apply, in
-    [0, 1].
-    """
+    """``total`` in [0, 1] is a share of the prompt's maximum; ``parts`` are its components, in [0, 1]."""
 
     total: float
     parts: dict[str, float] = field(default_factory=dict)
 
 
 def judge(prompt: Mapping[str, Any], response: str, ended: bool) -> Judgement | None:
-    """What a prompt's row (with its ``item``) says of an answer; None where nobody knows."""
+    """The gold score of an answer, by the prompt's ``item``; None where there is no gold for it."""
     item = prompt.get("item")
     if not item:
         return None
@@ -35,9 +33,9 @@ def judge(prompt: Mapping[str, Any], response: str, ended: bool) -> Judgement | 
         judged = constraints.judge(item, response)
         return Judgement(constraints.share(judged), constraints.by_name(judged))
     if is_everyday(item):
-        found_everyday = everyday.score(item, response, ended)
-        return Judgement(found_everyday.total, found_everyday.parts)
+        score = everyday.score(item, response, ended)
+        return Judgement(score.total, score.parts)
     if item.get("family") in field_guide.WEIGHTS:
-        found = field_guide.score(item, response, ended)
-        return Judgement(found.total, found.parts)
+        judgement = field_guide.score(item, response, ended)
+        return Judgement(judgement.total, judgement.parts)
     return None

@@ -1,5 +1,5 @@
-"""Which of two answers a policy finds likelier, held against what people chose, on comparisons that trained
-nothing.
+"""Accuracy of a policy's likelihoods on held-out comparisons: whether the chosen answer is
+the likelier one.
 """
 
 from __future__ import annotations
@@ -20,32 +20,31 @@ Figures = dict[str, float | int | str]
 
 @torch.no_grad()
 def log_likelihoods(policy: Policy, rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int) -> Tensor:
-    """[n, 2] float64: of each row the log-probability of its answer, and the mean per token of it."""
-    found = [torch.zeros(0, 2, dtype=torch.float64)]
+    """[n, 2] float64: each row's log-probability of its answer, and that per token."""
+    likelihoods = [torch.zeros(0, 2, dtype=torch.float64)]
     for part in in_parts(rows, pad_id, micro_batch_tokens):
         mask = part.action_mask
         total = wide(masked_sum(policy.evaluate(part, LOGPROBS).logprobs, mask))
-        found.append(torch.stack([total, total / wide(lengths(mask))], -1).double().cpu())
-    return torch.cat(found)
+        likelihoods.append(torch.stack([total, total / wide(lengths(mask))], -1).double().cpu())
+    return torch.cat(likelihoods)
 
 
-def label_accuracy(said: Mapping[str, Tensor], first: str) -> Figures:
+def label_accuracy(likelihoods: Mapping[str, Tensor], first: str) -> Figures:
     """``label_accuracy/NAME``: how often the chosen answer is the likelier one per token, ties as half;
     ``label_accuracy_change/NAME_vs_FIRST`` its change from the ``first`` policy, paired; and
     ``implicit_accuracy/NAME_vs_FIRST``: how often the log-ratio to the first policy is higher for the chosen
     answer, which is the implicit reward (Rafailov et al. 2023) and 1/2 for the first policy itself.
 
     Args:
-        said: what each policy says of the same [2n, 2] rows (``log_likelihoods``), chosen and rejected in
-            turn.
+        likelihoods: each policy's ``log_likelihoods`` [2n, 2] of the same rows, chosen and rejected in turn.
     """
     figures: Figures = {}
-    right = {name: _right(of[:, 1]) for name, of in said.items()}
-    for name, found in right.items():
-        figures |= with_interval(f"label_accuracy/{name}", wilson(float(found.sum()), len(found)))
-    for name, of in said.items():
+    right = {name: _right(of[:, 1]) for name, of in likelihoods.items()}
+    for name, correct in right.items():
+        figures |= with_interval(f"label_accuracy/{name}", wilson(float(correct.sum()), len(correct)))
+    for name, of in likelihoods.items():
         if name != first:
-            implicit = _right(of[:, 0] - said[first][:, 0])
+            implicit = _right(of[:, 0] - likelihoods[first][:, 0])
             label = f"{name}_vs_{first}"
             figures |= with_interval(
                 f"implicit_accuracy/{label}", wilson(float(implicit.sum()), len(implicit))

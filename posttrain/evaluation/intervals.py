@@ -47,9 +47,7 @@ def fisher(correlation: float, n: int) -> IntervalEstimate:
 
 
 def bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = 1000) -> IntervalEstimate:
-    """The mean with its percentile bootstrap interval (Efron 1979); the same arguments give the same
-    interval.
-    """
+    """The mean with its percentile bootstrap interval (Efron 1979), reproducible for the same arguments."""
     n = len(values)
     if n == 0:
         return UNKNOWN
@@ -60,10 +58,13 @@ def bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = 1000) 
     return IntervalEstimate(float(x.mean()), float(low), float(high), n)
 
 
-def with_interval(name: str, found: IntervalEstimate) -> dict[str, float | int | str]:
-    """The figures ``name``, ``name_low``, ``name_high`` and ``name_n``; "unknown" where there was nothing
-    to count.
-    """
-    if found.n == 0:
+def with_interval(name: str, estimate: IntervalEstimate) -> dict[str, float | int | str]:
+    """The metrics ``name``, ``name_low``, ``name_high`` and ``name_n``; "unknown" for an empty sample."""
+    if estimate.n == 0:
         return {name: "unknown"}
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high, f"{name}_n": found.n}
+    return {
+        name: estimate.value,
+        f"{name}_low": estimate.low,
+        f"{name}_high": estimate.high,
+        f"{name}_n": estimate.n,
+    }

@@ -16,9 +16,9 @@ def gold_over_steps(episodes: Sequence[Mapping[str, Any]]) -> Iterator[dict[str,
     """
     by_step: dict[int, list[float]] = {}
     for episode in episodes:
-        found = judge(episode["prompt"], episode["response"], episode["ended"])
-        if found is not None:
-            by_step.setdefault(int(episode["step"]) + 1, []).append(found.total)
+        judgement = judge(episode["prompt"], episode["response"], episode["ended"])
+        if judgement is not None:
+            by_step.setdefault(int(episode["step"]) + 1, []).append(judgement.total)
     for step in sorted(by_step):
         one = bootstrap(by_step[step], resamples=200)
         yield {"step": step, "gold": one.value, "gold_low": one.low, "gold_high": one.high}

@@ -62,7 +62,7 @@ def accuracy(
     figures = _agreements("accuracy", scores, gaps, clear)
     words = [float(len(pair["a"].split()) - len(pair["b"].split())) for pair in pairs]
     by_words = max(
-        agreement(words, gaps), agreement([-w for w in words], gaps), key=lambda found: found.value
+        agreement(words, gaps), agreement([-w for w in words], gaps), key=lambda estimate: estimate.value
     )
     figures |= with_interval("control/word_count", by_words)
     if control is not None:
@@ -76,9 +76,10 @@ def accuracy(
 def on_policy(
     pairs: Sequence[Mapping[str, Any]], scores: Sequence[tuple[float, float]], clear: float
 ) -> Figures:
-    """``accuracy_on_policy``: the same of pairs of the final policy's answers, which the reward model was
-    not trained on but was optimised over. ``clear`` is the least gap of a clear pair, that of the pairs of
-    ``accuracy``.
+    """``accuracy_on_policy``: the accuracy on pairs of the final policy's answers, on which the reward model
+    was not trained but against which the policy was optimised.
+
+    ``clear`` is the smallest gap of a clear pair, the same as for ``accuracy``.
     """
     return _agreements("accuracy_on_policy", scores, gold_gaps(pairs)[0], clear)
 
@@ -92,35 +93,35 @@ def _agreements(
 
 
 def of_comparisons(pairs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Figures:
-    """What a reward model learns from: ``comparisons_gold_tied_share``, of comparisons whose answers gold
-    ties, and ``comparisons_right_share``, of the others those that the votes decided as gold does.
+    """The quality of a reward model's data: ``comparisons_gold_tied_share``, the share of comparisons that
+    gold ties, and ``comparisons_right_share``, of the others the share whose label agrees with gold.
 
     Args:
         pairs: what was labelled.
         rows: one a pair, ties left out (``feedback.votes.counted``).
     """
     gaps = dict(zip([pair["id"] for pair in pairs], gold_gaps(pairs)[0], strict=True))
-    known = [(gap, row["choice"]) for row in rows if (gap := gaps.get(row["id"])) is not None]
-    if not known:
+    with_gold = [(gap, row["choice"]) for row in rows if (gap := gaps.get(row["id"])) is not None]
+    if not with_gold:
         return {"comparisons_gold_tied_share": "unknown"}
-    right = [(gap > 0) == (choice == "a") for gap, choice in known if gap]
+    right = [(gap > 0) == (choice == "a") for gap, choice in with_gold if gap]
     return {
-        "comparisons_gold_tied_share": sum(gap == 0 for gap, _ in known) / len(known),
+        "comparisons_gold_tied_share": sum(gap == 0 for gap, _ in with_gold) / len(with_gold),
         "comparisons_right_share": sum(right) / len(right) if right else "unknown",
     }
 
 
 def of_annotators(pairs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Figures:
-    """``annotators/NAME``: each annotator against gold on the pairs it decided, and ``annotators`` their
-    mean.
+    """``annotators/NAME``: each annotator's agreement with gold where both decide;
+    ``annotators``: the mean.
     """
     gaps = dict(zip([pair["id"] for pair in pairs], gold_gaps(pairs)[0], strict=True))
-    said: dict[str, list[bool]] = {}
+    hits: dict[str, list[bool]] = {}
     for row in rows:
         gap = gaps.get(row["id"])
         if gap and row.get("choice") in ("a", "b"):
-            said.setdefault(row["annotator"], []).append((gap > 0) == (row["choice"] == "a"))
-    figures: Figures = {f"annotators/{name}": sum(x) / len(x) for name, x in sorted(said.items())}
+            hits.setdefault(row["annotator"], []).append((gap > 0) == (row["choice"] == "a"))
+    figures: Figures = {f"annotators/{name}": sum(x) / len(x) for name, x in sorted(hits.items())}
     mean: Figures = {
         "annotators": statistics.mean(float(v) for v in figures.values()) if figures else "unknown"
     }

@@ -30,9 +30,11 @@ def in_a_row(policies: Sequence[Answers], controls: Sequence[Answers], rewarded:
 
 
 def by_judge(scores: Mapping[str, Sequence[float]], row: int) -> Figures:
-    """What a reward model that no policy learned from says of answers to the same prompts: ``judge_score`` of
-    each; ``judge_win_rate``, ties as half, and ``judge_change``. The first ``row`` of ``scores`` are policies
-    in a row: the last is compared with the first, each with the one before it, and the last with all others.
+    """Scores of answers to the same prompts by a judge, a reward model that trained no policy.
+
+    ``judge_score`` is of each policy; ``judge_win_rate`` (a tie is a half) and ``judge_change`` compare two.
+    The first ``row`` of ``scores`` are a series of policies: the last is compared with the first and with all
+    controls, and each with the one before it.
     """
     figures: Figures = {}
     names = list(scores)
@@ -43,24 +45,26 @@ def by_judge(scores: Mapping[str, Sequence[float]], row: int) -> Figures:
         gaps = [a - b for a, b in zip(scores[now], scores[before], strict=True)]
         figures |= with_interval(f"judge_win_rate/{now}_vs_{before}", win_rate(gaps))
         figures |= with_interval(f"judge_change/{now}_vs_{before}", bootstrap(gaps))
-    for name, found in scores.items():
-        figures |= with_interval(f"judge_score/{name}", bootstrap(found))
+    for name, values in scores.items():
+        figures |= with_interval(f"judge_score/{name}", bootstrap(values))
     return figures
 
 
 def solved_in_a_row(right: Mapping[str, Sequence[float]], row: int, families: Sequence[str]) -> Figures:
-    """Shares of problems solved, by family too where there are several; and their changes, paired: of each of
-    the first ``row`` of ``right`` against the one before it, of the last of them against the first and
-    against everybody else. ``right`` has a 1 or a 0 for each problem, ``families`` its family.
+    """Shares of problems solved, also by family where there are several, and their paired changes.
+
+    ``right`` has a 1 or a 0 for each problem, ``families`` its family. The first ``row`` of ``right`` are a
+    series of policies: each is compared with the one before it, and the last with the first and with all
+    controls.
     """
     figures: Figures = {}
     names = list(right)
     policies, controls = names[:row], names[row:]
     pairs = [*pairwise(policies), *((x, policies[-1]) for x in (policies[:1] if row > 2 else []) + controls)]
-    for name, found in right.items():
-        figures |= with_interval(f"solved/{name}", wilson(sum(found), len(found)))
+    for name, hits in right.items():
+        figures |= with_interval(f"solved/{name}", wilson(sum(hits), len(hits)))
         for family in sorted(set(families)) if len(set(families)) > 1 else ():
-            of = [x for x, known in zip(found, families, strict=True) if known == family]
+            of = [x for x, other in zip(hits, families, strict=True) if other == family]
             figures |= with_interval(f"solved/{name}/{family}", wilson(sum(of), len(of)))
     for before, now in pairs:
         gaps = [a - b for a, b in zip(right[now], right[before], strict=True)]
@@ -69,15 +73,16 @@ def solved_in_a_row(right: Mapping[str, Sequence[float]], row: int, families: Se
 
 
 def slope(policies: Sequence[Answers]) -> IntervalEstimate:
-    """Gold gained from one policy to the next: the least-squares slope over their places in the row, its mean
-    over prompts, paired, with the bootstrap's interval over prompts.
+    """Gold gained from one policy of a series to the next: the least-squares slope over their indices.
+
+    It is the mean over prompts, paired, with a bootstrap interval over prompts.
     """
     count = len(policies)
-    places = [place - (count - 1) / 2 for place in range(count)]
-    square = math.fsum(place * place for place in places)
+    places = [index - (count - 1) / 2 for index in range(count)]
+    square = math.fsum(index * index for index in places)
     slopes = []
     for judged in zip(*(policy.gold for policy in policies), strict=True):
-        totals = [found.total for found in judged if found is not None]
+        totals = [judgement.total for judgement in judged if judgement is not None]
         if len(totals) == count:
             slopes.append(math.fsum(p * t for p, t in zip(places, totals, strict=True)) / square)
     return bootstrap(slopes)

@@ -25,7 +25,7 @@ PLAIN_OPTIONS = ("attention_bias", "mlp_bias")  # of a Llama; not mapped where t
 
 
 def write_gguf(model: Any, chat: Chat, file: Path, *, name: str, kind: str = "f32") -> Vocabulary:
-    """Writes ``model`` with the tokenizer and template of ``chat``; what it said of the tokenizer.
+    """Writes ``model`` with the tokenizer and template of ``chat``; returns the vocabulary that it wrote.
 
     Raises UserError for a family, a tokenizer or a setting that is not mapped, and without the package gguf.
     """
@@ -63,9 +63,9 @@ def write_gguf(model: Any, chat: Chat, file: Path, *, name: str, kind: str = "f3
         if where is None:
             raise UserError(f"{path}: GGUF's Llama has no such tensor; posttrain does not export this model")
         small = kind == "f32" or tensor.dim() == 1
-        kept = gguf.GGMLQuantizationType["F32" if small else kind.upper()]
+        stored = gguf.GGMLQuantizationType["F32" if small else kind.upper()]
         try:
-            writer.add_tensor(where, gguf.quants.quantize(tensor.numpy(), kept), raw_dtype=kept)
+            writer.add_tensor(where, gguf.quants.quantize(tensor.numpy(), stored), raw_dtype=stored)
         except gguf.quants.QuantError as problem:
             raise UserError(f"{path} cannot be kept in {kind} ({problem}); take --type f16") from None
     factors = _turns(model, width)
@@ -83,9 +83,9 @@ def _check(config: Any, kind: str) -> None:
         raise UserError(f"--type {kind}: expected one of {', '.join(KINDS)}")
     odd = [name for name in PLAIN_OPTIONS if getattr(config, name, False)]
     if config.model_type not in FAMILIES or odd or config.hidden_act != "silu":
-        told = f" with {', '.join(odd)}" if odd else ""
+        options = f" with {', '.join(odd)}" if odd else ""
         raise UserError(
-            f"a model of type {config.model_type!r}{told} is not mapped to GGUF; posttrain maps "
+            f"a model of type {config.model_type!r}{options} is not mapped to GGUF; posttrain maps "
             f"{', '.join(FAMILIES)} without biases. llama.cpp's convert_hf_to_gguf.py maps others: export "
             "with --to hub, and give it that directory"
         )

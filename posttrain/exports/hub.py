@@ -53,26 +53,26 @@ class Card:
 
     @classmethod
     def of(cls, product: Product, name: str, workspace: Workspace, license: str | None) -> Card:
-        """From the product's own record, and the figures of the newest run that made or used it."""
+        """From the product's ``made.json``, and the metrics of the newest run that made or used it."""
         source, kind = _base(product)
         hub = source if HUB_NAME.fullmatch(source) and not Path(source).expanduser().exists() else ""
-        known = {"embedded": _APACHE, "SmolLM2": _APACHE}.get(kind, "") or _license_beside(source)
-        found = license or known
+        of_base = {"embedded": _APACHE, "SmolLM2": _APACHE}.get(kind, "") or _license_beside(source)
+        chosen = license or of_base
         notes = []
-        if not found:
+        if not chosen:
             notes.append(
                 "Licence unknown: the card says `other`. A fine-tuned model is under its base's licence; "
                 "give it with --license ID."
             )
         pins = read_json(workspace.root / "pins.json", {})
-        told = {"embedded": "the small model that posttrain carries", "SmolLM2": "SmolLM2-135M-Instruct"}
+        names = {"embedded": "the small model that posttrain carries", "SmolLM2": "SmolLM2-135M-Instruct"}
         return cls(
             name=name,
             base=hub or ("HuggingFaceTB/SmolLM2-135M-Instruct" if kind == "SmolLM2" else ""),
             revision=str(pins.get(f"models/{hub}", "")) if hub else "",
-            told_base=told.get(kind) or hub or (Path(source).name if source else "unknown"),
-            license=found or "other",
-            lineage=lineage(product, _without_place),
+            told_base=names.get(kind) or hub or (Path(source).name if source else "unknown"),
+            license=chosen or "other",
+            lineage=lineage(product, _without_directory),
             figures=_figures(product, workspace),
             notes=notes,
         )
@@ -154,20 +154,20 @@ def _is_base(directory: str, name: str) -> bool:
 
 
 def _license_beside(source: str) -> str:
-    """What the card of a base model in a directory says; empty without one."""
+    """The licence in the card of a base model's directory; empty without one."""
     card = Path(source).expanduser() / "README.md"
     if not source or not card.is_file():
         return ""
     front = _FRONT.match(card.read_text("utf-8", errors="replace"))
-    found = _LICENSE.search(front[1]) if front else None
-    return found[1] if found else ""
+    match = _LICENSE.search(front[1]) if front else None
+    return match[1] if match else ""
 
 
-def _without_place(value: str) -> str:
-    """Of a path on this machine only the last name; any other text as it is."""
-    place = PureWindowsPath(value)  # takes either slash for one
-    if value.startswith(("/", "~", "../", "file:")) or place.is_absolute():
-        return place.name or "."
+def _without_directory(value: str) -> str:
+    """The last component of a path on this machine; any other text unchanged."""
+    path = PureWindowsPath(value)  # takes either slash for one
+    if value.startswith(("/", "~", "../", "file:")) or path.is_absolute():
+        return path.name or "."
     return value
 
 
@@ -175,7 +175,9 @@ def _figures(product: Product, workspace: Workspace) -> dict[str, Any]:
     """Of the newest run that has the product: the figures of its stage and of evaluation; else its own."""
     for path in sorted(workspace.runs.glob("*-*/run.json"), key=lambda p: -run_number(p.parent)):
         products = read_json(path, {}).get("products", {})
-        addresses = [a for a, place in products.items() if workspace.root / place == product.path.resolve()]
+        addresses = [
+            a for a, location in products.items() if workspace.root / location == product.path.resolve()
+        ]
         if addresses:
             wanted = tuple(f"{address}." for address in (*addresses, "evaluate"))
             figures = flat(path.parent, workspace.root)

@@ -20,7 +20,7 @@ from posttrain.exports.vocabulary import Vocabulary, plain_template
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
 
-_SAID = ("alpha7", "bravo8", "charlie9", "delta5", "echo6", "foxtrot4")  # stand for messages
+_PLACEHOLDERS = ("alpha7", "bravo8", "charlie9", "delta5", "echo6", "foxtrot4")  # stand for messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,9 @@ class Frames:
     ask: str
 
     def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
-        """What Ollama makes of them."""
-        told = any(message["role"] == "system" for message in messages)
-        text = "" if told and self.system else self.start
+        """The text that Ollama makes of the messages."""
+        has_system = any(message["role"] == "system" for message in messages)
+        text = "" if has_system and self.system else self.start
         for message in messages:
             frame = getattr(self, str(message["role"])) or ("", "")
             text += frame[0] + str(message["content"]) + frame[1]
@@ -51,7 +51,7 @@ def modelfile(chat: Chat, weights: str, words: Vocabulary) -> str:
 
     Raises UserError for a template that is no frame around each message.
     """
-    frames, tokenizer = found(chat), chat.tokenizer
+    frames, tokenizer = frames_of(chat), chat.tokenizer
     if words.adds_bos:
         bos = str(tokenizer.bos_token)
         system = frames.system and (frames.system[0].removeprefix(bos), frames.system[1])
@@ -61,8 +61,8 @@ def modelfile(chat: Chat, weights: str, words: Vocabulary) -> str:
     return f'FROM ./{weights}\nTEMPLATE """{_go(frames)}"""\n{parameters}'
 
 
-def found(chat: Chat) -> Frames:
-    """The frames of a chat template. Raises UserError where it is not made of such."""
+def frames_of(chat: Chat) -> Frames:
+    """The frames of a chat template. Raises UserError for a template that is not made of frames."""
 
     def rendered(messages: Sequence[Mapping[str, Any]], ask: bool = True) -> str:
         return str(
@@ -99,12 +99,12 @@ _REFUSED = (
 
 def _conversation(turns: int, system: bool) -> list[dict[str, str]]:
     """Ends with a question."""
-    said = iter(_SAID)
-    messages = [{"role": "system", "content": next(said)}] if system else []
+    words = iter(_PLACEHOLDERS)
+    messages = [{"role": "system", "content": next(words)}] if system else []
     for turn in range(turns):
-        messages.append({"role": "user", "content": next(said)})
+        messages.append({"role": "user", "content": next(words)})
         if turn + 1 < turns:
-            messages.append({"role": "assistant", "content": next(said)})
+            messages.append({"role": "assistant", "content": next(words)})
     return messages
 
 
@@ -112,7 +112,7 @@ def _frames(rendered: Callable[..., str]) -> Frames:
     """Raises ValueError where a message is absent, or where what comes later changes what came before."""
     user, answered, again = (_conversation(2, False)[:count] for count in (1, 2, 3))
     texts = [rendered(messages, False) for messages in (user, answered, again)]
-    first, second, third = _SAID[:3]
+    first, second, third = _PLACEHOLDERS[:3]
     opening, after_user = texts[0].split(first)
     before_assistant, after_assistant = _added(texts[0], texts[1]).split(second)
     before_user, _ = _added(texts[1], texts[2]).split(third)
@@ -146,8 +146,8 @@ def _go(frames: Frames) -> str:
     if frames.system:
         parts.insert(0, ("system", frames.system))
     text += "{{ range .Messages }}"
-    for place, (role, (before, after)) in enumerate(parts):
-        text += f'{{{{ {"else " if place else ""}if eq .Role "{role}" }}}}'
+    for index, (role, (before, after)) in enumerate(parts):
+        text += f'{{{{ {"else " if index else ""}if eq .Role "{role}" }}}}'
         text += f"{_word(before)}{{{{ .Content }}}}{_word(after)}"
     return text + "{{ end }}{{ end }}" + _word(frames.ask)
 

@@ -63,8 +63,8 @@ def answers(model: Any, chat: Chat) -> GreedyAnswers:
         )
     sampling = Sampling(temperature=0.0, max_tokens=room, stop_ids=chat.stop_ids)
     numbers = [engine.submit(prompt, sampling, 0) for prompt in prompts]
-    found = {completion.request: completion.tokens for completion in engine.finished()}
-    return GreedyAnswers(prompts=prompts, tokens=[found[number] for number in numbers])
+    tokens = {completion.request: completion.tokens for completion in engine.finished()}
+    return GreedyAnswers(prompts=prompts, tokens=[tokens[number] for number in numbers])
 
 
 Reader = Callable[[Sequence[int], int], list[int]]  # a prompt and the most tokens to the answer
@@ -111,21 +111,21 @@ def llama_cpp_reader(file: Path, chat: Chat, written: GreedyAnswers) -> Reader |
     )
     for prompt in written.prompts:
         text = chat.tokenizer.decode(prompt, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        found = llama.tokenize(str(text).encode(), add_bos=False, special=True)
-        if found != list(prompt):
+        ids = llama.tokenize(str(text).encode(), add_bos=False, special=True)
+        if ids != list(prompt):
             raise UserError(
-                f"llama.cpp reads {text!r} as tokens {found}, the model was trained on {list(prompt)}; "
+                f"llama.cpp reads {text!r} as tokens {ids}, the model was trained on {list(prompt)}; "
                 "nothing was kept. Please report this tokenizer"
             )
 
     def read(prompt: Sequence[int], most: int) -> list[int]:
-        said: list[int] = []
+        tokens: list[int] = []
         llama.reset()
         for token in llama.generate(list(prompt), top_k=1, temp=0.0, repeat_penalty=1.0):
-            said.append(int(token))
-            if len(said) >= most or said[-1] in chat.stop_ids:
+            tokens.append(int(token))
+            if len(tokens) >= most or tokens[-1] in chat.stop_ids:
                 break
-        return said
+        return tokens
 
     return read
 
@@ -136,18 +136,18 @@ def compare(model: Any, chat: Chat, wanted: GreedyAnswers, read: Reader, kind: s
     """
     equal = 0
     for text, prompt, tokens in zip(PROMPTS, wanted.prompts, wanted.tokens, strict=True):
-        found = read(prompt, len(tokens))
-        if found == tokens:
+        answer = read(prompt, len(tokens))
+        if answer == tokens:
             equal += 1
             continue
-        place = next((i for i, pair in enumerate(zip(tokens, found)) if pair[0] != pair[1]), len(found))
-        said = found[place] if place < len(found) else None
-        gap = _gap(model, [*prompt, *tokens[:place]], tokens[place], said)
+        index = next((i for i, pair in enumerate(zip(tokens, answer)) if pair[0] != pair[1]), len(answer))
+        other_token = answer[index] if index < len(answer) else None
+        gap = _gap(model, [*prompt, *tokens[:index]], tokens[index], other_token)
         if gap > ROUNDED[kind]:
-            words = [chat.tokenizer.decode([token]) for token in tokens[place : place + 1]]
-            other = "an end" if said is None else repr(chat.tokenizer.decode([said]))
+            words = [chat.tokenizer.decode([token]) for token in tokens[index : index + 1]]
+            other = "an end" if other_token is None else repr(chat.tokenizer.decode([other_token]))
             raise UserError(
-                f"what was written does not say what the model says: to {text!r} its token {place + 1} is "
+                f"what was written does not say what the model says: to {text!r} its token {index + 1} is "
                 f"{other}, the model's {words[0]!r}, which it finds likelier by {gap:.3g} nats (at most "
                 f"{ROUNDED[kind]} are excused in {kind}). Nothing was kept"
             )
@@ -155,9 +155,9 @@ def compare(model: Any, chat: Chat, wanted: GreedyAnswers, read: Reader, kind: s
 
 
 @torch.no_grad()
-def _gap(model: Any, ids: list[int], own: int, other: int | None) -> float:
-    """Of the next token's log-probability, ``own`` less ``other``."""
+def _gap(model: Any, ids: list[int], token: int, other: int | None) -> float:
+    """The log-probability of ``token`` as the next one, less that of ``other``."""
     if other is None:
         return float("inf")
     logits = model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1].float()
-    return float(logits[own] - logits[other])
+    return float(logits[token] - logits[other])

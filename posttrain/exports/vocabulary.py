@@ -61,8 +61,8 @@ def vocabulary(chat: Chat, embeddings: int) -> Vocabulary:
     Raises UserError naming what llama.cpp has no rules for.
     """
     tokenizer: Any = chat.tokenizer
-    known = json.loads(tokenizer.backend_tokenizer.to_str())
-    model = known["model"]
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    model = settings["model"]
     if model["type"] != "BPE" or model.get("byte_fallback"):
         kind = "SentencePiece, with bytes for what it lacks" if model.get("byte_fallback") else model["type"]
         raise UserError(
@@ -73,13 +73,13 @@ def vocabulary(chat: Chat, embeddings: int) -> Vocabulary:
     types = [UNUSED] * embeddings
     for token, number in model["vocab"].items():
         tokens[number], types[number] = token, NORMAL
-    for added in known["added_tokens"]:
+    for added in settings["added_tokens"]:
         tokens[added["id"]] = added["content"]
         types[added["id"]] = CONTROL if added["special"] else USER_DEFINED
     bos, eos = _number(tokenizer.bos_token_id), _number(tokenizer.eos_token_id)
     others = [stop for stop in chat.stop_ids if stop != eos]
     return Vocabulary(
-        splitter=_splitter(known),
+        splitter=_splitter(settings),
         tokens=tokens,
         types=types,
         merges=[merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]],
@@ -94,27 +94,27 @@ def vocabulary(chat: Chat, embeddings: int) -> Vocabulary:
 
 
 def plain_template(template: str) -> str:
-    """A chat template without the marks of what the assistant says, which only transformers knows; the
-    whitespace that they strip stays stripped.
+    """A chat template without transformers' marks of assistant text; the whitespace that they strip stays
+    stripped.
     """
-    return _GENERATION.sub(lambda found: f"{{#{found[1]} {found[2]}#}}", template)
+    return _GENERATION.sub(lambda match: f"{{#{match[1]} {match[2]}#}}", template)
 
 
-def _number(found: Any) -> int | None:
-    return None if found is None else int(found)
+def _number(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
-def _splitter(known: dict[str, Any]) -> str:
-    first = known.get("pre_tokenizer") or {}
+def _splitter(settings: dict[str, Any]) -> str:
+    first = settings.get("pre_tokenizer") or {}
     steps = first.get("pretokenizers", [first]) if first.get("type") == "Sequence" else [first]
     plain = [{key: value for key, value in step.items() if key != "trim_offsets"} for step in steps]
     for wanted, name in SPLITTERS:
-        if plain == wanted and known.get("normalizer") is None:
+        if plain == wanted and settings.get("normalizer") is None:
             return name
-    told = ", ".join(str(step.get("type", "none")) for step in steps)
-    normal = (known.get("normalizer") or {}).get("type", "none")
+    rules = ", ".join(str(step.get("type", "none")) for step in steps)
+    normal = (settings.get("normalizer") or {}).get("type", "none")
     raise UserError(
-        f"the tokenizer cuts text by rules ({told}; normalizer: {normal}) for which posttrain knows no name "
+        f"the tokenizer cuts text by rules ({rules}; normalizer: {normal}) for which posttrain knows no name "
         f"in llama.cpp; it knows those of {', '.join(name for _, name in SPLITTERS)}. llama.cpp's "
         "convert_hf_to_gguf.py reads others"
     )

@@ -30,13 +30,13 @@ def agreement(choices: Choices) -> Agreement:
     Krippendorff (2011), Computing Krippendorff's alpha-reliability: alpha = 1 - D_o / D_e with nominal
     distance; a question with m answers weighs its ordered pairs by 1 / (m - 1).
     """
-    shared = [list(seen.values()) for seen in choices.values() if len(seen) > 1]
+    shared = [list(answers.values()) for answers in choices.values() if len(answers) > 1]
     if not shared:
         return Agreement(float("nan"), float("nan"), 0)
-    alike = [one == two for seen in shared for one, two in combinations(seen, 2)]
-    counts = Counter(value for seen in shared for value in seen)
+    alike = [one == two for answers in shared for one, two in combinations(answers, 2)]
+    counts = Counter(value for answers in shared for value in answers)
     n = sum(counts.values())
-    observed = sum(_unequal(Counter(seen)) / (len(seen) - 1) for seen in shared) / n
+    observed = sum(_unequal(Counter(answers)) / (len(answers) - 1) for answers in shared) / n
     expected = _unequal(counts) / (n * (n - 1))
     alpha = 1 - observed / expected if expected else float("nan")
     return Agreement(sum(alike) / len(alike), alpha, len(shared))
@@ -50,7 +50,7 @@ def _unequal(counts: Counter[Hashable]) -> int:
 
 def choices_of(rows: Iterable[Mapping[str, Any]]) -> dict[Hashable, dict[str, Hashable]]:
     """The choices in labelled rows, by pair id and annotator, ties included."""
-    found: dict[Hashable, dict[str, Hashable]] = {}
+    choices: dict[Hashable, dict[str, Hashable]] = {}
     for row in rows:
-        found.setdefault(row["id"], {})[row["annotator"]] = row["choice"]
-    return found
+        choices.setdefault(row["id"], {})[row["annotator"]] = row["choice"]
+    return choices

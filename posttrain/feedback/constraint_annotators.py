@@ -1,6 +1,4 @@
-"""Simulated annotators of prompts with verifiable constraints; every record they make says that it is
-simulated.
-"""
+"""Simulated annotators of prompts with verifiable constraints; their records are marked as simulated."""
 
 from __future__ import annotations
 
@@ -14,10 +12,10 @@ from posttrain.feedback.simulated import Annotator
 
 @dataclass(frozen=True)
 class Checker(Annotator):
-    """An annotator whose utility is the share of a prompt's checks that an answer obeys; 0 for one that was
-    cut.
+    """An annotator whose utility is the share of a prompt's checks that an answer obeys; 0 for
+    a truncated one.
 
-    Where the fact check is skipped (``skips_facts``), whether the answer is on its topic is not looked at.
+    An annotator that skips the fact check (``skips_facts``) does not check the topic either.
     """
 
     def utility(self, item: Mapping[str, Any], response: str, ended: bool, *, facts: bool = True) -> float:

@@ -110,14 +110,14 @@ class Annotator:
     """The personal scale of ratings."""
 
     def utility(self, item: Mapping[str, Any], response: str, ended: bool, *, facts: bool = True) -> float:
-        """What the response is worth to this annotator; `facts` is false where the fact check is skipped."""
-        seen = _seen(json.dumps(item, sort_keys=True), response, ended)
-        worth = seen.gold.total
+        """The response's utility to this annotator; ``facts`` is false where the fact check is skipped."""
+        facets = _seen(json.dumps(item, sort_keys=True), response, ended)
+        worth = facets.gold.total
         if not facts:
-            worth -= gold.WEIGHTS[item["family"]].get("right", 0.0) * seen.gold.parts.get("right", 0.0)
-        worth += self.per_word * seen.words + self.agreement * seen.agrees + self.praise * seen.praises
+            worth -= gold.WEIGHTS[item["family"]].get("right", 0.0) * facets.gold.parts.get("right", 0.0)
+        worth += self.per_word * facets.words + self.agreement * facets.agrees + self.praise * facets.praises
         courtesy = self.population.courtesy if self.population else 0.0
-        return worth + courtesy * seen.courteous
+        return worth + courtesy * facets.courteous
 
     def compare(
         self, item: Mapping[str, Any], a: str, b: str, ended_a: bool, ended_b: bool, seed: int | str
@@ -164,10 +164,9 @@ def label(
     """One row for every comparison, `per_pair` annotators for every pair, ties included and marked.
 
     A pair is {"id", "prompt": messages, "item", "a", "b", "ended_a", "ended_b"}; a row {"id", "prompt",
-    "chosen", "rejected": messages, "annotator", "simulated": True, "choice", "tie", "margin"}. `margin`
-    in [0, 1] is the distance of the annotator's two ratings as a share of the scale. In a tie, chosen
-    is a and rejected is b: `decided` drops and counts them. Raises ValueError where `per_pair` exceeds
-    the annotators.
+    "chosen", "rejected": messages, "annotator", "simulated": True, "choice", "tie", "margin"}. `margin` in
+    [0, 1] is the distance of the annotator's two ratings as a share of the scale. In a tie, chosen is a and
+    rejected is b: `decided` drops and counts them. Raises ValueError where `per_pair` exceeds the annotators.
     """
     if not 1 <= per_pair <= len(annotators):
         raise ValueError(
@@ -202,9 +201,9 @@ def _row(pair: Mapping[str, Any], annotator: Annotator, key: str) -> dict[str, A
 
 
 def decided(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
-    """The rows in which somebody preferred one answer, and how many were ties."""
-    kept = [row for row in rows if not row["tie"]]
-    return kept, len(rows) - len(kept)
+    """The rows that are no ties, and how many were ties."""
+    without_ties = [row for row in rows if not row["tie"]]
+    return without_ties, len(rows) - len(without_ties)
 
 
 def accuracy(
@@ -224,4 +223,4 @@ def accuracy(
         gap = gaps[row["id"]]
         if gap and row["choice"] != "tie":
             hits.setdefault(row["annotator"], []).append((gap > 0) == (row["choice"] == "a"))
-    return {name: (sum(found) / len(found), len(found)) for name, found in sorted(hits.items())}
+    return {name: (sum(correct) / len(correct), len(correct)) for name, correct in sorted(hits.items())}

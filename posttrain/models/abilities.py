@@ -40,8 +40,8 @@ def _abilities(directory: Path, _: bytes) -> Abilities:
     try:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as problem:
-        told = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
-        raise UserError(f"{directory}: could not be loaded ({told}).") from None
+        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+        raise UserError(f"{directory}: could not be loaded ({reason}).") from None
     kind: type[PretrainedConfig] = type(config)
     words: Any = AutoModelForCausalLM._model_mapping.get(kind, None)
     sampled = words is not None and "position_ids" in inspect.signature(words.forward).parameters

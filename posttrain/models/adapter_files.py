@@ -58,7 +58,7 @@ def save_adapter(
     target = Path(directory)
     target.mkdir(parents=True, exist_ok=True)
     trunk = trunk_hash(model.base_model)
-    base = _place(str(model.config._name_or_path))
+    base = _absolute(str(model.config._name_or_path))
     settings: dict[str, Any] = {"r": adapter.settings.rank, "lora_alpha": adapter.settings.alpha}
     tensors = {}
     for key in adapter.A:
@@ -97,10 +97,10 @@ def save_adapter(
     (target / "base.json").write_text(json.dumps({**note, **settings}) + "\n")
 
 
-def _place(source: str) -> str:
+def _absolute(source: str) -> str:
     """A directory in full, since peft would look for it from wherever it is called; a hub name as it is."""
-    found = Path(source).expanduser()
-    return str(found.resolve()) if source and found.is_dir() else source
+    path = Path(source).expanduser()
+    return str(path.resolve()) if source and path.is_dir() else source
 
 
 def _read_alike(config: Any, base: str) -> bool:

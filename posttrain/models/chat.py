@@ -1,8 +1,7 @@
 """Messages to tokens and back, with a mask of what the assistant said.
 
-Text is tokenised in pieces, cut where the assistant begins and ceases to speak: a token never spans a
-border, so the ids that are trained on are the ids that are served (``prompt_ids`` and then what the model
-says).
+Text is tokenised in pieces, cut where an assistant message begins and ends. No token spans such a border, so
+training sees the same ids as serving, where the model continues ``prompt_ids``.
 """
 
 from __future__ import annotations
@@ -79,26 +78,26 @@ class Chat:
     def _tokens(self, messages: Messages, generate: bool) -> tuple[list[int], list[bool]]:
         """The whole conversation, each answer from its own generation prompt to the token that ends it."""
         messages, mark = self.special.marked(self._folded(messages))
-        speaks = [place for place, message in enumerate(messages) if message.get("role") == "assistant"]
+        speaks = [index for index, message in enumerate(messages) if message.get("role") == "assistant"]
         opening = Opening(self._template, messages[: speaks[0] if speaks else None])
         if len(speaks) > 1 or (speaks and generate):
             self._template.check_joints()
         ids = self.special.encode(opening.prompt, mark)
         mask = [False] * len(ids)
-        for place, until in zip(speaks, [*speaks, len(messages)][1:], strict=True):
-            spoken = self.special.encode(opening.said(messages[place]), mark)
+        for index, until in zip(speaks, [*speaks, len(messages)][1:], strict=True):
+            spoken = self.special.encode(opening.answer_text(messages[index]), mark)
             stops = [n for n, token in enumerate(spoken) if token in self.stop_ids]
             if not stops:
                 spoken.append(self.stop_ids[0])
                 stops = [len(spoken) - 1]
             heard = stops[-1] + 1  # nothing is said after the end of a turn
-            learned = messages[place].get("weight") != 0
+            learned = messages[index].get("weight") != 0
             ids += spoken
             mask += [learned] * heard + [False] * (len(spoken) - heard)
             rest = opening.ends()[1]
-            if until < len(messages) or until - place > 1 or generate:
+            if until < len(messages) or until - index > 1 or generate:
                 goes_on = generate or until < len(messages)
-                rest = opening.follows(messages[place + 1 : until], goes_on)
+                rest = opening.follows(messages[index + 1 : until], goes_on)
             silent = self.special.encode(rest, mark)
             if silent[:1] == spoken[-1:] and spoken[-1] in self.stop_ids:
                 silent = silent[1:]  # the end of the turn is said already
@@ -131,8 +130,7 @@ class Chat:
         return self._tokens(messages, generate=True)[0]
 
     def example(self, messages: Messages) -> tuple[list[int], list[bool]]:
-        """A conversation as ids [L] and a mask [L], True on what the assistant said and on the token that
-        ends it.
+        """A conversation as ids [L] and a mask [L], True on assistant messages and the tokens that end them.
 
         ``prompt_ids`` of the messages before a turn is the beginning of ``ids``. Raises UserError where
         nothing would be supervised, and for a template that drops or rewrites messages.
@@ -167,15 +165,15 @@ class Chat:
         return before + after, [False] * len(before) + [True] * len(after)
 
     def stops_at(self, end: str) -> tuple[int, ...]:
-        """What ends plain text: every token whose text holds ``end``, and every special token, since a page,
-        a turn or a chat begins there and none of them is text.
+        """The tokens that stop plain text: those whose text contains ``end``, and all special tokens, which
+        begin a page, a turn or a chat.
         """
         if end not in self._stops_at:
             each = [[token] for token in range(len(self.tokenizer))]
             texts = self.tokenizer.batch_decode(each, clean_up_tokenization_spaces=False)
-            found = [token for token, text in enumerate(texts) if end and end in text]
+            containing = [token for token, text in enumerate(texts) if end and end in text]
             special = self.tokenizer.all_special_ids
-            self._stops_at[end] = tuple(dict.fromkeys([*self.stop_ids, *special, *found]))
+            self._stops_at[end] = tuple(dict.fromkeys([*self.stop_ids, *special, *containing]))
         return self._stops_at[end]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -186,8 +184,8 @@ class Chat:
 
 
 def use_template(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
-    """Gives a tokenizer the chat template in a file. Raises UserError for one that cannot be used, naming the
-    file.
+    """Gives a tokenizer the chat template of a file. Raises UserError, naming the file, for
+    an unusable one.
     """
     try:
         if file.stat().st_size > LARGEST_TEMPLATE:

@@ -125,10 +125,9 @@ class ChatTemplate:
 
 
 class Opening:
-    """The messages before the first answer, and how the template goes on from there.
+    """The messages before the first answer, and how the template continues after them.
 
-    ``prompt`` ends where the answer begins. Raises UserError for a template that drops or rewrites one of
-    the messages.
+    ``prompt`` ends where the answer begins. Raises UserError for a template that drops or rewrites a message.
     """
 
     def __init__(self, template: ChatTemplate, messages: Messages) -> None:
@@ -155,8 +154,8 @@ class Opening:
 
     @staticmethod
     def _around(text: str, spelled: str) -> tuple[str, str]:
-        before, found, after = text.rpartition(spelled)
-        if not found or spelled in before:
+        before, separator, after = text.rpartition(spelled)
+        if not separator or spelled in before:
             raise UserError(f"the chat template shows an answer several times, expected once; {FIX}")
         return before, after
 
@@ -179,17 +178,17 @@ class Opening:
         return (after[:stop], "") if self._template.rewrites_ends else (after[:whole], after[whole:])
 
     def _stop(self, text: str) -> tuple[int, int]:
-        """Where the first stop token stands; twice 0 where there is none."""
-        found = [(text.find(stop), len(stop)) for stop in self._template.stops if stop in text]
-        start, length = min(found, default=(0, 0))
+        """Start and end of the first stop token; (0, 0) where there is none."""
+        matches = [(text.find(stop), len(stop)) for stop in self._template.stops if stop in text]
+        start, length = min(matches, default=(0, 0))
         return start, start + length
 
-    def said(self, message: Mapping[str, Any]) -> str:
-        """What the assistant says after a generation prompt, its end included.
+    def answer_text(self, message: Mapping[str, Any]) -> str:
+        """The text of an assistant message after the generation prompt, its end included.
 
-        It is what the template writes, where that goes on from the prompt and shows all that was said.
-        Elsewhere it is what was said: DeepSeek-R1's template drops thinking from its history and opens
-        ``<think>`` in its prompt, which is closed here for an answer without thinking.
+        It is the template's text where that continues the prompt and contains the whole message. Otherwise it
+        is the message itself: DeepSeek-R1's template drops thinking from its history and opens ``<think>`` in
+        its prompt, which is closed here for an answer without thinking.
         """
         before, after, _ = self._look()
         end, _ = self.ends()
@@ -258,6 +257,6 @@ def _sentinel(messages: Messages) -> dict[str, str]:
 
 
 def _shared(one: str, other: str) -> int:
-    """How many characters two texts begin with alike."""
+    """The length of the common prefix of two texts."""
     least = min(len(one), len(other))
-    return next((place for place in range(least) if one[place] != other[place]), least)
+    return next((index for index in range(least) if one[index] != other[index]), least)

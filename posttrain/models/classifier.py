@@ -19,19 +19,17 @@ class TextClassifier:
     """One text at a time and without padding, so that no pad token can be read in the answer's place."""
 
     def __init__(self, source: Path | str, label: str, device: str) -> None:
-        """Raises UserError for a label that the model does not have, and for a score that is read
-        elsewhere.
-        """
+        """Raises UserError for a label that the model does not have, and for a score over mean states."""
         self.model, self.tokenizer = load_classifier(source, device=device)
         refuse_mean(self.model.config, source)
         self.special = SpecialTokens(self.tokenizer, str(self.tokenizer.chat_template))
         names = {int(number): str(name) for number, name in self.model.config.id2label.items()}
         self.row = 0
         if len(names) > 1:
-            found = [number for number, name in names.items() if label in (name, str(number))]
-            if not found:
+            matching = [number for number, name in names.items() if label in (name, str(number))]
+            if not matching:
                 raise UserError(f"{source}: label={label!r}, expected one of {', '.join(names.values())}")
-            self.row = found[0]
+            self.row = matching[0]
 
     @torch.no_grad()
     def logit(self, prompt: str | Sequence[Mapping[str, Any]], response: str) -> float:
@@ -44,12 +42,12 @@ class TextClassifier:
         return float(logits[self.row] - others.logsumexp(0))
 
     def _ids(self, prompt: str | Sequence[Mapping[str, Any]], response: str) -> torch.Tensor:
-        """[1, T]; where it is too long, the beginning is left out. What is said is text, also where it looks
-        like a special token: a policy would be paid for ending its turn and praising itself as the user.
+        """[1, T]; too long input loses its beginning. Special tokens inside the texts are encoded as plain
+        text: otherwise a policy would be paid for ending its turn and praising itself as the user.
         """
-        said = {"role": "assistant", "content": response}
+        answer = {"role": "assistant", "content": response}
         if self.tokenizer.chat_template and not isinstance(prompt, str):
-            messages, mark = self.special.marked([*prompt, said])
+            messages, mark = self.special.marked([*prompt, answer])
             text: Any = self.tokenizer.apply_chat_template(list(messages), tokenize=False)  # type: ignore[arg-type]
             ids = torch.tensor([self.special.encode(text, mark)])
         else:

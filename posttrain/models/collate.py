@@ -16,13 +16,13 @@ def _check(rows: Sequence[TokenRow]) -> None:
     for i, row in enumerate(rows):
         if len(row.ids) != len(row.mask):
             raise ValueError(f"row {i}: {len(row.ids)} tokens but a mask of {len(row.mask)}")
-        said = sum(map(bool, row.mask[1:]))
+        actions = sum(map(bool, row.mask[1:]))
         if row.mask and row.mask[0]:
             raise ValueError(f"row {i}: the first token has nothing before it, so it cannot be an action")
-        if not said:
+        if not actions:
             raise ValueError(f"row {i}: no assistant token; drop such rows and count them")
-        if row.logprobs is not None and len(row.logprobs) != said:
-            raise ValueError(f"row {i}: {len(row.logprobs)} log-probabilities for {said} assistant tokens")
+        if row.logprobs is not None and len(row.logprobs) != actions:
+            raise ValueError(f"row {i}: {len(row.logprobs)} log-probabilities for {actions} assistant tokens")
         if row.parts.keys() != rows[0].parts.keys():
             raise ValueError(f"row {i}: parts {sorted(row.parts)}, row 0 has {sorted(rows[0].parts)}")
 
@@ -43,35 +43,35 @@ def rollouts(
     """B rows of at most L tokens as Rollouts of T = L - 1 steps (``width`` asks for a larger T).
 
     Step t is the choice of token t + 1. ``context`` has ``tokens`` [B, T+1] and ``attention_mask`` [B,
-    T+1] bool, the places that are real. Padding is on the right, or on the ``left``; results do not
-    depend on it. Raises ValueError for a row without an assistant token (drop and count those first), or
-    whose parts do not fit together.
+    T+1] bool, true on real tokens. Padding is on the right, or on the ``left``; results do not depend on it.
+    Raises ValueError for a row without an assistant token (drop and count those first), or whose parts do not
+    fit together.
     """
     _check(rows)
     T = max(max(len(row.ids) for row in rows) - 1, width or 0)
     B = len(rows)
     tokens = torch.full((B, T + 1), pad_id, dtype=torch.long)
     real = torch.zeros(B, T + 1, dtype=torch.bool)
-    said = torch.zeros(B, T + 1, dtype=torch.bool)
+    chosen = torch.zeros(B, T + 1, dtype=torch.bool)
     logprobs = torch.full((B, T), float("nan"))
     rewards = torch.zeros(B, T)
     for i, row in enumerate(rows):
         n = len(row.ids)
-        place = slice(T + 1 - n, T + 1) if left else slice(0, n)
-        tokens[i, place] = torch.as_tensor(row.ids, dtype=torch.long)
-        real[i, place] = True
-        said[i, place] = torch.as_tensor(row.mask, dtype=torch.bool)
-        mask = said[i, 1:]
+        columns = slice(T + 1 - n, T + 1) if left else slice(0, n)
+        tokens[i, columns] = torch.as_tensor(row.ids, dtype=torch.long)
+        real[i, columns] = True
+        chosen[i, columns] = torch.as_tensor(row.mask, dtype=torch.bool)
+        mask = chosen[i, 1:]
         if row.logprobs is not None:
             logprobs[i, mask] = torch.as_tensor(row.logprobs, dtype=torch.float32)
         rewards[i, mask.nonzero()[-1]] = row.reward
-    before = torch.cat([torch.zeros(B, 1, dtype=torch.bool), said[:, 1:-1]], 1)
+    before = torch.cat([torch.zeros(B, 1, dtype=torch.bool), chosen[:, 1:-1]], 1)
     # a decision begins where the assistant begins to speak; an answer of a tool carries the turn it answers
-    turn = (said[:, 1:] & ~before).long().cumsum(1).sub(1).clamp(min=0)
+    turn = (chosen[:, 1:] & ~before).long().cumsum(1).sub(1).clamp(min=0)
     return Rollouts(
         context={"tokens": tokens, "attention_mask": real},
         actions=tokens[:, 1:].clone(),
-        action_mask=said[:, 1:],
+        action_mask=chosen[:, 1:],
         turn=turn,
         logprobs=logprobs,
         rewards=rewards,

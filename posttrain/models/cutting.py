@@ -14,11 +14,10 @@ _A_LAYER_EACH = ("layer_types", "attention_layers", "no_rope_layers")  # lists i
 
 
 def cut(model: Any, layers: int) -> Any:
-    """``model`` with the first ``layers`` layers of its trunk, the final norm after them; 0 is the model
-    itself.
+    """``model`` with the first ``layers`` layers of its trunk and the final norm; 0 is the model itself.
 
-    What is returned has modules and a config of its own, the layers are those of ``model``. Raises
-    UserError for more layers than there are, and for a trunk whose layers are not one list.
+    The result has its own modules and config, and shares the layers with ``model``. Raises UserError for more
+    layers than there are, and for a trunk whose layers are not one list.
     """
     whole = int(model.config.num_hidden_layers)
     if layers in (0, whole):

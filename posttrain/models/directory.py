@@ -48,14 +48,14 @@ def check_language_model(directory: Path) -> None:
 
 
 def check_directory(directory: Path) -> None:
-    """Raises UserError for a directory that plain, pickle-free transformers cannot load, or would load as
-    something else than it is.
+    """Raises UserError for a directory that transformers cannot load without pickle, or would load as another
+    kind of model.
     """
     config_file = directory / "config.json"
     if not config_file.exists():
-        found = ", ".join(sorted(path.name for path in directory.iterdir())[:8]) or "nothing"
+        present = ", ".join(sorted(path.name for path in directory.iterdir())[:8]) or "nothing"
         raise UserError(
-            f"{directory}: no config.json (found: {found}); expected a Hugging Face model directory "
+            f"{directory}: no config.json (found: {present}); expected a Hugging Face model directory "
             "(config.json, tokenizer.json, model.safetensors)."
         )
     try:
@@ -120,9 +120,8 @@ def _implementations(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _check_weights(file: Path, vocabulary: Any) -> None:
-    """Weights in whole numbers would be read as floats of their digits; embeddings of another number of
-    tokens than the config's are those of another model. A header that cannot be read is left to what loads
-    it.
+    """Raises UserError for integer weights, which would be read as floats, and for embeddings of another
+    vocabulary size than the config's. An unreadable header is reported by the loader.
     """
     check_regular(file)
     with file.open("rb") as stream:
@@ -172,6 +171,6 @@ def check_report(report: Mapping[str, Any], kind: str, layers: int, source: str 
 
 
 def layers_too_many(unexpected: list[str], layers: int) -> list[str]:
-    """Of tensors that a checkpoint has and its config does not, those of layers beyond the config's last."""
+    """Of the tensors that a config does not expect, those of layers beyond the config's last."""
     numbered = [(re.search(r"\.(?:layers|h|blocks|layer)\.(\d+)\.", f".{name}"), name) for name in unexpected]
-    return [name for found, name in numbered if found and int(found[1]) >= layers > 0]
+    return [name for match, name in numbered if match and int(match[1]) >= layers > 0]

@@ -100,8 +100,9 @@ def _mixed(first: Any, kind: Any) -> Any:
 
 
 def use_fast_kernels(trunk: Any) -> None:
-    """Gives the modules of a trunk classes that do the same in fewer passes; once a trunk. Weights, names and
-    hooks stay.
+    """Replaces the classes of a trunk's modules by faster equivalents, once for each trunk.
+
+    Weights, names and hooks stay.
     """
     if not isinstance(trunk, nn.Module) or getattr(trunk, "_uses_fast_kernels", False):
         return

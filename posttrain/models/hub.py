@@ -21,15 +21,13 @@ def directory_of(source: SourceFile, workspace: Path | None) -> Path:
 
 
 def snapshot(name: str, commit: str | None = None) -> Path:
-    """The directory of a name on the hub at a commit, the newest where none is named. Raises UserError as
-    above.
-    """
+    """The directory of a hub model at a commit (None: the newest). Raises UserError as above."""
     from huggingface_hub import snapshot_download
 
     try:
-        found = Path(snapshot_download(name, revision=commit, allow_patterns=WANTED))
+        directory = Path(snapshot_download(name, revision=commit, allow_patterns=WANTED))
     except (OSError, ValueError) as problem:
         first = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         raise UserError(f"{name}: could not be fetched from the hub ({first})") from None
-    check_directory(found)
-    return found
+    check_directory(directory)
+    return directory

@@ -34,20 +34,23 @@ def _longest(rollouts: Rollouts, roles: list[Role], packed: bool) -> int:
     if not packed:
         return 0
     for role in roles:
-        if role.device.type != "cpu" and not in_one_call(role.trunk, role.device, role.compute):
+        if role.device.type != "cpu" and not in_one_call(role.trunk, role.device, role.compute_dtype):
             return 0
     return min(packs(role.trunk) for role in roles)
 
 
 def _different(rollouts: Rollouts) -> tuple[Tensor, Tensor]:
-    """[U] the first of each kind of row, [B] which kind each row is: alike are same tokens at same places."""
+    """[U] the first row of each distinct one, and [B] the index of a row's distinct one.
+
+    Rows are equal with the same tokens and the same action mask.
+    """
     tokens, real = rollouts.context["tokens"], rollouts.context["attention_mask"].bool()
     kind = torch.cat([torch.where(real, tokens, -1), rollouts.action_mask.long()], 1)
     if len(rollouts.temperature.unique()) > 1:
         kind = torch.cat([kind, torch.arange(len(kind), device=kind.device)[:, None]], 1)
     kinds, each = torch.unique(kind, dim=0, return_inverse=True)
-    place = torch.arange(len(kind), device=kind.device)
-    first = place.new_full((len(kinds),), len(kind)).scatter_reduce(0, each, place, "amin")
+    row = torch.arange(len(kind), device=kind.device)
+    first = row.new_full((len(kinds),), len(kind)).scatter_reduce(0, each, row, "amin")
     order = first.argsort()
     return first[order], order.argsort()[each]
 
@@ -96,8 +99,8 @@ class LanguagePolicy:
         ``values[:, t]`` is the critic's value of the state in which step t was chosen, ``bootstrap`` of
         the state after the last step. ``against`` (a LanguagePolicy) gives ``kl``: exact KL of this
         policy's distribution at each step from its. Entries outside ``action_mask`` are zero. Raises
-        ValueError where a critic is wanted and there is none, UserError for a row that is longer than the
-        model reads alike beside any other (``models.positions``).
+        ValueError where a critic is wanted and there is none, UserError for a row beyond the length up to
+        which the model's result does not depend on the batch (``models.positions``).
         """
         if wants.values and self.critic is None:
             raise ValueError("values are wanted but this policy has no critic")
@@ -120,14 +123,14 @@ class LanguagePolicy:
             hidden = self.policy.states(part)
             states.append(hidden[part.places])
             if critic is not None:
-                seen = hidden if critic.shares_forward_with(self.policy) else critic.states(part)
-                values.append(critic.scalar(seen[part.places]))
-                ends.append(critic.scalar(seen[part.ends]))
+                trunk_states = hidden if critic.shares_forward_with(self.policy) else critic.states(part)
+                values.append(critic.scalar(trunk_states[part.places]))
+                ends.append(critic.scalar(trunk_states[part.ends]))
             if other is not None:
                 with torch.no_grad():
                     others.append(other.states(part)[part.places.to(other.device)])
         head = (self.policy.head, self.policy.transform)
-        scored = _said(head, states, parts, rollouts, wants, (other, others))
+        scored = _chosen_logprobs(head, states, parts, rollouts, wants, (other, others))
         like = rollouts.actions
         bootstrap = None
         if critic is not None:
@@ -142,7 +145,7 @@ class LanguagePolicy:
         )
 
 
-def _said(  # size: what is said, of what, and what it is compared with
+def _chosen_logprobs(  # size: what is said, of what, and what it is compared with
     words: tuple[Any, LogitTransform],
     states: list[Tensor],
     parts: list[SubBatch],
@@ -204,7 +207,7 @@ class LanguageReward:
 
         The places come from ``action_mask``, so a pad that equals EOS cannot move them. Differentiable.
         """
-        return self.score_and_say(rollouts, None)[0]
+        return self.score_and_logprobs(rollouts, None)[0]
 
     @torch.no_grad()
     def features(self, rollouts: Rollouts) -> Tensor:
@@ -215,9 +218,7 @@ class LanguageReward:
         return made
 
     def _over(self, part: SubBatch, states: Tensor) -> Tensor:
-        """[b, ...] of a sub-batch from its states [S, ...]: those at the last tokens, or means over the
-        answers.
-        """
+        """[b, ...] of a sub-batch from its states [S, ...]: at the last tokens, or means over the answers."""
         if not self.mean:
             return states[part.ends]
         count = part.tokens.new_zeros(int(part.members.max()) + 1)
@@ -228,45 +229,45 @@ class LanguageReward:
         each = torch.bincount(row, minlength=len(part.members)).clamp(min=1).to(sums)
         return sums / each.view(-1, *[1] * (sums.dim() - 1))
 
-    def score_and_say(
-        self, rollouts: Rollouts, words: Any, said: Tensor | None = None
+    def score_and_logprobs(
+        self, rollouts: Rollouts, head: Any, marked: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """``score()``, and from the same forward the log-probabilities [B, T] of actions through the head
-        ``words``: of the rows that ``said`` [B] bool marks, zero elsewhere. An answer that is in several
-        comparisons of the batch is read once.
+        """``score()``, and from the same forward the log-probabilities [B, T] of actions through the language
+        model's ``head``, for the rows that ``marked`` [B] bool selects and zero elsewhere. An answer in
+        several comparisons of the batch is computed once.
         """
         first, each = _different(rollouts)
         if len(first) == len(rollouts):
-            return self._read(rollouts, words, said)
+            return self._read(rollouts, head, marked)
         wanted = None
-        if said is not None:
+        if marked is not None:
             wanted = torch.zeros(len(first), dtype=torch.bool, device=each.device)
-            wanted[each[said]] = True
-        scores, logprobs = self._read(take(rollouts, first), words, wanted)
-        if said is None:
+            wanted[each[marked]] = True
+        scores, logprobs = self._read(take(rollouts, first), head, wanted)
+        if marked is None:
             return scores[each], logprobs[each]
-        return scores[each], logprobs[each] * said[:, None]
+        return scores[each], logprobs[each] * marked[:, None]
 
     def _parts(self, rollouts: Rollouts) -> list[SubBatch]:
         longest = _longest(rollouts, [self.role], self.packed)
         return list(sub_batches(rollouts, self.role.device, self.sub_batch_tokens, longest=longest))
 
-    def _read(self, rollouts: Rollouts, words: Any, said: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _read(self, rollouts: Rollouts, head: Any, marked: Tensor | None) -> tuple[Tensor, Tensor]:
         parts = self._parts(rollouts)
         scores, states, spoken = [], [], []
         for part in parts:
             hidden = self.role.states(part)
             scores.append(self.role.scalar(self._over(part, hidden)))
-            if words is None or said is None:
+            if head is None or marked is None:
                 continue
-            wanted = said.to(part.rows.device)[part.rows]
+            wanted = marked.to(part.rows.device)[part.rows]
             spoken.append(replace(part, rows=part.rows[wanted], steps=part.steps[wanted]))
             states.append(hidden[part.places[wanted.to(part.places.device)]])
         logprobs = rollouts.actions.new_zeros(rollouts.actions.shape, dtype=torch.float32)
         if spoken:
             plain = Wants(entropy=False)
-            through = (words, self.role.transform)
-            chosen = _said(through, states, spoken, rollouts, plain, (None, [])).logprobs
+            through = (head, self.role.transform)
+            chosen = _chosen_logprobs(through, states, spoken, rollouts, plain, (None, [])).logprobs
             logprobs = _scatter(chosen, spoken, rollouts.actions)
         values = torch.cat(scores).to(rollouts.actions.device)
         rows, last = torch.cat([p.members for p in parts]), torch.cat([p.last for p in parts])

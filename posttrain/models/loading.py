@@ -53,10 +53,10 @@ def _source(source: str | Path) -> str:
 
 
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+    resolved = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(resolved, torch.dtype) or not resolved.is_floating_point:
         raise UserError(f"dtype={dtype!r}: expected float32, bfloat16, float16 or float64.")
-    return found
+    return resolved
 
 
 def short(compute: str | None) -> torch.dtype | None:
@@ -91,16 +91,16 @@ def _first_line(problem: BaseException) -> str:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """The bars of transformers would break into the bars of a stage; and what it warns of while it loads is
-    refused here in a sentence.
+    """Turns off transformers' progress bars, which would break a stage's bar, and its warnings while loading,
+    which the loader here turns into errors.
     """
-    shown, told = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    shown, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(told)
+        transformers_logging.set_verbosity(verbosity)
         if shown:
             transformers_logging.enable_progress_bar()
 
@@ -132,8 +132,8 @@ def _load(kind: Any, source: str | Path, dtype: str | torch.dtype, device: str) 
 
 
 def without_dropout(model: Any) -> Any:
-    """In evaluation mode, and without dropout in training mode too: a policy must think the same of a row
-    twice.
+    """In evaluation mode, and without dropout in training mode too: a policy's evaluation
+    must be repeatable.
     """
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -219,11 +219,11 @@ def new_head(model: Any, *, seed: int) -> nn.Linear:
     """A head of one label, [1, D], for the trunk of ``model``, in float32 or more. It is drawn from
     N(0, 1 / (D + 1)) as in Stiennon et al. 2020, appendix B."""
     width = model.get_input_embeddings().weight.shape[1]
-    drawn = torch.randn(1, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    normal = torch.randn(1, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     dtype = torch.promote_types(model.dtype, torch.float32)
     head = nn.Linear(width, 1, bias=False, device=model.device, dtype=dtype)
     with torch.no_grad():
-        head.weight.copy_(drawn / (width + 1) ** 0.5)
+        head.weight.copy_(normal / (width + 1) ** 0.5)
     return head
 
 
@@ -234,10 +234,10 @@ def _full_precision_head(model: Any) -> Any:
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id that fills short rows. Nothing here reads meaning into it; masks come from positions."""
-    for found in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if found is not None:
-            return int(found)  # type: ignore[arg-type]
+    """The id that pads short rows. It has no meaning; masks come from positions."""
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)  # type: ignore[arg-type]
     return 0
 
 

@@ -29,12 +29,12 @@ from posttrain.pipeline.stage import HeldIn, later
 
 @dataclass(frozen=True, kw_only=True)
 class Lora:
-    """Settings of an adapter: ``W x + (alpha / rank) B A x`` on the matrices whose last name is in
-    ``targets``.
+    """Settings of an adapter: ``W x + (alpha / rank) B A x`` on the matrices whose last name
+    is in ``targets``.
 
-    No targets means every matrix of the trunk (Dettmers et al. 2023, section 4). ``trunk`` is what the
-    matrices of the trunk, which stand still, are held in (``models.frozen``). Raises UserError for a rank or
-    alpha that is not positive, and for a trunk that cannot be held so here.
+    No targets means every matrix of the trunk (Dettmers et al. 2023, section 4). ``trunk`` is the type in
+    which the trunk's frozen matrices are held (``models.frozen``). Raises UserError for a rank or alpha that
+    is not positive, and for a type that is not available here.
     """
 
     rank: int = 16
@@ -69,8 +69,8 @@ class Adapter(nn.Module):
             weight: Tensor = module.weight  # type: ignore[assignment]
             dtype = torch.promote_types(weight.dtype, torch.float32)
             # kaiming_uniform_ with a = sqrt(5) is uniform within 1 / sqrt(in)
-            drawn = torch.rand(settings.rank, wide, generator=generator, dtype=torch.float64) * 2 - 1
-            self.A[path.replace(".", "/")] = nn.Parameter((drawn / wide**0.5).to(weight.device, dtype))
+            uniform = torch.rand(settings.rank, wide, generator=generator, dtype=torch.float64) * 2 - 1
+            self.A[path.replace(".", "/")] = nn.Parameter((uniform / wide**0.5).to(weight.device, dtype))
             self.B[path.replace(".", "/")] = nn.Parameter(
                 torch.zeros(out, settings.rank, dtype=dtype, device=weight.device)
             )
@@ -92,7 +92,7 @@ _worn: ContextVar[Adapter | None] = ContextVar("worn adapter", default=None)
 
 
 @contextmanager
-def wearing(adapter: Adapter | None) -> Iterator[None]:
+def use_adapter(adapter: Adapter | None) -> Iterator[None]:
     """Forwards inside use the adapter; None means the bare trunk."""
     token = _worn.set(adapter)
     try:
@@ -102,11 +102,11 @@ def wearing(adapter: Adapter | None) -> Iterator[None]:
 
 
 def _matrices(trunk: nn.Module, targets: tuple[str, ...] = ()) -> list[tuple[str, nn.Module]]:
-    found = [(path, m) for path, m in trunk.named_modules() if isinstance(m, nn.Linear | Conv1D)]
-    names = {path.rpartition(".")[2] for path, _ in found}
+    matrices = [(path, m) for path, m in trunk.named_modules() if isinstance(m, nn.Linear | Conv1D)]
+    names = {path.rpartition(".")[2] for path, _ in matrices}
     if unknown := sorted(set(targets) - names):
         raise UserError(f"lora targets {unknown}: the trunk has no such matrix; it has {sorted(names)}.")
-    return [(path, m) for path, m in found if not targets or path.rpartition(".")[2] in targets]
+    return [(path, m) for path, m in matrices if not targets or path.rpartition(".")[2] in targets]
 
 
 def _shape(module: nn.Module) -> tuple[int, int]:
@@ -132,10 +132,9 @@ def attach(trunk: nn.Module) -> None:
 
 
 def merged(model: Any, adapter: Adapter | None) -> Iterator[tuple[str, Tensor]]:
-    """The weights of a model with an adapter folded in, under the model's own names and in their order;
-    without gradient.
+    """A model's weights with an adapter merged, under the model's names and in their order; no gradients.
 
-    What the adapter leaves alone is not copied. The others are made when they are asked for, and not kept.
+    Weights without an adapter are not copied. The others are computed when accessed, and not stored.
     """
     changes = {} if adapter is None else {key.replace("/", "."): key for key in adapter.A}
     prefix = f"{model.base_model_prefix}."
@@ -165,8 +164,6 @@ def _recompute(function: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def checkpoint_activations(model: Any) -> None:
-    """Keeps one activation a layer and recomputes the rest in the backward pass, with the adapter of its
-    forward.
-    """
+    """Keeps one activation a layer and recomputes the rest in the backward pass, with the same adapter."""
     model._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=_recompute)
     without_dropout(model).train()  # transformers recomputes in training mode only

@@ -31,9 +31,9 @@ def network(widths: Sequence[int], last_gain: float, seed: int, bias: bool = Tru
     layers: list[nn.Module] = []
     generator = torch.Generator().manual_seed(seed)
     pairs = list(itertools.pairwise(widths))
-    for place, (wide, out) in enumerate(pairs):
+    for index, (wide, out) in enumerate(pairs):
         layer = nn.Linear(wide, out, bias=bias)
-        last = place == len(pairs) - 1
+        last = index == len(pairs) - 1
         nn.init.orthogonal_(layer.weight, last_gain if last else math.sqrt(2), generator=generator)
         if bias:
             nn.init.zeros_(layer.bias)
@@ -95,8 +95,8 @@ class MLPPolicy(nn.Module):
 
         ``bootstrap`` is the value of the observation after a row's last chosen step.
         """
-        mask, seen = rollouts.action_mask, rollouts.context[OBSERVATIONS]
-        at = _gather(seen[:, :-1], mask)
+        mask, observations = rollouts.action_mask, rollouts.context[OBSERVATIONS]
+        at = _gather(observations[:, :-1], mask)
         warmth = _gather(rollouts.temperature[:, None].expand_as(mask), mask)[:, None]
         log_p = (self.logits(at) / warmth).log_softmax(-1)
         taken = _gather(rollouts.actions, mask)
@@ -114,7 +114,7 @@ class MLPPolicy(nn.Module):
         values = bootstrap = None
         if wants.values:
             values = _spread(self.value(at), mask)
-            after = seen[torch.arange(len(seen), device=seen.device), lengths(mask)]
+            after = observations[torch.arange(len(observations), device=observations.device), lengths(mask)]
             bootstrap = self.value(after)
         return Evaluation(
             logprobs=_spread(log_p.gather(-1, taken[:, None])[:, 0], mask),

@@ -1,9 +1,9 @@
-"""The attention of transformers' own models over a line of rows (``tree``): no padding, nothing shared
-computed twice.
+"""Attention of transformers' models over a line of packed rows (``prefix_tree``), without padding, where a
+shared prefix is computed once.
 
-It is registered beside transformers' own (``AttentionInterface``) and is theirs (``sdpa``) wherever no
-line is in force, so a model that has it generates and is saved as before. The line is an argument of the
-forward, carried in the context like an adapter (``lora.wearing``).
+It is registered as one of transformers' attention implementations (``AttentionInterface``) and is theirs
+(``sdpa``) wherever no line is set, so such a model generates and is saved as before. The line is an argument
+of the forward, carried in the context like an adapter (``lora.use_adapter``).
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from posttrain.models.frozen import reads_in
+from posttrain.models.prefix_tree import PrefixTree, build_tree, sort_by_prefix
 from posttrain.models.short_attention import attention
-from posttrain.models.tree import Tree, alike, grow
 from posttrain.models.varlen import at_once, takes
 
 NAME = "posttrain"
 _UNLIMITED = 1 << 62
 _MORE = ("softcap", "position_bias", "s_aux")  # what a model may do to its scores: nothing here does it
-_line: ContextVar[Tree | None] = ContextVar("line of rows", default=None)
+_line: ContextVar[PrefixTree | None] = ContextVar("line of rows", default=None)
 
 
 @contextmanager
-def lined_up(tree: Tree | None) -> Iterator[None]:
+def packed_context(tree: PrefixTree | None) -> Iterator[None]:
     """Forwards inside read ``tree.tokens`` as the rows they are; None: as they stand."""
     token = _line.set(tree)
     try:
@@ -42,7 +42,7 @@ def lined_up(tree: Tree | None) -> Iterator[None]:
         _line.reset(token)
 
 
-def line() -> Tree | None:
+def line() -> PrefixTree | None:
     """What is in force."""
     return _line.get()
 
@@ -74,7 +74,7 @@ def attend(  # size: the signature is transformers'
     count, real = query.shape[2], sum(tree.sizes)
     q, k, v = (x[0].transpose(0, 1)[:real].to(kind) for x in (query, key, value))  # [N, heads, E]
     if takes(q.device, kind, q.shape[2]):
-        done = [at_once(q, k, v, tree.whole, scaling)]
+        done = [at_once(q, k, v, tree.varlen_index, scaling)]
     else:
         done = _by_block(q, k, v, tree, scaling)
     if count > real:
@@ -82,7 +82,7 @@ def attend(  # size: the signature is transformers'
     return torch.cat(done)[None], None
 
 
-def _by_block(q: Tensor, k: Tensor, v: Tensor, tree: Tree, scaling: float | None) -> list[Tensor]:
+def _by_block(q: Tensor, k: Tensor, v: Tensor, tree: PrefixTree, scaling: float | None) -> list[Tensor]:
     """q, k and v [N, heads, E] of a line to [N, H, E]."""
     if q.shape[1] != k.shape[1]:
         k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
@@ -116,18 +116,18 @@ AttentionMaskInterface.register(NAME, _mask)
 
 
 def packs(trunk: Any) -> int:
-    """The longest row that the trunk reads in a line as it reads it alone; 0 for one that cannot.
+    """The longest row for which the trunk computes the same packed and alone; 0 for a trunk that cannot pack.
 
-    Found out once a trunk, by trying: only what comes out equal counts, and a model that states more than
-    scaled scores (soft-capping, biases, sinks) cannot, however little of it a few tokens show. Attention that
-    looks back a limited way is not limited in a line, so there rows are as short as it looks. A few tokens
-    speak for longer rows since no row is read beyond the point where positions change (``positions``).
+    A trial with a few tokens decides, once for each trunk. Trunks whose attention has more than scaled scores
+    (soft-capping, biases, sinks) cannot pack, whatever the trial shows. The packed attention has no sliding
+    window, so rows must be shorter than the model's. The trial holds for longer rows, because no row is
+    longer than the length at which positions change (``positions``).
     """
-    found = getattr(trunk, "_packs", None)
-    if found is None:
-        found = _window(trunk.config) if _reads_lines(trunk) else 0
-        trunk._packs = found
-    return int(found)
+    longest = getattr(trunk, "_packs", None)
+    if longest is None:
+        longest = _window(trunk.config) if _reads_lines(trunk) else 0
+        trunk._packs = longest
+    return int(longest)
 
 
 def in_one_call(trunk: Any, device: torch.device, compute: torch.dtype | None) -> bool:
@@ -165,10 +165,10 @@ def _equal_in_a_line(trunk: Any) -> bool:
     weight = trunk.get_input_embeddings().weight
     words = [i % weight.shape[0] for i in range(1, 12)]
     rows = [words[:5] + words[6:8], words[:8], words[8:]]
-    order, shared = alike(rows)
+    order, shared = sort_by_prefix(rows)
     rows = [rows[i] for i in order]
-    tree = grow(rows, shared, weight.device)
-    with lined_up(tree):
+    tree = build_tree(rows, shared, weight.device)
+    with packed_context(tree):
         line = trunk(
             input_ids=tree.tokens[None], position_ids=tree.positions[None], use_cache=False
         ).last_hidden_state[0]
@@ -176,11 +176,12 @@ def _equal_in_a_line(trunk: Any) -> bool:
     padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=weight.device)
     alone = trunk(input_ids=padded, use_cache=False).last_hidden_state  # what is read does not look right
     return all(
-        _alike(line[path], own[: len(row)]) for row, own, path in zip(rows, alone, tree.paths, strict=True)
+        _close(line[path], states[: len(row)])
+        for row, states, path in zip(rows, alone, tree.paths, strict=True)
     )
 
 
-def _alike(states: Tensor, others: Tensor) -> bool:
+def _close(states: Tensor, others: Tensor) -> bool:
     """Whether the states [n, D] of n tokens differ by rounding alone. It is in proportion to a state's
     largest numbers, which in trained models are hundreds of times its others, so states are compared whole.
     """

@@ -43,11 +43,11 @@ class RowLimit:
 
 
 def row_limit(trunk: nn.Module) -> RowLimit:
-    """Found out once a trunk; what the tables of the trunk hold is not changed."""
-    found = getattr(trunk, "_row_limit", None)
-    if found is None:
-        found = trunk._row_limit = _limit(trunk)  # type: ignore[assignment]
-    return found  # type: ignore[no-any-return]
+    """The row limit of a trunk, computed once; the trunk's tables are not changed."""
+    limit = getattr(trunk, "_row_limit", None)
+    if limit is None:
+        limit = trunk._row_limit = _limit(trunk)  # type: ignore[assignment]
+    return limit  # type: ignore[no-any-return]
 
 
 def row_limit_of(directory: Path) -> RowLimit:
@@ -65,9 +65,7 @@ def context_at(directory: Path) -> int:
 
 
 def context_of(model: Any) -> int:
-    """Tokens of prompt and answer together: what the model was made for, as far as its positions stay the
-    same.
-    """
+    """Tokens of prompt and answer together: the model's context, as far as its positions stay the same."""
     return min(int(model.config.max_position_embeddings), row_limit(model.base_model).tokens)
 
 

@@ -16,11 +16,11 @@ README = "README.md"
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A score is read after ``layer`` layers of the trunk (0: after all), at the answer's end token or,
-    with ``mean``, as the mean over the answer's tokens.
+    """Where a score is read: after ``layer`` layers (0: all), at the answer's end or, with ``mean``, averaged
+    over the answer's tokens.
 
-    The layers above are cut off, so they are neither computed nor saved. Raises UserError for a negative
-    layer.
+    The layers above are cut off, so they are neither computed nor saved. Raises UserError for
+    a negative layer.
     """
 
     layer: int = 0

@@ -1,6 +1,4 @@
-"""A role: one way through a trunk to one head. It is an argument of every forward, never a state of a
-module.
-"""
+"""A role: a trunk, an adapter and a head. It is an argument of every forward, never a state of a module."""
 
 from __future__ import annotations
 
@@ -16,51 +14,52 @@ from transformers.pytorch_utils import Conv1D
 from posttrain.core.logit_transform import LogitTransform
 from posttrain.kernels.matmul import rows_to_add
 from posttrain.models.head import transform_of
-from posttrain.models.lora import Adapter, wearing
-from posttrain.models.packed_attention import lined_up, packs
+from posttrain.models.lora import Adapter, use_adapter
+from posttrain.models.packed_attention import packed_context, packs
+from posttrain.models.prefix_tree import PrefixTree
 from posttrain.models.sub_batches import SubBatch
-from posttrain.models.tree import Tree
 
 
 @dataclass(frozen=True, eq=False)
 class Role:
-    """``trunk`` maps tokens to hidden states wearing ``adapter`` (None: as it is), ``head`` is a matrix
-    on top.
+    """``trunk`` with ``adapter`` (None: without) maps tokens to hidden states; ``head`` is a matrix on top.
 
-    The head of a policy is [V, D], of a critic or a reward model [1, D]. ``compute`` is the type of the
-    trunk's matrix products where it is shorter than that of the weights: they, their gradients and the head
-    stay as they are.
+    The head of a policy is [V, D], of a critic or a reward model [1, D]. ``compute_dtype`` is the type of the
+    trunk's matrix products where it is shorter than that of the weights; weights, gradients and the head keep
+    theirs.
     """
 
     trunk: Any
     head: Any
     adapter: Adapter | None = None
-    compute: torch.dtype | None = None
+    compute_dtype: torch.dtype | None = None
 
     @property
     def device(self) -> torch.device:
-        """Where its head is."""
-        found: torch.device = self.head.weight.device
-        return found
+        """The device of the head."""
+        device: torch.device = self.head.weight.device
+        return device
 
     @property
     def transform(self) -> LogitTransform:
-        """What the model of this trunk does to the logits of its words; a head of one label is as it is."""
+        """What the trunk's model does to its logits, such as soft-capping; unused for a head of one label."""
         return transform_of(self.trunk.config)
 
-    def hidden(self, tokens: Tensor, tree: Tree | None = None) -> Tensor:
+    def hidden(self, tokens: Tensor, tree: PrefixTree | None = None) -> Tensor:
         """[b, L] tokens padded on the right to [b, L, D]. Causal attention never looks right, so no mask
         is needed. With a ``tree`` the tokens are its line, [1, N].
         """
         where, count = {}, tokens.shape[1]
-        if tree is not None:  # what is added stands behind the line, where nobody looks
+        if tree is not None:  # padding after the line, which causal attention does not see
             more = rows_to_add(count, tokens.device)
             tokens = F.pad(tokens, (0, more))
             where = {"position_ids": F.pad(tree.positions, (0, more))[None]}
         short = (
-            nullcontext() if self.compute is None else torch.autocast(self.device.type, dtype=self.compute)
+            nullcontext()
+            if self.compute_dtype is None
+            else torch.autocast(self.device.type, dtype=self.compute_dtype)
         )
-        with wearing(self.adapter), lined_up(tree), short:
+        with use_adapter(self.adapter), packed_context(tree), short:
             out: Tensor = self.trunk(input_ids=tokens, use_cache=False, **where).last_hidden_state
         return out[:, :count]
 
@@ -74,15 +73,17 @@ class Role:
 
     def shares_forward_with(self, other: Role) -> bool:
         """Whether both see the same hidden states, so that one forward serves both."""
-        return (self.trunk, self.adapter, self.compute) == (other.trunk, other.adapter, other.compute)
+        return (self.trunk, self.adapter, self.compute_dtype) == (
+            other.trunk,
+            other.adapter,
+            other.compute_dtype,
+        )
 
     def parameters(self) -> list[nn.Parameter]:
-        """What an optimizer may move for this role: its adapter, or the whole trunk, and its head; each
-        once.
-        """
-        own = (self.trunk if self.adapter is None else self.adapter).parameters()
-        found = {id(p): p for p in (*own, *self.head.parameters()) if p.requires_grad}
-        return list(found.values())
+        """The trainable parameters of this role: its adapter or the whole trunk, and its head; each once."""
+        of_trunk = (self.trunk if self.adapter is None else self.adapter).parameters()
+        parameters = {id(p): p for p in (*of_trunk, *self.head.parameters()) if p.requires_grad}
+        return list(parameters.values())
 
 
 def precise(x: Tensor) -> Tensor:
@@ -90,24 +91,24 @@ def precise(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def role_of(model: Any, compute: torch.dtype | None = None) -> Role:
+def role_of(model: Any, compute_dtype: torch.dtype | None = None) -> Role:
     """The plain role of a transformers model: a causal language model, or one with a single label."""
     if isinstance(model, Role):
         return model
     head = model.score if hasattr(model, "score") else model.get_output_embeddings()
-    return Role(model.base_model, head, compute=compute)
+    return Role(model.base_model, head, compute_dtype=compute_dtype)
 
 
-def still_role_of(model: Any, compute: torch.dtype | None = None) -> Role:
-    """The role of a model that never learns.
+def frozen_role_of(model: Any, compute_dtype: torch.dtype | None = None) -> Role:
+    """The role of a model that is never trained.
 
-    Under ``compute`` its trunk holds its matrices in that type. They would be read in it anyway, so nothing
-    that it says changes, to the bit; it takes little more than half the memory and no time to convert.
+    With a ``compute_dtype`` its trunk holds its matrices in that type, in which they would be multiplied
+    anyway: the results have the same bits, and the memory is little more than half.
     """
-    role = role_of(model.requires_grad_(False), compute)
-    if compute is not None:
-        packs(role.trunk)  # finds it out by reading in the type of the weights, so before they differ
+    role = role_of(model.requires_grad_(False), compute_dtype)
+    if compute_dtype is not None:
+        packs(role.trunk)  # its trial must run before the weights are rounded
         for module in role.trunk.modules():
             if isinstance(module, nn.Linear | Conv1D):
-                module.to(compute)
+                module.to(compute_dtype)
     return role

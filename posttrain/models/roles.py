@@ -29,10 +29,10 @@ from posttrain.models.loading import (
     scalar_model,
 )
 from posttrain.models.lora import Adapter, Lora, merged
-from posttrain.models.place import Place, held, loads_to, rounding_figures
+from posttrain.models.placement import ModelPlacement, held, loads_to, rounding_figures
 from posttrain.models.prepare import prepare
 from posttrain.models.reading import Reading, mark
-from posttrain.models.role import Role, role_of, still_role_of
+from posttrain.models.role import Role, frozen_role_of, role_of
 from posttrain.models.scalar_files import (
     Source,
     as_it_was,
@@ -71,8 +71,8 @@ class PolicyRoles:
         return merged(self.model, self.policy.policy.adapter)
 
     def save(self, directory: Source) -> None:
-        """The policy as a plain model, its adapter in ``adapter/``, and its critic in ``critic/`` like a
-        reward model.
+        """Writes the policy as a plain model, its adapter in ``adapter/`` and its critic, like a reward
+        model, in ``critic/``.
         """
         adapter, plain = self.policy.policy.adapter, as_it_was(self.model)
         weights = {name: tensor.cpu() for name, tensor in merged(plain, adapter)} if adapter else None
@@ -112,39 +112,39 @@ def open_policy(
     critic: Source | None = None,
     reference: bool = False,
     seed: int = 0,
-    place: Place | None = None,
+    placement: ModelPlacement | None = None,
 ) -> PolicyRoles:
-    """The roles of instruction tuning (a policy alone) or of reinforcement (with ``reference`` and a
-    ``critic``).
+    """The roles of instruction tuning (a policy) or of reinforcement learning (also a reference
+    and a critic).
 
-    ``critic`` is what it grows from: a reward model, or a language model, which gets a new head. Under
-    ``lora`` it shares the policy's trunk where it can: from the same weights, or from a reward model
-    whose adapter was made on them. Raises UserError for what ``load_causal_lm`` refuses, and for a critic
-    with another vocabulary.
+    ``critic`` is the model that the critic starts from: a reward model, or a language model with a new head.
+    With ``lora`` it shares the policy's trunk where it has the same weights, or is a reward model whose
+    adapter was trained on them. Raises UserError for what ``load_causal_lm`` refuses, and for a critic with
+    another vocabulary.
     """
-    place = place or Place()
-    model, tokenizer = load_causal_lm(source, dtype=place.dtype, device=loads_to(lora, place))
-    rounding = held(model, lora, place, lambda: load_causal_lm(source, dtype=place.dtype)[0])
+    placement = placement or ModelPlacement()
+    model, tokenizer = load_causal_lm(source, dtype=placement.dtype, device=loads_to(lora, placement))
+    rounding = held(model, lora, placement, lambda: load_causal_lm(source, dtype=placement.dtype)[0])
     still = None
     if reference and lora is None:
-        still = LanguagePolicy(still_role_of(prepare(copy.deepcopy(model)), place.product))
-    prepare(model, adapters=lora is not None, recompute=place.recompute)
+        still = LanguagePolicy(frozen_role_of(prepare(copy.deepcopy(model)), placement.matmul_dtype))
+    prepare(model, adapters=lora is not None, recompute=placement.recompute)
     if lora is not None:
         model.requires_grad_(False)
         policy = Role(
             model.base_model,
             model.get_output_embeddings(),
             Adapter(model.base_model, lora, seed=seed),
-            place.product,
+            placement.matmul_dtype,
         )
         if reference:
             still = LanguagePolicy(replace(policy, adapter=None))
     else:
-        policy = role_of(model, place.product)
+        policy = role_of(model, placement.matmul_dtype)
     around = None
     critic_model = None
     if critic is not None:
-        around, critic_model = _critic(critic, source, model, lora, seed + 1, place)
+        around, critic_model = _critic(critic, source, model, lora, seed + 1, placement)
     return PolicyRoles(
         model=model,
         tokenizer=tokenizer,
@@ -156,19 +156,19 @@ def open_policy(
 
 
 def open_teacher(
-    source: Source, tokenizer: PreTrainedTokenizerBase, place: Place | None = None
+    source: Source, tokenizer: PreTrainedTokenizerBase, placement: ModelPlacement | None = None
 ) -> LanguagePolicy:
-    """A model that only evaluates what another one says. Raises UserError where its vocabulary is not that
-    of ``tokenizer``: it would read other words.
+    """A model that only evaluates another one's tokens. Raises UserError where its vocabulary is not that of
+    ``tokenizer``.
     """
-    place = place or Place()
-    model, own = load_causal_lm(source, dtype=place.dtype, device=place.device)
-    if own.get_vocab() != tokenizer.get_vocab():
+    placement = placement or ModelPlacement()
+    model, other = load_causal_lm(source, dtype=placement.dtype, device=placement.device)
+    if other.get_vocab() != tokenizer.get_vocab():
         raise UserError(
-            f"{source}: its vocabulary ({len(own)} tokens) is not the student's ({len(tokenizer)} tokens), "
+            f"{source}: its vocabulary ({len(other)} tokens) is not the student's ({len(tokenizer)} tokens), "
             "so it cannot judge the student's tokens; take a teacher of the same family"
         )
-    return LanguagePolicy(still_role_of(prepare(model), place.product))
+    return LanguagePolicy(frozen_role_of(prepare(model), placement.matmul_dtype))
 
 
 def open_reward(
@@ -176,7 +176,7 @@ def open_reward(
     *,
     lora: Lora | None = None,
     seed: int = 0,
-    place: Place | None = None,
+    placement: ModelPlacement | None = None,
     reading: Reading | None = None,
 ) -> RewardRole:
     """A reward model to train: from a language model, with a new head and read where ``reading`` says, or
@@ -184,20 +184,20 @@ def open_reward(
 
     Raises UserError for what the loaders refuse, and for a reading other than that of a reward model.
     """
-    place, reading = place or Place(), reading or Reading()
+    placement, reading = placement or ModelPlacement(), reading or Reading()
     if is_scalar(source):
         reading = reading_of(source, reading)
     if lora is None:
-        model, tokenizer = _scalar(source, seed, place, reading.layer)
-        prepare(model, recompute=place.recompute)
-        reward = LanguageReward(role_of(model, place.product), mean=reading.mean)
+        model, tokenizer = _scalar(source, seed, placement, reading.layer)
+        prepare(model, recompute=placement.recompute)
+        reward = LanguageReward(role_of(model, placement.matmul_dtype), mean=reading.mean)
         return RewardRole(model=model, tokenizer=tokenizer, reward=reward)
     load = load_reward_model if is_scalar(source) else load_causal_lm
-    model, tokenizer = load(source, dtype=place.dtype, device=loads_to(lora, place))
+    model, tokenizer = load(source, dtype=placement.dtype, device=loads_to(lora, placement))
     model = model if is_scalar(source) else cut(model, reading.layer)
-    rounding = held(model, lora, place, lambda: load(source, dtype=place.dtype)[0])
+    rounding = held(model, lora, placement, lambda: load(source, dtype=placement.dtype)[0])
     head = model.score if is_scalar(source) else new_head(model, seed=seed)
-    role = _adapted(model, head, lora, seed, place)
+    role = _adapted(model, head, lora, seed, placement)
     return RewardRole(
         model=model,
         tokenizer=tokenizer,
@@ -225,44 +225,46 @@ def words(reward: RewardRole, source: Source) -> nn.Module:
 
 
 def _critic(
-    critic: Source, source: Source, model: Any, lora: Lora | None, seed: int, place: Place
+    critic: Source, source: Source, model: Any, lora: Lora | None, seed: int, placement: ModelPlacement
 ) -> tuple[Role, Any]:
-    """The critic's role, and the model whose trunk it goes through. One that grows from a reward model is
-    read after the same layer, at every step: where that scores a mean, a step's value is at first its share
+    """The critic's role, and the model of its trunk. A critic that starts from a reward model is read
+    after the same layer, at every step; where that one scores a mean, a step's value is at first its share
     of the mean.
     """
     if lora is None:
-        own, _ = _scalar(critic, seed, place)
-        prepare(own, recompute=place.recompute)
-        return role_of(own, place.product), own
+        critic_model, _ = _scalar(critic, seed, placement)
+        prepare(critic_model, recompute=placement.recompute)
+        return role_of(critic_model, placement.matmul_dtype), critic_model
     model = cut_as(critic, model)
     if shares(critic, model):
         adapter, head = load_adapter(Path(critic) / "adapter", model)
         if head is not None:
-            return Role(model.base_model, head_of(head, model), adapter, place.product), model
+            return Role(model.base_model, head_of(head, model), adapter, placement.matmul_dtype), model
     if not is_scalar(critic) and str(critic) == str(source):
         adapter = Adapter(model.base_model, lora, seed=seed)
-        return Role(model.base_model, new_head(model, seed=seed), adapter, place.product), model
-    own, _ = _scalar(critic, seed, replace(place, device=loads_to(lora, place)))
-    held(own, lora, place, lambda: _scalar(critic, seed, replace(place, device="cpu"))[0])
-    return _adapted(own, own.score, lora, seed, place), own
+        return Role(model.base_model, new_head(model, seed=seed), adapter, placement.matmul_dtype), model
+    critic_model, _ = _scalar(critic, seed, replace(placement, device=loads_to(lora, placement)))
+    held(critic_model, lora, placement, lambda: _scalar(critic, seed, replace(placement, device="cpu"))[0])
+    return _adapted(critic_model, critic_model.score, lora, seed, placement), critic_model
 
 
-def _adapted(model: Any, head: nn.Module, lora: Lora, seed: int, place: Place) -> Role:
-    """A role with a new adapter on a trunk that stands still."""
+def _adapted(model: Any, head: nn.Module, lora: Lora, seed: int, placement: ModelPlacement) -> Role:
+    """A role with a new adapter on a frozen trunk."""
     model.requires_grad_(False)
     head.requires_grad_(True)
-    prepare(model, adapters=True, recompute=place.recompute)
-    return Role(model.base_model, head, Adapter(model.base_model, lora, seed=seed), place.product)
+    prepare(model, adapters=True, recompute=placement.recompute)
+    return Role(model.base_model, head, Adapter(model.base_model, lora, seed=seed), placement.matmul_dtype)
 
 
-def _scalar(source: Source, seed: int, place: Place, layers: int = 0) -> tuple[Any, PreTrainedTokenizerBase]:
+def _scalar(
+    source: Source, seed: int, placement: ModelPlacement, layers: int = 0
+) -> tuple[Any, PreTrainedTokenizerBase]:
     """A model with one label: loaded if it is one, else a language model's trunk, cut after ``layers``,
     with a new head.
     """
     if is_scalar(source):
-        model, tokenizer = load_reward_model(source, dtype=place.dtype, device=place.device)
+        model, tokenizer = load_reward_model(source, dtype=placement.dtype, device=placement.device)
     else:
-        base, tokenizer = load_causal_lm(source, dtype=place.dtype, device=place.device)
+        base, tokenizer = load_causal_lm(source, dtype=placement.dtype, device=placement.device)
         model = scalar_model(cut(base, layers), tokenizer, seed=seed)
     return model, tokenizer

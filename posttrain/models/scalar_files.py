@@ -26,9 +26,7 @@ def is_scalar(source: Source) -> bool:
 
 
 def read_config(source: Source) -> dict[str, Any]:
-    """A model's config as it is written; empty where there is none, and the loader says what is wrong with
-    it.
-    """
+    """A model's config as JSON; empty where it cannot be read, which the loader reports."""
     config = Path(source) / "config.json"
     if config.is_file():
         return dict(json.loads(config.read_text("utf-8")))
@@ -65,13 +63,13 @@ def head_of(weight: Tensor, model: Any) -> nn.Linear:
 
 
 def head_as_written(directory: Path, model: Any, head: Any) -> bool | None:
-    """Whether the ``head`` of a model that was loaded from ``directory`` holds what stands there; None where
-    it is written under another name, or not in safetensors.
+    """Whether the ``head`` of a model that was loaded from ``directory`` equals the file's; None where the
+    file has it under another name, or is not safetensors.
     """
     from safetensors import safe_open
 
     weight = head.weight
-    name = next((name for name, own in model.named_parameters() if own is weight), "")
+    name = next((name for name, parameter in model.named_parameters() if parameter is weight), "")
     for file in sorted(directory.glob("*.safetensors")):
         with safe_open(file, framework="pt") as written:
             if name in written.keys():  # noqa: SIM118
@@ -98,12 +96,15 @@ def save_scalar(directory: Path, role: Role, model: Any, tokenizer: PreTrainedTo
 
 
 def reading_of(source: Source, wanted: Reading) -> Reading:
-    """Where a reward model is read. Raises UserError where something else is wanted."""
+    """The recorded reading of a reward model. Raises UserError where ``wanted`` is another one."""
     config = read_config(source)
-    found = Reading(layer=layers_of(config), mean=config.get(CONFIG_KEY) == MEAN)
-    if wanted != Reading() and (wanted.mean, wanted.layer or found.layer) != (found.mean, found.layer):
+    recorded = Reading(layer=layers_of(config), mean=config.get(CONFIG_KEY) == MEAN)
+    if wanted != Reading() and (wanted.mean, wanted.layer or recorded.layer) != (
+        recorded.mean,
+        recorded.layer,
+    ):
         raise UserError(
-            f"{source} is a reward model that is read after layer {found.layer}, mean={found.mean}; expected "
-            f"no other reading than that, found layer={wanted.layer}, mean={wanted.mean}"
+            f"{source} is a reward model that is read after layer {recorded.layer}, mean={recorded.mean}; "
+            f"expected no other reading than that, found layer={wanted.layer}, mean={wanted.mean}"
         )
-    return found
+    return recorded

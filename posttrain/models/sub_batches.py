@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import Rollouts
-from posttrain.models.tree import Tree, alike, grow
+from posttrain.models.prefix_tree import PrefixTree, build_tree, sort_by_prefix
 
 
 @dataclass(frozen=True)
@@ -29,28 +29,27 @@ class SubBatch:
     ends: Tensor  # [b] index into S of the last assistant token of each row
     members: Tensor  # [b] the row of the rollouts
     last: Tensor  # [b] the step of the last action
-    tree: Tree | None = None
+    tree: PrefixTree | None = None
 
 
 def sub_batches(rollouts: Rollouts, device: torch.device, most: int, *, longest: int) -> Iterator[SubBatch]:
     """Every row once, at most ``most`` tokens at a time (a longer row is alone).
 
-    Packed where no row has more than ``longest`` tokens; a line ends each row with its last assistant token.
-    What is wanted of the rows does not change how they are laid out, so two roles of the same weights say
-    the same to the bit.
+    Packed where no row has more than ``longest`` tokens; in a line each row ends with its last assistant
+    token. The layout depends on the rows alone, so two roles of the same weights give the same bits.
     """
     real, mask = rollouts.context["attention_mask"].bool(), rollouts.action_mask
-    place = real.long().cumsum(1) - 1  # [B, T+1] index of a token among the real ones of its row
+    index = real.long().cumsum(1) - 1  # [B, T+1] index of a token among the real ones of its row
     step = torch.arange(mask.shape[1], device=mask.device)
     last = torch.where(mask, step, -1).amax(1)  # [B]
     if bool((real.sum(1) > longest).any()):
-        return _padded(rollouts, place, last, device, most)
-    lengths = (place.gather(1, last[:, None] + 1)[:, 0] + 1).clamp(min=1)
-    return _packed(rollouts, place, last, lengths, device, most)
+        return _padded(rollouts, index, last, device, most)
+    lengths = (index.gather(1, last[:, None] + 1)[:, 0] + 1).clamp(min=1)
+    return _packed(rollouts, index, last, lengths, device, most)
 
 
 def _padded(
-    rollouts: Rollouts, place: Tensor, last: Tensor, device: torch.device, most: int
+    rollouts: Rollouts, index: Tensor, last: Tensor, device: torch.device, most: int
 ) -> Iterator[SubBatch]:
     tokens, real, mask = (
         rollouts.context["tokens"],
@@ -70,17 +69,17 @@ def _padded(
             tokens=compact.to(device),
             rows=members[row],
             steps=steps,
-            places=(offset[row] + place[members[row], steps]).to(device),
-            after=(offset[row] + place[members[row], steps + 1]).to(device),
-            ends=(offset + place[members, last[members] + 1].clamp(min=0)).to(device),
+            places=(offset[row] + index[members[row], steps]).to(device),
+            after=(offset[row] + index[members[row], steps + 1]).to(device),
+            ends=(offset + index[members, last[members] + 1].clamp(min=0)).to(device),
             members=members,
             last=last[members],
         )
 
 
 def _by_length(lengths: list[int], most: int) -> Iterator[list[int]]:
-    """Rows in order of length, cut where a sub-batch would exceed ``most`` tokens or pad more than an
-    eighth.
+    """Rows by length, cut where a sub-batch would exceed ``most`` tokens or an eighth of it
+    would be padding.
     """
     part: list[int] = []
     real = 0
@@ -95,7 +94,7 @@ def _by_length(lengths: list[int], most: int) -> Iterator[list[int]]:
 
 
 def _packed(  # size: rollouts, three facts about their rows, and two limits
-    rollouts: Rollouts, place: Tensor, last: Tensor, lengths: Tensor, device: torch.device, most: int
+    rollouts: Rollouts, index: Tensor, last: Tensor, lengths: Tensor, device: torch.device, most: int
 ) -> Iterator[SubBatch]:
     tokens, real, mask = (
         rollouts.context["tokens"],
@@ -105,10 +104,10 @@ def _packed(  # size: rollouts, three facts about their rows, and two limits
     ids = [
         row[here][:length].tolist() for row, here, length in zip(tokens, real, lengths.tolist(), strict=True)
     ]
-    order, shared = alike(ids)
-    for start, stop in _evenly([len(ids[row]) for row in order], shared, most):
+    order, shared = sort_by_prefix(ids)
+    for start, stop in _split_evenly([len(ids[row]) for row in order], shared, most):
         part = order[start:stop]
-        tree = grow([ids[row] for row in part], [0, *shared[start + 1 : stop]], device)
+        tree = build_tree([ids[row] for row in part], [0, *shared[start + 1 : stop]], device)
         members = torch.tensor(part, device=tokens.device)
         paths = torch.zeros(len(part), tree.longest, dtype=torch.long, device=tokens.device)
         inside = torch.arange(tree.longest, device=tokens.device) < lengths[members, None]
@@ -118,8 +117,8 @@ def _packed(  # size: rollouts, three facts about their rows, and two limits
             tokens=tree.tokens[None],
             rows=members[row],
             steps=steps,
-            places=paths[row, place[members[row], steps]].to(device),
-            after=paths[row, place[members[row], steps + 1]].to(device),
+            places=paths[row, index[members[row], steps]].to(device),
+            after=paths[row, index[members[row], steps + 1]].to(device),
             ends=paths.gather(1, lengths[members, None] - 1)[:, 0].to(device),
             members=members,
             last=last[members],
@@ -127,17 +126,17 @@ def _packed(  # size: rollouts, three facts about their rows, and two limits
         )
 
 
-def _evenly(lengths: list[int], shared: list[int], most: int) -> Iterator[tuple[int, int]]:
-    """Neighbours cut into pieces of about one size, at most ``most`` tokens each; the first row of a piece
-    shares nothing.
+def _split_evenly(lengths: list[int], shared: list[int], most: int) -> Iterator[tuple[int, int]]:
+    """Cuts consecutive rows into pieces of about equal size, at most ``most`` tokens each; the first row of a
+    piece shares no tokens.
     """
     total = sum(lengths) - sum(shared)
     limit = total / -(-total // most)
     start, used = 0, 0
     for row, (length, same) in enumerate(zip(lengths, shared, strict=True)):
-        own = length - same
-        if row > start and (used + own > most or used + own / 2 > limit):
+        new_tokens = length - same
+        if row > start and (used + new_tokens > most or used + new_tokens / 2 > limit):
             yield start, row
-            start, used, own = row, 0, length
-        used += own
+            start, used, new_tokens = row, 0, length
+        used += new_tokens
     yield start, len(lengths)

@@ -21,26 +21,33 @@ _CAUSAL = (-1, 0)
 
 
 @dataclass(frozen=True, eq=False)
-class Whole:
-    """Where the rows of a line begin, as the kernel wants to be told."""
+class VarlenIndex:
+    """The offsets of a line's rows, as FlashAttention's variable-length kernel takes them."""
 
-    queries: Tensor  # [rows + 1] int32, own tokens up to each row
-    keys: Tensor  # [rows + 1] int32, tokens that each row sees, up to each row
-    places: Tensor | None  # [sum of keys] index into the line; None: each row sees its own tokens alone
+    queries: Tensor  # [rows + 1] int32, new tokens before each row
+    keys: Tensor  # [rows + 1] int32, tokens that the rows before each one see
+    places: Tensor | None  # [sum of keys] index into the line; None: each row sees its new tokens alone
     most: tuple[int, int]  # queries and keys of a row
 
 
-def whole(rows: list[tuple[int, list[int]]], device: torch.device) -> Whole:
-    """Rows in the order of the line: how many tokens are their own, and where all of theirs stand."""
-    own, seen = [count for count, _ in rows], [len(path) for _, path in rows]
+def varlen_index(rows: list[tuple[int, list[int]]], device: torch.device) -> VarlenIndex:
+    """Of rows in the order of the line, each with its number of new tokens and the indices of
+    all its tokens.
+    """
+    query_counts, key_counts = [count for count, _ in rows], [len(path) for _, path in rows]
     starts = [
-        torch.tensor([0, *accumulate(counts)], dtype=torch.int32, device=device) for counts in (own, seen)
+        torch.tensor([0, *accumulate(counts)], dtype=torch.int32, device=device)
+        for counts in (query_counts, key_counts)
     ]
-    places = None if own == seen else torch.tensor([at for _, path in rows for at in path], device=device)
-    return Whole(starts[0], starts[1], places, (max(own), max(seen)))
+    places = (
+        None
+        if query_counts == key_counts
+        else torch.tensor([at for _, path in rows for at in path], device=device)
+    )
+    return VarlenIndex(starts[0], starts[1], places, (max(query_counts), max(key_counts)))
 
 
-def at_once(q: Tensor, k: Tensor, v: Tensor, rows: Whole, scale: float | None) -> Tensor:
+def at_once(q: Tensor, k: Tensor, v: Tensor, rows: VarlenIndex, scale: float | None) -> Tensor:
     """q [N, H, E], k and v [N, K, E] of a line to [N, H, E]; K divides H."""
     if rows.places is not None:
         k, v = (x.index_select(0, rows.places) for x in (k, v))
@@ -82,33 +89,33 @@ def _right(device: torch.device, dtype: torch.dtype, width: int) -> bool:
 def _tried(device: torch.device, dtype: torch.dtype, width: int) -> bool:
     paths = [list(range(7)), [0, 1, 2, *range(7, 11)]]
     draw = torch.Generator().manual_seed(0)
-    drawn = [
+    qkv = [
         torch.randn(11, heads, width, generator=draw).to(device, dtype).requires_grad_()
         for heads in (4, 2, 2)
     ]
     toward = torch.randn(11, 4, width, generator=draw).to(device, dtype)
     try:
-        q, k, v = drawn
-        out = at_once(q, k, v, whole([(7, paths[0]), (4, paths[1])], device), None)
-        found = [out.detach(), *torch.autograd.grad(out, drawn, toward)]
+        q, k, v = qkv
+        out = at_once(q, k, v, varlen_index([(7, paths[0]), (4, paths[1])], device), None)
+        results = [out.detach(), *torch.autograd.grad(out, qkv, toward)]
     except (RuntimeError, ImportError, TypeError, NotImplementedError, ValueError):
         return False
-    wide = [x.detach().double().requires_grad_() for x in drawn]
+    wide = [x.detach().double().requires_grad_() for x in qkv]
     plain = torch.cat([_plain(wide, paths[0], 7), _plain(wide, paths[1], 4)])
     right = [plain.detach(), *torch.autograd.grad(plain, wide, toward.double())]
     near = 8 * torch.finfo(dtype).eps
     return all(
         float((a.double() - b).abs().max()) <= near * float(b.abs().max())
-        for a, b in zip(found, right, strict=True)
+        for a, b in zip(results, right, strict=True)
     )
 
 
-def _plain(qkv: list[Tensor], path: list[int], own: int) -> Tensor:
-    """The last ``own`` queries of one row, [own, H, E], by definition."""
+def _plain(qkv: list[Tensor], path: list[int], queries: int) -> Tensor:
+    """The outputs of the last ``queries`` queries of one row, [queries, H, E], by definition."""
     at = torch.tensor(path, device=qkv[0].device)
-    q, k, v = qkv[0][at[-own:]], qkv[1][at], qkv[2][at]
+    q, k, v = qkv[0][at[-queries:]], qkv[1][at], qkv[2][at]
     k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
     scores = torch.einsum("qhe,khe->hqk", q, k) / q.shape[-1] ** 0.5
-    later = torch.arange(len(path)) > torch.arange(len(path) - own, len(path))[:, None]
+    later = torch.arange(len(path)) > torch.arange(len(path) - queries, len(path))[:, None]
     weights = scores.masked_fill(later.to(scores.device), float("-inf")).softmax(-1)
     return torch.einsum("hqk,khe->qhe", weights, v)

@@ -1,2 +1,1 @@
-"""Policy gradients, one method a file: formula, hyper-parameters, credit, loss. They see [B, T] scalars
-only."""
+"""Policy gradients over [B, T] scalars, one method a file: formula, hyper-parameters, credit, loss."""

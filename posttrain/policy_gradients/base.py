@@ -61,8 +61,7 @@ class SampledGradient:
         advantages: Tensor,
         returns: Tensor | None = None,
     ) -> Experience:
-        """The record of what each step was worth: advantages and returns [B, T], and the correction's
-        weights."""
+        """The record of credit: advantages and returns [B, T], with the correction's weights."""
         return Experience(
             rollouts=rollouts,
             before=before,

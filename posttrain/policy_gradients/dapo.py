@@ -71,11 +71,11 @@ class DAPO(Grouped):  # size: GRPO's and the paper's four changes
 
     def keep(self, rollouts: Rollouts) -> Tensor:
         """[B] bool: rows of prompts whose answers differ in reward, and that are not alone."""
-        kept = super().keep(rollouts)
+        default = super().keep(rollouts)
         if not self.dynamic_sampling:
-            return kept
-        told_apart = self.informative(rollouts)
-        return told_apart if bool(told_apart.any()) else kept
+            return default
+        informative = self.informative(rollouts)
+        return informative if bool(informative.any()) else default
 
     def informative(self, rollouts: Rollouts) -> Tensor:
         """[B] bool: rows of prompts whose answers differ in reward."""

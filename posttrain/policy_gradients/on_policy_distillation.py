@@ -18,19 +18,20 @@ from posttrain.policy_gradients.base import SampledGradient
 
 @dataclass(frozen=True, kw_only=True)
 class OnPolicyDistillation(SampledGradient):
-    """Agarwal et al. 2024 (on-policy GKD with reverse KL), Gu et al. 2024, Lu 2025; the reference is the
-    teacher.
+    """Distillation on the student's samples (Agarwal et al. 2024, Gu et al. 2024, Lu 2025).
+
+    The reference is the teacher, and the loss that of on-policy GKD with reverse KL:
 
     ``L = -E[A_t log pi(a_t)]``, ``A_t = sum_{u >= t} gamma^(u - t) (log teacher(a_u) - log pi(a_u))``
 
-    with E the mean over steps: the same loop with KL(policy||teacher) for a reward. gamma=0, the default, has
-    each step answer for its own divergence only. ``kl=KLExact(coef=1)`` takes each step's whole distribution
-    instead of the token that was drawn, ``L = E[KL_t] + E[A_t log pi(a_t)]`` with A_t of the later steps' KL
-    (none of it for gamma=0). What the environment pays is added ``reward_coef`` times. One update a batch.
+    with E the mean over steps: the same loop with KL(policy||teacher) for a reward. With gamma=0, the
+    default, a step is credited with its own divergence only. ``kl=KLExact(coef=1)`` takes each step's whole
+    distribution instead of the sampled token, ``L = E[KL_t] + E[A_t log pi(a_t)]`` with A_t of the later
+    steps' KL (none for gamma=0). The environment's reward is added ``reward_coef`` times. One update a batch.
 
-    Converges to the teacher where the student can be it. Where it cannot, gamma=1 has the gradient of
-    KL(policy||teacher) of whole answers; gamma=0 that of each step's KL on the states the student visits,
-    which is blind to where a step leads and much less noisy.
+    Converges to the teacher where the student can represent it. Otherwise gamma=1 has the gradient of
+    KL(policy||teacher) of whole answers; gamma=0 that of each step's KL on the states that the student
+    visits, which ignores a step's later effects and has much less variance.
     """
 
     gamma: float = 0.0

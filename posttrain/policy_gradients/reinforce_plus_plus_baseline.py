@@ -30,8 +30,10 @@ class ReinforcePlusPlusBaseline(Grouped, ReinforcePlusPlus):
     kl: KL = field(default_factory=KLInLoss)
 
     def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
-        """The whitened advantage of each row at each of its steps, [B, T]. Raises ValueError for a row
-        alone."""
+        """The whitened advantage of each row at each of its steps, [B, T].
+
+        Raises ValueError for a row alone in its group.
+        """
         total = self.row_reward(rollouts, before, reference)
         mask = rollouts.action_mask
         advantages = whiten(on_steps(group_centred(total, rollouts.group), mask), mask)

@@ -45,8 +45,7 @@ class ReMax(SampledGradient):
         return _greedy(rollouts).isfinite()
 
     def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Experience:
-        """The advantage of each row at each of its steps, [B, T]. Raises ValueError without greedy
-        rewards."""
+        """Each row's advantage at each of its steps, [B, T]. Raises ValueError without greedy rewards."""
         total = self.row_reward(rollouts, before, reference)
         greedy = _greedy(rollouts)
         if not bool(greedy.isfinite().all()):

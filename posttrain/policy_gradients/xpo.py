@@ -20,11 +20,11 @@ class XPO(OnlineDPO):
 
     ``L = L_DPO + alpha E_{y ~ ref}[log pi(y|x)]``
 
-    The bonus takes probability from what the reference would say anyway. Its expectation is over the
-    reference's samples; rows here come from the policy, so each is weighed by ``ref(y) / sampler(y)``, at
-    most ``max_weight`` (1 for a row that the reference did sample). Converges to online DPO's optimum as
-    alpha goes to 0; at a fixed alpha it stays off by as much as it explores, and a weight that was cut
-    explores less.
+    The bonus takes probability from answers that the reference is likely to give. Its expectation is over
+    the reference's samples; rows here come from the policy, so each has the weight ``ref(y) /
+    sampler(y)``, at most ``max_weight`` (1 for a row that the reference sampled). Converges to online
+    DPO's optimum as alpha goes to 0. At a fixed alpha the optimum is biased by the bonus, and a truncated
+    weight makes the bonus smaller.
     """
 
     alpha: float = 1e-3

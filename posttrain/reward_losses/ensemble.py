@@ -37,10 +37,10 @@ class Ensemble:
     def loss(self, scores: Tensor, past: Judged) -> dict[str, Term]:
         """``scores``: [B, T, M] rewards per step of each member; [B, T] is an ensemble of one."""
         members = (scores if scores.dim() == 3 else scores[..., None]).unbind(-1)
-        said = [self.each.loss(member, past) for member in members]
+        each_terms = [self.each.loss(member, past) for member in members]
         terms = {
-            name: replace(term, values=torch.stack([one[name].values for one in said]).mean(0))
-            for name, term in said[0].items()
+            name: replace(term, values=torch.stack([one[name].values for one in each_terms]).mean(0))
+            for name, term in each_terms[0].items()
         }
         with torch.no_grad():
             between, mask = pairs(past), past.rollouts.action_mask

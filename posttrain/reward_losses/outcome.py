@@ -32,13 +32,13 @@ class Outcome:
 
     def loss(self, scores: Tensor, past: Judged) -> dict[str, Term]:
         """``scores``: [B, T] rewards per step; terms are [B]."""
-        total, said = masked_sum(scores, past.rollouts.action_mask), outcomes(past).to(scores)
-        spoken = ~said.isnan()
-        label = torch.where(spoken, said, 0)
+        total, outcome = masked_sum(scores, past.rollouts.action_mask), outcomes(past).to(scores)
+        labelled = ~outcome.isnan()
+        label = torch.where(labelled, outcome, 0)
         nll = F.binary_cross_entropy_with_logits(total, label, reduction="none")
         correct = ((total > 0) == (label > 0.5)).to(total)
         return {
-            "outcome_loss": Term(torch.where(spoken, nll, 0), outcome_mean),
-            "accuracy": Term(torch.where(spoken, correct, 0), outcome_mean, 0.0),
-            "score": Term(torch.where(spoken, total.detach(), 0), outcome_mean, 0.0),
+            "outcome_loss": Term(torch.where(labelled, nll, 0), outcome_mean),
+            "accuracy": Term(torch.where(labelled, correct, 0), outcome_mean, 0.0),
+            "score": Term(torch.where(labelled, total.detach(), 0), outcome_mean, 0.0),
         }

@@ -44,11 +44,11 @@ class PlackettLuce:
         total, between = masked_sum(scores, past.rollouts.action_mask), pairs(past)
         ranked = past.rank >= 0
         together = (past.rollouts.group[:, None] == past.rollouts.group[None, :]) & ranked[None, :]
-        own = torch.eye(len(total), dtype=torch.bool, device=total.device)
-        place = past.rank
-        down = _chosen(total, own | (together & (place[None, :] > place[:, None]) & ranked[:, None]))
-        up = _chosen(total, own | (together & (place[None, :] < place[:, None]) & ranked[:, None]))
-        sure = past.confidence.to(total)
+        itself = torch.eye(len(total), dtype=torch.bool, device=total.device)
+        rank = past.rank
+        down = _chosen(total, itself | (together & (rank[None, :] > rank[:, None]) & ranked[:, None]))
+        up = _chosen(total, itself | (together & (rank[None, :] < rank[:, None]) & ranked[:, None]))
+        confidence = past.confidence.to(total)
         compared = together & ranked[:, None]
         count = compared.sum(1).clamp(min=1)
         mean = torch.where(compared, total[None, :], 0).sum(1) / count
@@ -56,7 +56,7 @@ class PlackettLuce:
         centre = torch.where(decides, (2 * mean).square() / count, 0)
         figures = pair_figures(total[between.winner], total[between.loser], between, len(total))
         return {
-            "ranking_loss": Term(sure * down + (1 - sure) * up, group_mean),
+            "ranking_loss": Term(confidence * down + (1 - confidence) * up, group_mean),
             "center_loss": Term(centre, group_mean, self.center_coef),
             "accuracy": figures["accuracy"],
             "gap": figures["gap"],

@@ -61,24 +61,25 @@ _PRODUCT = re.compile(_NUMBER + r" ?\((?=[-\d.]+\))")  # the grammar reads 2(3) 
 _ROOT = re.compile(r"\\sqrt\s*\(([^()]*)\)")
 
 
-def same(gold: str, said: str) -> bool:
-    """Whether ``said`` is ``gold``: as text, as a number, as an expression that is equal for every value of
-    its variables, or as a list of such in any order. An equation's sides must all be the gold where the gold
-    is none.
+def same(gold: str, answer: str) -> bool:
+    """Whether ``answer`` equals ``gold``: as text, as a number, as an expression that is equal for all values
+    of its variables, or as a list of these in any order.
+
+    Where the gold is no equation and the answer is one, all sides must equal the gold.
     """
-    gold, said = plain(gold), plain(said)
-    if not gold or not said or len(said) > LONGEST:
+    gold, answer = plain(gold), plain(answer)
+    if not gold or not answer or len(answer) > LONGEST:
         return False
-    if gold.casefold() == said.casefold():
+    if gold.casefold() == answer.casefold():
         return True
-    (gold, wanted), (said, given) = _unit(gold), _unit(said)
-    bases = _BASE.findall(said)
+    (gold, wanted), (answer, given) = _unit(gold), _unit(answer)
+    bases = _BASE.findall(answer)
     if (wanted and given and wanted != given) or (bases and bases != _BASE.findall(gold)):
         return False
-    gold, said = _points(gold, said), _points(said, gold)
-    if r"\in " in said and r"\in " not in gold:
-        said = said.partition(r"\in ")[2]
-    golds, says = _items(gold), _items(said)
+    gold, answer = _points(gold, answer), _points(answer, gold)
+    if r"\in " in answer and r"\in " not in gold:
+        answer = answer.partition(r"\in ")[2]
+    golds, says = _items(gold), _items(answer)
     if len(golds) == len(says) > 1 and len(golds) <= MOST_ITEMS:
         left = list(says)
         for item in golds:
@@ -88,18 +89,18 @@ def same(gold: str, said: str) -> bool:
             left.remove(match)
         else:
             return True
-    return _same_item(gold, said)
+    return _same_item(gold, answer)
 
 
-def _same_item(gold: str, said: str) -> bool:
-    if "=" in gold and not _RELATION.search(said) and (named := _NAME.match(gold)):
+def _same_item(gold: str, answer: str) -> bool:
+    if "=" in gold and not _RELATION.search(answer) and (named := _NAME.match(gold)):
         gold = gold[named.end() :]
-    if _EQUATION.search(said) and not _EQUATION.search(gold):
-        sides = _EQUATION.split(said)
+    if _EQUATION.search(answer) and not _EQUATION.search(gold):
+        sides = _EQUATION.split(answer)
         if _BARE_NAME.fullmatch(sides[0].strip()):
             sides = sides[1:]
         return all(_equal(gold, side) for side in sides)
-    return _equal(gold, said)
+    return _equal(gold, answer)
 
 
 def _items(text: str) -> list[str]:
@@ -162,35 +163,35 @@ def plain(text: str) -> str:
 
 
 def _unit(text: str) -> tuple[str, str]:
-    """A number and the unit behind it, which is empty where there is none. A single letter may also be a
-    variable, and stays with the number.
+    """A number and its unit, empty without one. A single letter may be a variable, so it stays
+    in the number.
     """
-    found = _UNIT.search(text)
-    if found is None or set(NO_UNITS.split()) & set(re.findall(r"[a-z]+", found["unit"].lower())):
+    match = _UNIT.search(text)
+    if match is None or set(NO_UNITS.split()) & set(re.findall(r"[a-z]+", match["unit"].lower())):
         return text, ""
-    number = text if len(found["unit"]) == 1 else text[: found.start("unit")].strip()
-    return number, found["unit"].lower().rstrip(".s") or found["unit"]
+    number = text if len(match["unit"]) == 1 else text[: match.start("unit")].strip()
+    return number, match["unit"].lower().rstrip(".s") or match["unit"]
 
 
-def _equal(gold: str, said: str) -> bool:
+def _equal(gold: str, answer: str) -> bool:
     from math_verify import verify
 
-    first, second = _parsed(gold), _parsed(said)
+    first, second = _parsed(gold), _parsed(answer)
     if first is None or second is None:
         return False
     return bool(verify(first, second, strict=True, timeout_seconds=None))
 
 
 def _parsed(text: str) -> Any:
-    """What math-verify reads in it, or None."""
+    """The expression that math-verify parses from a text, or None."""
     from math_verify import LatexExtractionConfig, parse
 
     latex = _latex(text)
     if latex is None:
         return None
     _without_evaluation()
-    found = parse(f"${latex}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)
-    return found or None
+    parsed = parse(f"${latex}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)
+    return parsed or None
 
 
 def _latex(text: str) -> str | None:
@@ -206,15 +207,15 @@ def _latex(text: str) -> str | None:
         return None
     text = text.replace("**", "^").replace("%", r"\%")
     text = _ROOT.sub(r"\\sqrt{\1}", text)
-    text = _POWER.sub(lambda found: f"^{{{found['inner'] or found[1].strip('()')}}}", text)
+    text = _POWER.sub(lambda match: f"^{{{match['inner'] or match[1].strip('()')}}}", text)
     return re.sub(r"(?<!\\)\*", r"\\cdot ", text)
 
 
-def _word(found: re.Match[str]) -> str:
-    before = found.string[: found.start()]
+def _word(match: re.Match[str]) -> str:
+    before = match.string[: match.start()]
     if re.search(r"\\(?:begin|end|operatorname)\{$", before):
-        return found[1]
-    return WORDS.get(found[1].lower(), "\0")
+        return match[1]
+    return WORDS.get(match[1].lower(), "\0")
 
 
 @cache
@@ -248,6 +249,10 @@ def prepare() -> None:
     does not know equal from different.
     """
     _without_evaluation()
-    for gold, said, wanted in (("x^2 + 2x + 1", "(x + 1)^2", True), ("1/2", "0.5", True), ("2", "3", False)):
-        if _equal(gold, said) is not wanted:
-            raise RuntimeError(f"math-verify says that {gold} and {said} are {'not ' * wanted}the same")
+    for gold, answer, wanted in (
+        ("x^2 + 2x + 1", "(x + 1)^2", True),
+        ("1/2", "0.5", True),
+        ("2", "3", False),
+    ):
+        if _equal(gold, answer) is not wanted:
+            raise RuntimeError(f"math-verify says that {gold} and {answer} are {'not ' * wanted}the same")

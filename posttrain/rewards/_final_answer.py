@@ -49,13 +49,13 @@ _BETWEEN_BOXES = re.compile(r"\W*(?:(?:[\w()]+\s+){0,5}(?:and|or)\b(?:\s+\w+){0,
 
 
 def final(text: str, gold: str = "") -> str:
-    """What an answer says last, empty where it says nothing; see MathAnswer. ``gold`` tells only whether a
-    number is looked for.
+    """The final answer of a text, or empty; see MathAnswer. ``gold`` only tells whether to look
+    for a number.
     """
     text = _visible(text)
-    if (said := boxed(text)) is not None:
+    if (answer := boxed(text)) is not None:
         later = _FINALLY.split(text[text.rfind("\\boxed{") :])
-        return (_said(later[-1], gold) if len(later) > 1 else "") or said.strip()
+        return (_answer_in(later[-1], gold) if len(later) > 1 else "") or answer.strip()
     if "</answer>" in text:
         inside = text.rpartition("</answer>")[0].rpartition("<answer>")[2].strip()
         return (boxed(inside) or inside).strip()
@@ -64,16 +64,16 @@ def final(text: str, gold: str = "") -> str:
     if _BROKEN.search(text):
         return ""
     text = text.rstrip()[-LONGEST_ENDING:]
-    text = _DISPLAY.sub(lambda found: "$" + " ".join((found[1] or found[2]).split()) + "$", text)
+    text = _DISPLAY.sub(lambda match: "$" + " ".join((match[1] or match[2]).split()) + "$", text)
     if says := list(_SAYS.finditer(text)):
-        return _said(text[says[-1].end() :], gold)
+        return _answer_in(text[says[-1].end() :], gold)
     line = text.strip()
     if not _INNER_END.search(line) and len(line) <= SHORT and readable(line):
         return line.lstrip("= ").rstrip(". ")
     return _of_sentences(line, gold)
 
 
-def _said(text: str, gold: str) -> str:
+def _answer_in(text: str, gold: str) -> str:
     """The final answer in the sentence with which ``text`` begins."""
     rest = text.strip()
     end = _END.search(rest)
@@ -81,18 +81,18 @@ def _said(text: str, gold: str) -> str:
 
 
 def boxed(text: str) -> str | None:
-    """What stands in the last ``\\boxed{}``, or with commas in the last ones where only commas, "and" and the
-    like stand between; None where there is none or it is never closed.
+    """The content of the last ``\\boxed{}``, joined by commas with those before it where only commas, "and"
+    and the like are between them; None without a closed one.
     """
     boxes = list(_boxes(text))
     if not boxes or text.rfind("\\boxed{") > boxes[-1][0]:
         return None
-    kept = [boxes[-1]]
+    joined = [boxes[-1]]
     for box in reversed(boxes[:-1]):
-        if not _joined(text[box[1] : kept[0][0]]):
+        if not _joined(text[box[1] : joined[0][0]]):
             break
-        kept.insert(0, box)
-    inside = [text[start + len("\\boxed{") : end - 1].strip() for start, end in kept]
+        joined.insert(0, box)
+    inside = [text[start + len("\\boxed{") : end - 1].strip() for start, end in joined]
     return ", ".join(dict.fromkeys(inside))
 
 
@@ -100,10 +100,10 @@ def _boxes(text: str) -> Iterator[tuple[int, int]]:
     start = text.find("\\boxed{")
     while start >= 0:
         depth, end = 0, -1
-        for place in range(start + len("\\boxed"), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[place], 0)
+        for index in range(start + len("\\boxed"), len(text)):
+            depth += {"{": 1, "}": -1}.get(text[index], 0)
             if depth == 0:
-                end = place + 1
+                end = index + 1
                 break
         if end < 0:
             return
@@ -144,10 +144,10 @@ def _of_sentences(text: str, gold: str) -> str:
 
 
 def _of_sentence(sentence: str, counts: bool) -> str:
-    tokens = [found for found in _TOKEN.finditer(sentence) if _is_formula(found)]
+    tokens = [match for match in _TOKEN.finditer(sentence) if _is_formula(match)]
     if counts:
-        tokens = [found for found in tokens if re.search(r"\d", found[0])]
-    copulas = [found for found in _COPULA.finditer(sentence) if not _within(found, tokens)]
+        tokens = [match for match in tokens if re.search(r"\d", match[0])]
+    copulas = [match for match in _COPULA.finditer(sentence) if not _within(match, tokens)]
     for copula in copulas[-1:]:
         tail = sentence[copula.end() :].strip(" *")
         if readable(tail) and (not counts or re.search(r"\d", tail)):
@@ -165,17 +165,17 @@ def _of_sentence(sentence: str, counts: bool) -> str:
     percent = _PERCENT.match(sentence, last)
     if _denied(sentence, first, last) or _BOUND.search(sentence[:first]) or _SCALED.match(sentence, last):
         return ""
-    said = ", ".join(next(part for part in found.groups() if part is not None).strip() for found in run)
-    return said + "%" * bool(percent)
+    answer = ", ".join(next(part for part in match.groups() if part is not None).strip() for match in run)
+    return answer + "%" * bool(percent)
 
 
-def _is_formula(found: re.Match[str]) -> bool:
-    """Not what stands between two signs of a currency."""
-    return found["dollars"] is None or readable(found["dollars"])
+def _is_formula(match: re.Match[str]) -> bool:
+    """Whether a match is a formula and no text between two currency signs."""
+    return match["dollars"] is None or readable(match["dollars"])
 
 
-def _within(found: re.Match[str], tokens: list[re.Match[str]]) -> bool:
-    return any(token.start() <= found.start() < token.end() for token in tokens)
+def _within(match: re.Match[str], tokens: list[re.Match[str]]) -> bool:
+    return any(token.start() <= match.start() < token.end() for token in tokens)
 
 
 def denied(text: str) -> bool:
@@ -184,8 +184,8 @@ def denied(text: str) -> bool:
 
 
 def _denied(sentence: str, start: int, end: int) -> bool:
-    """Whether the clause before or the rest behind takes it back."""
-    clauses = [found.end() for found in _CLAUSE.finditer(sentence, 0, start)]
-    clauses += [found.end() for found in _TOKEN.finditer(sentence, 0, start)]
+    """Whether the clause before the match, or the text after it, negates it."""
+    clauses = [match.end() for match in _CLAUSE.finditer(sentence, 0, start)]
+    clauses += [match.end() for match in _TOKEN.finditer(sentence, 0, start)]
     before = sentence[max(clauses, default=0) : start]
     return bool(_DENIED.search(before) or _DENIED.search(sentence[end:]))

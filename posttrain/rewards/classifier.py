@@ -20,12 +20,13 @@ if TYPE_CHECKING:  # transformers is imported when it is opened
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """(logit - mean) / std of ``source``, a Hugging Face sequence classifier of any architecture and
-    vocabulary, a directory or a name on the hub; minus ``missing_eos_penalty`` for an answer that a limit
-    cut.
+    """(logit - mean) / std of the sequence classifier ``source``, minus
+    ``missing_eos_penalty`` where truncated.
 
-    With one label that is its score; with several, ``label`` (a name or a number) says whose log-odds against
-    all others are paid. It reads prompt and answer in its chat template, or as a pair of texts.
+    ``source`` is a Hugging Face model of any architecture and vocabulary, a directory or a name on the
+    hub. A model with one label pays its score; with several, ``label`` (a name or a number) is the one
+    whose log-odds against all others are paid. It reads prompt and answer in its chat template, or as a
+    pair of texts.
     """
 
     source: SourceFile

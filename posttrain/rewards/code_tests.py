@@ -136,13 +136,13 @@ class CodeScorer:
 
 
 def code_of(text: str) -> str:
-    """The last fenced block of Python in an answer, also one that is never closed; without one, all of it."""
-    found = ""
-    place = 0
-    while fence := _FENCE.search(text, place):
+    """The last fenced block of Python in an answer, even if it is not closed; without one, the whole text."""
+    code = ""
+    position = 0
+    while fence := _FENCE.search(text, position):
         end = text.find("\n```", fence.end() - 1)
         inside = text[fence.end() : end + 1 if end >= 0 else len(text)]
         if fence[1].lower() in ("", "py", "python", "python3"):
-            found = inside
-        place = end + 4 if end >= 0 else len(text)
-    return found or text
+            code = inside
+        position = end + 4 if end >= 0 else len(text)
+    return code or text

@@ -17,9 +17,7 @@ from posttrain.rewards.protocol import Episode, Rewards
 
 @dataclass(frozen=True, kw_only=True)
 class CoinReward:
-    """1 with ``probability``, whatever was said: the control of a reward (Shao et al. 2025, "Spurious
-    rewards").
-    """
+    """1 with ``probability``, whatever the answer: a control (Shao et al. 2025, "Spurious rewards")."""
 
     probability: float = 0.5
     """Probability that an answer is paid 1."""
@@ -51,6 +49,6 @@ class CoinScorer:
         return Rewards(values=values, scored=torch.ones(len(heads), dtype=torch.bool), parts=parts)
 
     def _throw(self, version: int) -> bool:
-        place = self._thrown.get(version, 0)
-        self._thrown[version] = place + 1
-        return derive(self.seed, "coin", version, place) < self.probability * 2**63
+        throws = self._thrown.get(version, 0)
+        self._thrown[version] = throws + 1
+        return derive(self.seed, "coin", version, throws) < self.probability * 2**63

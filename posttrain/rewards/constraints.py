@@ -17,13 +17,13 @@ from posttrain.rewards.protocol import Episode, Rewards
 
 @dataclass(frozen=True, kw_only=True)
 class Constraints:
-    """The share of a prompt's checks that an answer obeys, from 0 to 1; 0 for an answer that a limit cut.
+    """The share of a prompt's checks that an answer obeys, from 0 to 1; 0 for a truncated answer.
 
-    ``whole`` of the reward, from 0 to 1, is paid only where every check is obeyed: with the share alone the
-    checks that are easy are paid as well as the one that is missing.
+    A fraction ``whole`` of the reward, from 0 to 1, is paid only where every check is obeyed: the share alone
+    would pay as much for the easy checks as for the last missing one.
 
-    Checks are those of the prompt's ``item`` (posttrain/data/constraints.py); prompts without any are not
-    scored.
+    The checks are those of the prompt's ``item`` (posttrain/data/constraints.py). Prompts without checks are
+    not scored.
     """
 
     whole: float = later(0.0)

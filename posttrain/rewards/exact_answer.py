@@ -50,10 +50,10 @@ def last_word(text: str) -> str:
 
 
 def readable(episodes: Sequence[Episode]) -> torch.Tensor:
-    """[n] 1 for an answer that ended by itself with a number where that is asked for, or with a word."""
+    """[n] 1 for a complete answer that ends in a number where the gold is one, and else in a word."""
     shown = [(last_word(e.response), str(e.prompt.get("answer"))) for e in episodes]
-    kept = [
-        e.ended and bool(said) and said.isdigit() == wanted.isdigit()
-        for e, (said, wanted) in zip(episodes, shown, strict=True)
+    readable_answers = [
+        e.ended and bool(answer) and answer.isdigit() == wanted.isdigit()
+        for e, (answer, wanted) in zip(episodes, shown, strict=True)
     ]
-    return torch.tensor(kept, dtype=torch.float32)
+    return torch.tensor(readable_answers, dtype=torch.float32)

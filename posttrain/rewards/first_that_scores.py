@@ -25,9 +25,9 @@ class FirstThatScores:
     """The reward sources in the order in which they are asked; the first that can score an answer pays it."""
 
     def lacks(self, prompt: Mapping[str, Any]) -> str:
-        """What a prompt's row is without, where that keeps it from being scored by any part."""
-        found = [lacking(part.reward, prompt) for part in self.parts]
-        return " or ".join(found) if all(found) else ""
+        """The columns that a prompt's row needs before any part can score it; empty where one can."""
+        missing = [lacking(part.reward, prompt) for part in self.parts]
+        return " or ".join(missing) if all(missing) else ""
 
     def __post_init__(self) -> None:
         names = [part.name for part in self.parts]
@@ -64,10 +64,10 @@ class FirstScorer:
         failed: dict[int, str] = {}
         for name, scorer, weight in self.scorers:
             given = checked(scorer.score(episodes), episodes)
-            own = given.scored & ~scored
-            own[list(failed)] = False  # whose verifier failed is not paid by the next
+            newly_scored = given.scored & ~scored
+            newly_scored[list(failed)] = False  # the next part does not score these either
             failed |= {row: why for row, why in given.failed.items() if not scored[row]}
-            worth = torch.where(own, given.values, 0.0)
-            values, scored = values + weight * worth, scored | own
-            parts |= {name: worth, f"{name}/share": own.float()}
+            worth = torch.where(newly_scored, given.values, 0.0)
+            values, scored = values + weight * worth, scored | newly_scored
+            parts |= {name: worth, f"{name}/share": newly_scored.float()}
         return Rewards(values=values, scored=scored, parts=parts, failed=failed)

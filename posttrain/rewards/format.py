@@ -49,8 +49,8 @@ class FormatScorer:
 
     def score(self, episodes: Sequence[Episode]) -> Rewards:
         """Scores everything; parts: ``format``."""
-        kept = [episode.ended and self._keeps(episode.response) for episode in episodes]
-        return all_scored(torch.tensor(kept, dtype=torch.float32), "format")
+        formatted = [episode.ended and self._keeps(episode.response) for episode in episodes]
+        return all_scored(torch.tensor(formatted, dtype=torch.float32), "format")
 
     def _keeps(self, text: str) -> bool:
         rest = (f"<{self.wanted.tags[0]}>" if self.wanted.begun else "") + text.strip()

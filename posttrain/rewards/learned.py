@@ -130,11 +130,11 @@ class LearnedScorer:
         from posttrain.storage.token_rows import TokenRow
 
         for episode in episodes:
-            said = [token for token, own in zip(episode.ids, episode.mask, strict=True) if own]
-            if (found := self.chat.decode(said)) != episode.response:
+            answer_ids = [token for token, chosen in zip(episode.ids, episode.mask, strict=True) if chosen]
+            if (decoded := self.chat.decode(answer_ids)) != episode.response:
                 raise UserError(
-                    f"the reward model reads the answer {episode.response[:60]!r} as {found[:60]!r}: it has "
-                    "another vocabulary than the policy; use a reward model trained from the same base"
+                    f"the reward model reads the answer {episode.response[:60]!r} as {decoded[:60]!r}: "
+                    "it has another vocabulary than the policy; use a reward model trained from the same base"
                 )
         rows = [TokenRow(ids=episode.ids, mask=episode.mask) for episode in episodes]
         return self.model.score(rollouts(rows, self.chat.pad_id)).sum(-1).float().cpu()

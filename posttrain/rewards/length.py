@@ -15,13 +15,12 @@ from posttrain.rewards.protocol import Episode, Rewards, all_scored
 
 @dataclass(frozen=True, kw_only=True)
 class Length:
-    """1 for an answer of ``shortest`` to ``longest`` tokens, falling to 0 over the next ``margin`` beyond
-    either end:
+    """1 for an answer of ``shortest`` to ``longest`` tokens, falling linearly to 0 over ``margin`` outside:
 
         r = clip(1 - max(shortest - n, n - longest, 0) / margin, 0, 1)
 
-    n counts what was said before the end of the turn; an answer that a limit cut earns 0. With shortest 0
-    this is the soft overlong punishment of DAPO (Yu et al. 2025, equation 13) plus one.
+    n counts the tokens before the stop token; a truncated answer earns 0. With shortest 0 this is the soft
+    overlong punishment of DAPO (Yu et al. 2025, equation 13) plus one.
     """
 
     shortest: int = 0
@@ -52,7 +51,7 @@ class LengthScorer:
 
     def score(self, episodes: Sequence[Episode]) -> Rewards:
         """Scores everything; parts: ``length``."""
-        said = torch.tensor([len(e.logprobs) - e.ended for e in episodes], dtype=torch.float32)
-        over = torch.maximum(self.wanted.shortest - said, said - self.wanted.longest).clamp(min=0)
+        lengths = torch.tensor([len(e.logprobs) - e.ended for e in episodes], dtype=torch.float32)
+        over = torch.maximum(self.wanted.shortest - lengths, lengths - self.wanted.longest).clamp(min=0)
         values = (1 - over / self.wanted.margin).clamp(0, 1)
         return all_scored(values * torch.tensor([float(e.ended) for e in episodes]), "length")

@@ -65,35 +65,35 @@ class MathScorer:
         """Parts: ``math_answer``; ``math_answer/found``, 1 where there was a final answer to compare; and
         ``math_answer/late``, 1 where the comparison was given up, which earns 0.
 
-        What was said twice is compared once. A row is not scored where the worker failed.
+        Equal answers are compared once. A row is not scored where the worker failed.
         """
         compared: dict[tuple[str, str], WorkerOutcome] = {}
         failed: dict[int, str] = {}
-        paid, found, late = (torch.zeros(len(episodes)) for _ in range(3))
+        paid, has_answer, late = (torch.zeros(len(episodes)) for _ in range(3))
         scored = torch.zeros(len(episodes), dtype=torch.bool)
         for row, episode in enumerate(episodes):
             gold = episode.prompt.get("answer")
             if gold is None:
                 continue
             wanted = gold_of(str(gold))
-            said = final(episode.response, wanted) if episode.ended else ""
-            found[row] = float(bool(said))
+            answer = final(episode.response, wanted) if episode.ended else ""
+            has_answer[row] = float(bool(answer))
             try:
-                if said and (wanted, said) not in compared:
-                    compared[wanted, said] = self.worker(wanted, said)
+                if answer and (wanted, answer) not in compared:
+                    compared[wanted, answer] = self.worker(wanted, answer)
             except SandboxError as problem:
                 failed[row] = str(problem)
                 continue
-            outcome = compared[wanted, said] if said else WorkerOutcome(value=False)
+            outcome = compared[wanted, answer] if answer else WorkerOutcome(value=False)
             scored[row] = True
             paid[row] = float(outcome.value is True)
             late[row] = float(outcome.failed.startswith(LATE))
-        parts = {"math_answer": paid, "math_answer/found": found, "math_answer/late": late}
+        parts = {"math_answer": paid, "math_answer/found": has_answer, "math_answer/late": late}
         return Rewards(values=paid, scored=scored, parts=parts, failed=failed)
 
 
 def gold_of(text: str) -> str:
-    """A known answer without the solution around it, where a data set writes one."""
-    if (said := boxed(text)) is not None:
-        return said
+    """A gold answer without the worked solution that some data sets write around it."""
+    if (inside := boxed(text)) is not None:
+        return inside
     return text.rpartition("####")[2].strip() if len(text) <= LONG else final(text, "1")

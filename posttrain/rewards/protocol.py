@@ -64,22 +64,22 @@ def pays_by_place(scorer: Scorer) -> bool:
 
 
 def lacking(source: RewardSource, prompt: Mapping[str, Any]) -> str:
-    """What a prompt's row is without, where that keeps ``source`` from scoring any answer to it; else
-    empty.
+    """The columns that a prompt's row lacks, without which ``source`` can score no answer to
+    it; else empty.
     """
     asked = getattr(source, "lacks", None)
     return str(asked(prompt)) if asked is not None else ""
 
 
 def checked(rewards: Rewards, episodes: Sequence[Episode]) -> Rewards:
-    """The same rewards. Raises UserError for what is no tensor of numbers, a wrong number of them, a scored
-    one that is not finite, or one whose verifier failed.
+    """The same rewards. Raises UserError for values that are no tensor of numbers or of the wrong length, and
+    for a scored row that is not finite or whose verifier failed.
     """
     for name, values in {"reward": rewards.values, "scored": rewards.scored, **rewards.parts}.items():
         if not isinstance(values, Tensor) or (name == "reward" and values.dtype == torch.bool):
-            found = f"a tensor of {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
+            kind = f"a tensor of {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
             raise UserError(
-                f"{name}: got {found}, expected a tensor [{len(episodes)}] of numbers, one an answer"
+                f"{name}: got {kind}, expected a tensor [{len(episodes)}] of numbers, one an answer"
             )
         if values.shape != (len(episodes),):
             raise UserError(

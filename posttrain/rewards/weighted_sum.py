@@ -34,8 +34,8 @@ class WeightedSum:
     """The summands."""
 
     def lacks(self, prompt: Mapping[str, Any]) -> str:
-        """What a prompt's row is without, where that keeps it from being scored by every summand."""
-        return ", ".join(found for part in self.parts if (found := lacking(part.reward, prompt)))
+        """The columns that a prompt's row lacks, without which some summand cannot score it; else empty."""
+        return ", ".join(missing for part in self.parts if (missing := lacking(part.reward, prompt)))
 
     def __post_init__(self) -> None:
         names = [part.name for part in self.parts]

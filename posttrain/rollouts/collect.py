@@ -125,7 +125,9 @@ class Collector:
         return len(batch.group[self.informative(batch)].unique())
 
     def _turn(self, step: int, turn: int, numbers: Sequence[int]) -> list[TokenRow]:
-        """Rows of the answers to these prompts; replacements of uninformative prompts have a later ``turn``."""
+        """Rows of the answers to these prompts; replacements of uninformative prompts have
+        a later ``turn``.
+        """
         prompts = [self.asked[number] for number in numbers]
         asked = [one for one in prompts for _ in range(self.group_size)]
         later = () if turn == 0 else (turn,)

@@ -39,7 +39,9 @@ def reread(
 
 
 def example(chat: Chat, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
-    """A demonstration, {"messages"} or plain {"prompt", "completion"}, as tokens and a mask of learned ones."""
+    """A demonstration, {"messages"} or plain {"prompt", "completion"}, as tokens and a mask
+    of learned ones.
+    """
     if "messages" in row:
         return chat.example(row["messages"])
     return chat.text_example(row["prompt"], row["completion"])

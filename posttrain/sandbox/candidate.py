@@ -27,11 +27,11 @@ ASKS: dict[str, Callable[..., Any]] = {
 
 def main() -> None:
     """As a module whose functions are called, or as a program with input and output."""
-    told = begin()
-    code, before = told.task.pop("code"), told.task.pop("before")
-    if told.ends:
+    assignment = begin()
+    code, before = assignment.task.pop("code"), assignment.task.pop("before")
+    if assignment.ends:
         code = completed(before, code)
-        Module(code).serve(told.ends["calls"], told.ends["replies"])
+        Module(code).serve(assignment.ends["calls"], assignment.ends["replies"])
     else:
         program = types.ModuleType("__main__")
         sys.modules["__main__"] = program

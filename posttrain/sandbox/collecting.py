@@ -66,13 +66,13 @@ def is_test(node: ast.stmt, space: Mapping[str, Any]) -> bool:
 
 
 def collected(space: dict[str, Any], entry_point: str | None, asserted: bool) -> list[str]:
-    """What became of unittest's cases, of ``test`` functions, and of ``check`` where nothing else tests."""
+    """The results of unittest's cases, of ``test`` functions, and of ``check`` where there are no others."""
     results: list[str] = []
-    for name, found in list(space.items()):
-        if isinstance(found, type) and issubclass(found, unittest.TestCase):
-            results += _cases(found)
-        elif isinstance(found, types.FunctionType) and name.startswith("test"):
-            results.append(attempted(found))
+    for name, value in list(space.items()):
+        if isinstance(value, type) and issubclass(value, unittest.TestCase):
+            results += _cases(value)
+        elif isinstance(value, types.FunctionType) and name.startswith("test"):
+            results.append(attempted(value))
     check = space.get("check")
     if not results and not asserted and isinstance(check, types.FunctionType) and entry_point:
         results.append(attempted(lambda: check(space.get(entry_point))))

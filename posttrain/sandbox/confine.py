@@ -16,13 +16,13 @@ DENIED = (errno.EPERM, errno.EACCES)  # the filter's answer; that a path is not 
 
 
 def interpreter() -> tuple[str, ...]:
-    """What a Python without site-packages reads: itself, its standard library, the system's libraries."""
-    own = os.path.realpath(sys.executable)
+    """The paths that a Python without site-packages reads: itself, its standard library, system libraries."""
+    executable = os.path.realpath(sys.executable)
     library = os.path.dirname(os.path.realpath(os.__file__))
     system = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
-    beside = (os.path.join(sys.base_prefix, "lib"), os.path.join(sys.base_exec_prefix, "lib"))
-    real = map(os.path.realpath, beside)  # libraries beside a Python that is reached by a link
-    return tuple(dict.fromkeys((own, library, *beside, *real, *system)))
+    libraries = (os.path.join(sys.base_prefix, "lib"), os.path.join(sys.base_exec_prefix, "lib"))
+    real = map(os.path.realpath, libraries)  # of a Python that is a symbolic link
+    return tuple(dict.fromkeys((executable, library, *libraries, *real, *system)))
 
 
 def die_with_parent(parent: int) -> None:
@@ -37,9 +37,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def limit(memory: int, seconds: float) -> None:
-    """No more memory (bytes of address space) and CPU time than that, no core file, nothing written to
-    files.
-    """
+    """Limits memory (bytes of address space) and CPU time; forbids core files and writing to files."""
     wanted = {
         resource.RLIMIT_AS: memory,
         resource.RLIMIT_CPU: int(seconds) + 1,
@@ -94,7 +92,7 @@ def _refused(what: str, attempt: Any, by: Collection[int] = ()) -> None:
 
 
 def close_others(keep: Sequence[int]) -> None:
-    """Every descriptor but those."""
-    kept = sorted({0, 1, 2, *keep})
-    for low, high in zip(kept, [*kept[1:], 4096], strict=True):
+    """Closes every file descriptor but 0, 1, 2 and ``keep``."""
+    open_ends = sorted({0, 1, 2, *keep})
+    for low, high in zip(open_ends, [*open_ends[1:], 4096], strict=True):
         os.closerange(low + 1, high)

@@ -47,10 +47,9 @@ def examine(
     before: str = "",
     limits: Limits | None = None,
 ) -> Verdict:
-    """Runs Python tests that call what ``code`` defines, behind the text ``before`` where the two are a
-    program together.
+    """Runs Python tests that call what ``code`` defines; ``before`` is text that ``code`` completes.
 
-    Raises SandboxError where the sandbox failed, and BrokenTests where the tests cannot be read or are none.
+    Raises SandboxError where the sandbox failed, and BrokenTests for unreadable or missing tests.
     """
     limits = limits or Limits()
     theirs = Limits(seconds=limits.seconds, memory=EXAMINER_MEMORY)
@@ -69,22 +68,22 @@ def examine(
         running.wait_until_ready()
         examining.wait_until_ready()
         deadline = time.monotonic() + limits.seconds
-        said = read_until(verdict, deadline, VERDICT_BYTES)
+        report = read_until(verdict, deadline, VERDICT_BYTES)
         late = time.monotonic() >= deadline
-    if not said:
+    if not report:
         if not late:
             raise SandboxError(f"{tier.name}: the tests ended without a verdict")
         return Verdict(tier=tier.name, ran=1, passed=0, why=f"not done within {limits.seconds:g} s")
-    return _verdict(tier, said)
+    return _verdict(tier, report)
 
 
-def _verdict(tier: Tier, said: bytes) -> Verdict:
+def _verdict(tier: Tier, report: bytes) -> Verdict:
     try:
-        found = json.loads(said)
-        if found.get("broken") or not found["ran"]:
-            raise BrokenTests(str(found.get("broken") or "the tests hold no test"))
+        verdict = json.loads(report)
+        if verdict.get("broken") or not verdict["ran"]:
+            raise BrokenTests(str(verdict.get("broken") or "the tests hold no test"))
         return Verdict(
-            tier=tier.name, ran=int(found["ran"]), passed=int(found["passed"]), why=str(found["first"])
+            tier=tier.name, ran=int(verdict["ran"]), passed=int(verdict["passed"]), why=str(verdict["first"])
         )
     except (ValueError, TypeError, AttributeError, LookupError) as problem:
         raise SandboxError(f"{tier.name}: a verdict that cannot be read ({problem})") from None
@@ -101,16 +100,16 @@ def run_program(code: str, given: str, expected: str, *, tier: Tier, limits: Lim
     ) as running:
         running.wait_until_ready()
         deadline = time.monotonic() + limits.seconds
-        said = _converse(running.process, given.encode(), deadline, limits.output)
+        output = _converse(running.process, given.encode(), deadline, limits.output)
         with contextlib.suppress(subprocess.TimeoutExpired):
             running.process.wait(max(deadline - time.monotonic(), 0.05))
         ended = running.process.poll()
     why = ""
-    if len(said) > limits.output:
+    if len(output) > limits.output:
         why = f"more than {limits.output} bytes of output"
     elif ended != 0:
         why = f"not done within {limits.seconds:g} s" if ended is None else f"exit code {ended}"
-    elif _lines(said.decode(errors="replace")) != _lines(expected):
+    elif _lines(output.decode(errors="replace")) != _lines(expected):
         why = "other output than expected"
     return Verdict(tier=tier.name, ran=1, passed=int(not why), why=why)
 
@@ -119,18 +118,18 @@ def _converse(process: subprocess.Popen[bytes], given: bytes, deadline: float, m
     """Writes the input while it is read, and reads the output up to one byte more than ``most``."""
     assert process.stdin is not None
     assert process.stdout is not None
-    said, view = b"", memoryview(given)
+    output, view = b"", memoryview(given)
     os.set_blocking(process.stdin.fileno(), False)
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         selector.register(process.stdin, selectors.EVENT_WRITE)
-        while len(said) <= most and (events := selector.select(max(deadline - time.monotonic(), 0))):
+        while len(output) <= most and (events := selector.select(max(deadline - time.monotonic(), 0))):
             for key, _ in events:
                 if key.fileobj is process.stdout:
-                    more = os.read(process.stdout.fileno(), min(1 << 16, most + 1 - len(said)))
+                    more = os.read(process.stdout.fileno(), min(1 << 16, most + 1 - len(output)))
                     if not more:
-                        return said
-                    said += more
+                        return output
+                    output += more
                     continue
                 try:
                     view = view[os.write(process.stdin.fileno(), view) :]
@@ -139,7 +138,7 @@ def _converse(process: subprocess.Popen[bytes], given: bytes, deadline: float, m
                 if not view:
                     selector.unregister(process.stdin)
                     process.stdin.close()
-    return said
+    return output
 
 
 def _lines(text: str) -> list[str]:

@@ -57,9 +57,7 @@ class Answer:
         return reply
 
     def value(self, reply: Mapping[str, Any], given: tuple[Any, ...] = ()) -> Any:
-        """What a reply holds; lists, dicts and sets among ``given`` are brought to what the answer made of
-        them.
-        """
+        """The value in a reply; lists, dicts and sets among ``given`` are updated to the answer's changes."""
         try:
             for mine, theirs in zip(given, reply.get("after") or [], strict=False):
                 if isinstance(mine, list | dict | set) and theirs is not None:
@@ -133,13 +131,13 @@ def _handed(value: Any) -> dict[str, Any]:
 
 def _exception(reply: Mapping[str, Any]) -> Exception:
     kind = getattr(builtins, str(reply["raised"]), None)
-    said = str(reply.get("said", ""))
+    text = str(reply.get("said", ""))
     if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, ENDS_LOOPS):
         try:
-            return kind(said)
+            return kind(text)
         except TypeError:  # UnicodeDecodeError takes five arguments
             pass
-    return AnswerError(f"{reply['raised']}: {said}")
+    return AnswerError(f"{reply['raised']}: {text}")
 
 
 def _replace(mine: Any, theirs: Any) -> None:
@@ -150,25 +148,26 @@ def _replace(mine: Any, theirs: Any) -> None:
 
 
 def asked_for(tree: ast.Module, entry_point: str | None) -> set[str]:
-    """The names that the tests use and neither define nor find in Python: the answer's. What the answer
-    defines has no say, so it cannot put itself in the place of ``len`` or ``unittest``.
+    """The names that the tests use without defining them, and that are no builtins: those of the answer.
+
+    The answer's own definitions are not consulted, so it cannot replace ``len`` or ``unittest``.
     """
     loaded: set[str] = set()
-    own = set(dir(builtins))
+    defined = set(dir(builtins))
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
-            (loaded if isinstance(node.ctx, ast.Load) else own).add(node.id)
+            (loaded if isinstance(node.ctx, ast.Load) else defined).add(node.id)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            own.add(node.name)
+            defined.add(node.name)
         elif isinstance(node, ast.arg):
-            own.add(node.arg)
+            defined.add(node.arg)
         elif isinstance(node, ast.ExceptHandler) and node.name:
-            own.add(node.name)
+            defined.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             if isinstance(node, ast.ImportFrom) and node.module == "solution":
                 continue
-            own |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-    return (loaded - own) | ({entry_point} if entry_point else set())
+            defined |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    return (loaded - defined) | ({entry_point} if entry_point else set())
 
 
 class _Solution(types.ModuleType):
@@ -202,10 +201,11 @@ class _Space(dict):  # type: ignore[type-arg]
 
 
 def examine(tests: str, entry_point: str | None, answer: Answer) -> dict[str, Any]:
-    """How many tests ran and passed: asserts outside of functions one by one, each time they are executed,
-    also in ``for``, ``with`` and ``try``; calls of the tests' own functions; ``test`` functions; unittest's
-    cases; and ``check(candidate)`` where there is nothing else. ``broken``: the tests themselves cannot be
-    read.
+    """How many tests ran and passed; ``broken`` where the tests themselves cannot be read.
+
+    Tests are asserts outside of functions, each time they are executed, also in ``for``, ``with`` and
+    ``try``; calls of the tests' own functions; ``test`` functions; unittest's cases; and ``check(candidate)``
+    where there are no others.
     """
     try:
         tree = ast.parse(tests)
@@ -240,8 +240,8 @@ def examine(tests: str, entry_point: str | None, answer: Answer) -> dict[str, An
 
 def main() -> None:
     """One row's tests, one verdict."""
-    told = begin()
-    answer = Answer(told.ends["calls"], told.ends["replies"])
-    verdict = examine(told.task["tests"], told.task["entry_point"], answer)
-    os.write(told.ends["verdict"], json.dumps(verdict).encode())
+    assignment = begin()
+    answer = Answer(assignment.ends["calls"], assignment.ends["replies"])
+    verdict = examine(assignment.task["tests"], assignment.task["entry_point"], answer)
+    os.write(assignment.ends["verdict"], json.dumps(verdict).encode())
     os._exit(0)

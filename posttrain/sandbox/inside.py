@@ -14,27 +14,29 @@ SIZE_BYTES = 8  # of the number that says how long the task is
 
 
 @dataclass(frozen=True)
-class Told:
+class Assignment:
     """The task, and the descriptors by name."""
 
     task: dict[str, Any]
     ends: dict[str, int]
 
 
-def begin() -> Told:
-    """Reads the task, confines this process and says so. What follows the task stays on the input."""
-    told = json.loads(_exactly(int.from_bytes(_exactly(SIZE_BYTES), "big")))
-    ready = told["ends"].pop("ready")
+def begin() -> Assignment:
+    """Reads the task, confines this process and reports that it is ready. The rest of the
+    input stays unread.
+    """
+    message = json.loads(_exactly(int.from_bytes(_exactly(SIZE_BYTES), "big")))
+    ready = message["ends"].pop("ready")
     try:
-        close_others([ready, *told["ends"].values()])
+        close_others([ready, *message["ends"].values()])
         sys.path[:] = [path for path in sys.path if "posttrain" not in path]
-        confine(told["settings"])
+        confine(message["settings"])
     except Exception as problem:  # whatever it was, the parent is to know
         os.write(ready, f"{type(problem).__name__}: {problem}".encode()[:2000])
         os._exit(3)
     os.write(ready, b"ready")
     os.close(ready)
-    return Told(told["task"], told["ends"])
+    return Assignment(message["task"], message["ends"])
 
 
 def _exactly(size: int) -> bytes:

@@ -31,16 +31,16 @@ def version(kernel: Kernel) -> int:
 
 
 def apply(kernel: Kernel, readable: Sequence[str]) -> None:
-    """From here on only what lies beneath ``readable`` can be opened, and only to be read; those that do not
-    exist are skipped. Raises OSError where Landlock is missing.
+    """From now on only files beneath ``readable`` can be opened, and only for reading. Missing paths are
+    skipped. Raises OSError where Landlock is missing.
     """
-    found = version(kernel)
+    abi = version(kernel)
     handled = _Handled(
-        files=(1 << FILES.get(found, 16)) - 1,
-        network=NETWORK if found >= 4 else 0,
-        scopes=SCOPES if found >= 6 else 0,
+        files=(1 << FILES.get(abi, 16)) - 1,
+        network=NETWORK if abi >= 4 else 0,
+        scopes=SCOPES if abi >= 6 else 0,
     )
-    size = 8 if found < 4 else 16 if found < 6 else 24
+    size = 8 if abi < 4 else 16 if abi < 6 else 24
     ruleset = kernel.call(CREATE, ctypes.byref(handled), ctypes.c_size_t(size), ctypes.c_uint32(0))
     try:
         for path in readable:
@@ -53,12 +53,12 @@ def apply(kernel: Kernel, readable: Sequence[str]) -> None:
 
 def _allow(kernel: Kernel, ruleset: int, path: str) -> None:
     try:
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
     try:
         rights = READ_FILE | READ_DIR if os.path.isdir(path) else READ_FILE
-        rule = _Beneath(allowed=rights, parent=place)
+        rule = _Beneath(allowed=rights, parent=parent)
         kernel.call(ADD, ctypes.c_int(ruleset), ctypes.c_int(1), ctypes.byref(rule), ctypes.c_uint32(0))
     finally:
-        os.close(place)
+        os.close(parent)

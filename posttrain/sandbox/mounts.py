@@ -23,20 +23,21 @@ PLACES = ("/mnt", "/srv", "/media", "/tmp", "/var/tmp", "/sys")  # where the new
 
 
 def enter(kernel: Kernel, readable: Sequence[str]) -> bool:
-    """From here on there is nothing but what lies beneath ``readable``, under the same names; those that do
-    not exist are skipped, and every capability is given up. Has to come before Landlock and limits, in a
-    process of one thread. False where the kernel refuses it: ``readable`` can be read all the same, and the
-    rest may still be there.
+    """From now on the process sees only files beneath ``readable``, under the same names, and has no
+    capabilities. Missing paths are skipped.
+
+    Must be called before Landlock and limits, in a process of one thread. Returns False where the kernel
+    refuses: ``readable`` stays readable, and other files may still be visible.
     """
-    place = _place(readable)
-    if place is None or not _namespaces(kernel):
+    root = _mount_point(readable)
+    if root is None or not _namespaces(kernel):
         return False
     try:
         _mount(kernel, "none", "/", None, RECURSIVE | PRIVATE)
-        _mount(kernel, "none", place, "tmpfs", NO_SUID | NO_DEVICES)
+        _mount(kernel, "none", root, "tmpfs", NO_SUID | NO_DEVICES)
         for path in readable:
-            _show(kernel, path, place + path)
-        os.chdir(place)
+            _show(kernel, path, root + path)
+        os.chdir(root)
         kernel.call(PIVOT_ROOT[os.uname().machine], b".", b".")
         if kernel.libc.umount2(b".", DETACH):
             kernel.fail("umount")
@@ -50,11 +51,16 @@ def enter(kernel: Kernel, readable: Sequence[str]) -> bool:
     return True
 
 
-def _place(readable: Sequence[str]) -> str | None:
-    """A directory that hides none of what is to be shown."""
+def _mount_point(readable: Sequence[str]) -> str | None:
+    """A directory to mount on that is above none of the ``readable`` paths."""
     whole = [os.path.realpath(path) + "/" for path in readable] + [path + "/" for path in readable]
-    fitting = (place for place in PLACES if os.path.isdir(place) and not os.path.islink(place))
-    return next((place for place in fitting if not any(one.startswith(place + "/") for one in whole)), None)
+    fitting = (
+        directory for directory in PLACES if os.path.isdir(directory) and not os.path.islink(directory)
+    )
+    return next(
+        (directory for directory in fitting if not any(one.startswith(directory + "/") for one in whole)),
+        None,
+    )
 
 
 def _namespaces(kernel: Kernel) -> bool:

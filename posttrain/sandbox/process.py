@@ -72,8 +72,8 @@ class Sandboxed:
     ) -> None:
         """``ends`` are named descriptors that it keeps. Raises SandboxError where it cannot be started."""
         self.pipes = Pipes()
-        self._ready, told = self.pipes.pair()
-        descriptors = {**ends, "ready": told}
+        self._ready, ready = self.pipes.pair()
+        descriptors = {**ends, "ready": ready}
         settings = {**tier.settings(), "memory": limits.memory, "seconds": limits.seconds}
         settings["parent"] = os.getpid() if settings.pop("follows") else 0
         try:
@@ -90,18 +90,18 @@ class Sandboxed:
         except OSError as problem:
             self.pipes.close()
             raise SandboxError(f"{tier.name}: {problem}") from problem
-        self.pipes.close(told)
+        self.pipes.close(ready)
         self.name = f"{module} in {tier.name}"
-        told_it = json.dumps({"task": task, "ends": descriptors, "settings": settings}).encode()
+        message = json.dumps({"task": task, "ends": descriptors, "settings": settings}).encode()
         try:
-            self._tell(len(told_it).to_bytes(SIZE_BYTES, "big") + told_it)
+            self._tell(len(message).to_bytes(SIZE_BYTES, "big") + message)
         except SandboxError:
             self.end()
             raise
 
     def _tell(self, data: bytes) -> None:
-        """Raises SandboxError where the process does not read it in time; one that is gone is told of by
-        ``wait_until_ready``.
+        """Raises SandboxError where the process does not read it in time; ``wait_until_ready`` reports one
+        that is gone.
         """
         assert self.process.stdin is not None
         end, deadline, view = self.process.stdin.fileno(), time.monotonic() + STARTS_WITHIN, memoryview(data)
@@ -115,9 +115,9 @@ class Sandboxed:
 
     def wait_until_ready(self) -> None:
         """Raises SandboxError where it is not confined in time."""
-        said = read_until(self._ready, time.monotonic() + STARTS_WITHIN, 4096)
-        if said != b"ready":
-            raise SandboxError(f"{self.name}: {said.decode(errors='replace') or 'it did not start'}")
+        status = read_until(self._ready, time.monotonic() + STARTS_WITHIN, 4096)
+        if status != b"ready":
+            raise SandboxError(f"{self.name}: {status.decode(errors='replace') or 'it did not start'}")
 
     def end(self) -> int:
         """Kills it and all that it started, and returns how it ended."""
@@ -141,13 +141,13 @@ class Sandboxed:
 
 
 def read_until(end: int, deadline: float, most: int) -> bytes:
-    """What comes before the end of the stream, the deadline, or so many bytes and one more."""
-    said = b""
+    """The bytes until the end of the stream or the deadline, at most ``most`` and one more."""
+    data = b""
     with selectors.DefaultSelector() as selector:
         selector.register(end, selectors.EVENT_READ)
-        while len(said) <= most and selector.select(max(deadline - time.monotonic(), 0)):
-            more = os.read(end, min(1 << 16, most + 1 - len(said)))
+        while len(data) <= most and selector.select(max(deadline - time.monotonic(), 0)):
+            more = os.read(end, min(1 << 16, most + 1 - len(data)))
             if not more:
                 break
-            said += more
-    return said
+            data += more
+    return data

@@ -115,8 +115,8 @@ def program() -> list[Instruction]:
     allow = (RETURN, 0, 0, ALLOW)
     for numbers in CALLS.values():
         rule(numbers, [allow])
-    for numbers, place in OPENS.values():
-        rule(numbers, [(LOAD, 0, 0, _argument(place)), (ANY_BIT, 1, 0, WRITES), allow, refuse])
+    for numbers, argument in OPENS.values():
+        rule(numbers, [(LOAD, 0, 0, _argument(argument)), (ANY_BIT, 1, 0, WRITES), allow, refuse])
     for numbers, wanted in ((IOCTL, ASKS), (FCNTL, LOOKS)):
         tests = [(EQUAL, len(wanted) - i, 0, value) for i, value in enumerate(wanted)]
         rule(numbers, [(LOAD, 0, 0, _argument(1)), *tests, refuse, allow])
@@ -129,9 +129,9 @@ def program() -> list[Instruction]:
     return [*code, refuse]
 
 
-def _argument(place: int) -> int:
+def _argument(index: int) -> int:
     """The offset of an argument's lower half; both machines are little-endian."""
-    return 16 + 8 * place
+    return 16 + 8 * index
 
 
 class _Instruction(ctypes.Structure):
@@ -165,10 +165,10 @@ class Kernel:
 
     def call(self, number: int, *arguments: object) -> int:
         """syscall(2)."""
-        found = int(self.libc.syscall(ctypes.c_long(number), *arguments))
-        if found < 0:
+        result = int(self.libc.syscall(ctypes.c_long(number), *arguments))
+        if result < 0:
             self.fail(f"system call {number}")
-        return found
+        return result
 
     @staticmethod
     def fail(what: str) -> NoReturn:

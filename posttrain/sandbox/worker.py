@@ -95,12 +95,12 @@ class Worker:
         )
         self._pipes.close(asked, answers)
         try:
-            told = self._heard(IMPORTS_WITHIN)
+            reply = self._heard(IMPORTS_WITHIN)
         except (EOFError, OSError):
-            told = {"failed": "the server ended"}
-        if told.get("failed"):
+            reply = {"failed": "the server ended"}
+        if reply.get("failed"):
             self.close()
-            raise SandboxError(f"{self.function}: {told['failed']}")
+            raise SandboxError(f"{self.function}: {reply['failed']}")
 
     def _heard(self, seconds: float) -> dict[str, Any]:
         if not select.select([self._hears], [], [], seconds)[0]:
@@ -171,46 +171,46 @@ def _forked(
         if child == 0:
             _call(called, arguments, request, tells, (hears, *ours), server)
         pipes.close(tells)
-        ended, said = False, b""
+        ended, data = False, b""
         try:
-            said, ended = _until_it_ends(hears, ours[0], time.monotonic() + request["stalls"])
+            data, ended = _until_it_ends(hears, ours[0], time.monotonic() + request["stalls"])
         finally:
             if not ended:
                 os.kill(child, signal.SIGKILL)
             status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGPROF, signal.SIGXCPU):
         return {"failed": f"{LATE} within {seconds:g} s of processor time"}
-    if not ended and len(said) <= ANSWER_BYTES:
+    if not ended and len(data) <= ANSWER_BYTES:
         return {"stalled": f"no answer after {request['stalls']:g} s; the machine is too busy"}
-    if not said:
+    if not data:
         return {"failed": "it crashed"}
     try:
-        found = json.loads(said)
+        reply = json.loads(data)
     except ValueError:
         return {"failed": "its value is no plain JSON"}
-    return {"value": found["value"]} if "value" in found else {"failed": str(found["failed"])}
+    return {"value": reply["value"]} if "value" in reply else {"failed": str(reply["failed"])}
 
 
 def _until_it_ends(hears: int, asked: int, deadline: float) -> tuple[bytes, bool]:
-    """What the fork says, and whether it ended before the deadline and within the bytes that it may say.
+    """The fork's output, and whether it ended before the deadline and within the allowed bytes.
 
-    Raises EOFError where the parent is gone: nobody else asks while a call is under way.
+    Raises EOFError where the parent is gone: it sends nothing while a call is under way.
     """
-    said = b""
+    data = b""
     with selectors.DefaultSelector() as selector:
         selector.register(hears, selectors.EVENT_READ)
         selector.register(asked, selectors.EVENT_READ)
-        while len(said) <= ANSWER_BYTES:
+        while len(data) <= ANSWER_BYTES:
             ready = {key.fd for key, _ in selector.select(max(deadline - time.monotonic(), 0))}
             if asked in ready:
                 raise EOFError("the parent is gone")
             if hears not in ready:
-                return said, False
+                return data, False
             more = os.read(hears, 1 << 16)
             if not more:
-                return said, True
-            said += more
-    return said, False
+                return data, True
+            data += more
+    return data, False
 
 
 def _call(
@@ -221,7 +221,7 @@ def _call(
     others: tuple[int, ...],
     server: int,
 ) -> None:
-    """In the fork: confined, one call, and gone."""
+    """In the fork: confines itself, makes one call and exits."""
     try:
         for end in others:
             os.close(end)
@@ -232,10 +232,10 @@ def _call(
         if seccomp.supported():
             seccomp.apply(seccomp.Kernel.open())
         try:
-            found = {"value": called(*arguments)}
+            reply = {"value": called(*arguments)}
         except Exception as problem:
-            found = {"failed": f"{type(problem).__name__}: {problem}"[:300]}
-        data = json.dumps(found).encode()
+            reply = {"failed": f"{type(problem).__name__}: {problem}"[:300]}
+        data = json.dumps(reply).encode()
         while data:
             data = data[os.write(tells, data) :]
     finally:

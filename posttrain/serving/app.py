@@ -77,8 +77,8 @@ class Served:
             stop_ids=tuple(self.chat.stop_ids),
         )
         seed = secrets.randbits(62) if asked.seed is None else asked.seed
-        said = AnswerText(self.chat.decode, asked.stops)
-        return Job(prompt=prompt, sampling=sampling, seed=seed, said=said, tell=tell)
+        text = AnswerText(self.chat.decode, asked.stops)
+        return Job(prompt=prompt, sampling=sampling, seed=seed, text=text, tell=tell)
 
     def chat_prompt(self, asked: ChatRequest) -> list[int]:
         """Raises Refused where the chat template does."""
@@ -139,13 +139,11 @@ def application(served: Served, hosts: Sequence[str]) -> FastAPI:
 async def _answer(
     served: Served, asked: Sampled, what: tuple[list[int], int | None, bool], shape: Shape, request: Request
 ) -> Response:
-    """``what``: the prompt's tokens, the most tokens to answer with, and whether with their
-    log-probabilities.
-    """
+    """``what``: the prompt's tokens, the most tokens of an answer, and whether it has log-probabilities."""
     prompt, most, wants = what
-    told: asyncio.Queue[Piece | End] = asyncio.Queue()
+    events: asyncio.Queue[Piece | End] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    job = served.job(asked, prompt, most, lambda said: _tell(loop, told, said))
+    job = served.job(asked, prompt, most, lambda event: _tell(loop, events, event))
     head = {
         "id": f"{shape.start}-{secrets.token_hex(12)}",
         "created": int(time.time()),
@@ -153,11 +151,11 @@ async def _answer(
     }
     served.worker.submit(job)
     if asked.stream:
-        chunks = _streamed(served, asked, job, told, (head, shape, wants))
+        chunks = _streamed(served, asked, job, events, (head, shape, wants))
         return StreamingResponse(
             chunks, media_type="text/event-stream", headers={"Cache-Control": "no-cache"}
         )
-    pieces, end = await _whole(job, told, request)
+    pieces, end = await _whole(job, events, request)
     text = "".join(piece.text for piece in pieces) + end.text
     logprobs = shape.logprobs(served.chat, pieces) if wants else None
     choice = shape.choice(text, logprobs, end.reason)
@@ -165,34 +163,34 @@ async def _answer(
     return JSONResponse(body)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, told: asyncio.Queue[Piece | End], said: Piece | End) -> None:
+def _tell(loop: asyncio.AbstractEventLoop, events: asyncio.Queue[Piece | End], event: Piece | End) -> None:
     if not loop.is_closed():  # the server may be gone before the answer is over
-        loop.call_soon_threadsafe(told.put_nowait, said)
+        loop.call_soon_threadsafe(events.put_nowait, event)
 
 
-async def _whole(job: Job, told: asyncio.Queue[Piece | End], request: Request) -> tuple[list[Piece], End]:
+async def _whole(job: Job, events: asyncio.Queue[Piece | End], request: Request) -> tuple[list[Piece], End]:
     pieces: list[Piece] = []
     asked = time.monotonic()
     while True:
         if time.monotonic() - asked >= ASK:
             asked, job.cancelled = time.monotonic(), await request.is_disconnected()
         try:
-            said = await asyncio.wait_for(told.get(), timeout=ASK)
+            event = await asyncio.wait_for(events.get(), timeout=ASK)
         except TimeoutError:
             continue
-        if isinstance(said, Piece):
-            pieces.append(said)
-        elif said.problem:
-            raise Refused(said.problem, status=500)
+        if isinstance(event, Piece):
+            pieces.append(event)
+        elif event.problem:
+            raise Refused(event.problem, status=500)
         else:
-            return pieces, said
+            return pieces, event
 
 
 async def _streamed(
     served: Served,
     asked: Sampled,
     job: Job,
-    told: asyncio.Queue[Piece | End],
+    events: asyncio.Queue[Piece | End],
     how: tuple[Mapping[str, Any], Shape, bool],
 ) -> AsyncIterator[str]:
     head, shape, wants = how
@@ -205,22 +203,22 @@ async def _streamed(
     try:
         if shape.opening:
             yield event([shape.opening])
-        while isinstance(said := await told.get(), Piece):
+        while isinstance(piece := await events.get(), Piece):
             count += 1
-            if said.text or wants:
-                logprobs = shape.logprobs(served.chat, [said]) if wants else None
-                yield event([shape.delta(said.text, logprobs, None)])
-        if said.problem:
-            yield f"data: {json.dumps(_error(said.problem, 500))}\n\n"
+            if piece.text or wants:
+                logprobs = shape.logprobs(served.chat, [piece]) if wants else None
+                yield event([shape.delta(piece.text, logprobs, None)])
+        if piece.problem:
+            yield f"data: {json.dumps(_error(piece.problem, 500))}\n\n"
             return
-        if said.text:
-            yield event([shape.delta(said.text, None, None)])
-        yield event([shape.delta("", None, said.reason)])
+        if piece.text:
+            yield event([shape.delta(piece.text, None, None)])
+        yield event([shape.delta("", None, piece.reason)])
         if asked.usage_at_the_end:
             yield event([], usage=usage(len(job.prompt), count))
         yield "data: [DONE]\n\n"
     finally:
-        job.cancelled = True  # whoever asked is gone, or has everything
+        job.cancelled = True  # the client is gone, or has everything
 
 
 def _model(served: Served, made: int) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""What may be asked over HTTP: OpenAI's request bodies, of which what cannot be done is refused, not passed
-over.
+"""OpenAI's request bodies; unsupported fields are refused, not ignored.
 
-The fields keep OpenAI's names and defaults. ``max_tokens`` left out means what the server allows.
+The fields keep OpenAI's names and defaults. Without ``max_tokens`` the server's limit holds.
 """
 
 from __future__ import annotations

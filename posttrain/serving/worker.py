@@ -48,13 +48,13 @@ class AnswerText:
         self.stopped = False
 
     def add(self, token: int) -> str:
-        """What can be told since the last call."""
+        """The text that became certain since the last call."""
         self._tokens.append(token)
         text = self._decode(self._tokens)
-        found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
-        if found:
+        stop_starts = [start for stop in self._stops if (start := text.find(stop)) >= 0]
+        if stop_starts:
             self.stopped = True
-            return self._tell(text, min(found))
+            return self._tell(text, min(stop_starts))
         certain = len(text.rstrip("\ufffd"))  # the bytes of a character that is not whole yet
         for stop in self._stops:
             certain = min(certain, len(text) - _begun(text, stop))
@@ -66,8 +66,8 @@ class AnswerText:
         return "" if self.stopped else self._tell(text, len(text))
 
     def _tell(self, text: str, end: int) -> str:
-        told, self._given = text[self._given : end], max(self._given, end)
-        return told
+        new_text, self._given = text[self._given : end], max(self._given, end)
+        return new_text
 
 
 def _begun(text: str, stop: str) -> int:
@@ -78,14 +78,14 @@ def _begun(text: str, stop: str) -> int:
 
 @dataclass(eq=False, kw_only=True)
 class Job:
-    """A request: a prompt's token ids, how to go on, and whom to tell. ``cancelled`` ends it at its next
-    token.
+    """A request: a prompt's token ids, how to sample, and a callback. ``cancelled`` ends it at
+    its next token.
     """
 
     prompt: list[int]
     sampling: Sampling
     seed: int
-    said: AnswerText
+    text: AnswerText
     tell: Callable[[Piece | End], None]
     cancelled: bool = False
 
@@ -133,10 +133,10 @@ class EngineWorker:
 
         def watch(number: int, token: int, logprob: float) -> bool:
             job = asked[number]
-            job.tell(Piece(token=token, logprob=logprob, text=job.said.add(token)))
-            return job.said.stopped or job.cancelled
+            job.tell(Piece(token=token, logprob=logprob, text=job.text.add(token)))
+            return job.text.stopped or job.cancelled
 
         for completion in self.engine.finished(watch):
             job = asked[completion.request]
-            over = completion.ended or job.said.stopped
-            job.tell(End(reason="stop" if over else "length", text=job.said.rest()))
+            over = completion.ended or job.text.stopped
+            job.tell(End(reason="stop" if over else "length", text=job.text.rest()))

@@ -76,15 +76,15 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy (and its adapter in ``adapter/``) and ``metrics.jsonl``."""
         from posttrain.models.chat import Chat
-        from posttrain.models.roles import Place, open_policy
+        from posttrain.models.roles import ModelPlacement, open_policy
         from posttrain.rollouts.reread import conversation_figures
         from posttrain.storage.jsonl import RowsInFile
         from posttrain.storage.preference_store import PreferenceStore
         from posttrain.training.optimizer import Group
 
         source = inputs["comparisons"].path
-        place = Place(device=machine.device, compute=self.compute, recompute=machine.recompute)
-        roles = open_policy(inputs["policy"].path, lora=self.lora, seed=self.seed, place=place)
+        place = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
+        roles = open_policy(inputs["policy"].path, lora=self.lora, seed=self.seed, placement=place)
         chat, policy = Chat(roles.tokenizer), roles.policy
         train, held = PreferenceStore(output.parent), PreferenceStore(output.parent)
         counts = self._read(chat, source / "train.jsonl", train)

@@ -207,7 +207,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.engines.protocol import Sampling
         from posttrain.models.chat import Chat
-        from posttrain.models.roles import Place, open_policy, open_teacher
+        from posttrain.models.roles import ModelPlacement, open_policy, open_teacher
         from posttrain.rollouts.collect import Collector
         from posttrain.storage.jsonl import RowsInFile
         from posttrain.training.optimizer import Group, Optimizer, linear
@@ -215,19 +215,19 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
         wants = self.method.wants
         grown_from = inputs["critic"].path if self.critic is not None else inputs["policy"].path
-        place = Place(device=machine.device, compute=self.compute, recompute=machine.recompute)
+        place = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
         roles = open_policy(
             inputs["policy"].path,
             lora=self.lora,
             critic=grown_from if wants.values else None,
             reference=self.teacher is None,
             seed=self.seed,
-            place=place,
+            placement=place,
         )
         reference = roles.reference
         if self.teacher is not None:
             reference = open_teacher(inputs["teacher"].path, roles.tokenizer, place)
-        engine = BuiltinEngine(roles.model, dtype=place.product)
+        engine = BuiltinEngine(roles.model, dtype=place.matmul_dtype)
         collector = Collector(
             engine,
             Chat(roles.tokenizer),

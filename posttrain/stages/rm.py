@@ -99,7 +99,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the model with one label, ``scale.json`` and ``metrics.jsonl``."""
         from posttrain.models.chat import Chat
-        from posttrain.models.roles import Place, open_reward
+        from posttrain.models.roles import ModelPlacement, open_reward
         from posttrain.rollouts.reread import conversation_figures, scores
         from posttrain.storage.jsonl import RowsInFile
         from posttrain.storage.lazy import Mapped
@@ -107,9 +107,9 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         from posttrain.training.optimizer import Group
 
         source = inputs["comparisons"].path
-        place = Place(device=machine.device, compute=self.compute, recompute=machine.recompute)
+        place = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
         role = open_reward(
-            inputs["base"].path, lora=self.lora, seed=self.seed, place=place, reading=self.reading
+            inputs["base"].path, lora=self.lora, seed=self.seed, placement=place, reading=self.reading
         )
         chat = Chat(role.tokenizer)
         train, held = PreferenceStore(output.parent), PreferenceStore(output.parent)

@@ -69,7 +69,7 @@ class InstructionTuning(Stage):
         from posttrain.core.preferences import wanted
         from posttrain.models.chat import Chat
         from posttrain.models.collate import rollouts
-        from posttrain.models.roles import Place, open_policy
+        from posttrain.models.roles import ModelPlacement, open_policy
         from posttrain.rollouts.ends import ends
         from posttrain.rollouts.in_parts import nll
         from posttrain.rollouts.reread import conversation_figures
@@ -78,8 +78,8 @@ class InstructionTuning(Stage):
         from posttrain.training.optimizer import Group
 
         said, source, shared = inputs["demonstrations"].path, inputs["base"].path, self.lora is not None
-        place = Place(device=machine.device, compute=self.compute, recompute=machine.recompute)
-        roles = open_policy(source, lora=self.lora, reference=shared, seed=self.seed, place=place)
+        place = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
+        roles = open_policy(source, lora=self.lora, reference=shared, seed=self.seed, placement=place)
         chat = Chat(roles.tokenizer)
         train, held = TokenRowStore(output.parent), TokenRowStore(output.parent)
         dropped = examples(chat, stream_jsonl(said / "train.jsonl"), self.max_length, train)
@@ -105,7 +105,9 @@ class InstructionTuning(Stage):
         after = nll(roles.policy, held, chat.pad_id, machine.micro_batch_tokens)
         ended = ends(roles.policy, held, chat.stop_ids, chat.pad_id, machine.micro_batch_tokens)
         roles.save(output)
-        start = roles.reference or open_policy(source, place=place).policy  # last: learning begins at once
+        start = (
+            roles.reference or open_policy(source, placement=place).policy
+        )  # last: learning begins at once
         before = nll(start, held, chat.pad_id, machine.micro_batch_tokens)
         found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}
         found = found if held else dict.fromkeys(found, "unknown")

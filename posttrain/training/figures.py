@@ -46,9 +46,9 @@ def of_rollouts(rollouts: Rollouts, before: Evaluation, reference: Evaluation | 
         figures["entropy_before"] = masked_mean(before.entropy, mask)
     if before.logprobs is not rollouts.logprobs:
         delta = wide((before.logprobs - rollouts.logprobs).abs())
-        known = mask & rollouts.logprobs.isfinite()
-        figures["sampler_delta_max"] = delta.masked_fill(~known, 0).amax()
-        figures["sampler_delta_mean"] = masked_mean(delta, known)
+        sampled = mask & rollouts.logprobs.isfinite()
+        figures["sampler_delta_max"] = delta.masked_fill(~sampled, 0).amax()
+        figures["sampler_delta_mean"] = masked_mean(delta, sampled)
     for name, values in rollouts.parts.items():
         figures[f"parts/{name}"] = wide(values).mean()
     return _floats(figures)
@@ -83,7 +83,7 @@ def of_run(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
     """A run's figures of the first batch of rollouts, and the mean of those of the last tenth."""
     rows = by_step(history)
     last = rows[-max(1, len(rows) // 10) :]
-    found: dict[str, float | int | str] = {}
+    summary: dict[str, float | int | str] = {}
     for name in (
         "reward",
         "kl",
@@ -96,23 +96,23 @@ def of_run(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
     ):
         values = [row[name] for row in last if name in row]
         if values:
-            found[f"{name}_final"] = sum(values) / len(values)
-            found[f"{name}_start"] = rows[0][name]
+            summary[f"{name}_final"] = sum(values) / len(values)
+            summary[f"{name}_start"] = rows[0][name]
     if "ratio_max" in rows[0]:
-        found["ratio_start"] = rows[0]["ratio_max"]
-    found["sampler_delta_max"] = max(row.get("sampler_delta_max", 0.0) for row in rows)
+        summary["ratio_start"] = rows[0]["ratio_max"]
+    summary["sampler_delta_max"] = max(row.get("sampler_delta_max", 0.0) for row in rows)
     if means := [row["sampler_delta_mean"] for row in rows if "sampler_delta_mean" in row]:
-        found["sampler_delta_mean"] = max(means)
+        summary["sampler_delta_mean"] = max(means)
     if spread := [row["reward_std"] for row in rows if "reward_std" in row]:
-        found["flat_steps"] = sum(value == 0.0 for value in spread) / len(spread)
+        summary["flat_steps"] = sum(value == 0.0 for value in spread) / len(spread)
     if paid := [row["reward_length"] for row in rows if row.get("reward_std") and "reward_length" in row]:
-        found["reward_length"] = sum(paid) / len(paid)
+        summary["reward_length"] = sum(paid) / len(paid)
     if flat := [row["answers/flat_groups"] for row in rows if "answers/flat_groups" in row]:
-        found["flat_groups"] = sum(flat) / len(flat)
-    found["steps"] = len(rows)
-    found["answers"] = int(sum(row["rows"] for row in rows))
-    found["updates"] = len(history)
-    return found
+        summary["flat_groups"] = sum(flat) / len(flat)
+    summary["steps"] = len(rows)
+    summary["answers"] = int(sum(row["rows"] for row in rows))
+    summary["updates"] = len(history)
+    return summary
 
 
 def by_step(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

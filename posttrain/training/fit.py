@@ -49,14 +49,14 @@ class Epochs:
 
     def at(self, step: int) -> list[int]:
         """The rows of one step."""
-        epoch, place = divmod(step, self.per_epoch)
+        epoch, batch = divmod(step, self.per_epoch)
         generator = torch.Generator().manual_seed(derive(self.seed, "epoch", epoch))
         order = torch.randperm(self.rows, generator=generator)
         if self.together is not None:
             block = torch.tensor(self.together)
             turn = torch.randperm(int(block.max()) + 1, generator=generator)
             order = order[turn[block[order]].argsort(stable=True)]
-        return order[place * self.batch_size : (place + 1) * self.batch_size].tolist()
+        return order[batch * self.batch_size : (batch + 1) * self.batch_size].tolist()
 
 
 def fit(  # size: the loop's five ingredients and three numbers
@@ -69,13 +69,14 @@ def fit(  # size: the loop's five ingredients and three numbers
     steps: int,
     micro_batch_tokens: int = 8192,
 ) -> Iterator[dict[str, float]]:
-    """Update on ``batches(step)`` until ``state.step`` is ``steps``; yields after every update, when state is
-    whole.
+    """Updates on ``batches(step)`` until ``state.step`` is ``steps``; yields after every update.
+
+    At every yield ``state`` is complete.
 
     Args:
         forward: of a slice of a batch: an Evaluation, or scores [B, T].
         batches: of a step: Judged rows (``preferences.wanted``, ``preferences.ranked``). The same step
-            gives the same rows, so a loop that was stopped goes on as if it had not been.
+            gives the same rows, so a loop that was stopped continues to the same result.
 
     Yields:
         The terms of the loss by name, ``loss``, ``step`` (updates done), ``rows``, ``tokens`` (supervised),

@@ -1,5 +1,6 @@
-"""The price of KL from one batch of rollouts to the next. A value; the coefficient itself lives in the loop's
-state."""
+"""KL controllers, which choose the KL coefficient of the next batch; the loop's state
+holds the coefficient.
+"""
 
 from __future__ import annotations
 

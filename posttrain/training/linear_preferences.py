@@ -15,12 +15,11 @@ ITERATIONS = 60
 
 
 def fit_linear(differences: Tensor, confidence: Tensor, prompts: Sequence[int]) -> tuple[Tensor, float]:
-    """The weights [D] whose score difference is the log-odds of a comparison, and the ridge that they were
-    fitted with.
+    """The weights [D] whose score difference is the log-odds of a comparison, and their ridge.
 
     Minimises ``mean(-c log sigmoid(d) - (1 - c) log sigmoid(-d)) + ridge |w|^2 / 2`` with d = w . x, x the
     features of the chosen less those of the rejected answer, divided by their root mean square. The loss is
-    convex; the ridge is the one of ``RIDGES`` that predicts whole prompts best that it was not fitted on.
+    convex; the ridge is the one of ``RIDGES`` with the best prediction of held-out prompts.
 
     Args:
         differences: [n, D] features of chosen less rejected.

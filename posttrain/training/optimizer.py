@@ -70,11 +70,11 @@ class Optimizer:
         self.groups = [g for g in groups if g.parameters]
         self.schedule = schedule or constant()
         self.steps = 0
-        seen: set[int] = set()
+        grouped: set[int] = set()
         for group in self.groups:
-            if any(id(p) in seen for p in group.parameters) or not group.learning_rate >= 0:
+            if any(id(p) in grouped for p in group.parameters) or not group.learning_rate >= 0:
                 raise ValueError(f"group {group.name!r} shares a parameter or has a negative learning rate")
-            seen.update(id(p) for p in group.parameters)
+            grouped.update(id(p) for p in group.parameters)
         self._adam = torch.optim.AdamW(
             [{"params": list(g.parameters), "weight_decay": g.weight_decay} for g in self.groups],
             lr=0.0,
@@ -92,14 +92,13 @@ class Optimizer:
         self._adam.zero_grad(set_to_none=True)
 
     def step(self, evidence: dict[str, float] | None = None) -> dict[str, float]:
-        """Clip every group by its own norm, move, forget the gradients.
+        """Clips every group by its own norm, updates the parameters, clears the gradients.
 
         Returns:
             ``grad_norm/NAME`` (before clipping) and ``learning_rate/NAME`` of every group.
 
         Raises:
-            FloatingPointError: a gradient is not finite; nothing was moved. ``evidence`` goes into the
-            message.
+            FloatingPointError: a gradient is not finite; no parameter changed. The message has ``evidence``.
         """
         norms = [self._norm(group) for group in self.groups]
         sizes = torch.stack(norms).tolist()
@@ -118,13 +117,13 @@ class Optimizer:
             figures[f"grad_norm/{group.name}"] = size
             figures[f"learning_rate/{group.name}"] = inner["lr"]
         self._adam.step()
-        self._return_a_little()
+        self._decay_to_start()
         self.zero()
         self.steps += 1
         return figures
 
     @torch.no_grad()
-    def _return_a_little(self) -> None:
+    def _decay_to_start(self) -> None:
         """``w <- w - learning rate * decay_to_start * (w - start)``, decoupled from Adam's step."""
         for group, starts in zip(self.groups, self._starts, strict=True):
             rate = self._rate(group) * group.decay_to_start

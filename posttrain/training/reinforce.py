@@ -1,4 +1,4 @@
-"""The reinforcement loop: collect, judge, credit, update."""
+"""The loop of reinforcement learning: collect, evaluate, credit, update."""
 
 from __future__ import annotations
 
@@ -18,24 +18,28 @@ from posttrain.training.kl_control import FixedKL, KLControl
 from posttrain.training.optimizer import Optimizer
 from posttrain.training.update import Part, Past, cut, in_one_order, update
 
-COMPARED_EVERY = 16  # batches; then the sampler is compared with the trainer, wherever its word is taken
+COMPARED_EVERY = (
+    16  # batches; where the sampler's log-probabilities are used, the trainer's check them so often
+)
 
 
 @dataclass
 class ReinforceState:
-    """Where the loop is; whole whenever it yields. ``step`` is also the version of the weights that sample
-    next."""
+    """The loop's state, complete at every yield. ``step`` is also the version of the weights
+    that sample next.
+    """
 
     step: int = 0  # batches of rollouts used up
-    place: int = 0  # updates made on the batch in use
+    batch_updates: int = 0  # updates made on the batch in use
     past: Past | None = None  # the batch in use
     figures: dict[str, float] = field(default_factory=dict)  # of the batch in use
     kl_coef: float | None = None  # None until the first batch: the method's own
 
 
 def minibatches(rollouts: Rollouts, method: PolicyGradient, seed: int, step: int, epoch: int) -> list[Tensor]:
-    """Rows of each optimizer batch of one epoch, [rows] long, sorted; groups stay whole where the method
-    wants it."""
+    """Rows of each optimizer batch of one epoch, [rows] long, sorted; ``wants.whole_groups``
+    keeps groups whole.
+    """
     rows = torch.arange(len(rollouts))
     count = min(method.minibatches, len(rollouts))
     if count == 1:
@@ -67,15 +71,15 @@ def reinforce(  # size: the loop's six ingredients, and what a stage may set
     micro_batch_tokens: int = 8192,
     seed: int = 0,
 ) -> Iterator[dict[str, Any]]:
-    """Improve ``policy`` on ``steps`` batches of its own rollouts; yields after every update, when state is
-    whole.
+    """Improves ``policy`` on ``steps`` batches of its own rollouts; yields after every update.
+
+    At every yield ``state`` is complete.
 
     Args:
         collect: of a step: rollouts sampled with the weights of that version.
-        publish: of a version: give the current weights to the sampler. Called before the first batch and
-        after the
-            last update on each.
-        reference: what KL is measured from, and charged against where the method does.
+        publish: of a version: gives the current weights to the sampler; called before the first batch and
+            after the last update on each batch.
+        reference: the policy from which KL is measured, and charged where the method charges it.
         control: moves the method's ``kl.coef`` after each batch (None: fixed).
         mix: of the number of updates made: another part of the loss, such as pretraining text (PPO-ptx).
 
@@ -101,11 +105,11 @@ def reinforce(  # size: the loop's six ingredients, and what a stage may set
             first = _collect(state, read, current, collect, reference, micro_batch_tokens, seed)
         past = state.past
         assert past is not None
-        epoch, place = divmod(state.place, _count(past, method))
-        rows = minibatches(past.rollouts, method, seed, state.step, epoch)[place]
+        epoch, minibatch = divmod(state.batch_updates, _count(past, method))
+        rows = minibatches(past.rollouts, method, seed, state.step, epoch)[minibatch]
         part = Part(
             past if len(rows) == len(past.rollouts) else take(past, rows.to(past.rollouts.actions.device)),
-            lambda part, known=first: read(part.rollouts) if known is None else known,  # type: ignore[misc]
+            lambda part, evaluation=first: read(part.rollouts) if evaluation is None else evaluation,  # type: ignore[misc]
             current.loss,
             whole_groups=wants.whole_groups,
         )
@@ -119,8 +123,8 @@ def reinforce(  # size: the loop's six ingredients, and what a stage may set
             "seconds": time.perf_counter() - started,
         }
         figures["seconds/update"] = time.perf_counter() - updating
-        state.place += 1
-        if state.place == method.epochs * _count(past, method):
+        state.batch_updates += 1
+        if state.batch_updates == method.epochs * _count(past, method):
             _finish(state, current, control or FixedKL())
             publish(state.step)
         yield figures
@@ -148,7 +152,7 @@ def _finish(state: ReinforceState, method: Any, control: KLControl) -> None:
     kl = getattr(method, "kl", None)
     if kl is not None and "kl" in state.figures:
         state.kl_coef = control.next(kl.coef, state.figures["kl"], int(state.figures["rows"]))
-    state.step, state.place, state.past, state.figures = state.step + 1, 0, None, {}
+    state.step, state.batch_updates, state.past, state.figures = state.step + 1, 0, None, {}
 
 
 def _collect(  # size: everything a batch of experience is made from
@@ -160,10 +164,10 @@ def _collect(  # size: everything a batch of experience is made from
     micro_batch_tokens: int,
     seed: int,
 ) -> Evaluation | None:
-    """Put the next batch into the state: rollouts, what policy and reference think of them, their credit.
+    """Puts the next batch into the state: rollouts, the policy's and the reference's evaluation, credit.
 
-    Where the first update reads the whole batch at once, what the policy thinks is computed once for both: it
-    is returned with its graph.
+    Where the first update takes the whole batch at once, the policy's evaluation serves both, and is returned
+    with its graph.
     """
     started = time.perf_counter()
     rollouts = collect(state.step)
@@ -173,10 +177,10 @@ def _collect(  # size: everything a batch of experience is made from
             f"rollouts of step {state.step} were sampled by weights of version {int(other[0])}: the sampler "
             "did not load what was published"
         )
-    kept = method.keep(rollouts)
-    dropped = int((~kept).sum())
+    selected = method.keep(rollouts)
+    dropped = int((~selected).sum())
     if dropped:
-        rollouts = take(rollouts, kept)
+        rollouts = take(rollouts, selected)
     if not len(rollouts) or not bool(rollouts.action_mask.any()):
         raise ValueError(f"step {state.step}: none of {dropped + len(rollouts)} rollouts can be learned from")
     collected = time.perf_counter()
@@ -191,7 +195,7 @@ def _collect(  # size: everything a batch of experience is made from
         if len(slices) == 1:
             with in_one_order(rollouts.action_mask.device):
                 first = read(rollouts)
-            before = _still(first)
+            before = _detached(first)
         else:
             before = in_slices(read, rollouts, slices)
     past = method.credit(rollouts, before, anchor)
@@ -201,21 +205,20 @@ def _collect(  # size: everything a batch of experience is made from
         figures["kl_coef"] = kl.coef
     figures |= {"dropped": dropped, "seconds/collect": collected - started}
     figures["seconds/evaluate"] = time.perf_counter() - collected
-    state.past, state.place, state.figures = past, 0, figures
+    state.past, state.batch_updates, state.figures = past, 0, figures
     return first if past.rollouts is rollouts else None
 
 
-def _still(read: Evaluation) -> Evaluation:
-    """The same numbers without their graph."""
-    known = {f.name: getattr(read, f.name) for f in fields(read)}
-    return replace(read, **{name: x.detach() for name, x in known.items() if x is not None})
+def _detached(read: Evaluation) -> Evaluation:
+    """The same evaluation without its graph."""
+    tensors = {f.name: getattr(read, f.name) for f in fields(read)}
+    return replace(read, **{name: x.detach() for name, x in tensors.items() if x is not None})
 
 
 def _slices(
     rollouts: Rollouts, method: PolicyGradient, micro_batch_tokens: int, seed: int, step: int
 ) -> list[Tensor]:
-    """The micro-batches of the first epoch, so that the policy of the first update is compared with its own
-    bits."""
+    """The micro-batches of the first epoch, so that the first update's ratios are exactly 1."""
     slices = []
     for rows in minibatches(rollouts, method, seed, step, 0):
         rows = rows.to(rollouts.actions.device)

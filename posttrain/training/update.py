@@ -31,13 +31,12 @@ class Part:
 
 
 def cut(rollouts: Rollouts, micro_batch_tokens: int, whole_groups: bool = False) -> list[Tensor]:
-    """Rows of each micro-batch, [rows] long: in order, about evenly, at most ``micro_batch_tokens`` steps
-    each.
+    """Rows of each micro-batch, [rows] long: in order, of about equal size, at
+    most ``micro_batch_tokens`` steps.
 
-    A row counts its steps up to the last chosen one; what rows of one group have before they first choose is
-    their prompt, which is read once and counts once. A row, or a group where groups stay whole, that is
-    longer than the limit is a micro-batch of its own. The cut never changes an update, only what it needs of
-    memory.
+    A row counts its steps up to the last chosen one; the prompt that rows of one group share, the steps
+    before their first chosen one, counts once. A row (or a whole group where groups stay whole) that is
+    longer than the limit is a micro-batch of its own. The cut never changes an update, only its memory.
     """
     mask = rollouts.action_mask
     first, end = mask.long().argmax(1), last_step(mask) + 1
@@ -47,8 +46,8 @@ def cut(rollouts: Rollouts, micro_batch_tokens: int, whole_groups: bool = False)
 def cut_rows(
     first: Tensor, end: Tensor, group: Tensor, micro_batch_tokens: int, whole_groups: bool = False
 ) -> list[Tensor]:
-    """The same of rows that are known by their first chosen step, what comes after the last one, and their
-    group, each [B] long.
+    """``cut`` of rows with these first chosen steps, ends (one after the last chosen step) and groups,
+    each [B] long.
     """
     if micro_batch_tokens < 1:
         raise ValueError(f"micro_batch_tokens is {micro_batch_tokens}, expected at least 1")
@@ -57,13 +56,15 @@ def cut_rows(
         return [rows]
     if whole_groups:
         rows = group.argsort(stable=True)
-    group, alone = group[rows], end[rows]  # alone: what a row counts without its neighbours
+    group, alone = group[rows], end[rows]  # alone: the steps of a row without a shared prompt
     prompt = first[rows]
     again = torch.where(group[1:] == group[:-1], torch.minimum(prompt[1:], prompt[:-1]), 0)
-    beside = torch.cat([alone[:1], alone[1:] - again])
+    after_previous = torch.cat([alone[:1], alone[1:] - again])
     unit = group.unique_consecutive(return_inverse=True)[1] if whole_groups else torch.arange(len(rows))
     unit = unit.to(end.device)
-    sizes = torch.zeros(int(unit[-1]) + 1, dtype=torch.long, device=end.device).index_add(0, unit, beside)
+    sizes = torch.zeros(int(unit[-1]) + 1, dtype=torch.long, device=end.device).index_add(
+        0, unit, after_previous
+    )
     each = sizes if whole_groups else alone
     left, pieces = int(sizes.sum()), -(-int(sizes.sum()) // micro_batch_tokens)
     bounds, used = [], 0
@@ -125,8 +126,8 @@ def in_one_order(device: torch.device) -> Iterator[None]:
 
 
 def _accumulate(part: Part, micro_batch_tokens: int, figures: dict[str, Tensor]) -> None:
-    """Backward through each micro-batch of one part, where there is a graph; its terms are added to
-    ``figures``.
+    """Backward through each micro-batch of one part, where there is a graph; adds its
+    terms to ``figures``.
     """
     weights: dict[Reduction, Tensor] = {}
     slices = cut(part.past.rollouts, micro_batch_tokens, part.whole_groups)

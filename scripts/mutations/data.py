@@ -231,7 +231,7 @@ MUTATIONS = [
         "confidence counts those who saw no difference",
         VOTES,
         "(most + 0.5) / (len(voting) + 1)",
-        "(most + 0.5) / (len(seen) + 1)",
+        "(most + 0.5) / (len(labels) + 1)",
         OF_VOTES,
     ),
     of(
@@ -244,7 +244,7 @@ MUTATIONS = [
     of(
         "one vote beside three ties is a comparison",
         VOTES,
-        "if 2 * len(voting) <= len(seen):",
+        "if 2 * len(voting) <= len(labels):",
         "if not voting:",
         OF_VOTES,
     ),
@@ -272,8 +272,8 @@ MUTATIONS = [
     of(
         "a question weighs by the pairs of its answers",
         AGREEMENT,
-        "_unequal(Counter(seen)) / (len(seen) - 1)",
-        "_unequal(Counter(seen)) / len(seen)",
+        "_unequal(Counter(answers)) / (len(answers) - 1)",
+        "_unequal(Counter(answers)) / len(answers)",
         OF_AGREEMENT,
     ),
     of(

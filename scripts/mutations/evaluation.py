@@ -94,9 +94,9 @@ MUTATIONS = [
     of(
         "a family has the mean of all",
         COMPARE,
-        "found.setdefault(family, []).append(judgement.total)",
+        "scores.setdefault(family, []).append(judgement.total)",
         'for every in {str(p["item"]["family"]) for p in prompts}:\n'
-        "                found.setdefault(every, []).append(judgement.total)",
+        "                scores.setdefault(every, []).append(judgement.total)",
         f"{OF_COMPARE}::test_families_have_their_own_means",
     ),
     of(
@@ -165,15 +165,15 @@ MUTATIONS = [
     of(
         "KL a step for KL an answer",
         "evaluation/answering.py",
-        "masked_sum(found.kl, batch.action_mask).tolist()",
-        "(masked_sum(found.kl, batch.action_mask) / batch.action_mask.sum(1)).tolist()",
+        "masked_sum(evaluation.kl, batch.action_mask).tolist()",
+        "(masked_sum(evaluation.kl, batch.action_mask) / batch.action_mask.sum(1)).tolist()",
         "tests/evaluation/test_answering.py",
     ),
     of(
         "KL of the reference from the policy",
         "evaluation/answering.py",
-        "now, still = (LanguagePolicy(prepare(model))",
-        "still, now = (LanguagePolicy(prepare(model))",
+        "now, reference = (LanguagePolicy(prepare(model))",
+        "reference, now = (LanguagePolicy(prepare(model))",
         "tests/evaluation/test_answering.py",
     ),
     of(
@@ -186,14 +186,14 @@ MUTATIONS = [
     of(
         "what is left of the optimum is turned round",
         "evaluation/solved.py",
-        '"share_of_optimum": own / best',
-        '"share_of_optimum": best / own',
+        '"share_of_optimum": value_of_policy / best',
+        '"share_of_optimum": best / value_of_policy',
         "tests/evaluation/test_solved.py",
     ),
     of(
         "an implicit reward without its reference",
         "evaluation/heldout_labels.py",
-        "_right(of[:, 0] - said[first][:, 0])",
+        "_right(of[:, 0] - likelihoods[first][:, 0])",
         "_right(of[:, 0])",
         "tests/evaluation/test_heldout_labels.py",
     ),

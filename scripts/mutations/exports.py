@@ -25,7 +25,7 @@ MUTATIONS = [
     of(
         "a tokenizer's normalizer is passed over",
         WORDS,
-        'if plain == wanted and known.get("normalizer") is None:',
+        'if plain == wanted and settings.get("normalizer") is None:',
         "if plain == wanted:",
         f"{OF_GGUF}::test_a_tokenizer_is_mapped_by_its_rules_and_else_refused",
     ),
@@ -75,7 +75,7 @@ MUTATIONS = [
     of(
         "a stop text ends what is told and not the row",
         WORKER,
-        "return job.said.stopped or job.cancelled",
+        "return job.text.stopped or job.cancelled",
         "return job.cancelled",
         f"{OF_SERVING}::test_a_stop_text_ends_the_answer_before_itself",
     ),
@@ -97,7 +97,7 @@ MUTATIONS = [
         "an answer whose client has gone runs to its end while tokens come",
         APP,
         "if time.monotonic() - asked >= ASK:",
-        "if time.monotonic() - asked >= ASK and told.empty():",
+        "if time.monotonic() - asked >= ASK and events.empty():",
         f"{OF_SERVING}::test_a_whole_answer_ends_when_its_client_has_gone",
     ),
     of(

@@ -146,8 +146,8 @@ MUTATIONS = [
     of(
         "each row is chosen among those above",
         "reward_losses/plackett_luce.py",
-        "(place[None, :] > place[:, None])",
-        "(place[None, :] >= place[:, None])",
+        "(rank[None, :] > rank[:, None])",
+        "(rank[None, :] >= rank[:, None])",
         "tests/reward_losses/test_plackett_luce.py",
         *contract("plackett_luce"),
     ),

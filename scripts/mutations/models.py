@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from mutations.mutation import of
 
-CHAT, COLLATE, TREE, LORA = "models/chat.py", "models/collate.py", "models/tree.py", "models/lora.py"
+CHAT, COLLATE, TREE, LORA = "models/chat.py", "models/collate.py", "models/prefix_tree.py", "models/lora.py"
 TEMPLATE, SPECIAL = "models/chat_template.py", "models/special_tokens.py"
 OF_TEMPLATES, OF_SPECIAL = "tests/models/test_trl_templates.py", "tests/models/test_special_tokens.py"
 FROZEN, OF_FROZEN = "models/frozen.py", "tests/models/test_frozen.py"
@@ -74,8 +74,8 @@ MUTATIONS = [
     of(
         "actions are one step late",
         COLLATE,
-        "action_mask=said[:, 1:]",
-        "action_mask=said[:, :-1]",
+        "action_mask=chosen[:, 1:]",
+        "action_mask=chosen[:, :-1]",
         OF_COLLATE,
     ),
     of("rows without a group are one group", COLLATE, "free += row.group < 0", "free += 0", OF_COLLATE),
@@ -132,7 +132,7 @@ MUTATIONS = [
     of(
         "a turn of weight zero is learned",
         CHAT,
-        'learned = messages[place].get("weight") != 0',
+        'learned = messages[index].get("weight") != 0',
         "learned = True",
         OF_CHAT,
     ),
@@ -189,8 +189,8 @@ MUTATIONS = [
     of(
         "a branch does not see its last shared token",
         TREE,
-        "last = (length - own)[:, None] + step",
-        "last = (length - own)[:, None] + step - 1",
+        "last = (length - new_tokens)[:, None] + step",
+        "last = (length - new_tokens)[:, None] + step - 1",
         OF_TREE,
     ),
     of(
@@ -260,14 +260,14 @@ MUTATIONS = [
     of(
         "a critic's bootstrap is its value before the last step",
         LANGUAGE,
-        "ends.append(critic.scalar(seen[part.ends]))",
-        "ends.append(critic.scalar(seen[part.ends - 1]))",
+        "ends.append(critic.scalar(trunk_states[part.ends]))",
+        "ends.append(critic.scalar(trunk_states[part.ends - 1]))",
         OF_LANGUAGE,
     ),
     of(
         "the likelihood of all answers where some were asked for",
         LANGUAGE,
-        "return scores[each], logprobs[each] * said[:, None]",
+        "return scores[each], logprobs[each] * marked[:, None]",
         "return scores[each], logprobs[each]",
         f"{OF_LANGUAGE}::test_an_answer_that_comes_twice_is_read_once_and_counts_twice",
     ),
@@ -400,7 +400,7 @@ MUTATIONS = [
     ),
     of(
         "nobody recomputes activations",
-        "models/place.py",
+        "models/placement.py",
         "    recompute: bool = False\n",
         "    recompute: bool = False\n\n    def __post_init__(self) -> None:\n"
         '        object.__setattr__(self, "recompute", False)\n',

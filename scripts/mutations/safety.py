@@ -144,8 +144,8 @@ MUTATIONS = [
     of(
         "layers beyond the config's last are left out",
         "models/directory.py",
-        "if found and int(found[1]) >= layers > 0]",
-        "if found and int(found[1]) > layers > 0]",
+        "if match and int(match[1]) >= layers > 0]",
+        "if match and int(match[1]) > layers > 0]",
         f"{LOADING}::test_a_config_with_fewer_layers_than_the_weights_is_refused",
     ),
     of(

@@ -347,15 +347,15 @@ MUTATIONS = [
     of(
         "where a verifier failed the next one pays",
         "rewards/first_that_scores.py",
-        "own[list(failed)] = False",
-        "own[[]] = False",
+        "newly_scored[list(failed)] = False",
+        "newly_scored[[]] = False",
         "tests/rewards/test_first_that_scores.py",
     ),
     of(
         "later rewards are paid on top",
         "rewards/first_that_scores.py",
-        "own = given.scored & ~scored",
-        "own = given.scored",
+        "newly_scored = given.scored & ~scored",
+        "newly_scored = given.scored",
         "tests/rewards/test_first_that_scores.py",
     ),
     of(
@@ -403,8 +403,8 @@ MUTATIONS = [
     of(
         "the first box is the answer",
         "rewards/_final_answer.py",
-        "kept = [boxes[-1]]",
-        "kept = [boxes[0]]",
+        "joined = [boxes[-1]]",
+        "joined = [boxes[0]]",
         "tests/rewards/test_math_answer.py::test_the_final_answer_is_what_was_said_last",
     ),
     of(
@@ -424,7 +424,7 @@ MUTATIONS = [
     of(
         "one of several boxes is the answer",
         "rewards/_final_answer.py",
-        "if not _joined(text[box[1] : kept[0][0]]):",
+        "if not _joined(text[box[1] : joined[0][0]]):",
         "if True:",
         "tests/rewards/test_math_answer.py::test_the_final_answer_is_what_was_said_last",
     ),
@@ -446,7 +446,7 @@ MUTATIONS = [
         "the first block of code is the answer",
         "rewards/code_tests.py",
         'if fence[1].lower() in ("", "py", "python", "python3"):',
-        'if not found and fence[1].lower() in ("", "py", "python", "python3"):',
+        'if not code and fence[1].lower() in ("", "py", "python", "python3"):',
         "tests/rewards/test_code_tests.py::test_the_last_block_of_python_is_the_code",
     ),
     of(
@@ -480,8 +480,8 @@ MUTATIONS = [
     of(
         "every version of the weights is thrown the same coins",
         "rewards/coin_reward.py",
-        'derive(self.seed, "coin", version, place)',
-        'derive(self.seed, "coin", place)',
+        'derive(self.seed, "coin", version, throws)',
+        'derive(self.seed, "coin", throws)',
         "tests/stages/test_verifiable.py::test_a_coin_is_thrown_anew_for_every_version",
     ),
 ]

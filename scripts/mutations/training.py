@@ -34,8 +34,8 @@ MUTATIONS = [
     of(
         "a shared prompt counts in every row",
         UPDATE,
-        "beside = torch.cat([alone[:1], alone[1:] - again])",
-        "beside = alone",
+        "after_previous = torch.cat([alone[:1], alone[1:] - again])",
+        "after_previous = alone",
         "tests/training/test_update.py",
     ),
     of(
@@ -157,8 +157,8 @@ MUTATIONS = [
     of(
         "a batch is used for one epoch",
         REINFORCE,
-        "if state.place == method.epochs * _count(past, method):",
-        "if state.place == _count(past, method):",
+        "if state.batch_updates == method.epochs * _count(past, method):",
+        "if state.batch_updates == _count(past, method):",
         f"{OF_LOOP}::test_stopped_anywhere_and_continued_it_is_the_same_bits",
     ),
     of(

@@ -164,8 +164,8 @@ def normalised_by_micro_batch(patch: pytest.MonkeyPatch) -> None:
 
 
 def drifting_reference(patch: pytest.MonkeyPatch) -> None:
-    plain = roles.still_role_of
-    patch.setattr(roles, "still_role_of", lambda model, *more: plain(moved(model), *more))
+    plain = roles.frozen_role_of
+    patch.setattr(roles, "frozen_role_of", lambda model, *more: plain(moved(model), *more))
 
 
 def drifting_kept_reference(patch: pytest.MonkeyPatch) -> None:

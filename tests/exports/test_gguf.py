@@ -13,7 +13,7 @@ from transformers import LlamaConfig, PreTrainedTokenizerBase
 
 from posttrain.cli import main
 from posttrain.cli.export import FORMS
-from posttrain.exports.modelfile import found
+from posttrain.exports.modelfile import frames_of
 from posttrain.exports.parity import PROMPTS, GreedyAnswers, answers, compare, llama_cpp_reader, plain_reader
 from posttrain.exports.vocabulary import SPLITTERS, plain_template, vocabulary
 from posttrain.models.chat import Chat
@@ -216,22 +216,22 @@ def test_marks_of_what_the_assistant_says_leave_their_whitespace_rules_behind() 
 def test_a_template_of_frames_becomes_a_modelfile_and_any_other_is_refused() -> None:
     words = tokenizer()
     words.chat_template = FRAMED
-    frames = found(Chat(words))
+    frames = frames_of(Chat(words))
     assert frames.user == ("[user]", "<|end|>")
     assert frames.system == ("[system]", "<|end|>")
     assert frames.ask == "[assistant]"
     words.chat_template = FRAMED.replace("m['content']", "loop.index ~ m['content']")
     with pytest.raises(UserError, match="more than a frame around each message"):
-        found(Chat(words))
+        frames_of(Chat(words))
     words.chat_template = FRAMED.replace("{% for m in messages %}", "{% for m in messages[-3:] %}")
     with pytest.raises(UserError, match="more than a frame around each message"):
-        found(Chat(words))
+        frames_of(Chat(words))
 
 
 def test_the_embedded_models_frames_are_those_of_its_template() -> None:
     from posttrain.models.loading import load_tokenizer
 
-    frames = found(Chat(load_tokenizer(EMBEDDED)))
+    frames = frames_of(Chat(load_tokenizer(EMBEDDED)))
     assert (frames.start, frames.system, frames.user) == ("<|endoftext|>", None, ("<|user|>", "<|end|>"))
 
 

@@ -18,11 +18,11 @@ from transformers import (
 )
 
 from posttrain.models import fast_layers
-from posttrain.models.lora import Adapter, Lora, attach, checkpoint_activations, wearing
-from posttrain.models.packed_attention import lined_up, packs
+from posttrain.models.lora import Adapter, Lora, attach, checkpoint_activations, use_adapter
+from posttrain.models.packed_attention import packed_context, packs
+from posttrain.models.prefix_tree import build_tree, sort_by_prefix
 from posttrain.models.prepare import prepare
 from posttrain.models.role import Role
-from posttrain.models.tree import alike, grow
 from tests.kernels.paths import COMPILED, computed_by
 
 SIZES: dict[str, Any] = {
@@ -58,15 +58,15 @@ def tree() -> Any:
     g = torch.Generator().manual_seed(1)
     rows = [torch.randint(0, 300, (n,), generator=g).tolist() for n in (30, 34, 41)]
     rows = [rows[0][:12] + row[12:] for row in rows]
-    order, shared = alike(rows)
-    return grow([rows[i] for i in order], shared, torch.device("cpu"))
+    order, shared = sort_by_prefix(rows)
+    return build_tree([rows[i] for i in order], shared, torch.device("cpu"))
 
 
 def read(trunk: Any, line: Any, short: bool = False) -> tuple[Tensor, Tensor]:
     """Hidden states of a line, and the gradient by all weights of a weighted sum of them."""
     assert packs(trunk)
     trunk.zero_grad()
-    with lined_up(line), torch.autocast("cpu", dtype=torch.bfloat16, enabled=short):
+    with packed_context(line), torch.autocast("cpu", dtype=torch.bfloat16, enabled=short):
         out = trunk(
             input_ids=line.tokens[None], position_ids=line.positions[None], use_cache=False
         ).last_hidden_state
@@ -131,7 +131,7 @@ def test_adapters_and_recomputed_activations_give_the_same_gradients() -> None:
         assert packs(own.model)
         if recompute:
             checkpoint_activations(own)
-        with wearing(adapter), lined_up(line):
+        with use_adapter(adapter), packed_context(line):
             out = own.model(
                 input_ids=line.tokens[None], position_ids=line.positions[None], use_cache=False
             ).last_hidden_state
@@ -149,7 +149,7 @@ def test_tokens_behind_a_line_change_nothing_that_is_read_of_it() -> None:
     plain = role.hidden(line.tokens[None], line)
     loose = torch.nn.functional.pad(line.tokens, (0, 19), value=7)[None]
     where = torch.nn.functional.pad(line.positions, (0, 19), value=3)[None]
-    with lined_up(line):
+    with packed_context(line):
         behind = trunk(input_ids=loose, position_ids=where, use_cache=False).last_hidden_state
     assert behind.shape[1] == plain.shape[1] + 19
     assert bool(behind.isfinite().all())

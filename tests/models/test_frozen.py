@@ -23,7 +23,7 @@ from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.loading import load_causal_lm, save_causal_lm
 from posttrain.models.lora import Adapter, Lora
 from posttrain.models.prepare import prepare
-from posttrain.models.roles import Place, PolicyRoles, open_policy, open_reward
+from posttrain.models.roles import ModelPlacement, PolicyRoles, open_policy, open_reward
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import PROCESS, Size, training_bytes
 from posttrain.pipeline.stage import HeldIn, Machine
@@ -105,7 +105,7 @@ def test_what_is_read_and_learned_is_that_of_the_held_numbers(
 ) -> None:
     fake_bitsandbytes(monkeypatch)
     batch = rollouts(rows(), 1)
-    roles = opened(base, trunk, place=Place(recompute=recompute))
+    roles = opened(base, trunk, placement=ModelPlacement(recompute=recompute))
     model = prepare(opened_copy(open_policy(base, lora=Lora(trunk=trunk)).model), adapters=True)
     plain = LanguagePolicy(
         type(roles.policy.policy)(
@@ -236,7 +236,7 @@ def test_bitsandbytes_itself(base: Path, device: str) -> None:
     config = llama()
     config.hidden_size, config.intermediate_size = 64, 128
     save_causal_lm(base, causal(config, dtype=torch.float32), tokenizer())
-    roles = opened(base, "nf4", place=Place(device=device))
+    roles = opened(base, "nf4", placement=ModelPlacement(device=device))
     assert 0.05 < roles.figures["trunk_rounding"] < 0.15
     matrix = roles.model.model.layers[0].mlp.up_proj
     assert matrix.weight_nf4.dtype == torch.uint8

@@ -15,7 +15,7 @@ from posttrain.models.loading import (
     save_reward_model,
     scalar_model,
 )
-from posttrain.models.roles import Place, open_policy
+from posttrain.models.roles import ModelPlacement, open_policy
 from posttrain.storage.token_rows import TokenRow
 from tests.models.small import CONFIGS, causal, llama, tokenizer
 
@@ -39,7 +39,7 @@ def test_a_head_on_a_short_trunk_scores_in_float32(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_a_reference_that_holds_short_matrices_says_what_the_policy_says(family: str, tmp_path: Path) -> None:
     save_causal_lm(tmp_path, causal(CONFIGS[family](), dtype=torch.float32), tokenizer())
-    roles = open_policy(tmp_path, reference=True, place=Place(compute="bfloat16"))
+    roles = open_policy(tmp_path, reference=True, placement=ModelPlacement(compute="bfloat16"))
     assert roles.reference is not None
     held = {p.dtype for p in roles.reference.policy.trunk.parameters() if p.dim() == 2}
     assert held == {torch.bfloat16, torch.float32}  # embeddings are no products

@@ -16,8 +16,8 @@ from posttrain.core.batch import Wants
 from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.loading import save_causal_lm
-from posttrain.models.packed_attention import NAME, _alike, _by_block, lined_up, packs
-from posttrain.models.tree import alike, grow
+from posttrain.models.packed_attention import NAME, _by_block, _close, packed_context, packs
+from posttrain.models.prefix_tree import build_tree, sort_by_prefix
 from posttrain.storage.token_rows import TokenRow
 from tests.models.small import CONFIGS, VOCABULARY, causal, rows, tokenizer
 
@@ -25,9 +25,9 @@ SHARED = [[7, 8, 9, 10, 11, 12], [7, 8, 9, 13], [7, 8, 9, 10, 14, 15, 16], [5, 6
 
 
 def in_a_line(model: Any, given: list[list[int]]) -> list[Tensor]:
-    order, shared = alike(given)
-    tree = grow([given[i] for i in order], shared, torch.device("cpu"))
-    with lined_up(tree):
+    order, shared = sort_by_prefix(given)
+    tree = build_tree([given[i] for i in order], shared, torch.device("cpu"))
+    with packed_context(tree):
         line = model.base_model(
             input_ids=tree.tokens[None], position_ids=tree.positions[None], use_cache=False
         ).last_hidden_state[0]
@@ -45,8 +45,8 @@ def test_a_row_in_a_line_is_the_row_alone(family: str) -> None:
 
 def test_the_line_is_fetched_from_once_however_many_blocks_there_are() -> None:
     given = [[*range(1, 30), n] for n in range(40, 44)] + [[n] * (3 + 40 * n) for n in range(2, 5)]
-    order, shared = alike(given)
-    tree = grow([given[i] for i in order], shared, torch.device("cpu"))
+    order, shared = sort_by_prefix(given)
+    tree = build_tree([given[i] for i in order], shared, torch.device("cpu"))
     assert len(tree.blocks) > 3
     q, k, v = (torch.randn(len(tree.tokens), 2, 8, requires_grad=True) for _ in range(3))
     found, names, seen = [torch.cat(_by_block(q, k, v, tree, None)).grad_fn], [], set()
@@ -121,9 +121,9 @@ def test_states_are_compared_whole_since_few_numbers_make_most_of_them() -> None
     states = torch.cat([torch.tensor([[55.0, -40.0]]), torch.linspace(-1, 1, 30)[None]], 1)
     rounded = states + 1e-3 * torch.linspace(-1, 1, 32)  # as SmolLM2's, of one library beside another's
     assert not torch.allclose(states, rounded, rtol=1e-4, atol=1e-4)
-    assert _alike(states, rounded)
-    assert not _alike(states, states + 0.1 * torch.linspace(-1, 1, 32))
-    assert not _alike(torch.stack([states[0], states[0]]), torch.stack([states[0], states[0] * 1.001]))
+    assert _close(states, rounded)
+    assert not _close(states, states + 0.1 * torch.linspace(-1, 1, 32))
+    assert not _close(torch.stack([states[0], states[0]]), torch.stack([states[0], states[0] * 1.001]))
 
 
 def test_rows_longer_than_the_model_looks_back_are_padded() -> None:

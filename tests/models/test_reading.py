@@ -16,14 +16,14 @@ from posttrain.models.language_policy import LanguageReward
 from posttrain.models.loading import load_reward_model, save_causal_lm
 from posttrain.models.lora import Lora
 from posttrain.models.reading import Reading
-from posttrain.models.roles import Place, open_policy, open_reward
+from posttrain.models.roles import ModelPlacement, open_policy, open_reward
 from posttrain.pipeline.finding import UserError
 from posttrain.storage.token_rows import TokenRow
 from tests.models.small import CONFIGS, causal, rows, tokenizer
 from tests.models.test_roles import shaken
 
 LORA = Lora(rank=3, alpha=6.0)
-EXACT = Place(dtype="float64")
+EXACT = ModelPlacement(dtype="float64")
 
 
 @pytest.fixture(params=sorted(CONFIGS))
@@ -55,9 +55,9 @@ def test_a_score_is_what_its_reading_says(
     sft: Path, layer: int, mean: bool, packed: bool, lora: Lora | None
 ) -> None:
     given = rows()
-    role = open_reward(sft, lora=lora, seed=2, place=EXACT, reading=Reading(layer=layer, mean=mean))
+    role = open_reward(sft, lora=lora, seed=2, placement=EXACT, reading=Reading(layer=layer, mean=mean))
     role.reward.packed = packed
-    plain = open_policy(sft, place=EXACT).model
+    plain = open_policy(sft, placement=EXACT).model
     wanted = [by_hand(plain, role.reward.role.head.weight, row, layer, mean) for row in given]
     batch = rollouts(given, 1)
     scores = role.reward.score(batch)
@@ -73,7 +73,7 @@ def test_what_stands_beside_an_answer_does_not_move_its_mean(sft: Path) -> None:
         *rows(),
         *(TokenRow(ids=[7, 8, 9, 10, n], mask=[False, False, True, True, True]) for n in (11, 12)),
     ]
-    reward = open_reward(sft, seed=2, place=EXACT, reading=Reading(layer=1, mean=True)).reward
+    reward = open_reward(sft, seed=2, placement=EXACT, reading=Reading(layer=1, mean=True)).reward
     together = reward.score(rollouts(given, 1)).sum(1)
     alone = torch.cat([reward.score(rollouts([row], 1)).sum(1) for row in given])
     torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-10)
@@ -148,9 +148,9 @@ def test_a_critic_shares_the_lower_layers_and_begins_as_the_reward_model(sft: Pa
 
 def test_a_role_on_a_cut_trunk_wears_its_adapter_once(sft: Path) -> None:
     """The layers of both trunks are the same modules: a hook for each trunk would add the adapter twice."""
-    model = open_policy(sft, place=EXACT).model
+    model = open_policy(sft, placement=EXACT).model
     lower = cut(model, 1)
-    role = open_reward(sft, lora=LORA, seed=4, place=EXACT, reading=Reading(layer=1)).reward
+    role = open_reward(sft, lora=LORA, seed=4, placement=EXACT, reading=Reading(layer=1)).reward
     assert lower.base_model is not model.base_model
     from posttrain.models.lora import Adapter, attach
     from posttrain.models.role import Role

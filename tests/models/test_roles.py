@@ -16,10 +16,10 @@ from posttrain.models.adapter_files import load_adapter, save_adapter
 from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.models.loading import new_head, save_causal_lm
-from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged, wearing
+from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged, use_adapter
 from posttrain.models.prepare import prepare
 from posttrain.models.role import Role
-from posttrain.models.roles import Place, open_policy, open_reward, words
+from posttrain.models.roles import ModelPlacement, open_policy, open_reward, words
 from posttrain.pipeline.finding import UserError
 from tests.models.small import CONFIGS, causal, llama, rows, tokenizer
 
@@ -141,7 +141,9 @@ def sft(tmp_path: Path) -> Path:
 def test_at_step_zero_ratio_is_exactly_one_and_kl_exactly_zero(
     sft: Path, lora: Lora | None, recompute: bool
 ) -> None:
-    roles = open_policy(sft, lora=lora, critic=sft, reference=True, place=Place(recompute=recompute))
+    roles = open_policy(
+        sft, lora=lora, critic=sft, reference=True, placement=ModelPlacement(recompute=recompute)
+    )
     batch = rollouts(rows(), 1)
     wants = Wants(values=True, exact_kl=True)
     assert roles.reference is not None
@@ -238,9 +240,11 @@ def test_a_reward_model_speaks_as_the_model_it_grew_from_until_it_moves(
     sft: Path, tmp_path: Path, lora: Lora | None
 ) -> None:
     batch = rollouts(rows(), 0)
-    reward = open_reward(sft, lora=lora, seed=2, place=Place(dtype="float64"))
+    reward = open_reward(sft, lora=lora, seed=2, placement=ModelPlacement(dtype="float64"))
     some = torch.arange(len(batch)) % 2 == 0
-    grown = open_policy(sft, place=Place(dtype="float64")).policy.evaluate(batch, Wants()).logprobs
+    grown = (
+        open_policy(sft, placement=ModelPlacement(dtype="float64")).policy.evaluate(batch, Wants()).logprobs
+    )
     scores, said = reward.reward.score_and_say(batch, words(reward, sft), some)
     assert torch.equal(scores, reward.reward.score(batch))
     torch.testing.assert_close(said, grown * some[:, None], rtol=0, atol=1e-12)
@@ -262,14 +266,14 @@ def test_what_is_worn_is_taken_off_again() -> None:
             return model(ids).logits
 
     bare = said()
-    with wearing(one):
+    with use_adapter(one):
         dressed = said()
-        with wearing(two):
+        with use_adapter(two):
             other = said()
-        with wearing(None):
+        with use_adapter(None):
             assert torch.equal(said(), bare)
         assert torch.equal(said(), dressed)
-        with pytest.raises(RuntimeError), wearing(two):
+        with pytest.raises(RuntimeError), use_adapter(two):
             raise RuntimeError
     assert torch.equal(said(), bare)
     assert not torch.equal(dressed, bare)

@@ -121,11 +121,11 @@ def test_elsewhere_it_is_not_asked(device: str, dtype: torch.dtype, width: int) 
 
 
 def test_rows_are_told_as_the_kernel_counts_them() -> None:
-    told = varlen.whole([(3, [0, 1, 2]), (2, [0, 3, 4])], CPU)
+    told = varlen.varlen_index([(3, [0, 1, 2]), (2, [0, 3, 4])], CPU)
     assert told.queries.tolist() == [0, 3, 5]
     assert told.keys.tolist() == [0, 3, 6]
     assert told.places is not None
     assert told.places.tolist() == [0, 1, 2, 0, 3, 4]
     assert told.most == (3, 3)
-    alone = varlen.whole([(3, [0, 1, 2]), (2, [3, 4])], CPU)
+    alone = varlen.varlen_index([(3, [0, 1, 2]), (2, [3, 4])], CPU)
     assert alone.places is None

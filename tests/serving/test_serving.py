@@ -264,7 +264,7 @@ def test_a_whole_answer_ends_when_its_client_has_gone(running: Running) -> None:
     async def answered() -> tuple[int, bool]:
         told: asyncio.Queue[Piece | End] = asyncio.Queue()
         said = AnswerText(running.chat.decode, [])
-        job = Job(prompt=[1], sampling=Sampling(), seed=0, said=said, tell=told.put_nowait)
+        job = Job(prompt=[1], sampling=Sampling(), seed=0, text=said, tell=told.put_nowait)
 
         async def talk() -> None:  # a token more often than the client is looked for
             for number in range(40):

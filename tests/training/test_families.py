@@ -17,7 +17,7 @@ from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
 from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy
-from posttrain.models.tree import alike
+from posttrain.models.prefix_tree import alike
 from posttrain.storage.token_rows import TokenRow
 from posttrain.training.optimizer import Group, Optimizer
 from posttrain.training.update import update

@@ -1,8 +1,8 @@
-"""Rows that begin alike as one line of tokens in which what they share stands once.
+"""Rows with common prefixes as one line of tokens, in which a shared prefix stands once.
 
-Sorted, every row begins as the row before it does, up to where it branches off; from there its tokens are
-its own. The line holds the own tokens of all rows, one row after another. Tokens of a decoder see only
-what is before them, so what rows share is the same computation, and its gradient is the sum of theirs.
+After sorting, every row shares a prefix with the row before it; the tokens after that prefix are its new
+tokens. The line holds the new tokens of all rows, one row after another. A decoder's token sees only what is
+before it, so a shared prefix is one computation, and its gradient is the sum over the rows.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from posttrain.models.varlen import Whole, whole
+from posttrain.models.varlen import VarlenIndex, varlen_index
 
-CALL = 1000  # measured: a call of the attention costs about what so many pairs of query and key do,
-GATHER = 12  # and fetching a token so many
+CALL = 1000  # measured cost of a call of the attention, in pairs of query and key,
+GATHER = 12  # and of gathering a token
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Rows that attend in one call: b of them, with at most Q own tokens and K tokens in all."""
+    """b rows that attend in one call, with at most Q new tokens and K tokens in all."""
 
     shape: tuple[int, int]  # b, Q
-    count: int  # n own tokens
-    own: Tensor | None  # [b, Q] index among the n, padded; None: n is b * Q, and they lie in order
-    real: Tensor | None  # [n] index into [b * Q]; None where ``own`` is
-    keys: Tensor | None  # [b, K] index into the line; None: the rows share nothing, their keys are ``own``
+    count: int  # n new tokens
+    queries: Tensor | None  # [b, Q] index among the n, padded; None: n is b * Q, and they lie in order
+    real: Tensor | None  # [n] index into [b * Q]; None where ``queries`` is
+    keys: Tensor | None  # [b, K] index into the line; None: without prefixes the keys are the queries
     sees: Tensor | None  # [b, 1, Q, K] bool; None: causal
     _added: dict[torch.dtype, Tensor] = field(default_factory=dict)
 
@@ -50,9 +50,9 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Fetched:
-    """What the blocks of a line attend with, one block after another, as indices; None: the line as it is.
+    """Indices of the queries and keys of all blocks, one block after another; None: the line as it is.
 
-    One fetch serves all blocks, so that its gradient is added to the line once and not once a block.
+    One gather serves all blocks, so that its gradient is added to the line once and not once a block.
     """
 
     queries: Tensor | None  # [sum of b * Q] index into the line, padded
@@ -61,11 +61,11 @@ class Fetched:
 
 
 @dataclass(frozen=True, eq=False)
-class Tree:
+class PrefixTree:
     """B rows as a line of N tokens.
 
-    ``paths`` say where the tokens of each row stand in the line; ``order``: the rows that have tokens of
-    their own, as these follow one another, and how many; ``blocks`` cover the line in order.
+    ``paths`` has the indices of each row's tokens in the line; ``order`` the rows that have new tokens, in
+    the order of the line, and how many; ``blocks`` cover the line in order.
     """
 
     tokens: Tensor  # [N]
@@ -77,24 +77,24 @@ class Tree:
 
     @property
     def sizes(self) -> list[int]:
-        """Own tokens in each block."""
+        """New tokens in each block."""
         return [block.count for block in self.blocks]
 
     @cached_property
     def fetched(self) -> Fetched:
-        """Where the queries and keys of all blocks stand; made once for all layers."""
+        """Indices of the queries and keys of all blocks; computed once for all layers."""
         starts = accumulate([0, *self.sizes])
         queries, keys, real = [], [], []
         padded = 0
         for block, start in zip(self.blocks, starts, strict=False):
             b, Q = block.shape
             lies = torch.arange(block.count, device=self.tokens.device)
-            asked = lies if block.own is None else block.own.flatten()
+            asked = lies if block.queries is None else block.queries.flatten()
             queries.append(asked + start)
             keys.append(asked + start if block.keys is None else block.keys.flatten())
             real.append((lies if block.real is None else block.real) + padded)
             padded += b * Q
-        uneven = any(block.own is not None for block in self.blocks)
+        uneven = any(block.queries is not None for block in self.blocks)
         shared = any(block.keys is not None for block in self.blocks)
         return Fetched(
             queries=torch.cat(queries) if uneven else None,
@@ -103,12 +103,14 @@ class Tree:
         )
 
     @cached_property
-    def whole(self) -> Whole:
-        """The rows as FlashAttention is told of them; made once for all layers."""
-        return whole([(own, self.paths[row]) for row, own in self.order], self.tokens.device)
+    def varlen_index(self) -> VarlenIndex:
+        """The rows as FlashAttention's variable-length interface takes them; computed once for all layers."""
+        return varlen_index(
+            [(new_tokens, self.paths[row]) for row, new_tokens in self.order], self.tokens.device
+        )
 
 
-def alike(rows: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
+def sort_by_prefix(rows: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
     """The order in which neighbours share most, and how many tokens each then shares with the one before."""
     order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
     shared = [0]
@@ -119,22 +121,23 @@ def alike(rows: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
     return order, shared
 
 
-def grow(rows: Sequence[Sequence[int]], shared: Sequence[int], device: torch.device) -> Tree:
-    """The tree of rows in the order of ``alike``; row i begins with ``shared[i]`` tokens of row i - 1."""
+def build_tree(rows: Sequence[Sequence[int]], shared: Sequence[int], device: torch.device) -> PrefixTree:
+    """The tree of rows that ``sort_by_prefix`` ordered; row i shares ``shared[i]`` tokens with row i - 1."""
     sizes = [(len(row) - same, len(row)) for row, same in zip(rows, shared, strict=True)]
     roots = sorted((i for i, same in enumerate(shared) if not same), key=lambda i: sizes[i])
     branches = sorted(
-        (i for i, (own, _) in enumerate(sizes) if shared[i] and own), key=lambda i: (shared[i], sizes[i])
+        (i for i, (new_tokens, _) in enumerate(sizes) if shared[i] and new_tokens),
+        key=lambda i: (shared[i], sizes[i]),
     )
     members = [*_together(roots, sizes), *_together(branches, sizes)]
     line = [row for block in members for row in block]
     starts = dict(zip(line, accumulate([0, *(sizes[row][0] for row in line)]), strict=False))
     paths: list[list[int]] = []
-    for row, (own, _) in enumerate(sizes):
+    for row, (new_tokens, _) in enumerate(sizes):
         start = starts.get(row, 0)
-        kept = paths[-1][: shared[row]] if shared[row] else []
-        paths.append([*kept, *range(start, start + own)])
-    return Tree(
+        prefix = paths[-1][: shared[row]] if shared[row] else []
+        paths.append([*prefix, *range(start, start + new_tokens)])
+    return PrefixTree(
         tokens=torch.tensor([token for row in line for token in rows[row][shared[row] :]], device=device),
         positions=torch.cat([torch.arange(shared[row], len(rows[row])) for row in line]).to(device),
         paths=paths,
@@ -147,20 +150,20 @@ def grow(rows: Sequence[Sequence[int]], shared: Sequence[int], device: torch.dev
 
 
 def _together(rows: list[int], sizes: list[tuple[int, int]]) -> Iterator[list[int]]:
-    """Neighbours of about one shape, as long as padding them costs less than a call."""
+    """Groups consecutive rows of similar shape, as long as their padding costs less than a call."""
     part: list[int] = []
     q = k = 0
     even = True
     for row in rows:
-        own, length = sizes[row]
-        wide, long = max(q, own), max(k, length)
-        waste = wide * long * (len(part) + 1) - q * k * len(part) - own * length
-        stays = even and (wide, long) == (own, length) and (not part or (q, k) == (own, length))
+        new_tokens, length = sizes[row]
+        wide, long = max(q, new_tokens), max(k, length)
+        waste = wide * long * (len(part) + 1) - q * k * len(part) - new_tokens * length
+        stays = even and (wide, long) == (new_tokens, length) and (not part or (q, k) == (new_tokens, length))
         if not stays:
-            waste += GATHER * (own + (sum(sizes[i][0] for i in part) if even else 0))
+            waste += GATHER * (new_tokens + (sum(sizes[i][0] for i in part) if even else 0))
         if part and waste > CALL:
             yield part
-            part, wide, long, stays = [], own, length, True
+            part, wide, long, stays = [], new_tokens, length, True
         part.append(row)
         q, k, even = wide, long, stays
     if part:
@@ -168,26 +171,28 @@ def _together(rows: list[int], sizes: list[tuple[int, int]]) -> Iterator[list[in
 
 
 def _block(sizes: list[tuple[int, int]], paths: list[list[int]], device: torch.device) -> Block:
-    rows, Q, K = len(sizes), max(own for own, _ in sizes), max(length for _, length in sizes)
-    own, length = torch.tensor(sizes).unbind(1)
+    rows, Q, K = len(sizes), max(new_tokens for new_tokens, _ in sizes), max(length for _, length in sizes)
+    new_tokens, length = torch.tensor(sizes).unbind(1)
     step = torch.arange(Q)
-    count = int(own.sum())
+    count = int(new_tokens.sum())
     even = count == rows * Q
-    places = (own.cumsum(0) - own)[:, None] + torch.minimum(step, own[:, None] - 1)  # [b, Q]
+    places = (new_tokens.cumsum(0) - new_tokens)[:, None] + torch.minimum(
+        step, new_tokens[:, None] - 1
+    )  # [b, Q]
     keys = sees = None
-    if bool((own < length).any()):
+    if bool((new_tokens < length).any()):
         keys = torch.zeros(rows, K, dtype=torch.long)
         for i, path in enumerate(paths):
             keys[i, : len(path)] = torch.tensor(path)
         key = torch.arange(K)
-        last = (length - own)[:, None] + step  # [b, Q] the last key a query sees
+        last = (length - new_tokens)[:, None] + step  # [b, Q] the last key a query sees
         sees = (key <= last[..., None]) & (key < length[:, None, None])
         sees = sees[:, None].to(device)
     return Block(
         shape=(rows, Q),
         count=count,
-        own=None if even else places.to(device),
-        real=None if even else (step < own[:, None]).flatten().nonzero()[:, 0].to(device),
+        queries=None if even else places.to(device),
+        real=None if even else (step < new_tokens[:, None]).flatten().nonzero()[:, 0].to(device),
         keys=None if keys is None else keys.to(device),
         sees=sees,
     )

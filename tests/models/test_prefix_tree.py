@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from posttrain.models.tree import Tree, alike, grow
+from posttrain.models.prefix_tree import PrefixTree, build_tree, sort_by_prefix
 
 CPU = torch.device("cpu")
 GROUP = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 7], [1, 2, 3, 4, 5, 9, 9, 9], [1, 2, 3, 4]]
@@ -18,10 +18,10 @@ ROWS = {
 }
 
 
-def grown(rows: list[list[int]]) -> tuple[list[list[int]], Tree]:
-    order, shared = alike(rows)
+def grown(rows: list[list[int]]) -> tuple[list[list[int]], PrefixTree]:
+    order, shared = sort_by_prefix(rows)
     rows = [rows[i] for i in order]
-    return rows, grow(rows, shared, CPU)
+    return rows, build_tree(rows, shared, CPU)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -47,7 +47,7 @@ def test_a_token_sees_its_own_row_up_to_itself(name: str) -> None:
     start = 0
     for block in tree.blocks:
         b, Q = block.shape
-        own = torch.arange(b * Q).view(b, Q) if block.own is None else block.own
+        own = torch.arange(b * Q).view(b, Q) if block.queries is None else block.queries
         keys = own + start if block.keys is None else block.keys
         sees = torch.ones(Q, keys.shape[1]).tril().bool().expand(b, 1, -1, -1)
         sees = sees if block.sees is None else block.sees
@@ -64,7 +64,7 @@ def test_rows_of_one_shape_are_one_block_as_they_lie() -> None:
     _, tree = grown([[i] * 6 for i in range(9)])
     (block,) = tree.blocks
     assert block.shape == (9, 6)
-    assert block.own is block.keys is block.sees is None
+    assert block.queries is block.keys is block.sees is None
 
 
 def test_rows_too_unlike_are_not_padded_to_each_other() -> None:
@@ -82,7 +82,7 @@ def test_what_is_fetched_at_once_is_what_each_block_names(name: str) -> None:
     start = asked = known = 0
     for block in tree.blocks:
         b, Q = block.shape
-        own = torch.arange(block.count) if block.own is None else block.own.flatten()
+        own = torch.arange(block.count) if block.queries is None else block.queries.flatten()
         assert queries[asked : asked + b * Q].tolist() == (own + start).tolist()
         wanted = own + start if block.keys is None else block.keys.flatten()
         assert keys[known : known + b * block.width].tolist() == wanted.tolist()
