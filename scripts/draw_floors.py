@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from scripts.floors import FLOORS, folder, graph  # noqa: E402
 
 DRAWING = ROOT / "docs" / "architecture.svg"
-WIDTH, LEFT, RIGHT = 1040, 64, 1020  # of the drawing, and where items may stand, in pixels
+WIDTH, LEFT, RIGHT = 1120, 64, 1100  # of the drawing, and where items may stand, in pixels
 FLOOR_HEIGHT, BOX_HEIGHT, TOP = 76, 34, 14
 LETTER, GAP, LINE_WIDTH = 7.8, 14, 12  # pixels of a letter, between items, and of a line that passes
 ROUNDS = 24  # of ordering and of placing; more change nothing

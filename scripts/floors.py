@@ -11,7 +11,7 @@ from pathlib import Path
 FLOORS = {
     **dict.fromkeys(("kernels", "storage"), 0),
     **dict.fromkeys(("core", "pipeline", "sandbox"), 1),
-    **dict.fromkeys(("direct_alignment", "reward_losses", "data", "everyday", "field_guide"), 2),
+    **dict.fromkeys(("cost", "direct_alignment", "reward_losses", "data", "everyday", "field_guide"), 2),
     **dict.fromkeys(("settings", "device"), 2),
     **dict.fromkeys(("policy_gradients", "models", "environments", "training", "feedback"), 3),
     "engines": 4,

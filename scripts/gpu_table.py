@@ -21,12 +21,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 sys.modules.setdefault("bitsandbytes", ModuleType("bitsandbytes"))  # asked only whether it is there
 
+from posttrain.cost.sizes import Size  # noqa: E402
 from posttrain.models.lora import Lora  # noqa: E402
-from posttrain.pipeline.sizes import Size  # noqa: E402
 from posttrain.pipeline.sources import SourceFile  # noqa: E402
 from posttrain.pipeline.stage import HeldIn, Inputs, Machine, Product, Stage, nested  # noqa: E402
 from posttrain.policy_gradients.grpo import GRPO  # noqa: E402
-from posttrain.rewards.math_answer import MathAnswer  # noqa: E402
+from posttrain.rewards.learned import LearnedReward  # noqa: E402
 from posttrain.stages.alignment import Alignment  # noqa: E402
 from posttrain.stages.base import ExistingModel  # noqa: E402
 from posttrain.stages.pairs import ComparisonPairs  # noqa: E402
@@ -84,8 +84,8 @@ def stages(lora: Lora | None) -> dict[str, list[Stage]]:
             Alignment(policy=model, comparisons=rows, **fit),
         ],
         "`rl` (GRPO)": [Reinforcement(
-            policy=model, reward=MathAnswer(), prompts=rows, method=GRPO(), lora=lora, prompts_per_step=64,
-            **answers,
+            policy=model, reward=LearnedReward(model=model), prompts=rows, method=GRPO(), lora=lora,
+            prompts_per_step=64, **answers,
         )],
         "`pairs`, other sampling": [ComparisonPairs(policy=model, prompts=rows, rows=500, **answers)],
     }  # fmt: skip
@@ -100,9 +100,9 @@ def needed(stage: Stage, size: Size) -> float:
         return Product(Path("nowhere"), {"report": {"figures": known}})
 
     assert nested(stage)
-    found = stage.estimate(Inputs.gather(stage, product), MACHINE)
-    assert found is not None
-    return found.bytes / 1e9
+    work = stage.work(Inputs.gather(stage, product))
+    assert work is not None
+    return work.estimate(MACHINE).bytes / 1e9
 
 
 def tables() -> Iterator[str]:

@@ -173,8 +173,11 @@ def _defines_stage(text: str) -> bool:
 
 
 def _is_stage(node: ast.stmt) -> TypeGuard[ast.ClassDef]:
-    return isinstance(node, ast.ClassDef) and any(
-        isinstance(base, ast.Name) and base.id == "Stage" for base in node.bases
+    """A class derived from Stage that can stand in a recipe; one without an address is what others share."""
+    return (
+        isinstance(node, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id == "Stage" for base in node.bases)
+        and any(ast.unparse(line).startswith("address = ") for line in node.body)
     )
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from posttrain.checks import machine as machines
 from posttrain.checks.supervised_row import first_row
+from posttrain.cost.sizes import FLOAT
 from posttrain.pipeline.files import alive
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.plan import plan
 from posttrain.pipeline.progress import described
 from posttrain.pipeline.runner import Run, StageFailed, run
-from posttrain.pipeline.sizes import FLOAT
 from posttrain.pipeline.stage import Machine, Stage, addresses, rewrite
 from posttrain.pipeline.store import Workspace
 from posttrain.pipeline.trouble import trouble

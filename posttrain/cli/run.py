@@ -10,11 +10,12 @@ from typing import Any
 from posttrain.cli.next_steps import next_steps
 from posttrain.cli.recipe_files import recipes
 from posttrain.cli.recipe_options import declare_recipe, machine_of, read_recipe
+from posttrain.cost.drawing import drawing
+from posttrain.cost.scale import Paper, scale_table
 from posttrain.pipeline import runner
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.plan import plan
 from posttrain.pipeline.plan_table import plan_table
-from posttrain.pipeline.scale import Paper, drawn, scale_table
 from posttrain.pipeline.stage import Machine, Stage
 from posttrain.pipeline.store import Workspace
 
@@ -77,7 +78,7 @@ def run(options: Any) -> int:
         print(recipe_help(recipe, options.recipe, expression))
         return 0
     if options.draw:
-        print(drawn(expression))
+        print(drawing(expression))
         return 0
     workspace = Workspace(options.workspace)
     machine = machine_of(options, workspace, quiet=options.quiet)
@@ -113,7 +114,7 @@ def _dry_run(
     planned = plan(expression, workspace, machine, lambda: flops_per_second(machine.device), remake)
     table = plan_table(planned, speed(machine.device))
     paper = getattr(sys.modules.get(recipe.__module__), "PAPER", None)
-    scale = scale_table(expression, planned, paper if isinstance(paper, Paper) else None)
+    scale = scale_table(planned, paper if isinstance(paper, Paper) else None)
     return f"{table}\n\n{scale}" if scale else table
 
 

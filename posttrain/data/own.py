@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
 
 from posttrain.data.read import ReadOptions
 from posttrain.data.rows import Problems, Row
-from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.sizes import loaded, tokens_of
+from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
-from posttrain.storage.jsonl import write_jsonl
 
 Reader = Callable[[str, str | None, ReadOptions | None], list[Row]]
 
@@ -78,66 +74,3 @@ def renamed(columns: str) -> dict[str, str]:
             raise UserError(f"columns={columns}: expected STANDARD:COLUMN,... such as prompt:question")
         names[standard] = column
     return names
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnRows(Stage):
-    """A stage whose product is a user's rows. ``rows`` takes the first so many, 0 takes all; ``skip_bad``
-    leaves faulty ones out. ``columns`` names the file's own columns, ``prompt:question,chosen:better``.
-
-    A subclass says how they are read (``reads``) and which are trained on (``parts``).
-    """
-
-    reads: ClassVar[Any]
-    source: SourceFile
-    """Your rows: a file (JSON lines, a JSON array, CSV, Parquet), or a data set on the hub."""
-    rows: int = 0
-    """How many rows are read, the first ones; 0 reads all."""
-    skip_bad: bool = False
-    """Faulty rows are left out, counted and named in the report; otherwise they stop the run."""
-    columns: str = later("")
-    """Your column names for the expected ones, such as ``prompt:question,chosen:better``."""
-
-    def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
-        """Those that are trained on and those that are held out. Raises UserError where there are too few."""
-        raise NotImplementedError(f"{type(self).__name__}.parts")
-
-    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
-        """Reads the file whole. Raises UserError naming file, row and field."""
-        self._sides(self._read(machine))
-        return []
-
-    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
-        """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError naming file, row and field."""
-        user_rows = self._read(machine)
-        train, held = self._sides(user_rows)
-        write_jsonl(output / "train.jsonl", train)
-        write_jsonl(output / "heldout.jsonl", held)
-        figures = {"rows": len(train), "heldout_rows": len(held), **user_rows.figures}
-        return Report(figures=figures, notes=user_rows.notes)
-
-    def rehearsal(self) -> OwnRows:
-        return replace(self, rows=16)
-
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        if self.source.local is None:
-            return None
-        train, held = self._sides(self._read(machine))
-        return loaded(len(train), len(held), tokens_of(train))
-
-    def _sides(self, user_rows: Own) -> tuple[list[Row], list[Row]]:
-        """As ``parts``; what is raised names the file."""
-        try:
-            return self.parts(user_rows.rows)
-        except UserError as error:
-            raise UserError(f"{self.source.path}: {error}") from None
-
-    def _read(self, machine: Machine) -> Own:
-        return Own.read(
-            self.reads,
-            self.source,
-            machine.workspace,
-            skip_bad=self.skip_bad,
-            first=self.rows,
-            columns=self.columns,
-        )

@@ -9,8 +9,9 @@ from typing import Any
 
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.fingerprint import recorded_name
+from posttrain.pipeline.machine import Estimate
 from posttrain.pipeline.progress import size
-from posttrain.pipeline.stage import Estimate, Machine, Stage
+from posttrain.pipeline.stage import Machine, Stage
 from posttrain.pipeline.store import Product, Workspace
 
 ALIKE = 8  # times as much work, up to which one product tells how long another takes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class Estimate:
     """What making a product will take on this machine; zero is unknown.
 
     ``expects`` is what the product will say of itself, as far as what follows needs it for its own estimate:
-    see ``posttrain.pipeline.sizes``.
+    see ``posttrain.cost.sizes``.
     """
 
     tokens: int = 0  # read or written by a model
@@ -37,3 +38,11 @@ class Estimate:
     operations: float = 0.0  # floating-point
     bytes: int = 0  # peak memory
     expects: Mapping[str, float | int | str] = field(default_factory=dict)
+    examples: int = 0  # rows or answers that the stage is about
+    reinforces: bool = False  # it learns from answers that it samples
+
+
+class Work(Protocol):
+    """What a stage does, whatever the machine: ``posttrain.cost.work.StageWork`` is one."""
+
+    def estimate(self, machine: Machine) -> Estimate: ...

@@ -12,9 +12,10 @@ from posttrain.pipeline.expected import corrected, last_time
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.fingerprint import Fingerprints, Finished
 from posttrain.pipeline.kinds import other_kinds
+from posttrain.pipeline.machine import Estimate
 from posttrain.pipeline.progress import described
 from posttrain.pipeline.sources import finished_product
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, addresses, base_name, nested
+from posttrain.pipeline.stage import Inputs, Machine, Stage, addresses, base_name, nested
 from posttrain.pipeline.store import Product, Workspace, content_of
 from posttrain.pipeline.values import nearest
 
@@ -123,7 +124,7 @@ class Planned:
     kind: str
     state: str  # cached, given, or why it is to be made
     product: Product | None
-    estimate: Estimate
+    estimate: Estimate  # of what is made already too, where its inputs are made
     measured: bool  # the estimate is corrected by what such a stage took last time in this workspace
 
 
@@ -157,6 +158,8 @@ def plan(
             estimate, measured = corrected(said, last_time(stage, workspace), speed)
         else:
             made[address] = product
+            if nested(stage):  # what came from outside was read when it was made
+                estimate = estimated(pipeline, address, made, machine) or Estimate()
             if state == "cached" and changed(product.made, stage):
                 state = "cached, by earlier code"
         rows.append(
@@ -251,4 +254,5 @@ def estimated(
     """What a stage says it will take, of inputs that are made or as they are expected to be."""
     lookup = {id(pipeline.stages[known]): found for known, found in products.items()}
     stage = pipeline.stages[address]
-    return stage.estimate(Inputs.gather(stage, lambda child: lookup.get(id(child))), machine)
+    work = stage.work(Inputs.gather(stage, lambda child: lookup.get(id(child))))
+    return None if work is None else work.estimate(machine)

@@ -22,12 +22,13 @@ from posttrain.pipeline.files import load_json, make_directory, read_json, write
 from posttrain.pipeline.finding import UserError, Waiting
 from posttrain.pipeline.fingerprint import Finished, described
 from posttrain.pipeline.heartbeat import heartbeat
+from posttrain.pipeline.machine import Estimate
 from posttrain.pipeline.plan import Pipeline, check_ahead, check_fits, estimated, preflight
 from posttrain.pipeline.progress import described as described_finding
 from posttrain.pipeline.progress import duration, headline
 from posttrain.pipeline.secrets import Redaction
 from posttrain.pipeline.shape import RUN, misshapen
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, nested
+from posttrain.pipeline.stage import Inputs, Machine, Stage, nested
 from posttrain.pipeline.store import SEALED, Product, Workspace
 
 RECORD = "run.json"

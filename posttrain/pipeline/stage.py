@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.machine import Estimate, Machine
+from posttrain.pipeline.machine import Machine, Work
 from posttrain.pipeline.store import Product, Report
 
 LARGEST = 1 << 63  # of a whole number
@@ -21,13 +21,13 @@ __all__ = [
     "SAMPLES",
     "SCALAR",
     "Compute",
-    "Estimate",
     "HeldIn",
     "Inputs",
     "Machine",
     "Product",
     "Report",
     "Stage",
+    "Work",
     "addresses",
     "judging",
     "later",
@@ -198,9 +198,10 @@ class Stage:
         """The same stage, as small as still exercises it: one step, eight rows."""
         return self
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        """What it will take; an input that is not made yet has the figures it is expected to have, and is
-        absent where these are unknown. None: not known.
+    def work(self, inputs: Inputs) -> Work | None:
+        """What making it takes, from which its operations, memory and seconds follow on any machine; an input
+        that is not made yet has the figures it is expected to have, and is absent where these are unknown.
+        None: not known.
         """
         return None
 

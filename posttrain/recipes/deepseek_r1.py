@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from posttrain.core.kl import KLInReward
+from posttrain.cost.scale import Paper
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import instructgpt

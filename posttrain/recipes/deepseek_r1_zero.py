@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from posttrain.core.kl import KLInReward
+from posttrain.cost.scale import Paper
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.own_data import OwnData, from_own_data

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 from posttrain.core.kl import KLInReward
+from posttrain.cost.scale import Paper
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.on_policy_distillation import OnPolicyDistillation

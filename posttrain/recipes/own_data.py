@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from posttrain.core.kl import KLInReward
+from posttrain.cost.sizes import Size
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import Finished, finished, is_directory
-from posttrain.pipeline.sizes import Size
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage, base_name, rewrite
 from posttrain.policy_gradients.ppo import PPO

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any, cast
 
 from posttrain.core.kl import KLInReward
+from posttrain.cost.scale import Paper
 from posttrain.direct_alignment.dpo import DPO
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.scale import Paper
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.recipes.instructgpt import instructgpt

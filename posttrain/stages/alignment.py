@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import model_fits, prefers_the_chosen, rows_ahead
 from posttrain.core.batch import DirectAlignment, Evaluation, Judged
+from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
+from posttrain.cost.work import ModelWork, StageWork
 from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import Compute, Inputs, Machine, Report, Stage, later
 from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, ratings
 from posttrain.stages.imitating import Imitating
 
@@ -147,26 +149,19 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
     def rehearsal(self) -> Alignment:
         return replace(self, epochs=1, batch_size=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import Rows, Size, training_bytes
-
+    def work(self, inputs: Inputs) -> StageWork | None:
         size, rows = Size.of(inputs.get("policy")), Rows.of(inputs.get("comparisons"))
         if size is None or rows is None:
             return None
-        pair = min(1.3 * rows.row_tokens, 2 * self.max_length)  # the prompt is read with both answers
-        pair *= 1.5 if self.method.wants.measure else 1
-        learned = rows.rows * self.epochs * pair
-        read = rows.heldout_rows * pair + (learned if self.method.wants.measure else 0)
-        if self.method.wants.reference:
-            read += (rows.rows + rows.heldout_rows) * pair
-        at_once = min(machine.micro_batch_tokens, self.batch_size * pair)
-        share = 1.0 if self.lora is None else 0.0
-        return Estimate(
-            tokens=int(learned + read),
-            operations=size.learning(learned, share) + size.reading(read),
-            bytes=training_bytes(size, at_once, self.lora, machine),
-            expects=size.figures(),
-        )
+        wants = self.method.wants
+        pair = min(rows.row_tokens, 2 * self.max_length)
+        pair *= 1.5 if wants.measure else 1.0  # a third answer, to the prompt before
+        tokens = Tokens(pair, ANSWERS * pair)
+        learned = rows.rows * self.epochs
+        read = rows.heldout_rows + (learned if wants.measure else 0)
+        read += rows.rows + rows.heldout_rows if wants.reference else 0
+        model = ModelWork(size=size, learned=learned * tokens, read=read * tokens, adapters=self.lora)
+        return StageWork(models=(model,), minibatch=self.batch_size * pair, product=size, examples=learned)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from posttrain.checks import base_knowledge, own_model
 from posttrain.checks.thresholds import OfBase
+from posttrain.cost.sizes import Size
+from posttrain.cost.work import StageWork, model_written
 from posttrain.pipeline.finding import Finding
-from posttrain.pipeline.sizes import Size, opened
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, judging
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, judging
 from posttrain.stages.templated import Templated
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "field_guide" / "base"
@@ -77,7 +78,7 @@ class ExistingModel(Templated, Stage):
     def gates(self, report: Report) -> list[Finding]:
         return base_knowledge.check(report.figures, self.thresholds) if self.field_guide else []
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         found = self.source.local
         size = Size.of_directory(found) if found is not None else None
-        return None if size is None else opened(size)
+        return None if size is None else model_written(size)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from posttrain.cost.sizes import Size
+from posttrain.cost.work import StageWork, model_written
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.sizes import Size, opened
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,6 @@ class BeforeChat(Stage):
         save_causal_lm(output, model, tokenizer)
         return Report(figures={"tokens_changed": len(changed)})
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         size = Size.of(inputs.get("base"))
-        return None if size is None else opened(size)
+        return None if size is None else model_written(size)

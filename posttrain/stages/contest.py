@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import judge_agrees, model_fits, reward_fits
+from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
+from posttrain.cost.work import ModelWork, StageWork
 from posttrain.data.rows import family
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import SAMPLES, Estimate, Inputs, Machine, Report, Stage, base_name, later
+from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, base_name, later
 from posttrain.rewards.learned import LearnedReward
 
 if TYPE_CHECKING:
@@ -114,24 +116,35 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     def rehearsal(self) -> Contest:
         return replace(self, rows=8, samples=2)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import Rows, Size
-
+    def work(self, inputs: Inputs) -> StageWork | None:
         size, prompts = Size.of(inputs.get("policies[1]")), Rows.of(inputs.get("prompts"))
         if size is None or prompts is None:
             return None
-        answers = min(self.rows, prompts.heldout_rows) * (len(self.policies) + len(self.controls))
-        length = prompts.row_tokens + self.max_completion_length / 2  # where answers end by themselves
-        tokens = 4 * answers * length  # sampled, scored, and read twice for their KL
         many = len(self.policies) + len(self.controls)
-        tokens += answers * length if self.judge is not None and self.reward_model is not None else 0
+        asked = min(self.rows, prompts.heldout_rows)
+        answer = self.max_completion_length / 2  # where answers end by themselves
+        answers = Tokens.of_answers(asked, 1, prompts.row_tokens, answer)
+        sampled, read = many * answers, (many - 1) * answers
         if (posed := Rows.of(inputs.get("problems"))) is not None:
-            asked = many * min(self.rows, posed.heldout_rows)
-            tokens += asked * (posed.row_tokens + self.max_completion_length / 2)
+            problems = min(self.rows, posed.heldout_rows)
+            sampled += many * Tokens.of_answers(problems, 1, posed.row_tokens, answer)
         if (compared := Rows.of(inputs.get("comparisons"))) is not None:
-            tokens += many * compared.heldout_rows * 1.3 * compared.row_tokens  # the prompt with both answers
-        memory = size.sampling_bytes(answers, prompts.row_tokens + self.max_completion_length)
-        return Estimate(tokens=int(tokens), operations=size.reading(tokens), bytes=memory + 4 * size.weights)
+            pairs = compared.heldout_rows * compared.row_tokens
+            read += many * Tokens(pairs, ANSWERS * pairs)
+        if (text := Rows.of(inputs.get("text"))) is not None:
+            read += many * Tokens(text.heldout_rows * text.row_tokens, text.heldout_rows * text.row_tokens)
+        scored = Tokens(many * answers.trunk)
+        judges = [Size.of(inputs.get(name)) for name in ("reward_model", "judge")]
+        return StageWork(
+            models=(
+                ModelWork(size=size, sampled=sampled, read=read),
+                ModelWork(size=size, read=(many - 1) * answers),  # the first, from which the others' KL is
+                *(ModelWork(size=judge, read=scored) for judge in judges if judge is not None),
+            ),
+            rows_sampled=asked,
+            row_length=prompts.row_tokens + self.max_completion_length,
+            examples=many * asked,
+        )
 
     def _answer(
         self, inputs: Inputs, output: Path, machine: Machine

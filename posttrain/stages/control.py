@@ -13,9 +13,10 @@ from typing import Any
 from posttrain.checks import better_than_random
 from posttrain.core.batch import PolicyGradient
 from posttrain.core.kl import KLInReward
+from posttrain.cost.work import StageWork
 from posttrain.environments.protocol import Environment
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.rollouts.compared import Comparisons
 
@@ -221,9 +222,9 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         few = None if self.comparisons is None else replace(self.comparisons, most=8, at_first=8, updates=2)
         return replace(self, steps=1, starts=8, least_steps=0, comparisons=few)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        steps = self.least_steps * EACH if self.least_steps else self.environment.limit * SECONDS
-        return Estimate(seconds=self.steps * steps)
+    def work(self, inputs: Inputs) -> StageWork | None:
+        seconds = self.least_steps * EACH if self.least_steps else self.environment.limit * SECONDS
+        return StageWork(seconds=self.steps * seconds)
 
 
 class Collected:
@@ -305,9 +306,9 @@ class ControlEvaluation(Stage):
     def rehearsal(self) -> ControlEvaluation:
         return replace(self, episodes=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         world = self.environment or getattr(self.policy, "environment", None)
-        return None if world is None else Estimate(seconds=3 * world.limit * SECONDS)
+        return None if world is None else StageWork(seconds=3 * world.limit * SECONDS)
 
 
 def _figures(history: list[dict[str, Any]]) -> dict[str, float | int | str]:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from posttrain.data.own import OwnRows
+from posttrain.cost.sizes import Rows
+from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.read import read_messages
 from posttrain.data.rows import Row
 from posttrain.data.split import split
-from posttrain.pipeline.sizes import loaded, tokens_of
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+from posttrain.stages.own_rows import OwnRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +44,10 @@ class FieldGuideDemonstrations(Stage):
     def rehearsal(self) -> FieldGuideDemonstrations:
         return replace(self, rows=8, heldout=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         from posttrain.field_guide.demonstrations import demonstrations
 
-        return loaded(self.rows, self.heldout, tokens_of(list(demonstrations(64, self.seed))))
+        return rows_written(Rows.of_sample(self.rows, self.heldout, demonstrations(64, self.seed)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +81,11 @@ class ConstraintDemonstrations(Stage):
     def rehearsal(self) -> ConstraintDemonstrations:
         return replace(self, rows=8, heldout=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         from posttrain.data.constraint_prompts import demonstrations
 
-        some = list(demonstrations(64, self.seed, "train", self.obeying))
-        return loaded(self.rows, self.heldout, tokens_of(some))
+        some = demonstrations(64, self.seed, "train", self.obeying)
+        return rows_written(Rows.of_sample(self.rows, self.heldout, some))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +121,10 @@ class EverydayDemonstrations(Stage):
     def rehearsal(self) -> EverydayDemonstrations:
         return replace(self, rows=8, heldout=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         from posttrain.everyday.demonstrations import demonstrations
 
-        return loaded(self.rows, self.heldout, tokens_of(demonstrations("train", 64, self.seed)))
+        return rows_written(Rows.of_sample(self.rows, self.heldout, demonstrations("train", 64, self.seed)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import family_falls, judge_agrees, model_fits, rows_ahead
 from posttrain.checks.thresholds import OfEvaluation
+from posttrain.cost.sizes import Rows, Size, Tokens
+from posttrain.cost.work import ModelWork, StageWork
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding
-from posttrain.pipeline.stage import SAMPLES, Estimate, Inputs, Machine, Report, Stage, judging, later
+from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, judging, later
 from posttrain.rewards.learned import LearnedReward
 
 if TYPE_CHECKING:
@@ -135,21 +137,30 @@ class HeldoutEvaluation(Stage):  # size: what is compared, with what, and on how
     def rehearsal(self) -> HeldoutEvaluation:
         return replace(self, rows=8, samples=2)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import Rows, Size
-
+    def work(self, inputs: Inputs) -> StageWork | None:
         size, prompts = Size.of(inputs.get("sft")), Rows.of(inputs.get("prompts"))
-        if size is None or prompts is None:
+        judge = Size.of(inputs.get("reward_model"))
+        if size is None or prompts is None or judge is None:
             return None
-        asked = min(self.rows, prompts.heldout_rows)
-        answers = asked * (3 + self.best_of + self.own_answers)
-        length = prompts.row_tokens + self.max_completion_length / 2  # where answers end by themselves
-        pairs = Rows.of(inputs.get("pairs"))
-        judged = 0.0 if pairs is None else 2 * pairs.heldout_rows * length
-        # every answer is sampled and scored, the final ones read twice more for their KL
-        tokens = 2 * answers * length + 2 * asked * length + (judged if self.control is None else 2 * judged)
-        memory = size.sampling_bytes(asked * self.best_of, prompts.row_tokens + self.max_completion_length)
-        return Estimate(tokens=int(tokens), operations=size.reading(tokens), bytes=memory + 4 * size.weights)
+        asked, pairs = min(self.rows, prompts.heldout_rows), Rows.of(inputs.get("pairs"))
+        prompt, answer = prompts.row_tokens, self.max_completion_length / 2  # where answers end by themselves
+        once, pool = (Tokens.of_answers(asked, each, prompt, answer) for each in (1, self.best_of))
+        more = Tokens.of_answers(asked if self.own_answers else 0, self.own_answers, prompt, answer)
+        scored = 3 * once.trunk + pool.trunk + more.trunk
+        compared = 0.0 if pairs is None else pairs.heldout_rows * pairs.row_tokens * pairs.fresh
+        models = [
+            ModelWork(size=size, sampled=3 * once + pool + more, read=once),  # base, tuned and final
+            ModelWork(size=size, read=once),  # the tuned one, from which the final one's KL is
+            ModelWork(size=judge, read=Tokens(scored + compared)),
+        ]
+        if self.control is not None:
+            models.append(ModelWork(size=judge, read=Tokens(compared)))
+        return StageWork(
+            models=tuple(models),
+            rows_sampled=asked * self.best_of,
+            row_length=prompt + self.max_completion_length,
+            examples=asked * (3 + self.best_of + self.own_answers),
+        )
 
     def _answer(
         self, inputs: Inputs, machine: Machine
@@ -199,13 +210,14 @@ class HeldoutEvaluation(Stage):  # size: what is compared, with what, and on how
         """
         from posttrain.evaluation import reward_accuracy
         from posttrain.evaluation.bag_of_words import bag_of_words
+        from posttrain.evaluation.scored_pairs import scored
         from posttrain.feedback.votes import counted
         from posttrain.storage.jsonl import read_jsonl
 
         pairs = read_jsonl(inputs["pairs"].path / "heldout.jsonl") if self.pairs is not None else []
         if not pairs:
             return {"accuracy": "unknown"}
-        control = None if self.control is None else _scored(inputs["control"].path, pairs, machine)
+        control = None if self.control is None else scored(inputs["control"].path, pairs, machine)
         model, figures, words_alone = inputs["reward_model"].path, Figures(), None
         if self.labels is not None:
             labels = inputs["labels"].path
@@ -214,11 +226,11 @@ class HeldoutEvaluation(Stage):  # size: what is compared, with what, and on how
             asked = read_jsonl(inputs["pairs"].path / "train.jsonl")
             figures |= reward_accuracy.of_comparisons(asked, learned)
             figures |= reward_accuracy.of_annotators(pairs, read_jsonl(labels / "heldout.jsonl"))
-        figures |= reward_accuracy.accuracy(pairs, _scored(model, pairs, machine), control, words_alone)
+        figures |= reward_accuracy.accuracy(pairs, scored(model, pairs, machine), control, words_alone)
         if self.own_answers:
             made = self._own_pairs(inputs, machine, prompts)
             clear = reward_accuracy.gold_gaps(pairs)[1]
-            figures |= reward_accuracy.on_policy(made, _scored(model, made, machine), clear)
+            figures |= reward_accuracy.on_policy(made, scored(model, made, machine), clear)
         return figures
 
     def _own_pairs(
@@ -258,25 +270,6 @@ def _best(episodes: Sequence[Episode], rewards: Sequence[float], n: int) -> tupl
     """Of each n answers to a prompt the one with the highest reward, the first of equals."""
     places = [max(range(at, at + n), key=lambda i: rewards[i]) for at in range(0, len(episodes), n)]
     return [episodes[i] for i in places], [rewards[i] for i in places]
-
-
-def _scored(model: Path, pairs: Sequence[Mapping[str, Any]], machine: Machine) -> list[tuple[float, float]]:
-    """What a reward model says of a and b of each pair."""
-    from posttrain.models.chat import Chat
-    from posttrain.models.language_policy import LanguageReward
-    from posttrain.models.loading import load_reward_model
-    from posttrain.models.prepare import prepare
-    from posttrain.rollouts.reread import reread, scores
-
-    loaded, tokenizer = load_reward_model(model, device=machine.device)
-    chat = Chat(tokenizer)
-    rows = [
-        reread(chat, pair["prompt"], [{"role": "assistant", "content": pair[side]}], pair[f"ended_{side}"])
-        for pair in pairs
-        for side in ("a", "b")
-    ]
-    said = scores(LanguageReward(prepare(loaded)), rows, chat.pad_id, machine.micro_batch_tokens).tolist()
-    return list(zip(said[::2], said[1::2], strict=True))
 
 
 def _rows(prompts: Sequence[Mapping[str, Any]], models: Sequence[Answers]) -> list[dict[str, Any]]:

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from posttrain.data.own import OwnRows
+from posttrain.cost.sizes import Rows
+from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.read import read_comparisons, read_ratings
 from posttrain.data.rows import Row
 from posttrain.data.split import split
 from posttrain.feedback.simulated import ANNOTATORS, Annotator, decided, label
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.sizes import PROCESS, Rows
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+from posttrain.stages.own_rows import OwnRows
 
 LOOK = 0.15e-3  # seconds a simulated annotator takes over a pair, on one core of 2024
 
@@ -67,12 +68,12 @@ class Annotation(Stage):
             figures=figures, notes=["Every annotator is simulated: " + _names(self.annotators) + "."]
         )
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        pairs = Rows.of(inputs["pairs"]) if "pairs" in inputs else None
+    def work(self, inputs: Inputs) -> StageWork | None:
+        pairs = Rows.of(inputs.get("pairs"))
         if pairs is None:
             return None
         looks = pairs.rows * self.per_pair + pairs.heldout_rows * self.heldout_per_pair
-        return Estimate(seconds=LOOK * looks, bytes=PROCESS, expects=pairs.figures())
+        return rows_written(pairs, seconds=LOOK * looks)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from posttrain.cost.sizes import Rows
+from posttrain.cost.work import StageWork, rows_written
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.sizes import Rows, loaded
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,7 @@ class Mixture(Stage):
     def rehearsal(self) -> Mixture:
         return replace(self, rows=0)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         known = [Rows.of(inputs.of(s.rows)) if inputs.has(s.rows) else None for s in self.sources]
         if any(rows is None for rows in known):
             return None
@@ -111,7 +112,7 @@ class Mixture(Stage):
         weights = [source.weight for source in self.sources]
         tokens = sum(w * rows.row_tokens for w, rows in zip(weights, found, strict=True)) / sum(weights)
         fresh = sum(w * rows.fresh for w, rows in zip(weights, found, strict=True)) / sum(weights)
-        return loaded(train, held, tokens, fresh)
+        return rows_written(Rows(rows=train, heldout_rows=held, row_tokens=tokens, fresh=fresh))
 
 
 def _named(row: dict[str, Any], source: str, place: int) -> dict[str, Any]:

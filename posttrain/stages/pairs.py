@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from posttrain.checks import model_fits
-from posttrain.pipeline.sizes import Rows
+from posttrain.cost.sizes import Rows
 from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
 from posttrain.stages.sampled_answers import SamplesAnswers
 
@@ -24,7 +24,6 @@ class ComparisonPairs(SamplesAnswers, Stage):
     fits = model_fits.check
     usable = model_fits.usable
     needs = (SAMPLES,)
-    passes = 1  # nothing is scored
     policy: Stage
     """The model that answers."""
     prompts: Stage

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from posttrain.cost.sizes import Rows
+from posttrain.cost.work import StageWork, rows_written
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.sizes import PROCESS, WRITTEN, Rows
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,19 +65,17 @@ class PartOfRows(Stage):
                 notes.append(f"The first {used_up} of {there} rows are {use}; {wish} takes all.")
         return Report(figures={"rows": kept, "heldout_rows": held}, notes=notes)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        known = Rows.of(inputs["rows"]) if "rows" in inputs else None
-        if known is None:
+    def work(self, inputs: Inputs) -> StageWork | None:
+        whole = Rows.of(inputs.get("rows"))
+        if whole is None:
             return None
         share = 1 - self.share if self.rest else self.share
-        part = Rows(
-            rows=min(round(share * known.rows), self.most or known.rows),
-            heldout_rows=min(known.heldout_rows, self.most_heldout or known.heldout_rows),
-            row_tokens=known.row_tokens,
-            fresh=known.fresh,
-        )
-        return Estimate(
-            seconds=WRITTEN * (part.rows + part.heldout_rows), bytes=PROCESS, expects=part.figures()
+        return rows_written(
+            replace(
+                whole,
+                rows=min(round(share * whole.rows), self.most or whole.rows),
+                heldout_rows=min(whole.heldout_rows, self.most_heldout or whole.heldout_rows),
+            )
         )
 
     def _first(self, prompt: object) -> bool:

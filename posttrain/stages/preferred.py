@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import model_fits, reward_fits
+from posttrain.cost.sizes import Rows
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.sizes import Rows
 from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
 from posttrain.rollouts.pairing import best_and_worst
 from posttrain.stages.sampled_answers import SamplesAnswers

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from posttrain.data.own import OwnRows
+from posttrain.cost.sizes import Rows
+from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.read import read_problems
 from posttrain.data.rows import Row
 from posttrain.data.split import split
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.sizes import loaded, tokens_of
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
+from posttrain.stages.own_rows import OwnRows
 
 if TYPE_CHECKING:
     from posttrain.field_guide.tasks import Split
@@ -47,10 +48,10 @@ class SumLines(Stage):
     def rehearsal(self) -> SumLines:
         return replace(self, rows=8, heldout=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         from posttrain.field_guide.problems import sum_lines
 
-        return loaded(self.rows, self.heldout, tokens_of(sum_lines("heldout", 16, 0)))
+        return rows_written(Rows.of_sample(self.rows, self.heldout, sum_lines("heldout", 16, 0)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +84,10 @@ class Questions(Stage):
     def rehearsal(self) -> Questions:
         return replace(self, rows=9, heldout=9)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         from posttrain.field_guide.problems import questions
 
-        return loaded(self.rows, self.heldout, tokens_of(questions("heldout", 16, 0)))
+        return rows_written(Rows.of_sample(self.rows, self.heldout, questions("heldout", 16, 0)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +117,10 @@ class WorkedAnswers(Stage):
     def rehearsal(self) -> WorkedAnswers:
         return replace(self, rows=9, heldout=9)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         from posttrain.field_guide.problems import worked_answers
 
-        return loaded(self.rows, self.heldout, tokens_of(worked_answers("heldout", 16, 0)))
+        return rows_written(Rows.of_sample(self.rows, self.heldout, worked_answers("heldout", 16, 0)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from posttrain.data.own import OwnRows
+from posttrain.cost.sizes import Rows
+from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.read import read_prompts
 from posttrain.data.rows import Row
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.sizes import Rows, loaded, tokens_of
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
+from posttrain.stages.own_rows import OwnRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +44,11 @@ class FieldGuidePrompts(Stage):
     def rehearsal(self) -> FieldGuidePrompts:
         return replace(self, rows=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         from posttrain.field_guide.freeze import heldout_prompts
 
         held = heldout_prompts(self.heldout)
-        return loaded(self.rows, len(held), tokens_of(held))
+        return rows_written(Rows.of_sample(self.rows, len(held), held))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +78,10 @@ class ConstraintPrompts(Stage):
     def rehearsal(self) -> ConstraintPrompts:
         return replace(self, rows=8, heldout=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         from posttrain.data.constraint_prompts import prompts
 
-        return loaded(self.rows, self.heldout, tokens_of(list(prompts("heldout", 64, 0))))
+        return rows_written(Rows.of_sample(self.rows, self.heldout, prompts("heldout", 64, 0)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +115,10 @@ class EverydayPrompts(Stage):
     def rehearsal(self) -> EverydayPrompts:
         return replace(self, rows=8, heldout=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         from posttrain.everyday.prompts import prompts
 
-        return loaded(self.rows, self.heldout, tokens_of(prompts("test", 64, self.seed)))
+        return rows_written(Rows.of_sample(self.rows, self.heldout, prompts("test", 64, self.seed)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,11 +187,17 @@ class PromptsOf(Stage):
 
         return rows_ahead.both_sides(self, inputs["rows"].path) if "rows" in inputs else []
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         known = Rows.of(inputs["rows"]) if "rows" in inputs else None
         if known is None:
             return None
-        return loaded(known.rows, min(known.heldout_rows, self.heldout), known.row_tokens / 2)
+        return rows_written(
+            Rows(
+                rows=known.rows,
+                heldout_rows=min(known.heldout_rows, self.heldout),
+                row_tokens=known.row_tokens / 2,
+            )
+        )
 
 
 def _until_the_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from posttrain.cost.sizes import Rows
+from posttrain.cost.work import StageWork, rows_written
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.sizes import loaded, tokens_of
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,10 @@ class ReasoningGymTasks(Stage):
     def rehearsal(self) -> ReasoningGymTasks:
         return replace(self, rows=16, heldout=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         from posttrain.data.gym_tasks import check_tasks, tasks_of
 
         check_tasks(self.tasks)
-        return loaded(self.rows, self.heldout, tokens_of(list(tasks_of(self.tasks, 16, 0, self.instruction))))
+        return rows_written(
+            Rows.of_sample(self.rows, self.heldout, tasks_of(self.tasks, 16, 0, self.instruction))
+        )

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import model_fits, reward_fits
+from posttrain.cost.sizes import Rows
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.sizes import Rows
 from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
 from posttrain.rollouts.choosing import best_per_prompt
 from posttrain.stages.sampled_answers import SamplesAnswers
@@ -144,8 +144,8 @@ def as_many_as(reinforced: Stage, answers: int) -> dict[str, int]:
     """``rows`` and ``heldout`` prompts to which so many ``answers`` each are as many as a stage of
     reinforcement draws; nothing for any other stage.
     """
-    steps, drawn = getattr(reinforced, "steps", None), getattr(reinforced, "drawn", None)
-    if steps is None or drawn is None:
+    steps, shape = getattr(reinforced, "steps", None), getattr(reinforced, "batch_shape", None)
+    if steps is None or shape is None:
         return {}
-    rows = max(steps * drawn[0] * drawn[1] // answers, 1)
+    rows = max(steps * shape[0] * shape[1] // answers, 1)
     return {"rows": rows, "heldout": max(rows // 10, 1)}

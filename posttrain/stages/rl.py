@@ -14,12 +14,12 @@ from posttrain.checks.thresholds import OfReinforcement
 from posttrain.core.batch import PolicyGradient, Refilling
 from posttrain.core.importance import Truncated
 from posttrain.core.kl import label
+from posttrain.cost.work import StageWork
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import (
     SAMPLES,
     SCALAR,
     Compute,
-    Estimate,
     Inputs,
     Machine,
     Report,
@@ -29,6 +29,7 @@ from posttrain.pipeline.stage import (
 )
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.stages.rl_gates import gates_of
+from posttrain.stages.rl_work import work_of
 from posttrain.training.kl_control import FixedKL, KLControl
 
 GROUP = 4  # answers a prompt, where a method compares them and nobody says how many
@@ -133,7 +134,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         return self.method.wants.group or self.method.wants.whole_groups
 
     @property
-    def drawn(self) -> tuple[int, int]:
+    def batch_shape(self) -> tuple[int, int]:
         """Prompts of a step, and answers to each."""
         if self.group_size is not None:
             return self.prompts_per_step, self.group_size
@@ -234,8 +235,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             RowsInFile(inputs["prompts"].path / "train.jsonl"),
             scorer,
             Sampling(temperature=self.temperature, max_tokens=self.max_completion_length),
-            prompts_per_step=self.drawn[0],
-            group_size=self.drawn[1],
+            prompts_per_step=self.batch_shape[0],
+            group_size=self.batch_shape[1],
             greedy=wants.greedy,
             refills=wants.refills,
             informative=cast(Refilling, self.method).informative if wants.refills else None,
@@ -288,10 +289,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     def rehearsal(self) -> Reinforcement:
         return replace(self, steps=1, prompts_per_step=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.stages.rl_work import estimate
-
-        return estimate(self, inputs, machine)
+    def work(self, inputs: Inputs) -> StageWork | None:
+        return work_of(self, inputs)
 
 
 def _of(roles: Any, role: str) -> list[Any]:

@@ -13,9 +13,11 @@ from posttrain.checks import calibrated, model_fits, more_than_length, ranks_bet
 from posttrain.checks.thresholds import OfRewardModel
 from posttrain.core.batch import Judged, RewardLoss, Term, Wants
 from posttrain.core.reduction import chosen_mean
+from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
+from posttrain.cost.work import ModelWork, StageWork
 from posttrain.models.reading import Reading
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import SCALAR, Compute, Estimate, Inputs, Machine, Report, Stage, judging, later
+from posttrain.pipeline.stage import SCALAR, Compute, Inputs, Machine, Report, Stage, judging, later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, same_prompt
 from posttrain.stages.rm_heldout import heldout_figures, loss_floor
@@ -182,27 +184,25 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
     def rehearsal(self) -> RewardModeling:
         return replace(self, epochs=1, batch_size=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import Rows, Size, training_bytes
-
+    def work(self, inputs: Inputs) -> StageWork | None:
         size, rows = Size.of(inputs.get("base")), Rows.of(inputs.get("comparisons"))
         if size is None or rows is None:
             return None
-        pair = min(1.3 * rows.row_tokens, 2 * self.max_length)  # the prompt is read with both answers
-        pair *= rows.fresh  # an answer is read once for all its comparisons
+        pair = rows.fresh * min(
+            rows.row_tokens, 2 * self.max_length
+        )  # an answer is read once for all its pairs
+        tokens = Tokens(pair, ANSWERS * pair / 2 if self.sft_coef else 0.0)  # of the chosen answers
         used = min(rows.rows, self.rows or rows.rows)
-        learned = used * self.epochs * pair
-        scored = (min(used, SCALED // 2) + rows.heldout_rows) * pair
-        at_once = min(machine.micro_batch_tokens, self.batch_size * pair)
-        share = 1.0 if self.lora is None else 0.0
-        depth = self.reading.layer / size.layers if self.reading.layer else 1.0
-        if self.fitted_head:
-            scored += used * pair
-        return Estimate(
-            tokens=int(learned + scored),
-            operations=depth * (size.learning(learned, share) + size.reading(scored)),
-            bytes=training_bytes(size, at_once, self.lora, machine),
-            expects=size.figures(),
+        scored = min(used, SCALED // 2) + rows.heldout_rows + (used if self.fitted_head else 0)
+        model = ModelWork(
+            size=size,
+            learned=used * self.epochs * (1 + self.mismatched) * tokens,
+            read=Tokens(scored * pair),
+            depth=self.reading.layer / size.layers if self.reading.layer else 1.0,
+            adapters=self.lora,
+        )
+        return StageWork(
+            models=(model,), minibatch=self.batch_size * pair, product=size, examples=used * self.epochs
         )
 
 

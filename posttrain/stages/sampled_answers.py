@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from posttrain.pipeline.sizes import Rows, Size
-from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Stage
+from posttrain.cost.sizes import Rows, Size, Tokens
+from posttrain.cost.work import ModelWork, StageWork
+from posttrain.pipeline.stage import Compute, Inputs, Machine, Stage
+from posttrain.stages.scoring_work import scorers
 
 if TYPE_CHECKING:
     from posttrain.engines.builtin import BuiltinEngine
@@ -23,7 +25,6 @@ class SamplesAnswers:
     temperature: float
     max_completion_length: int
     compute: Compute
-    passes = 2  # how often an answer is read: sampled and scored
 
     def opened(self, inputs: Inputs, machine: Machine) -> tuple[BuiltinEngine, Any, Sampling]:
         """The policy ready to answer, the Chat of its tokenizer, and how is sampled."""
@@ -40,18 +41,19 @@ class SamplesAnswers:
         """The rows that come of so many prompts of ``prompt`` tokens, with ``answer`` tokens an answer."""
         raise NotImplementedError(f"{type(self).__name__}.written")
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         """Of sampling and scoring the answers; None where the size of the model or the rows is unknown."""
         size, prompts = Size.of(inputs.get("policy")), Rows.of(inputs.get("prompts"))
         if size is None or prompts is None:
             return None
         answer = self.max_completion_length / 2  # where answers end by themselves
         train, held = min(self.rows, prompts.rows), min(self.heldout, prompts.heldout_rows)
-        answers = (train + held) * self.answers
-        tokens = self.passes * answers * (prompts.row_tokens + answer)
-        return Estimate(
-            tokens=int(tokens),
-            operations=size.reading(tokens),
-            bytes=size.sampling_bytes(answers, prompts.row_tokens + self.max_completion_length),
-            expects=self.written(train, held, prompts.row_tokens, answer).figures(),
+        tokens = Tokens.of_answers(train + held, self.answers, prompts.row_tokens, answer)
+        return StageWork(
+            models=(ModelWork(size=size, sampled=tokens), *scorers(inputs, tokens)),
+            rows_sampled=max(train, held) * self.answers,
+            row_length=prompts.row_tokens + self.max_completion_length,
+            compute=self.compute,
+            product=self.written(train, held, prompts.row_tokens, answer),
+            examples=(train + held) * self.answers,
         )

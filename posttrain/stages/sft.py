@@ -15,9 +15,11 @@ from posttrain.checks import (
     rows_ahead,
 )
 from posttrain.checks.thresholds import OfTuning
+from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
+from posttrain.cost.work import ModelWork, StageWork
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, judging, later
+from posttrain.pipeline.stage import Compute, Inputs, Machine, Report, Stage, judging, later
 from posttrain.stages.fitting import Fitting
 
 if TYPE_CHECKING:
@@ -134,21 +136,23 @@ class InstructionTuning(Stage):
     def rehearsal(self) -> InstructionTuning:
         return replace(self, epochs=1, batch_size=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import Rows, Size, training_bytes
-
+    def work(self, inputs: Inputs) -> StageWork | None:
         size, rows = Size.of(inputs.get("base")), Rows.of(inputs.get("demonstrations"))
         if size is None or rows is None:
             return None
-        each = min(rows.row_tokens, self.max_length)
-        learned, measured = rows.rows * self.epochs * each, 2 * rows.heldout_rows * each
-        at_once = min(machine.micro_batch_tokens, self.batch_size * each)
-        share = 1.0 if self.lora is None else 0.0
-        return Estimate(
-            tokens=int(learned + measured),
-            operations=size.learning(learned, share) + size.reading(measured),
-            bytes=training_bytes(size, at_once, self.lora, machine),
-            expects=size.figures(),
+        row = min(rows.row_tokens, self.max_length)
+        tokens = Tokens(row, ANSWERS * row)
+        model = ModelWork(
+            size=size,
+            learned=rows.rows * self.epochs * tokens,
+            read=2 * rows.heldout_rows * tokens,  # before and after
+            adapters=self.lora,
+        )
+        return StageWork(
+            models=(model,),
+            minibatch=self.batch_size * row,
+            product=size,
+            examples=rows.rows * self.epochs,
         )
 
 

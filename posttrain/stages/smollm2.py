@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posttrain.checks import own_model
-from posttrain.pipeline.sizes import Size, opened
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.cost.sizes import Size
+from posttrain.cost.work import StageWork, model_written
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 from posttrain.stages.templated import Templated
 
 SIZE = Size(parameters=134_515_008, layers=30, width=576, cached=2 * 3 * 64, vocabulary=49_152)
@@ -42,6 +43,6 @@ class SmolLM2(Templated, Stage):
     def replaceable(self, path: Path) -> None:
         own_model.refuse(path)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> StageWork | None:
         """Where it was fetched before; the time of a download is not known."""
-        return opened(SIZE)
+        return model_written(SIZE)

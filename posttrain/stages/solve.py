@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import model_fits, reward_fits, solves_more
+from posttrain.cost.sizes import Rows, Size, Tokens
+from posttrain.cost.work import ModelWork, StageWork
 from posttrain.data.rows import family
 from posttrain.pipeline.finding import Finding
-from posttrain.pipeline.stage import SAMPLES, Estimate, Inputs, Machine, Report, Stage, base_name, later
+from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, base_name, later
 
 if TYPE_CHECKING:
     from posttrain.rewards.protocol import Episode, RewardSource
@@ -108,18 +110,22 @@ class Solving(Stage):  # size: who is compared, on what, how often
     def rehearsal(self) -> Solving:
         return replace(self, rows=8, often=4, often_rows=2, samples=2)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        from posttrain.pipeline.sizes import Rows, Size
-
+    def work(self, inputs: Inputs) -> StageWork | None:
         size, prompts = Size.of(inputs.get("base")), Rows.of(inputs.get("prompts"))
         if size is None or prompts is None:
             return None
         asked = min(self.rows, prompts.heldout_rows)
-        answers = 2 * asked * (2 + len(self.beside)) + self.often * min(self.often_rows, asked)
-        length = prompts.row_tokens + self.max_completion_length / 2  # where answers end by themselves
-        memory = size.sampling_bytes(answers, prompts.row_tokens + self.max_completion_length)
-        tokens = answers * length
-        return Estimate(tokens=int(tokens), operations=size.reading(tokens), bytes=memory)
+        often = min(self.often_rows, asked)
+        answer = self.max_completion_length / 2  # where answers end by themselves
+        each = 2 * asked * (2 + len(self.beside))  # one by lot and the likeliest
+        tokens = Tokens.of_answers(each, 1, prompts.row_tokens, answer)
+        tokens += Tokens.of_answers(often, self.often, prompts.row_tokens, answer)
+        return StageWork(
+            models=(ModelWork(size=size, sampled=tokens),),
+            rows_sampled=max(asked, often * self.often),
+            row_length=prompts.row_tokens + self.max_completion_length,
+            examples=each + often * self.often,
+        )
 
     def _named(self) -> list[tuple[str, Stage]]:
         beside = [(base_name(stage), stage) for stage in self.beside]

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from posttrain.data.own import OwnRows
+from posttrain.cost.sizes import Rows
+from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.read import read_text
 from posttrain.data.rows import Row
 from posttrain.data.split import split
-from posttrain.pipeline.sizes import loaded, tokens_of
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+from posttrain.stages.own_rows import OwnRows
 
 UNREAD = 10_000_000  # pages from this number on were never pretraining's
 
@@ -42,8 +43,8 @@ class PretrainingPages(Stage):
     def rehearsal(self) -> PretrainingPages:
         return replace(self, rows=8, heldout=8)
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        return loaded(self.rows, self.heldout, tokens_of(_pages(32, UNREAD)))
+    def work(self, inputs: Inputs) -> StageWork | None:
+        return rows_written(Rows.of_sample(self.rows, self.heldout, _pages(32, UNREAD)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,13 @@ from mutations.mutation import of
 PROBES, OF_PROBES = "checks/model_probes.py", "tests/checks/test_model_probes.py"
 AHEAD, OF_AHEAD = "checks/rows_ahead.py", "tests/stages/test_rows_ahead.py"
 FINGERPRINT, STORE, RUNNER = "pipeline/fingerprint.py", "pipeline/store.py", "pipeline/runner.py"
-PLAN, SIZES, EXAMINATION = "pipeline/plan.py", "pipeline/sizes.py", "sandbox/examination.py"
+PLAN, SIZES, EXAMINATION = "pipeline/plan.py", "cost/sizes.py", "sandbox/examination.py"
 EXPECTED = "pipeline/expected.py"
-OF_RUNNER, OF_STAGE, OF_SIZES = (f"tests/pipeline/test_{name}.py" for name in ("runner", "stage", "sizes"))
+OF_RUNNER, OF_STAGE = (f"tests/pipeline/test_{name}.py" for name in ("runner", "stage"))
+OF_SIZES, OF_WORK = (f"tests/cost/test_{name}.py" for name in ("sizes", "work"))
 OF_GATES, OF_SCALE, OF_SANDBOX = (
     "tests/pipeline/test_gates.py",
-    "tests/pipeline/test_scale.py",
+    "tests/cost/test_scale.py",
     "tests/sandbox/test_sandbox.py",
 )
 OF_OWN = "tests/recipes/test_own_files.py"
@@ -211,16 +212,16 @@ MUTATIONS = [
     of(
         "a forward pass costs one operation a parameter",
         SIZES,
-        "return 2.0 * self.parameters * tokens",
-        "return 1.0 * self.parameters * tokens",
-        f"{OF_SIZES}::test_operations_are_two_a_parameter_and_token_and_three_times_that_to_learn",
+        "return 2.0 * (trunk + self.head * tokens.head)",
+        "return 1.0 * (trunk + self.head * tokens.head)",
+        f"{OF_WORK}::test_a_backward_pass_is_two_readings_and_with_adapters_one",
     ),
     of(
         "backward costs as much as forward",
-        SIZES,
-        "return (2.0 + share) * self.reading(tokens)",
-        "return (1.0 + share) * self.reading(tokens)",
-        f"{OF_SIZES}::test_operations_are_two_a_parameter_and_token_and_three_times_that_to_learn",
+        "cost/work.py",
+        "backward = 1.0 if self.adapters is not None else 2.0",
+        "backward = 1.0",
+        f"{OF_WORK}::test_a_backward_pass_is_two_readings_and_with_adapters_one",
     ),
     of(
         "annotators of one pair are several rows",
@@ -231,9 +232,9 @@ MUTATIONS = [
     ),
     of(
         "a step counts its prompts and not their answers",
-        "pipeline/scale.py",
-        "examples = steps * prompts * size or own",
-        "examples = steps * prompts or own",
+        "stages/rl_work.py",
+        "examples=stage.steps * asked * each,",
+        "examples=stage.steps * asked,",
         f"{OF_SCALE}::test_a_step_of_reinforcement_counts_every_answer",
     ),
     of(

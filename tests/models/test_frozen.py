@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import Rollouts, Wants
+from posttrain.cost.sizes import Size, Tokens
+from posttrain.cost.work import ModelWork
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.protocol import Sampling
 from posttrain.models import frozen
@@ -25,8 +27,7 @@ from posttrain.models.lora import Adapter, Lora
 from posttrain.models.prepare import prepare
 from posttrain.models.roles import ModelPlacement, PolicyRoles, open_policy, open_reward
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.sizes import PROCESS, Size, training_bytes
-from posttrain.pipeline.stage import HeldIn, Machine
+from posttrain.pipeline.stage import HeldIn
 from posttrain.storage.token_rows import TokenRow
 from tests.models.small import CONFIGS, causal, llama, rows, tokenizer
 
@@ -262,7 +263,6 @@ def test_the_estimate_counts_what_is_held(trunk: HeldIn, monkeypatch: pytest.Mon
     adapter = Adapter(model.base_model, Lora(rank=4), seed=0)
     numbers = sum(p.numel() for p in adapter.parameters())
     assert size.adapters(4) == pytest.approx(numbers, rel=0.15)
-    said = training_bytes(
-        size, 0, Lora(rank=4, trunk=trunk), Machine()
-    )  # Adam has two numbers, a gradient one
-    assert said == pytest.approx(PROCESS + bytes_held + 16 * numbers, rel=0.06)
+    learner = ModelWork(size=size, learned=Tokens(1, 1), adapters=Lora(rank=4, trunk=trunk))
+    # Adam has two numbers, a gradient one
+    assert learner.weights_bytes("float32") == pytest.approx(bytes_held + 16 * numbers, rel=0.06)

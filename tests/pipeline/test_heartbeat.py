@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from posttrain.cost.work import StageWork
 from posttrain.pipeline import heartbeat as beats
 from posttrain.pipeline.heartbeat import heartbeat
 from posttrain.pipeline.runner import run
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 from posttrain.pipeline.store import Workspace
 
 SOON = 30.0  # seconds after which a test gives up
@@ -38,8 +39,8 @@ class Slow(Stage):
         assert HEARD.wait(SOON)
         return Report()
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate:
-        return Estimate(seconds=120.0)
+    def work(self, inputs: Inputs) -> StageWork:
+        return StageWork(seconds=120.0)
 
 
 HOPED, HEARD = threading.Event(), threading.Event()

@@ -13,12 +13,23 @@ import pytest
 from posttrain.pipeline.finding import Finding, UserError, Waiting
 from posttrain.pipeline.fingerprint import Fingerprints, Finished
 from posttrain.pipeline.lineage import lineage
+from posttrain.pipeline.machine import Estimate
 from posttrain.pipeline.plan import plan
 from posttrain.pipeline.plan_table import plan_table
 from posttrain.pipeline.runner import Run, StageFailed, latest_run, run
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
 from posttrain.pipeline.store import Product, Workspace, sealed
+
+
+@dataclass(frozen=True)
+class Hoped:
+    """Work that takes the same anywhere."""
+
+    hoped: Estimate
+
+    def estimate(self, machine: Machine) -> Estimate:
+        return self.hoped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +68,8 @@ class Twice(Stage):
             )
         ]
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        return Estimate(tokens=1234, seconds=5.0, bytes=10**6) if "text" in inputs else None
+    def work(self, inputs: Inputs) -> Hoped | None:
+        return Hoped(Estimate(tokens=1234, seconds=5.0, bytes=10**6)) if "text" in inputs else None
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def test_a_control_follows_the_stage_that_it_controls() -> None:
         assert zero[name].steps == 1
         assert zero[name].method.kl.coef == 0.5
         assert type(zero[name].reward) is not type(zero["rl"].reward)
-    prompts, size = zero["rl"].drawn
+    prompts, size = zero["rl"].batch_shape
     assert zero["verified"].rows == prompts * size // 8
     own = stages(deepseek_r1_zero, "rl.steps=1", "random_control.steps=7", "verified.rows=9")
     assert (own["random_control"].steps, own["format_control"].steps) == (7, 1)

@@ -116,9 +116,9 @@ def test_kl_is_placed_by_name(kl: str, source: Path, workspace: Path) -> None:
 
 
 def test_a_group_size_is_taken_as_it_is_said(source: Path) -> None:
-    assert reinforcement(source).drawn == (8, 1)
-    assert reinforcement(source, "rl.method=rloo").drawn == (2, 4)
-    assert reinforcement(source, "rl.method=rloo", "rl.group_size=2").drawn == (8, 2)
+    assert reinforcement(source).batch_shape == (8, 1)
+    assert reinforcement(source, "rl.method=rloo").batch_shape == (2, 4)
+    assert reinforcement(source, "rl.method=rloo", "rl.group_size=2").batch_shape == (8, 2)
 
 
 @pytest.mark.parametrize("name", ["grpo", "online_dpo"])

@@ -49,6 +49,6 @@ def test_they_are_found_by_their_names() -> None:
     for name, kind in (("online_dpo", OnlineDPO), ("xpo", XPO), ("nash_md", NashMD)):
         told: Any = expression(instructgpt, parse([f"rl.method={name}"]))
         assert isinstance(told.final.method, kind)
-        assert told.final.drawn[1] > 1
+        assert told.final.batch_shape[1] > 1
     told = expression(instructgpt, parse(["rl.method=online_dpo", "rl.method.alignment=ipo"]))
     assert type(told.final.method.alignment).__name__ == "IPO"

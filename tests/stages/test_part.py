@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from posttrain.cost.sizes import Rows
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.sizes import Rows
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.pipeline.store import Product
@@ -55,6 +55,6 @@ def test_its_estimate_has_its_share_of_the_rows() -> None:
     known = Rows(rows=100, heldout_rows=10, row_tokens=50.0)
     inputs = Inputs({"rows": Product(Path("nowhere"), {"report": {"figures": known.figures()}})})
     for part, rows in ((PART, 60), (replace(PART, rest=True), 40), (replace(PART, most=7), 7)):
-        found = part.estimate(inputs, Machine())
-        assert found is not None
-        assert (found.expects["rows"], found.expects["heldout_rows"]) == (rows, 10)
+        work = part.work(inputs)
+        assert work is not None
+        assert work.product == replace(known, rows=rows)

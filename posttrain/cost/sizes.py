@@ -1,5 +1,4 @@
-"""How large models and rows are, read from their files, and what work on them takes: what estimates are
-made of.
+"""How large models and rows are, read from their files: what a stage states its work in.
 
 A product that is not made yet has no files; then the figures it is expected to have stand for them, so
 estimates follow one another through a recipe.
@@ -9,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 
 from posttrain.pipeline.files import check_regular, parsed, read_json
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.stage import Estimate, Machine
 from posttrain.pipeline.store import Figure, Product
 
 PROCESS = 450_000_000  # bytes held before a model is loaded: Python, PyTorch, transformers
@@ -25,11 +23,37 @@ FLOAT = 4  # bytes
 ACTIVATIONS = (
     17  # floats a layer keeps for backward, a token and unit of width (Korthikanti et al. 2022, eq. 2)
 )
-LOADED = 200_000_000  # bytes a second through loading, checking, writing and hashing
-WRITTEN = 1e-4  # seconds a row takes to be made or read, checked and written
+ENGINE_ROWS = 512  # answers that an engine has under way at most
 _ANSWERS = ("chosen", "rejected")
 HELD = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.52}  # bytes a number, its scales with it
+ANSWERS = 0.5  # share of the tokens of a conversation that are of its answers
 SAMPLED = 2000  # rows looked at of a longer file
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens that the trunk of a model reads, and those of them whose successor its head scores.
+
+    Ten prompts of 20 tokens with four answers of 5 each, a prompt read once for all of its answers:
+    ``Tokens.of_answers(10, 4, 20, 5) == Tokens(trunk=400, head=200)``.
+    """
+
+    trunk: float = 0.0
+    head: float = 0.0
+
+    @classmethod
+    def of_answers(cls, prompts: float, each: float, prompt: float, answer: float) -> Tokens:
+        """``each`` answers of ``answer`` tokens to every one of ``prompts`` prompts of ``prompt`` tokens."""
+        return cls(prompts * (prompt + each * answer), prompts * each * answer)
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(self.trunk + other.trunk, self.head + other.head)
+
+    def __rmul__(self, times: float) -> Tokens:
+        return Tokens(times * self.trunk, times * self.head)
+
+
+NO_TOKENS = Tokens()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,23 +96,22 @@ class Size:
     def figures(self) -> dict[str, Figure]:
         return dict(asdict(self))
 
-    def reading(self, tokens: float) -> float:
-        """Operations of a forward pass (Kaplan et al. 2020: two a parameter and token)."""
-        return 2.0 * self.parameters * tokens
-
-    def learning(self, tokens: float, share: float = 1.0) -> float:
-        """Operations of a forward and a backward pass; with adapters a small ``share`` learns."""
-        return (2.0 + share) * self.reading(tokens)
-
     @property
-    def weights(self) -> int:
-        """Bytes in float32."""
-        return FLOAT * self.parameters
+    def head(self) -> int:
+        """Numbers of the matrix that scores the next token, which is that of the embeddings or as large."""
+        return min(self.vocabulary * self.width, self.parameters)
+
+    def operations(self, tokens: Tokens, depth: float = 1.0) -> float:
+        """Of a forward pass: two a number and token (Kaplan et al. 2020, table 1), of the trunk for every
+        token and of the head for those that it scores. ``depth`` is the share of the layers that are read;
+        those of attention's scores, small beside these for rows of hundreds of tokens, are left out.
+        """
+        trunk = depth * (self.parameters - self.head) * tokens.trunk
+        return 2.0 * (trunk + self.head * tokens.head)
 
     def held(self, trunk: str) -> int:
         """Bytes of weights whose matrices are held in that type, the head over words in float32."""
-        words = min(self.vocabulary * self.width, self.parameters)
-        return int(FLOAT * words + HELD[trunk] * (self.parameters - words))
+        return int(FLOAT * self.head + HELD[trunk] * (self.parameters - self.head))
 
     def adapters(self, rank: int) -> float:
         """Numbers in a role's adapter on every matrix: of rank times the height and width of each. A layer is
@@ -101,15 +124,8 @@ class Size:
         """Bytes kept for the backward pass of a micro-batch, and its logits; recomputed, a layer keeps its
         input, and one layer at a time the rest.
         """
-        kept = self.layers + ACTIVATIONS if recompute else self.layers * ACTIVATIONS
-        return FLOAT * tokens * (self.width * kept + self.vocabulary)
-
-    def sampling_bytes(self, rows: int, length: float) -> int:
-        """Peak memory of generating: the engine's copy of the weights, a cache of at most 1 GB, and its copy
-        when rows leave.
-        """
-        cache = min(float(1 << 30), FLOAT * min(rows, 512) * length * self.layers * self.cached)
-        return int(PROCESS + 2 * self.weights + 2 * cache)
+        widths = self.layers + ACTIVATIONS if recompute else self.layers * ACTIVATIONS
+        return FLOAT * tokens * (self.width * widths + self.vocabulary)
 
 
 def _count(path: Path) -> int:
@@ -141,6 +157,11 @@ class Rows:
     fresh: float = 1.0
 
     @classmethod
+    def of_sample(cls, rows: int, heldout_rows: int, sample: Iterable[Mapping[str, Any]]) -> Rows:
+        """So many rows like those of a ``sample``."""
+        return cls(rows=rows, heldout_rows=heldout_rows, row_tokens=tokens_of(list(sample)))
+
+    @classmethod
     def of(cls, product: Product | None) -> Rows | None:
         """From its train.jsonl and heldout.jsonl, or as expected; rows that share an id are one."""
         if product is None:
@@ -153,60 +174,21 @@ class Rows:
         names = tuple(cls.__dataclass_fields__)
         if not all(name in product.figures for name in names):
             return None
-        known = product.figures
-        held = int(known["heldout_rows"])
-        tokens, fresh = float(known["row_tokens"]), float(known["fresh"])
-        return cls(rows=int(known["rows"]), heldout_rows=held, row_tokens=tokens, fresh=fresh)
+        figures = product.figures
+        held = int(figures["heldout_rows"])
+        tokens, fresh = float(figures["row_tokens"]), float(figures["fresh"])
+        return cls(rows=int(figures["rows"]), heldout_rows=held, row_tokens=tokens, fresh=fresh)
 
     def figures(self) -> dict[str, Figure]:
         return dict(asdict(self))
-
-
-def training_bytes(size: Size, tokens: float, lora: Any, machine: Machine, roles: int = 1) -> int:
-    """Peak memory of so many ``roles`` trained by Adam with ``tokens`` in a micro-batch: adapters as ``lora``
-    says on one trunk that stands still, or all weights where it is None.
-    """
-    weights: float = (1 + 3 * roles) * size.weights
-    if lora is not None:
-        weights = size.held(lora.trunk) + 4 * FLOAT * roles * size.adapters(lora.rank)
-    return int(PROCESS + weights + size.activations(tokens, machine.recompute))
-
-
-def sampler_bytes(size: Size, lora: Any, compute: str, critics: int) -> int:
-    """Of what stands beside a policy that learns by sampling: reference, reward model, engine and critic;
-    with adapters in place of the reference the weights that go to the engine, and a critic's own trunk.
-    """
-    if lora is None:
-        return 4 * size.weights
-    engine = size.weights // 2 if compute == "bfloat16" else size.weights
-    return engine + 2 * size.weights + critics * size.held(lora.trunk)
-
-
-def opened(size: Size) -> Estimate:
-    """Of loading a model, checking it and writing it down again."""
-    return Estimate(
-        seconds=1 + size.weights / LOADED,
-        bytes=PROCESS + 2 * size.weights,
-        expects=size.figures(),
-    )
-
-
-def loaded(rows: int, heldout_rows: int, row_tokens: float, fresh: float = 1.0) -> Estimate:
-    """Of writing rows that come from a file or a program."""
-    known = Rows(rows=rows, heldout_rows=heldout_rows, row_tokens=row_tokens, fresh=fresh)
-    return Estimate(
-        seconds=WRITTEN * (rows + heldout_rows),
-        bytes=PROCESS + 2000 * (rows + heldout_rows),
-        expects=known.figures(),
-    )
 
 
 def _look(path: Path) -> tuple[int, float, float]:
     with path.open("rb") as stream:
         some = [json.loads(line) for line in islice(stream, SAMPLED)]
         lines = len(some) + sum(1 for _ in stream)
-    different = len({row.get("id", place) for place, row in enumerate(some)}) / max(len(some), 1)
-    pairs = {row.get("id", place): row for place, row in enumerate(some) if "chosen" in row}
+    different = len({row.get("id", number) for number, row in enumerate(some)}) / max(len(some), 1)
+    pairs = {row.get("id", number): row for number, row in enumerate(some) if "chosen" in row}
     asked = [(json.dumps(row["prompt"]), json.dumps(row[a])) for row in pairs.values() for a in _ANSWERS]
     fresh = len(set(asked)) / len(asked) if asked else 1.0
     return round(lines * different), tokens_of(some), fresh
@@ -214,8 +196,7 @@ def _look(path: Path) -> tuple[int, float, float]:
 
 def tokens_of(rows: Sequence[Mapping[str, Any]]) -> float:
     """About how many tokens a row has, mean: a third of its characters and four for each message's marks."""
-    found = [_texts(name, value) for row in rows for name, value in row.items()]
-    texts = [text for some in found for text in some]
+    texts = [text for row in rows for name, value in row.items() for text in _texts(name, value)]
     return sum(len(text) / 3 + 4 for text in texts) / max(len(rows), 1)
 
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
+from posttrain.cost.sizes import Rows, Size, tokens_of
+from posttrain.pipeline.machine import Estimate, Work
 from posttrain.pipeline.plan import plan
 from posttrain.pipeline.plan_table import plan_table
 from posttrain.pipeline.runner import run
-from posttrain.pipeline.sizes import Rows, Size, tokens_of
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Product, Report, Stage
+from posttrain.pipeline.stage import Inputs, Machine, Product, Report, Stage
 from posttrain.pipeline.store import Workspace, sealed
 from posttrain.recipes.instructgpt import instructgpt
 from posttrain.settings import expression, parse
@@ -26,13 +27,6 @@ def test_a_models_size_is_what_transformers_counts() -> None:
     assert size is not None
     assert size.parameters == sum({id(p): p.numel() for p in model.parameters()}.values())
     assert (size.layers, size.width, size.cached, size.vocabulary) == (4, 128, 256, 1024)
-
-
-def test_operations_are_two_a_parameter_and_token_and_three_times_that_to_learn() -> None:
-    size = Size(parameters=1000, layers=2, width=8, cached=16, vocabulary=50)
-    assert size.reading(7) == 2 * 1000 * 7
-    assert size.learning(7) == 3 * size.reading(7)
-    assert size.learning(7, share=0.0) == 2 * size.reading(7)  # adapters: their own gradient is nothing
 
 
 def test_a_gpt2_names_its_sizes_otherwise(tmp_path: Path) -> None:
@@ -97,7 +91,7 @@ def test_an_estimate_follows_the_settings(tmp_path: Path) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work(Stage):
+class Ones(Stage):
     address = "work"
     steps: int = 1
 
@@ -105,20 +99,23 @@ class Work(Stage):
         (output / "work").write_text(str(torch.ones(self.steps).sum()))
         return Report()
 
-    def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
+    def work(self, inputs: Inputs) -> Work:
+        return self
+
+    def estimate(self, machine: Machine) -> Estimate:
         return Estimate(operations=1e9 * self.steps, bytes=1000 * self.steps)
 
 
 def test_what_such_a_stage_took_corrects_the_next_estimate(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "work")
-    first = plan(Work(), workspace, Machine(), lambda: 1e9)[0]
+    first = plan(Ones(), workspace, Machine(), lambda: 1e9)[0]
     assert (first.estimate.seconds, first.measured) == (1.0, False)
-    product = run(Work(), workspace, Machine(), say=lambda text: None).products["work"]
+    product = run(Ones(), workspace, Machine(), say=lambda text: None).products["work"]
     record = {**product.made, "seconds": 7.0, "peak_bytes": 5000}
     (product.path / "made.json").write_text(json.dumps(sealed(record)))
-    rows = plan(Work(steps=3), workspace, Machine(), lambda: 1e9)
+    rows = plan(Ones(steps=3), workspace, Machine(), lambda: 1e9)
     assert rows[0].estimate.seconds == pytest.approx(21.0)
     assert rows[0].estimate.bytes == 15_000
     assert "about 21 s *" in plan_table(rows)
-    far = plan(Work(steps=100), workspace, Machine(), lambda: 1e9)[0]
+    far = plan(Ones(steps=100), workspace, Machine(), lambda: 1e9)[0]
     assert (far.estimate.seconds, far.measured) == (100.0, False)

@@ -1,0 +1,3 @@
+"""What work a stage does, and what that takes on a machine: operations, memory, seconds, and the table of
+scale.
+"""

@@ -1,0 +1,79 @@
+"""What the stages share whose product is a user's rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from posttrain.cost.sizes import Rows
+from posttrain.cost.work import StageWork, rows_written
+from posttrain.data.own import Own
+from posttrain.data.rows import Row
+from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.sources import SourceFile
+from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
+from posttrain.storage.jsonl import write_jsonl
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnRows(Stage):
+    """A stage whose product is a user's rows. ``rows`` takes the first so many, 0 takes all; ``skip_bad``
+    leaves faulty ones out. ``columns`` names the file's own columns, ``prompt:question,chosen:better``.
+
+    A subclass says how they are read (``reads``) and which are trained on (``parts``).
+    """
+
+    reads: ClassVar[Any]
+    source: SourceFile
+    """Your rows: a file (JSON lines, CSV, Parquet), a directory, or a data set on the hub."""
+    rows: int = 0
+    """How many rows are read, the first ones; 0 reads all."""
+    skip_bad: bool = False
+    """Faulty rows are left out, counted and named in the report; otherwise they stop the run."""
+    columns: str = later("")
+    """Your column names for the expected ones, such as ``prompt:question,chosen:better``."""
+
+    def parts(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+        """Those that are trained on and those that are held out. Raises UserError where there are too few."""
+        raise NotImplementedError(f"{type(self).__name__}.parts")
+
+    def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
+        """Reads the file whole. Raises UserError naming file, row and field."""
+        self._sides(self._read(machine.workspace))
+        return []
+
+    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
+        """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError naming file, row and field."""
+        source = self._read(machine.workspace)
+        train, held = self._sides(source)
+        write_jsonl(output / "train.jsonl", train)
+        write_jsonl(output / "heldout.jsonl", held)
+        figures = {"rows": len(train), "heldout_rows": len(held), **source.figures}
+        return Report(figures=figures, notes=source.notes)
+
+    def rehearsal(self) -> OwnRows:
+        return replace(self, rows=16)
+
+    def work(self, inputs: Inputs) -> StageWork | None:
+        if self.source.local is None:
+            return None
+        train, held = self._sides(self._read(None))
+        return rows_written(Rows.of_sample(len(train), len(held), train))
+
+    def _sides(self, source: Own) -> tuple[list[Row], list[Row]]:
+        """As ``parts``; what is raised names the file."""
+        try:
+            return self.parts(source.rows)
+        except UserError as error:
+            raise UserError(f"{self.source.path}: {error}") from None
+
+    def _read(self, workspace: Path | None) -> Own:
+        return Own.read(
+            self.reads,
+            self.source,
+            workspace,
+            skip_bad=self.skip_bad,
+            first=self.rows,
+            columns=self.columns,
+        )
