@@ -18,7 +18,7 @@ from posttrain.core.batch import Experience, Policy, Rollouts, Wants
 from posttrain.models.collate import rollouts
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.progress import described
-from posttrain.rewards.protocol import Rewards, checked, pays_by_place
+from posttrain.rewards.protocol import Rewards, pays_by_place, rewards_of
 from posttrain.storage.token_rows import TokenRow
 from posttrain.training.update import Part
 
@@ -236,7 +236,7 @@ def _keyed(scorer: Any, episodes: list[Any]) -> Finding:
         return Finding(name="rewards_follow_their_answers", value=0.0)
 
     def score(some: list[Any]) -> Rewards:
-        return checked(scorer.score(some), some)
+        return rewards_of(scorer, some)
 
     first, turned = score(episodes), score(episodes[::-1])
     short = min(range(len(episodes)), key=lambda place: len(episodes[place].ids))

@@ -11,7 +11,7 @@ import torch
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
-from posttrain.rewards.protocol import Episode, Rewards, Scorer, checked, lacking, pays_by_place
+from posttrain.rewards.protocol import Episode, Rewards, Scorer, lacking, opened, pays_by_place, rewards_of
 from posttrain.rewards.weighted_sum import Weighted
 
 
@@ -38,8 +38,8 @@ class FirstThatScores:
     def open(self, inputs: Inputs, machine: Machine) -> Iterator[FirstScorer]:
         """Opens every part and closes all of them, whatever happens."""
         with ExitStack() as stack:
-            opened = [stack.enter_context(part.reward.open(inputs, machine)) for part in self.parts]
-            named = zip(self.parts, opened, strict=True)
+            live = [stack.enter_context(opened(part.reward, inputs, machine)) for part in self.parts]
+            named = zip(self.parts, live, strict=True)
             yield FirstScorer([(part.name, scorer, part.weight) for part, scorer in named])
 
 
@@ -63,7 +63,7 @@ class FirstScorer:
         parts: dict[str, torch.Tensor] = {}
         failed: dict[int, str] = {}
         for name, scorer, weight in self.scorers:
-            given = checked(scorer.score(episodes), episodes)
+            given = rewards_of(scorer, episodes, name)
             newly_scored = given.scored & ~scored
             newly_scored[list(failed)] = False  # the next part does not score these either
             failed |= {row: why for row, why in given.failed.items() if not scored[row]}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
+from posttrain.rewards._blame import asked, blamed, first_that_raises, named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,38 +65,76 @@ def pays_by_place(scorer: Scorer) -> bool:
 
 
 def lacking(source: RewardSource, prompt: Mapping[str, Any]) -> str:
-    """The columns that a prompt's row lacks, without which ``source`` can score no answer to
-    it; else empty.
+    """What a prompt's row is without, where that keeps ``source`` from scoring any answer to it; else
+    empty. Raises UserError where a user's own ``lacks`` raises.
     """
-    asked = getattr(source, "lacks", None)
-    return str(asked(prompt)) if asked is not None else ""
+    lacks = getattr(source, "lacks", None)
+    if lacks is None:
+        return ""
+    with blamed(source, type(source).__name__, "lacks()", lambda: f"on {asked(prompt)}"):
+        return str(lacks(prompt))
 
 
-def checked(rewards: Rewards, episodes: Sequence[Episode]) -> Rewards:
-    """The same rewards. Raises UserError for values that are no tensor of numbers or of the wrong length, and
-    for a scored row that is not finite or whose verifier failed.
+@contextmanager
+def opened(source: RewardSource, inputs: Inputs, machine: Machine) -> Iterator[Scorer]:
+    """What ``source.open`` yields, closed afterwards. Raises UserError where a user's own ``open`` raises."""
+    with ExitStack() as stack:
+        with blamed(source, type(source).__name__, "open()", lambda: "before the first answer"):
+            scorer = stack.enter_context(source.open(inputs, machine))
+        yield scorer
+
+
+def rewards_of(scorer: Scorer, episodes: Sequence[Episode], name: str = "") -> Rewards:
+    """What ``scorer`` gives for the episodes, ``checked``; ``name`` is that of a part of several. Raises
+    UserError where a user's own scorer raises, with its line and the answer it did so on.
     """
-    for name, values in {"reward": rewards.values, "scored": rewards.scored, **rewards.parts}.items():
-        if not isinstance(values, Tensor) or (name == "reward" and values.dtype == torch.bool):
-            kind = f"a tensor of {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
+    title = f"{name} ({type(scorer).__name__})" if name else type(scorer).__name__
+    with blamed(scorer, title, "score()", lambda: first_that_raises(scorer.score, episodes)):
+        rewards = scorer.score(episodes)
+    return checked(rewards, episodes, title)
+
+
+def checked(rewards: Rewards, episodes: Sequence[Episode], name: str = "") -> Rewards:
+    """The same rewards. Raises UserError naming the reward for what is no tensor of numbers, a wrong number
+    of them, a scored one that is not finite, or one whose verifier failed.
+    """
+    whose, count = f"reward {name}".strip(), len(episodes)
+    if not isinstance(rewards, Rewards):
+        raise UserError(
+            f"{whose}: score() gave {_form(rewards)}, expected Rewards for {count} answers; "
+            "all_scored(values, NAME) makes them of a tensor"
+        )
+    for part, values in {"": rewards.values, "scored": rewards.scored, **rewards.parts}.items():
+        of = f"{whose}, {part}" if part else whose
+        truths = part == "scored"
+        good = isinstance(values, Tensor) and (values.dtype == torch.bool) == truths
+        if not good or values.shape != (count,):
             raise UserError(
-                f"{name}: got {kind}, expected a tensor [{len(episodes)}] of numbers, one an answer"
-            )
-        if values.shape != (len(episodes),):
-            raise UserError(
-                f"{name}: got shape {tuple(values.shape)}, expected ({len(episodes)},), one an answer"
+                f"{of}: got {_form(values)}, expected a tensor [{count}] of "
+                f"{'true or false' if truths else 'numbers'}, one an answer"
             )
     if paid := [row for row in rewards.failed if rewards.scored[row]]:
-        raise UserError(f"answer {paid[0]} is scored, but its verifier failed: {rewards.failed[paid[0]]}")
+        raise UserError(
+            f"{whose}: {named(episodes, paid[0])}, is scored, but its verifier failed: "
+            f"{rewards.failed[paid[0]]}"
+        )
     bad = (rewards.scored & ~rewards.values.isfinite()).nonzero().flatten().tolist()
     if bad:
-        first = episodes[bad[0]]
         raise UserError(
-            f"{len(bad)} of {len(episodes)} rewards are not finite numbers; the first, "
-            f"{float(rewards.values[bad[0]])}, is of prompt {first.prompt.get('id', bad[0])!r}, answer "
-            f"{first.response[:80]!r}. Mend the reward, or mark such rows as not scored."
+            f"{whose}: {len(bad)} of {count} rewards are not finite numbers; the first, "
+            f"{float(rewards.values[bad[0]])}, is of {named(episodes, bad[0])}. Mend the reward, or "
+            "mark such rows as not scored"
         )
     return rewards
+
+
+def _form(value: Any) -> str:
+    """What a value is and how many of them."""
+    if isinstance(value, Tensor):
+        return f"a tensor {list(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {len(value)}"
+    return type(value).__name__
 
 
 def solved(scorer: Scorer, episodes: Sequence[Episode]) -> list[float]:
@@ -103,7 +142,7 @@ def solved(scorer: Scorer, episodes: Sequence[Episode]) -> list[float]:
 
     Raises UserError where a verifier failed, since nobody then knows what was solved.
     """
-    rewards = checked(scorer.score(episodes), episodes)
+    rewards = rewards_of(scorer, episodes)
     if rewards.failed:
         first = next(iter(rewards.failed.values()))
         raise UserError(

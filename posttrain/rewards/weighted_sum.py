@@ -11,7 +11,16 @@ import torch
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
-from posttrain.rewards.protocol import Episode, Rewards, RewardSource, Scorer, checked, lacking, pays_by_place
+from posttrain.rewards.protocol import (
+    Episode,
+    Rewards,
+    RewardSource,
+    Scorer,
+    lacking,
+    opened,
+    pays_by_place,
+    rewards_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +57,8 @@ class WeightedSum:
     def open(self, inputs: Inputs, machine: Machine) -> Iterator[SumScorer]:
         """Opens every summand and closes all of them, whatever happens."""
         with ExitStack() as stack:
-            opened = [stack.enter_context(part.reward.open(inputs, machine)) for part in self.parts]
-            yield SumScorer(
-                [(p.name, scorer, p.weight) for p, scorer in zip(self.parts, opened, strict=True)]
-            )
+            live = [stack.enter_context(opened(part.reward, inputs, machine)) for part in self.parts]
+            yield SumScorer([(p.name, scorer, p.weight) for p, scorer in zip(self.parts, live, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class SumScorer:
         parts: dict[str, torch.Tensor] = {}
         failed: dict[int, str] = {}
         for name, scorer, weight in self.scorers:
-            given = checked(scorer.score(episodes), episodes)
+            given = rewards_of(scorer, episodes, name)
             # Rows that this scorer could not score may hold anything, NaN included.
             values += weight * torch.where(given.scored, given.values, 0.0)
             scored &= given.scored

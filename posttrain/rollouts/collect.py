@@ -17,7 +17,7 @@ from posttrain.engines.protocol import Engine, Sampling
 from posttrain.models.chat import Chat
 from posttrain.models.collate import rollouts
 from posttrain.pipeline.finding import UserError
-from posttrain.rewards.protocol import Episode, Rewards, Scorer, all_scored, checked
+from posttrain.rewards.protocol import Episode, Rewards, Scorer, all_scored, rewards_of
 from posttrain.rollouts.prompt_order import PromptOrder
 from posttrain.rollouts.sample import ask, sample
 from posttrain.storage.token_rows import TokenRow
@@ -133,7 +133,7 @@ class Collector:
         later = () if turn == 0 else (turn,)
         seeds = [derive(self.seed, "sample", step, row, *later) for row in range(len(asked))]
         episodes = sample(self.engine, self.chat, asked, self.sampling, seeds)
-        rewards = checked(self.scorer.score(episodes), episodes)
+        rewards = rewards_of(self.scorer, episodes)
         first = turn * self.prompts_per_step
         self._remember(step, episodes, rewards, first)
         scored_rows = [i for i, scored in enumerate(rewards.scored.tolist()) if scored]
@@ -145,7 +145,7 @@ class Collector:
         """[prompts] float32: the reward of the greedy answer to each; NaN where it could not be scored."""
         prompts, greedy = [self.asked[number] for number in numbers], replace(self.sampling, temperature=0.0)
         episodes = sample(self.engine, self.chat, prompts, greedy, [0] * len(prompts))
-        rewards = checked(self.scorer.score(episodes), episodes)
+        rewards = rewards_of(self.scorer, episodes)
         scored = rewards.scored
         self.last_figures["greedy_reward"] = (
             float(rewards.values[scored].mean()) if bool(scored.any()) else 0.0

@@ -11,7 +11,7 @@ from posttrain.core.seeds import derive
 from posttrain.engines.protocol import Engine, Sampling
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
-from posttrain.rewards.protocol import Episode, Scorer, checked
+from posttrain.rewards.protocol import Episode, Scorer, rewards_of
 from posttrain.storage.lazy import Mapped
 
 
@@ -94,7 +94,7 @@ def scored_groups(
     asked, _ = ask(chat, prompts, engine.context - sampling.max_tokens)
     repeated = [one for one in asked for _ in range(answers)]
     episodes = sample(engine, chat, repeated, sampling, [derive(*seed, row) for row in range(len(repeated))])
-    rewards = checked(scorer.score(episodes), episodes)
+    rewards = rewards_of(scorer, episodes)
     values = [
         value if scored else None
         for value, scored in zip(rewards.values.tolist(), rewards.scored.tolist(), strict=True)

@@ -217,11 +217,11 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         """One answer to each held-out problem: 1 for those that it solves."""
         from posttrain.core.seeds import derive
         from posttrain.evaluation.answering import answers
-        from posttrain.rewards.protocol import solved
+        from posttrain.rewards.protocol import opened, solved
 
         assert self.verifier is not None  # problems have one
         said = answers(*model, problems, sampling, derive(self.seed, f"solve/{name}"))
-        with self.verifier.open(inputs, machine) as scorer:
+        with opened(self.verifier, inputs, machine) as scorer:
             return solved(scorer, said)
 
     def _preferring(

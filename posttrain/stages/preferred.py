@@ -61,12 +61,13 @@ class ScoredPreferences(SamplesAnswers, Stage):
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt", "chosen", "rejected", "margin",
         ...}. Raises UserError where no prompt's answers differ.
         """
+        from posttrain.rewards.protocol import opened
         from posttrain.rollouts.sample import scored_groups
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
         figures: dict[str, float | int | str] = {}
-        with self.reward.open(inputs, machine) as scorer:
+        with opened(self.reward, inputs, machine) as scorer:
             for side, count in (("train", self.rows), ("heldout", self.heldout)):
                 prompts = read_jsonl(inputs["prompts"].path / f"{side}.jsonl")[:count]
                 groups: list[Any] = []

@@ -70,12 +70,13 @@ class RejectionSampling(SamplesAnswers, Stage):  # size: who answers what how of
         "prompt", "completion", "reward"} where prompts are plain text. Raises UserError where none is kept.
         """
         from posttrain.core.kl import best_of_n
+        from posttrain.rewards.protocol import opened
         from posttrain.rollouts.sample import scored_groups
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
         figures: dict[str, float | int | str] = {}
-        with self.reward.open(inputs, machine) as scorer:
+        with opened(self.reward, inputs, machine) as scorer:
             for side, count in (("train", self.rows), ("heldout", self.heldout)):
                 prompts = read_jsonl(inputs["prompts"].path / f"{side}.jsonl")[:count]
                 if not prompts:

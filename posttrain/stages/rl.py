@@ -153,6 +153,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy, its critic in ``critic/``, ``metrics.jsonl`` and ``episodes.jsonl``."""
+        from posttrain.rewards.protocol import opened
         from posttrain.rollouts.reread import conversation_figures
         from posttrain.storage.jsonl import JsonlWriter, RowsInFile
         from posttrain.training.average import Average
@@ -167,7 +168,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         with ExitStack() as stack:
             log = stack.enter_context(JsonlWriter(output / "metrics.jsonl"))
             kept = stack.enter_context(JsonlWriter(output / "episodes.jsonl"))
-            scorer = stack.enter_context(self.reward.open(inputs, machine))
+            scorer = stack.enter_context(opened(self.reward, inputs, machine))
             state = ReinforceState()
             roles, collector, loop = self._loop(inputs, machine, scorer, state)
             prompts = RowsInFile(inputs["prompts"].path / "train.jsonl")

@@ -65,6 +65,7 @@ class Solving(Stage):  # size: who is compared, on what, how often
         """Writes ``samples.jsonl`` and ``answers.jsonl``."""
         from posttrain.evaluation.intervals import bootstrap, with_interval
         from posttrain.evaluation.not_measured import not_measured
+        from posttrain.rewards.protocol import opened
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         prompts = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
@@ -73,7 +74,7 @@ class Solving(Stage):  # size: who is compared, on what, how often
             {"id": p.get("id"), "prompt": p["prompt"], "family": family(p), "answers": {}} for p in prompts
         ]
         figures: Figures = {}
-        with self.reward.open(inputs, machine) as scorer:
+        with opened(self.reward, inputs, machine) as scorer:
             for name, stage in self._named():
                 model = _open(inputs.of(stage).path, machine)
                 drawn, found = self._answered(model, prompts, scorer, self.temperature, name)

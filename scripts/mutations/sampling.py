@@ -338,6 +338,13 @@ MUTATIONS = [
         "tests/rewards/test_protocol.py",
     ),
     of(
+        "of a reward that raises another answer is named",
+        "rewards/_blame.py",
+        "        places = raising\n",
+        "        places = halves[1]\n",
+        "tests/rewards/test_protocol.py",
+    ),
+    of(
         "an answer that was not scored may be solved",
         "rewards/protocol.py",
         "torch.where(rewards.scored, rewards.values, 0.0)",

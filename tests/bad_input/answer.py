@@ -23,9 +23,9 @@ def tree(*roots: Path) -> dict[str, str]:
     return found
 
 
-def answer(arguments: Iterable[str], *roots: Path) -> str:
+def answer(arguments: Iterable[str], *roots: Path, made: Iterable[str] = ()) -> str:
     """What is said on the standard error: exit code 2, a sentence, no traceback, nothing written below the
-    roots.
+    roots but whole products of the addresses ``made``, and the record of the run that made them.
     """
     before, told = tree(*roots), (io.StringIO(), io.StringIO())
     with redirect_stdout(told[0]), redirect_stderr(told[1]):
@@ -34,8 +34,21 @@ def answer(arguments: Iterable[str], *roots: Path) -> str:
     assert code == 2, (code, said, out)
     assert "Traceback" not in out + said, said
     assert re.search("^posttrain: ", said, re.MULTILINE), said
-    assert tree(*roots) == before, said
+    after = tree(*roots)
+    assert {path: after.get(path) for path in before} == before, said
+    new = [path for path in after.keys() - before.keys() if not _of_a_run(Path(path), tuple(made))]
+    assert new == [], (new, said)
     return said
+
+
+def _of_a_run(path: Path, made: tuple[str, ...]) -> bool:
+    """Whether it is of what a run that stopped later may leave in ``workspace``."""
+    if not made or "workspace" not in path.parts:
+        return False
+    inside = path.parts[path.parts.index("workspace") + 1 :]
+    if inside[:1] == ("products",):
+        return len(inside) == 1 or inside[1].rpartition("-")[0] in made
+    return inside[:1] in ((), ("runs",), ("pins.json",), ("hashes.json",))
 
 
 def tells(said: str, *parts: str, case: object = "") -> None:

@@ -232,7 +232,7 @@ def one_short(episodes: Sequence[Episode]) -> Rewards:
     [
         (nothing, "none of 12 answers could be scored"),
         (not_a_number, "1 of 12 rewards are not finite"),
-        (one_short, r"got shape \(11,\), expected \(12,\)"),
+        (one_short, r"got a tensor \[11\] of float32, expected a tensor \[12\]"),
     ],
 )
 def test_a_broken_reward_is_named(
