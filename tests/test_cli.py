@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from posttrain.cli import main, recipes
+from posttrain.cli.chat_loop import Conversation, converse
 from posttrain.stages.base import EMBEDDED
 
 RECIPE = '''"""Two small stages."""
@@ -333,6 +334,39 @@ def test_chat_answers_each_line_and_by_default_asks_the_model_with_the_longest_h
     monkeypatch.setattr("sys.stdin", io.StringIO("What is ice?\n"))
     assert call("chat", "final", "--max-tokens", "4", "--seed", "5") == 0
     assert capsys.readouterr().out == answers[0].splitlines(keepends=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [("run", "stopped. What was finished stays; the same command goes on from there."), ("chat", "stopped")],
+)
+def test_only_a_run_is_gone_on_with_after_it_was_stopped(
+    home: Path,
+    command: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"posttrain.cli.{command}.Workspace", stop)
+    assert call(command, "toy.py") == 130
+    assert capsys.readouterr().err == f"posttrain: {told}\n"
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_what_is_told_after_a_stop_stands_on_a_line_of_its_own(
+    interactive: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(prompt: str) -> str:
+        print(prompt, end="")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builtins.input", stop)
+    with pytest.raises(KeyboardInterrupt):
+        converse(Conversation(None, None, 0.0, 1, 0), interactive)  # type: ignore[arg-type]
+    assert capsys.readouterr().out == ("you: \n" if interactive else "")
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pytest
 
 from posttrain import settings
+from posttrain.pipeline import values
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import Finished
 from posttrain.pipeline.sources import SourceFile
@@ -121,6 +122,68 @@ def test_a_name_finds_a_file_of_the_folder() -> None:
     assert made("train.loss=ppo", "train.loss.gamma=0.9").loss == PPO(gamma=0.9)
     with pytest.raises(UserError, match=r"train\.loss=pp0: no such choice; did you mean ppo"):
         made("train.loss=pp0")
+
+
+def test_a_name_given_twice_is_refused_and_not_the_last_one_taken() -> None:
+    for wishes in (["seed=1", "seed=2"], ["train.steps=3", "train.limit=1", " train.steps =3"]):
+        told = rf"{wishes[-1].strip()}: .* is set twice, first by {wishes[0]}; keep one"
+        with pytest.raises(UserError, match=told):
+            settings.parse(wishes)
+    assert [made("train.steps=5", "train[1].steps=6").steps] == [5]
+
+
+class Scores(Protocol):
+    unit: str
+
+    def score(self, answer: str) -> float: ...
+
+
+class Explained(Scores, Protocol):
+    @property
+    def why(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Whole:
+    unit: str
+    why: str = ""
+
+    def score(self, answer: str) -> float:
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Unexplained:
+    unit: str
+
+    def score(self, answer: str) -> float:
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Uncalled:
+    unit: str
+    why: str
+    score: float = 0.0
+
+
+@pytest.mark.parametrize(
+    ("kinds", "fitting"),
+    [
+        ((Scores,), {Whole, Unexplained}),
+        ((Explained,), {Whole}),
+        ((Explained, type(None)), {Whole}),
+        ((Explained, Uncalled), {Whole, Uncalled}),
+        ((Uncalled,), {Whole, Unexplained, Uncalled}),
+    ],
+)
+def test_a_class_is_offered_where_it_has_what_one_of_the_kinds_declares(
+    kinds: tuple[Any, ...], fitting: set[type], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fields without a default, what a protocol inherits, and members of a union are looked at too."""
+    known = {"whole_": Whole, "unexplained_": Unexplained, "uncalled_": Uncalled}
+    monkeypatch.setattr(values, "_classes", lambda module: known)
+    assert set(values._offered("posttrain.policy_gradients", "ppo", kinds)) == fitting
 
 
 def test_a_finished_product_takes_a_stages_place(tmp_path: Path) -> None:

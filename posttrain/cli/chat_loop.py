@@ -51,6 +51,10 @@ def converse(conversation: Conversation, interactive: bool) -> None:
             line = input("you: " if interactive else "").strip()
         except EOFError:
             return
+        except KeyboardInterrupt:
+            if interactive:
+                print()  # after ^C, so that what is told stands on a line of its own
+            raise
         if line in ("/quit", "/exit"):
             return
         if line == "/new":

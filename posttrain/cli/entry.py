@@ -20,6 +20,8 @@ from posttrain.pipeline.trouble import trouble
 
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal would obey
 
+GOES_ON = ". Finished stages stay; the same command goes on with the next one."
+
 
 class Terminated(SystemExit):
     """SIGTERM or SIGHUP, as an exception that cleans up on its way; its code is 128 and the signal."""
@@ -31,9 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _terminate)
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup it stays ignored
             signal.signal(signal.SIGHUP, _terminate)
+    makes = False
     try:
         parser = build_parser()
         options, rest = parser.parse_known_args(arguments)
+        makes = options.command == "run"
         if not options.command:
             parser.print_help()
             return 0
@@ -49,11 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StageFailed as error:
         return _stage_failed(error)
     except KeyboardInterrupt:
-        return _fail(130, "stopped. Finished stages stay; the same command goes on with the next one.")
+        return _fail(130, f"stopped{GOES_ON if makes else ''}")
     except Terminated as stop:
         code = int(stop.code or 0)
         why = "the terminal was closed" if code == 128 + signal.SIGHUP else "terminated"
-        return _fail(code, f"{why}. Finished stages stay; the same command goes on with the next one.")
+        return _fail(code, f"{why}{GOES_ON if makes else ''}")
     except BrokenPipeError:
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()

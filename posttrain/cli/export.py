@@ -4,6 +4,7 @@ done."""
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -75,13 +76,13 @@ def run(options: Any) -> int:
                 place.rmdir()
     print(f"{told}\n{target}")
     if options.to == "ollama":
-        print(f"Next: cd {target} && ollama create {name} -f Modelfile")
+        print(f"Next: cd {shlex.quote(str(target))} && ollama create {shlex.quote(name)} -f Modelfile")
     if options.push:
         from posttrain.exports.hub import push
 
         print(push(target, options.push))
     elif options.to == "hub":
-        print(f"Next: hf upload OWNER/NAME {target}")
+        print(f"Next: hf upload OWNER/NAME {shlex.quote(str(target))}")
     return 0
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from posttrain.pipeline.code import changed
+from posttrain.pipeline.enough import short_of_rows
 from posttrain.pipeline.expected import corrected, last_time
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.fingerprint import Fingerprints, Finished
@@ -175,8 +176,9 @@ def plan(
     return rows
 
 
-def check_ahead(pipeline: Pipeline, machine: Machine) -> None:
-    """Preflight of every stage that needs no other and is not made, before anything is made.
+def check_ahead(pipeline: Pipeline, machine: Machine, rehearsed: bool = False) -> None:
+    """Preflight of every stage that needs no other and is not made, before anything is made; and whether
+    there are rows enough, but where the stages are ``rehearsed`` on a few.
 
     A user's files are read here, so a bad row is told before a model is fetched, and all files together.
     Raises UserError.
@@ -192,6 +194,9 @@ def check_ahead(pipeline: Pipeline, machine: Machine) -> None:
     wrong += _given(pipeline)
     if wrong:
         raise UserError("\n".join(wrong))
+    made = [name for name, place in pipeline.place.items() if place.is_dir() and name not in pipeline.remake]
+    if not rehearsed and (short := short_of_rows(pipeline.stages, made, machine)):
+        raise UserError("\n".join(short))
     for address, stage in pipeline.stages.items():
         path = stage.model()
         if path is not None:

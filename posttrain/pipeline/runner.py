@@ -54,6 +54,7 @@ class Run:
         self.made: list[str] = []
         self.redaction = Redaction(list(overrides))
         self._directory: Path | None = None
+        self._began = time.monotonic()
         self.record: dict[str, Any] = {
             "recipe": recipe,
             "overrides": self.redaction.value(list(overrides)),
@@ -93,6 +94,7 @@ class Run:
         self.record["status"] = status
         if status != "running":
             self.record["finished"] = now()
+            self.record["seconds"] = round(time.monotonic() - self._began, 3)  # the clock may have been set
         # places of products are made of names that are no secrets, and are read again
         kept = {"products": self.record["products"]}
         write_json(self.directory / RECORD, self.redaction.value(self.record) | kept)
@@ -146,7 +148,8 @@ def run(  # size: what, where, and what was asked of this run
     """Makes every product that is missing or stale; ``run.products`` holds them all by address. One that is
     not as it was written is made again only where ``remake`` names its address, and the old one kept aside.
 
-    ``accept`` names gates (``name`` or ``address.name``) that may fail; with None all may, as in a rehearsal.
+    ``accept`` names gates (``name`` or ``address.name``) that may fail; with None all may, as in a rehearsal,
+    and those about learning are not told.
     Raises UserError for what the user can mend, StageFailed for anything else; what was made before stays
     made.
     """
@@ -157,7 +160,7 @@ def run(  # size: what, where, and what was asked of this run
     machine = replace(machine, workspace=workspace.root)
     gates.check_accepted(accept, pipeline.stages)
     pipeline.check_untouched(pipeline.stages)
-    check_ahead(pipeline, machine)
+    check_ahead(pipeline, machine, rehearsed=accept is None)
     workspace.sweep()
     try:
         for place, (address, stage) in enumerate(pipeline.stages.items(), start=1):
@@ -338,7 +341,7 @@ def _gates(
     looked_at = stage.gates(record.products[address].report)
     record.record["stages"][-1]["findings"] = [asdict(found) for found in looked_at]
     for found in looked_at:
-        if not found.passed and not found.stops:
+        if not found.passed and not found.stops and not (accept is None and found.learning):
             say(described_finding(found))
     failed = [found for found in looked_at if not found.passed and found.stops]
     excused = gates.accepted(address, failed, accept)

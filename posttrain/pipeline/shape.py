@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-LARGEST = 1 << 63
+from posttrain.pipeline.numbers import LARGEST
+
 _NAMES = {str: "text", bool: "true or false", dict: "an object", list: "a list", type(None): "null"}
 
 
@@ -69,6 +70,7 @@ RUN = {
     "posttrain": str,
     "started": str,
     "finished": str,
+    "seconds": Finite,
     "accepted_gates": [str],
     "process": {"number": int, "machine": str, "began": str},
     "machine": Each(Finite),

@@ -4,7 +4,6 @@ stages.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -12,9 +11,8 @@ from typing import Any, ClassVar, Literal
 
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.machine import Machine, Work
+from posttrain.pipeline.numbers import misses
 from posttrain.pipeline.store import Product, Report
-
-LARGEST = 1 << 63  # of a whole number
 
 __all__ = [
     "LABELS",
@@ -109,8 +107,8 @@ class Stage:
     ``address`` names it on the command line, ``version`` is raised when its code gives other results for the
     same settings. A recipe may give another ``name``, and say which stage a control ``follows``, by the name
     of that one; neither counts in the fingerprint. Heavy imports happen in ``run``. A number among the
-    settings is finite and not negative, above 0 where ``positive`` names it, and at least what ``at_least``
-    says; anything else raises UserError before a stage has begun.
+    settings, or in a tuple of them, is finite and not negative, above 0 where ``positive`` names it, and at
+    least what ``at_least`` says; anything else raises UserError before a stage has begun.
     """
 
     address: ClassVar[str] = ""
@@ -126,15 +124,10 @@ class Stage:
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            if not isinstance(value, int | float):
-                continue
             above, least = item.name in self.positive, self.at_least.get(item.name, 0)
-            whole = isinstance(value, int)
-            small = value < LARGEST if whole else math.isfinite(value)
-            if not small or value < least or (above and value == 0):
-                expected = f"at least {least}" if least else "a number above 0" if above else "0 or more"
-                expected = f"{expected}, and less than 2**63" if whole and not small else expected
-                raise UserError(f"{item.name} is {value}, expected {expected}")
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, int | float) and (expected := misses(number, above, least)):
+                    raise UserError(f"{item.name} is {value}, expected {expected}")
 
     def following(self, was: Stage, now: Stage) -> Stage:
         """This control of a stage as it ``was``, as one of that stage as it is ``now``: what was the same in

@@ -98,10 +98,15 @@ def named_class(wish: Override, kinds: tuple[Any, ...], current: Any) -> type:
 
 
 def _offered(folder: str, file: str, kinds: tuple[Any, ...]) -> list[type]:
-    """The classes of a file that its name may stand for: of that name, or else of one of those kinds."""
+    """The classes of a file that its name may stand for: of that name, or else of one of those kinds, where
+    one of these is a protocol.
+    """
     classes = _classes(importlib.import_module(f"{folder}.{file}"))
     named = [one for name, one in classes.items() if _plain(name) == _plain(file)]
-    return named or [one for one in classes.values() if all(_does(one, kind) for kind in kinds)]
+    objects = [kind for kind in kinds if inspect.isclass(kind) and _is_object(kind)]
+    asks = any(getattr(kind, "_is_protocol", False) for kind in objects)
+    fitting = [one for one in classes.values() if not asks or any(_does(one, kind) for kind in objects)]
+    return named or fitting
 
 
 def _function(wish: Override, current: types.FunctionType) -> types.FunctionType:
@@ -167,10 +172,20 @@ def _classes(module: Any) -> dict[str, type]:
 
 
 def _does(chosen: type, kind: Any) -> bool:
-    """Whether a class has the methods of a protocol; of anything else nothing is asked."""
+    """Whether a class has what a protocol and those it extends declare: methods as functions, the others as
+    a field, a property or a value. For another kind, whether it is of that class.
+    """
     if not getattr(kind, "_is_protocol", False):
-        return True
-    return all(hasattr(chosen, name) for name in vars(kind) if not name.startswith("_"))
+        return issubclass(chosen, kind)
+    has = {name for base in chosen.__mro__ for name in (*vars(base), *inspect.get_annotations(base))}
+    for base in (base for base in kind.__mro__ if getattr(base, "_is_protocol", False)):
+        for name in {*vars(base), *inspect.get_annotations(base)}:
+            method = inspect.isfunction(vars(base).get(name))
+            if name.startswith("_"):
+                continue
+            if name not in has or (method and not callable(getattr(chosen, name, None))):
+                return False
+    return True
 
 
 def _is_object(kind: Any) -> bool:

@@ -150,12 +150,17 @@ class RunRecord:
 
     @property
     def seconds(self) -> float | None:
-        """From its start to its end, as its clock told."""
+        """From its start to its end; of a run that did not write that down, as its clock told, and None where
+        the clock was set back.
+        """
+        if (seconds := _number(self.record.get("seconds"))) is not None:
+            return seconds
         try:
             began, ended = (datetime.fromisoformat(str(self.record[key])) for key in ("started", "finished"))
         except (KeyError, ValueError):
             return None
-        return (ended - began).total_seconds()
+        seconds = (ended - began).total_seconds()
+        return seconds if seconds >= 0 else None
 
     @property
     def gflops(self) -> float | None:

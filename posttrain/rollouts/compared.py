@@ -88,6 +88,8 @@ class Comparisons:  # size: what people are asked, and how a reward is fitted to
         for name in ("at_first", "each_step", "length", "every", "batch_size", "updates", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected above 0")
+        if any(width < 1 for width in self.hidden):
+            raise ValueError(f"hidden is {self.hidden}, expected widths of at least 1")
         if self.balanced and self.same_start:
             raise ValueError(
                 "balanced draws stretches by how they move, same_start by how their plays began: expected one"

@@ -17,13 +17,18 @@ DEEPEST_FILE, MOST_SETTINGS, BRACKETS = 16, 10_000, 100
 
 
 def parse(arguments: Iterable[str]) -> list[Override]:
-    """``["rl.method=ppo"]``. Raises UserError where there is no ``=`` or no name."""
-    overrides = []
+    """``["rl.method=ppo"]``. Raises UserError where there is no ``=`` or no name, or a name comes twice."""
+    overrides: list[Override] = []
+    given: dict[str, str] = {}
     for argument in arguments:
         path, equals, text = argument.partition("=")
         if not equals or not path.strip():
             raise UserError(f"{argument}: expected name=value, such as seed=1 or rl.learning_rate=1e-5")
-        overrides.append(Override(path.strip(), text.strip()))
+        name = path.strip()
+        if name in given:
+            raise UserError(f"{argument}: {name} is set twice, first by {given[name]}; keep one")
+        given[name] = argument
+        overrides.append(Override(name, text.strip()))
     return overrides
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import model_fits, prefers_the_chosen, rows_ahead
+from posttrain.checks import model_fits, prefers_the_chosen, rows_ahead, rows_enough
 from posttrain.core.batch import DirectAlignment, Evaluation, Judged
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.sft import SFT
+from posttrain.pipeline.enough import Rows
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Compute, Inputs, Machine, Report, Stage, later
 from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, ratings
@@ -142,6 +143,10 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         if "comparisons" not in inputs:
             return []
         return rows_ahead.rows(self, model, inputs["comparisons"].path, rows_ahead.comparison)
+
+    def enough(self, rows: Rows) -> list[Finding]:
+        """Whether the user's rows fill a batch."""
+        return rows_enough.check(self, rows(self.comparisons))
 
     def gates(self, report: Report) -> list[Finding]:
         return [replace(prefers_the_chosen.check(report.figures), stops=self.gate_stops)]

@@ -46,7 +46,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     """
 
     address = "rl"
-    positive = ("steps", "starts", "group_size", "learning_rate")
+    positive = ("steps", "starts", "group_size", "learning_rate", "hidden")
     environment: Environment
     """The environment that answers the policy: a file of ``posttrain/environments``."""
     comparisons: Comparisons | None = None

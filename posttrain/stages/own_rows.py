@@ -10,10 +10,14 @@ from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.own import Own
 from posttrain.data.rows import Row
+from posttrain.pipeline.enough import Rows as Foreseen
+from posttrain.pipeline.enough import Sides
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
 from posttrain.storage.jsonl import write_jsonl
+
+FEW = 10_000_000  # bytes; a larger file has rows enough for any batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +30,7 @@ class OwnRows(Stage):
 
     reads: ClassVar[Any]
     source: SourceFile
-    """Your rows: a file (JSON lines, CSV, Parquet), a directory, or a data set on the hub."""
+    """Your rows: a file (JSON lines, a JSON array, CSV, Parquet), or a data set on the hub."""
     rows: int = 0
     """How many rows are read, the first ones; 0 reads all."""
     skip_bad: bool = False
@@ -51,6 +55,13 @@ class OwnRows(Stage):
         write_jsonl(output / "heldout.jsonl", held)
         figures = {"rows": len(train), "heldout_rows": len(held), **source.figures}
         return Report(figures=figures, notes=source.notes)
+
+    def foreseen(self, rows: Foreseen, machine: Machine) -> Sides | None:
+        """As ``run`` will write them; None for a file that is too large to hold few rows, or one on the hub."""
+        file = self.source.local
+        if file is None or not file.is_file() or file.stat().st_size > FEW:
+            return None
+        return self._sides(self._read(machine.workspace))
 
     def rehearsal(self) -> OwnRows:
         return replace(self, rows=16)

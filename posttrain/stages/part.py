@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
+from posttrain.pipeline.enough import Rows as Foreseen
+from posttrain.pipeline.enough import Sides
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 
@@ -44,14 +48,9 @@ class PartOfRows(Stage):
 
         source = inputs["rows"].path
         given = RowsInFile(source / "train.jsonl")
-        part = [place for place, row in enumerate(given) if self._first(row["prompt"]) != self.rest]
+        part = self._part(given)
         used = part[: self.most] if self.most else part
         kept = write_jsonl(output / "train.jsonl", (given[place] for place in used))
-        if not kept:
-            raise UserError(
-                f"none of {len(given)} training rows falls to this part: give more rows, or judge_share=0, "
-                "which trains no judge and the policy on all of them"
-            )
         others = RowsInFile(source / "heldout.jsonl")
         measured = min(len(others), self.most_heldout or len(others))
         held = write_jsonl(output / "heldout.jsonl", (others[place] for place in range(measured)))
@@ -65,6 +64,14 @@ class PartOfRows(Stage):
                 notes.append(f"The first {used_up} of {there} rows are {use}; {wish} takes all.")
         return Report(figures={"rows": kept, "heldout_rows": held}, notes=notes)
 
+    def foreseen(self, rows: Foreseen, machine: Machine) -> Sides | None:
+        """As ``run`` will write them. Raises UserError where the part is empty."""
+        sides = rows(self.rows)
+        if sides is None:
+            return None
+        train = [sides[0][place] for place in self._part(sides[0])]
+        return train[: self.most or len(train)], sides[1][: self.most_heldout or len(sides[1])]
+
     def work(self, inputs: Inputs) -> StageWork | None:
         whole = Rows.of(inputs.get("rows"))
         if whole is None:
@@ -77,6 +84,16 @@ class PartOfRows(Stage):
                 heldout_rows=min(whole.heldout_rows, self.most_heldout or whole.heldout_rows),
             )
         )
+
+    def _part(self, given: Sequence[Mapping[str, Any]]) -> list[int]:
+        """The places of its rows. Raises UserError where it has none."""
+        part = [place for place, row in enumerate(given) if self._first(row["prompt"]) != self.rest]
+        if not part:
+            raise UserError(
+                f"none of {len(given)} training rows falls to this part: give more rows, or judge_share=0, "
+                "which trains no judge and the policy on all of them"
+            )
+        return part
 
     def _first(self, prompt: object) -> bool:
         """Whether a prompt is of the first part; its hash's first bytes say already what is held out."""

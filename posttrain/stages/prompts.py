@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,8 @@ from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.read import read_prompts
 from posttrain.data.rows import Row
+from posttrain.pipeline.enough import Rows as Foreseen
+from posttrain.pipeline.enough import Sides
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
 from posttrain.stages.own_rows import OwnRows
@@ -161,26 +164,44 @@ class PromptsOf(Stage):
         """
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
-        found, repeated = {}, 0
-        for side in ("train", "heldout"):
-            asked = {}
-            given = read_jsonl(inputs["rows"].path / f"{side}.jsonl")
-            for row in given:
-                prompt = row["prompt"] if "prompt" in row else _until_the_answer(row["messages"])
-                asked[json.dumps(prompt, sort_keys=True)] = prompt
-            rows = [
-                {"id": f"{side}-{place}", "prompt": prompt} for place, prompt in enumerate(asked.values())
-            ]
-            found[side] = rows[: self.heldout] if side == "heldout" else rows
-            repeated += len(given) - len(rows)
-        for side, rows in found.items():
-            if not rows:
-                raise UserError(f"the {side} rows hold no prompt; give prompts=FILE, or more rows")
+        given = {side: read_jsonl(inputs["rows"].path / f"{side}.jsonl") for side in ("train", "heldout")}
+        sides = self._asked(given)
+        for side, rows in sides.items():
             write_jsonl(output / f"{side}.jsonl", rows)
-        counts = {side: len(rows) for side, rows in found.items()}
+        repeated = sum(map(len, given.values())) - sum(map(len, self._different(given).values()))
+        counts = {side: len(rows) for side, rows in sides.items()}
         return Report(
             figures={"rows": counts["train"], "heldout_rows": counts["heldout"], "duplicates": repeated}
         )
+
+    def foreseen(self, rows: Foreseen, machine: Machine) -> Sides | None:
+        """As ``run`` will write them. Raises UserError where one side is empty."""
+        given = rows(self.rows)
+        if given is None:
+            return None
+        sides = self._asked({"train": given[0], "heldout": given[1]})
+        return sides["train"], sides["heldout"]
+
+    def _different(self, given: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Any]]:
+        """The prompts of each side, once each."""
+        different: dict[str, list[Any]] = {}
+        for side, rows in given.items():
+            asked = [r["prompt"] if "prompt" in r else _until_the_answer(r["messages"]) for r in rows]
+            different[side] = list({json.dumps(prompt, sort_keys=True): prompt for prompt in asked}.values())
+        return different
+
+    def _asked(self, given: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+        """The rows to write, {"id", "prompt"}. Raises UserError where one side is empty."""
+        sides = {}
+        for side, prompts in self._different(given).items():
+            rows = [{"id": f"{side}-{place}", "prompt": prompt} for place, prompt in enumerate(prompts)]
+            sides[side] = rows[: self.heldout] if side == "heldout" else rows
+            if not rows:
+                counts = ", ".join(f"{len(rows)} {name} rows" for name, rows in given.items())
+                raise UserError(
+                    f"the {side} rows hold no prompt; there are {counts}; give prompts=FILE, or more rows"
+                )
+        return sides
 
     def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
         from posttrain.checks import rows_ahead

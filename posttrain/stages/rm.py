@@ -9,13 +9,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import calibrated, model_fits, more_than_length, ranks_better_than_chance, rows_ahead
+from posttrain.checks import (
+    calibrated,
+    model_fits,
+    more_than_length,
+    ranks_better_than_chance,
+    rows_ahead,
+    rows_enough,
+)
 from posttrain.checks.thresholds import OfRewardModel
 from posttrain.core.batch import Judged, RewardLoss, Term, Wants
 from posttrain.core.reduction import chosen_mean
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.models.reading import Reading
+from posttrain.pipeline.enough import Rows
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import SCALAR, Compute, Inputs, Machine, Report, Stage, judging, later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
@@ -170,6 +178,10 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         if "comparisons" not in inputs:
             return []
         return rows_ahead.rows(self, model, inputs["comparisons"].path, rows_ahead.comparison)
+
+    def enough(self, rows: Rows) -> list[Finding]:
+        """Whether the user's rows fill a batch."""
+        return rows_enough.check(self, rows(self.comparisons))
 
     def gates(self, report: Report) -> list[Finding]:
         if self.shuffled_labels:

@@ -13,11 +13,13 @@ from posttrain.checks import (
     learned_demonstrations,
     model_fits,
     rows_ahead,
+    rows_enough,
 )
 from posttrain.checks.thresholds import OfTuning
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.direct_alignment.sft import SFT
+from posttrain.pipeline.enough import Rows
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Compute, Inputs, Machine, Report, Stage, judging, later
 from posttrain.stages.fitting import Fitting
@@ -123,6 +125,10 @@ class InstructionTuning(Stage):
         if "demonstrations" not in inputs:
             return []
         return rows_ahead.rows(self, model, inputs["demonstrations"].path, rows_ahead.demonstration)
+
+    def enough(self, rows: Rows) -> list[Finding]:
+        """Whether the user's rows fill a batch."""
+        return rows_enough.check(self, rows(self.demonstrations))
 
     def gates(self, report: Report) -> list[Finding]:
         if self.as_control:

@@ -16,6 +16,20 @@ UNTOUCHED = "tests/pipeline/test_untouched.py"
 
 MUTATIONS = [
     of(
+        "rows that fill no batch are learned from",
+        "checks/rows_enough.py",
+        "if stage.batch_size > count:",
+        "if False:",
+        "tests/bad_input/test_rows.py::test_rows_that_fill_no_batch_are_counted_before_anything_is_made",
+    ),
+    of(
+        "a name that is set twice has its last value",
+        "settings/written.py",
+        "        if name in given:",
+        "        if False:",
+        "tests/test_settings.py::test_a_name_given_twice_is_refused_and_not_the_last_one_taken",
+    ),
+    of(
         "a curve that changed is damage",
         STORE,
         "            if Path(name).name in (CURVES, LOCATED):\n",

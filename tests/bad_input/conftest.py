@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    rows = [{"prompt": f"Is {n} odd?", "chosen": "Yes.", "rejected": "No."} for n in range(12)]
+    rows = [{"prompt": f"Is {n} odd?", "chosen": "Yes.", "rejected": "No."} for n in range(60)]
     (tmp_path / "good.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path
 

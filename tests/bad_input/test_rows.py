@@ -15,7 +15,7 @@ import pytest
 
 from posttrain import cli
 from tests.bad_input.answer import Answer, tells
-from tests.bad_input.entries import ENTRIES, TALK, WAYS, Entry, lines, many
+from tests.bad_input.entries import ENTRIES, PAIR, TALK, WAYS, Entry, lines, many
 from tests.data.test_hostile_files import gzip_bomb
 
 SKIP = r"\d+ rows are good; --skip-bad goes on with those"
@@ -303,6 +303,65 @@ def test_one_row_is_not_enough_to_split(
 ) -> None:
     """28."""
     tells(refusal(ENTRIES[name], lines(many(ENTRIES[name].good, 1)), home, llama, refused), told)
+
+
+SHORT = r"too few rows, counted before anything was made:\n"
+FEW = {  # the entry, what it is given besides, how many good rows, and what is said of them
+    "one demonstration": (
+        "demonstrations",
+        1,
+        rf"stage sft: rows\.jsonl: {SHORT}.*rows_to_learn_from = 1, "
+        r"threshold 2\n +1 row to learn from, 0 rows held out; needs at least 2\n +give more rows|"
+        r"stage demonstrations: rows\.jsonl: 1 rows: none is left to train on",
+    ),
+    "one comparison": (
+        "comparisons",
+        1,
+        r"rows\.jsonl: (none of 1 training rows falls to this part: give more rows, or judge_share=0|"
+        r"1 rows: none is left to train on; give more rows)",
+    ),
+    "one comparison for the embedded model": (
+        "the embedded model",
+        1,
+        rf"stage rm: rows\.jsonl: {SHORT}.*rows_to_learn_from = 1, threshold 2\n.*needs at least 2\n +give more|"
+        r"stage labels: rows\.jsonl: 1 rows: none is left to train on; give more rows",
+    ),
+    "demonstrations that fill no batch": (
+        "demonstrations",
+        5,
+        rf"stage sft: rows\.jsonl: {SHORT}.*rows_fill_a_batch = (\d), threshold 8\n +sft.batch_size is 8, and "
+        r"there are \1 rows to learn from, \d rows? held out\n +set sft.batch_size=\1 or less, or give more",
+    ),
+    "comparisons that fill no batch": (
+        "comparisons",
+        12,
+        rf"stage alignment: rows\.jsonl: {SHORT}.*rows_fill_a_batch = (\d), threshold 8\n +"
+        r"alignment.batch_size is 8, and there are \1 rows to learn from, \d rows? held out\n +set "
+        rf"alignment.batch_size=\1 or less(.*\n)+stage judge: rows\.jsonl: {SHORT}",
+    ),
+}
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry run"])
+@pytest.mark.parametrize("case", FEW)
+def test_rows_that_fill_no_batch_are_counted_before_anything_is_made(
+    case: str, dry: list[str], home: Path, llama: Path, refused: Answer
+) -> None:
+    """28."""
+    name, count, told = FEW[case]
+    command = ENTRIES[name].command if name in ENTRIES else WAYS[name]
+    good = ENTRIES[name].good if name in ENTRIES else PAIR
+    (home / "rows.jsonl").write_bytes(lines(many(good, count)))
+    tells(refused(*command(llama, "rows.jsonl"), *dry), told, case=case)
+
+
+def test_a_rehearsal_counts_the_rows_of_the_run_and_not_its_own(
+    home: Path, llama: Path, refused: Answer
+) -> None:
+    """28: a rehearsal reads 16 rows of any file, which fill no batch of the run's."""
+    (home / "rows.jsonl").write_bytes(lines(many(PAIR, 12)))
+    command = ["doctor", "dpo", f"base={llama}", "comparisons=rows.jsonl"]
+    tells(refused(*command), r"rows_fill_a_batch = \d, threshold 8", "set alignment.batch_size=")
 
 
 def test_a_gzip_bomb_is_told(home: Path, llama: Path, refused: Answer) -> None:

@@ -121,9 +121,11 @@ def test_without_a_base_on_the_hub_the_model_goes_whole_under_the_licence_beside
     assert not (here / "out" / "adapter").exists()
     assert "no adapter to load" in card
     (mine / "README.md").unlink()
-    assert main(["export", "sft", "--to", "hub", "--output", "again"]) == 0
-    assert "give it with --license ID" in capsys.readouterr().out
-    assert "license: other" in (here / "again" / "README.md").read_text()
+    assert main(["export", "sft", "--to", "hub", "--output", "once more"]) == 0
+    printed = capsys.readouterr().out
+    assert "give it with --license ID" in printed
+    assert "Next: hf upload OWNER/NAME 'once more'\n" in printed
+    assert "license: other" in (here / "once more" / "README.md").read_text()
 
 
 def test_nothing_is_uploaded_unless_it_is_asked_for_and_then_to_a_private_repository(

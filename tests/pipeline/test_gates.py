@@ -44,7 +44,22 @@ class Told(Gated):
         return [Finding(name="fell", value=0, passed=False, advice="look at it", stops=False)]
 
 
-def go(stage: Stage, tmp_path: Path, accept: list[str]) -> list[str]:
+class Learning(Gated):
+    def gates(self, report: Report) -> list[Finding]:
+        return [
+            Finding(name="fell", value=0, passed=False, learning=True, stops=False),
+            Finding(name="torn", value=0, passed=False, stops=False),
+        ]
+
+
+def test_a_rehearsal_does_not_tell_what_it_does_not_judge(tmp_path: Path) -> None:
+    """Nothing has learned in it; what stands in the record is told by nobody."""
+    assert "  torn = 0" in go(Learning(), tmp_path, None)
+    assert "  fell = 0" not in go(Learning(), tmp_path / "again", None)
+    assert "  fell = 0" in go(Learning(), tmp_path / "in a run", [])
+
+
+def go(stage: Stage, tmp_path: Path, accept: list[str] | None) -> list[str]:
     said: list[str] = []
     run(stage, Workspace(tmp_path / "work"), Machine(), accept=accept, say=said.append)
     return said
