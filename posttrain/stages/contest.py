@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import judge_agrees, model_fits, reward_fits
+from posttrain.checks import judge_agrees, model_fits, reward_fits, rows_ahead
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.data.rows import family
@@ -104,6 +104,11 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         if measured and all(judgement is None for answers in found for judgement in answers.gold):
             notes.append(NO_GOLD)
         return Report(figures={**first, **figures, **missing}, notes=notes)
+
+    def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
+        if "prompts" not in inputs:
+            return []
+        return rows_ahead.prompts(self, model, inputs["prompts"].path, "heldout")
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         if self.verifier is None:

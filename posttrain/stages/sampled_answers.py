@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posttrain.checks import rows_ahead
 from posttrain.cost.sizes import Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
+from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.stage import Compute, Inputs, Machine, Stage
 from posttrain.stages.scoring_work import scorers
 
@@ -36,6 +39,12 @@ class SamplesAnswers:
         model, tokenizer = load_causal_lm(inputs["policy"].path, device=machine.device)
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
         return BuiltinEngine(model, dtype=short(self.compute)), Chat(tokenizer), sampling
+
+    def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
+        """Whether a prompt leaves room for an answer."""
+        if "prompts" not in inputs:
+            return []
+        return rows_ahead.prompts(self, model, inputs["prompts"].path, "train")
 
     def written(self, rows: int, heldout_rows: int, prompt: float, answer: float) -> Rows:
         """The rows that come of so many prompts of ``prompt`` tokens, with ``answer`` tokens an answer."""

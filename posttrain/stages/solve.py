@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import model_fits, reward_fits, solves_more
+from posttrain.checks import model_fits, reward_fits, rows_ahead, solves_more
 from posttrain.cost.sizes import Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.data.rows import family
@@ -104,6 +104,11 @@ class Solving(Stage):  # size: who is compared, on what, how often
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         return reward_fits.check(self.reward, inputs["prompts"].path / "heldout.jsonl")
+
+    def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
+        if "prompts" not in inputs:
+            return []
+        return rows_ahead.prompts(self, model, inputs["prompts"].path, "heldout")
 
     def gates(self, report: Report) -> list[Finding]:
         return [solves_more.check(report.figures)]

@@ -14,6 +14,12 @@ MODELS_ = "tests/bad_input/test_models.py::test_a_model_that_cannot_be_used_is_t
 PATHS_ = "tests/bad_input/test_models.py::test_a_path_that_is_no_directory_of_a_model"
 PRODUCTS_ = "tests/bad_input/test_products.py::"
 TOUCHED_ = f"{PRODUCTS_}test_a_product_that_was_touched_is_told_and_kept"
+CELLS_ = "tests/bad_input/test_cells.py::"
+SET = f"{CELLS_}test_a_setting_that_cannot_be_is_told_by_its_path"
+CODE = f"{CELLS_}test_a_recipe_that_is_none_is_told_by_its_line"
+BESIDE = f"{CELLS_}test_rows_that_do_not_fit_a_model_are_counted_before_anything_is_trained"
+KIND = f"{CELLS_}test_a_product_of_another_kind_is_told_by_both_kinds"
+REWARD = "tests/bad_input/test_rewards.py::test_a_reward_that_cannot_be_used_stops_a_run_and_a_rehearsal"
 FIELD = f"{ROWS_}test_a_spoilt_field_is_told_by_file_row_path_expectation_and_fix"
 FILE = f"{ROWS_}test_a_file_that_is_no_rows_is_told"
 NONE_GOOD = f"{ROWS_}test_rows_of_which_none_can_be_used_are_counted"
@@ -42,7 +48,7 @@ BAD_INPUT: dict[int, Bad] = {
             "settings": ("tests/test_settings.py::test_an_empty_file_changes_nothing",),
             "model": (PATHS_,),
             "product": (RECORDS,),
-            "recipe": ("tests/test_cli.py::test_a_faulty_recipe_file_is_told_by_line",),
+            "recipe": (CODE,),
         },
         "an empty line says nothing; a machine is never empty",
     ),
@@ -54,7 +60,7 @@ BAD_INPUT: dict[int, Bad] = {
     3: ("missing or misspelt column", {"rows": (COLUMN,)}, FORM),
     4: (
         "unknown setting",
-        {"settings": (REFUSED, f"{PRODUCTS_}test_an_option_that_cannot_be_is_told")},
+        {"settings": (SET, REFUSED, f"{PRODUCTS_}test_an_option_that_cannot_be_is_told")},
         "it has no settings",
     ),
     5: (
@@ -62,6 +68,7 @@ BAD_INPUT: dict[int, Bad] = {
         {
             "settings": (
                 YAML,
+                SET,
                 "tests/test_settings.py::test_a_file_says_the_same_as_the_command_line",
                 "tests/test_settings.py::test_a_faulty_file_is_told_by_line_and_column",
             )
@@ -72,6 +79,7 @@ BAD_INPUT: dict[int, Bad] = {
         "negative, zero or NaN learning rate, beta, clip range, temperature",
         {
             "settings": (
+                SET,
                 "tests/stages/test_ranges.py::test_numbers_out_of_range_are_named_with_their_path",
                 RUN,
             ),
@@ -86,6 +94,7 @@ BAD_INPUT: dict[int, Bad] = {
         "group size 1 for a group baseline",
         {
             "settings": (
+                SET,
                 "tests/stages/test_methods.py::test_a_group_of_one_is_refused_before_anything_is_made",
             )
         },
@@ -102,10 +111,20 @@ BAD_INPUT: dict[int, Bad] = {
     ),
     9: (
         "NaN, inf, None, text or bool reward",
-        {"recipe": (PROTOCOL,), "rows": (SCALE,)},
+        {"recipe": (REWARD, PROTOCOL), "rows": (SCALE,)},
         "rewards come of a reward's code, or of answers in rows",
     ),
-    10: ("reward list of the wrong length", {"recipe": (PROTOCOL,)}, "rewards come of a reward's code"),
+    10: (
+        "reward list of the wrong length; a reward that raises",
+        {
+            "recipe": (
+                REWARD,
+                PROTOCOL,
+                "tests/rewards/test_protocol.py::test_a_reward_that_raises_is_named_with_its_line_and_the_answer",
+            )
+        },
+        "rewards come of a reward's code",
+    ),
     11: (
         "zero variance or truncation everywhere",
         {
@@ -131,10 +150,11 @@ BAD_INPUT: dict[int, Bad] = {
         "prompt longer than the context",
         {
             "rows": (
+                BESIDE,
                 f"{AHEAD}test_what_an_answer_leaves_no_room_for",
                 f"{AHEAD}test_rows_beyond_a_plain_context_are_counted",
             ),
-            "settings": ("tests/stages/test_rows_fit.py::test_an_answer_needs_room_for_a_prompt",),
+            "settings": (BESIDE, "tests/stages/test_rows_fit.py::test_an_answer_needs_room_for_a_prompt"),
             "talk": (f"{SERVE}test_what_cannot_be_done_is_refused_as_openai_would",),
         },
         "it holds no prompt",
@@ -162,6 +182,7 @@ BAD_INPUT: dict[int, Bad] = {
                 "tests/models/test_chat.py::test_the_end_is_learned_where_pad_is_eos",
             ),
             "settings": (
+                BESIDE,
                 "tests/stages/test_chat_template.py::test_a_template_that_cannot_be_used_is_told_before_anything_is_made",
             ),
         },
@@ -224,6 +245,7 @@ BAD_INPUT: dict[int, Bad] = {
         "another run's directory, changed settings, a second process",
         {
             "product": (
+                f"{CELLS_}test_a_second_process_is_told_by_whom_a_product_is_made",
                 "tests/pipeline/test_stage.py::test_a_second_process_is_told_who_holds_the_lock",
                 "tests/pipeline/test_runner.py::test_only_what_changed_and_what_follows_is_made",
             )
@@ -248,10 +270,11 @@ BAD_INPUT: dict[int, Bad] = {
         "dtype or memory that this device does not have",
         {
             "machine": (
+                SET,
                 "tests/test_cli.py::test_a_device_that_is_not_there_becomes_the_cpu_with_a_line",
                 "tests/test_cli.py::test_errors_are_sentences_without_a_traceback",
             ),
-            "settings": ("tests/stages/test_compute.py::test_another_type_is_refused",),
+            "settings": (SET,),
         },
         "it names no device",
     ),
@@ -259,6 +282,8 @@ BAD_INPUT: dict[int, Bad] = {
         "one row to split; batch larger than the data",
         {
             "rows": (
+                f"{ROWS_}test_rows_that_fill_no_batch_are_counted_before_anything_is_made",
+                f"{ROWS_}test_a_rehearsal_counts_the_rows_of_the_run_and_not_its_own",
                 f"{AHEAD}test_one_comparison_is_not_enough_to_measure_with",
                 f"{ROWS_}test_one_row_is_not_enough_to_split",
             )
@@ -281,7 +306,12 @@ BAD_INPUT: dict[int, Bad] = {
     ),
     31: (
         "read-only HOME, no network, clock jumps",
-        {"machine": (FILE, "tests/pipeline/test_hub_answers.py::test_pins_and_the_cache_are_looked_at_too")},
+        {
+            "machine": (
+                "tests/bad_input/test_machine.py::test_a_run_in_odd_circumstances_is_whole",
+                "tests/pipeline/test_hub_answers.py::test_pins_and_the_cache_are_looked_at_too",
+            )
+        },
         "it is the machine's; what stands there is read as anywhere",
     ),
     32: (
@@ -301,13 +331,13 @@ BAD_INPUT: dict[int, Bad] = {
     ),
     33: (
         "settings of a check of another type or size",
-        {"rows": (SCALE,), "settings": (REFUSED,)},
+        {"rows": (SCALE,), "settings": (SET, REFUSED)},
         "checks come with rows, settings of rewards by settings",
     ),
     34: (
         "a finished product of another kind",
         {
-            "product": (f"{AHEAD}test_a_given_product_of_another_kind",),
+            "product": (KIND, f"{AHEAD}test_a_given_product_of_another_kind"),
             "model": (MODELS_,),
             "talk": (f"{SERVE}test_a_reward_model_and_a_taken_port_are_refused",),
         },
@@ -317,6 +347,7 @@ BAD_INPUT: dict[int, Bad] = {
         "rows longer than the model's context",
         {
             "rows": (
+                BESIDE,
                 f"{AHEAD}test_rows_beyond_a_plain_context_are_counted",
                 f"{AHEAD}test_learned_positions_are_no_index_error",
                 "tests/stages/test_dropped.py::test_a_demonstration_that_does_not_fit_is_dropped_and_counted_never_cut",
@@ -403,4 +434,17 @@ BAD_INPUT: dict[int, Bad] = {
         },
         FORM,
     ),
+}
+
+# answered otherwise than by a refusal that begins before anything is made
+OTHERWISE: dict[int, str] = {
+    8: "no command can ask for it, a batch being counted in prompts",
+    11: "it is known once answers were drawn and rewarded, and stops the run at a gate",
+    30: "a signal ends a run with 128 and its number, not with 2",
+    36: "the text is kept as text and learned from, so nothing is refused",
+    37: "a note beside a product changes nothing; what was touched is with 25",
+    39: "a disk is full while a stage is at work, whose half-made product goes",
+    40: "the hub is a server, which these tests stand in for in their own process",
+    41: "they are named once, and the rows are read",
+    42: "they are counted together, and the rows are read",
 }

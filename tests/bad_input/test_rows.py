@@ -323,14 +323,14 @@ FEW = {  # the entry, what it is given besides, how many good rows, and what is 
     "one comparison for the embedded model": (
         "the embedded model",
         1,
-        rf"stage rm: rows\.jsonl: {SHORT}.*rows_to_learn_from = 1, threshold 2\n.*needs at least 2\n +give more|"
-        r"stage labels: rows\.jsonl: 1 rows: none is left to train on; give more rows",
+        rf"stage rm: rows\.jsonl: {SHORT}.*rows_to_learn_from = 1, threshold 2\n.*needs at least 2\n +give"
+        r"|stage labels: rows\.jsonl: 1 rows: none is left to train on; give more rows",
     ),
     "demonstrations that fill no batch": (
         "demonstrations",
         5,
-        rf"stage sft: rows\.jsonl: {SHORT}.*rows_fill_a_batch = (\d), threshold 8\n +sft.batch_size is 8, and "
-        r"there are \1 rows to learn from, \d rows? held out\n +set sft.batch_size=\1 or less, or give more",
+        rf"stage sft: rows\.jsonl: {SHORT}.*rows_fill_a_batch = (\d), threshold 8\n +sft.batch_size is 8, "
+        r"and there are \1 rows to learn from, \d rows? held out\n +set sft.batch_size=\1 or less, or give",
     ),
     "comparisons that fill no batch": (
         "comparisons",

@@ -78,7 +78,7 @@ def tuned(model: Path, rows: SourceFile, **settings: Any) -> InstructionTuning:
 
 def test_rows_beyond_a_plain_context_are_counted(llama: Path, write: Writer, tmp_path: Path) -> None:
     rows = write("talks.jsonl", [talk(n) for n in (5, 6, 7, 400, 8, 401, 9, 10)])
-    told = stopped(tuned(llama, rows, max_length=1024), tmp_path / "work")
+    told = stopped(tuned(llama, rows, max_length=1024, batch_size=4), tmp_path / "work")
     assert "stage sft: stopped before anything is trained" in told
     assert "sft.max_length is 1024, the model has 256 positions, and 2 of 8 rows are longer" in told
     assert "the longest has 414 tokens" in told
@@ -93,7 +93,7 @@ def test_learned_positions_are_no_index_error(
     GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
     letters.save_pretrained(tmp_path / "gpt2")
     rows = write("talks.jsonl", [*(talk(n) for n in range(1, 9)), talk(100)])
-    told = stopped(tuned(tmp_path / "gpt2", rows), tmp_path / "work")
+    told = stopped(tuned(tmp_path / "gpt2", rows, batch_size=4), tmp_path / "work")
     assert "the model has 64 positions, and 1 of 9 rows are longer" in told
 
 
@@ -109,11 +109,13 @@ def test_no_row_that_fits_and_comparisons_are_looked_at_too(
 ) -> None:
     base = ExistingModel(source=SourceFile(str(llama)))
     rows = ComparisonRows(source=write("pairs.jsonl", [judged(n, n) for n in range(30, 40)]))
-    aligned = Alignment(policy=base, comparisons=rows, max_length=20)
+    aligned = Alignment(policy=base, comparisons=rows, max_length=20, batch_size=4)
     told = stopped(aligned, tmp_path / "work")
     assert "rows to learn from fits into alignment.max_length=20; the shortest has" in told
     long = ComparisonRows(source=write("long.jsonl", [judged(300, n) for n in range(10)]))
-    told = stopped(RewardModeling(base=base, comparisons=long, max_length=500), tmp_path / "other")
+    told = stopped(
+        RewardModeling(base=base, comparisons=long, max_length=500, batch_size=4), tmp_path / "other"
+    )
     assert "rm.max_length is 500, the model has 256 positions, and 10 of 10 rows are longer" in told
 
 
