@@ -210,7 +210,7 @@ def test_a_type_that_only_a_type_checker_imports_can_be_set() -> None:
         return addresses(settings.expression(recipe, settings.parse(words)))["rl"]
 
     assert rl("rl.lora=lora", "rl.lora.rank=4").lora == Lora(rank=4)
-    assert rl("rl.lora=lora", "rl.lora=none").lora is None
+    assert rl("rl.lora=none").lora is None
     assert rl("rl.method.correction=truncated", "rl.method.correction.cap=3").method.correction.cap == 3.0
     with pytest.raises(UserError, match=r"rl\.lora\.rnk=4: rl\.lora has no setting rnk; did you mean rank"):
         rl("rl.lora=lora", "rl.lora.rnk=4")

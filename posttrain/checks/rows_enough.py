@@ -20,12 +20,12 @@ def check(stage: Any, sides: Sides | None) -> list[Finding]:
     most = getattr(stage, "rows", 0)
     count = min(len(sides[0]), most or len(sides[0]))
     setting = f"{stage.name or stage.address}.batch_size"
-    there = f"{_counted(sides[0])} to learn from, {_counted(sides[1])} held out"
+    sizes = f"{_counted(sides[0])} to learn from, {_counted(sides[1])} held out"
     if count < LEAST:
         advice = f"give more rows: at least {max(LEAST, stage.batch_size)} of them make a batch"
-        return [_finding("rows_to_learn_from", count, LEAST, f"{there}; needs at least {LEAST}", advice)]
+        return [_finding("rows_to_learn_from", count, LEAST, f"{sizes}; needs at least {LEAST}", advice)]
     if stage.batch_size > count:
-        evidence = f"{setting} is {stage.batch_size}, and there are {there}"
+        evidence = f"{setting} is {stage.batch_size}, and there are {sizes}"
         advice = f"set {setting}={count} or less, or give more rows"
         return [_finding("rows_fill_a_batch", count, stage.batch_size, evidence, advice)]
     return []

@@ -16,7 +16,7 @@ from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Machine, Stage, nested
 
 Sides = tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]  # learned from, held out
-Rows = Callable[[Stage], Sides | None]
+ForeseenRows = Callable[[Stage], Sides | None]
 
 
 def short_of_rows(stages: Mapping[str, Stage], made: Collection[str], machine: Machine) -> list[str]:

@@ -13,7 +13,7 @@ from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.sft import SFT
-from posttrain.pipeline.enough import Rows
+from posttrain.pipeline.enough import ForeseenRows
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Compute, Inputs, Machine, Report, Stage, later
 from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, ratings
@@ -144,7 +144,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
             return []
         return rows_ahead.rows(self, model, inputs["comparisons"].path, rows_ahead.comparison)
 
-    def enough(self, rows: Rows) -> list[Finding]:
+    def enough(self, rows: ForeseenRows) -> list[Finding]:
         """Whether the user's rows fill a batch."""
         return rows_enough.check(self, rows(self.comparisons))
 

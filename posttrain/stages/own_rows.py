@@ -10,8 +10,7 @@ from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.own import Own
 from posttrain.data.rows import Row
-from posttrain.pipeline.enough import Rows as Foreseen
-from posttrain.pipeline.enough import Sides
+from posttrain.pipeline.enough import ForeseenRows, Sides
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
@@ -56,7 +55,7 @@ class OwnRows(Stage):
         figures = {"rows": len(train), "heldout_rows": len(held), **source.figures}
         return Report(figures=figures, notes=source.notes)
 
-    def foreseen(self, rows: Foreseen, machine: Machine) -> Sides | None:
+    def foreseen(self, rows: ForeseenRows, machine: Machine) -> Sides | None:
         """As ``run`` will write them; None for a file that is too large to hold few rows, or one on the hub."""
         file = self.source.local
         if file is None or not file.is_file() or file.stat().st_size > FEW:

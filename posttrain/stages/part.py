@@ -11,8 +11,7 @@ from typing import Any
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
-from posttrain.pipeline.enough import Rows as Foreseen
-from posttrain.pipeline.enough import Sides
+from posttrain.pipeline.enough import ForeseenRows, Sides
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 
@@ -64,7 +63,7 @@ class PartOfRows(Stage):
                 notes.append(f"The first {used_up} of {there} rows are {use}; {wish} takes all.")
         return Report(figures={"rows": kept, "heldout_rows": held}, notes=notes)
 
-    def foreseen(self, rows: Foreseen, machine: Machine) -> Sides | None:
+    def foreseen(self, rows: ForeseenRows, machine: Machine) -> Sides | None:
         """As ``run`` will write them. Raises UserError where the part is empty."""
         sides = rows(self.rows)
         if sides is None:

@@ -13,8 +13,7 @@ from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.read import read_prompts
 from posttrain.data.rows import Row
-from posttrain.pipeline.enough import Rows as Foreseen
-from posttrain.pipeline.enough import Sides
+from posttrain.pipeline.enough import ForeseenRows, Sides
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
 from posttrain.stages.own_rows import OwnRows
@@ -174,7 +173,7 @@ class PromptsOf(Stage):
             figures={"rows": counts["train"], "heldout_rows": counts["heldout"], "duplicates": repeated}
         )
 
-    def foreseen(self, rows: Foreseen, machine: Machine) -> Sides | None:
+    def foreseen(self, rows: ForeseenRows, machine: Machine) -> Sides | None:
         """As ``run`` will write them. Raises UserError where one side is empty."""
         given = rows(self.rows)
         if given is None:

@@ -198,7 +198,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         notes = told + (["The KL of this run is that from the teacher."] if self.teacher is not None else [])
         if failed := int(sum(row.get("answers/verifier_failed", 0) for row in by_step(history))):
             notes.append(f"{failed} answers were neither paid nor counted as wrong: their verifier failed.")
-        if (asked := self.drawn[0]) > len(collector.asked):
+        if (asked := self.batch_shape[0]) > len(collector.asked):
             notes.append(f"{asked} prompts are asked in a step, and there are {len(collector.asked)}.")
         if collector.too_long:
             notes.append(f"{collector.too_long} prompts were too long beside an answer and were left out.")

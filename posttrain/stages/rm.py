@@ -23,7 +23,7 @@ from posttrain.core.reduction import chosen_mean
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.models.reading import Reading
-from posttrain.pipeline.enough import Rows
+from posttrain.pipeline.enough import ForeseenRows
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import SCALAR, Compute, Inputs, Machine, Report, Stage, judging, later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
@@ -179,7 +179,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
             return []
         return rows_ahead.rows(self, model, inputs["comparisons"].path, rows_ahead.comparison)
 
-    def enough(self, rows: Rows) -> list[Finding]:
+    def enough(self, rows: ForeseenRows) -> list[Finding]:
         """Whether the user's rows fill a batch."""
         return rows_enough.check(self, rows(self.comparisons))
 

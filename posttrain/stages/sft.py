@@ -19,7 +19,7 @@ from posttrain.checks.thresholds import OfTuning
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.direct_alignment.sft import SFT
-from posttrain.pipeline.enough import Rows
+from posttrain.pipeline.enough import ForeseenRows
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Compute, Inputs, Machine, Report, Stage, judging, later
 from posttrain.stages.fitting import Fitting
@@ -126,7 +126,7 @@ class InstructionTuning(Stage):
             return []
         return rows_ahead.rows(self, model, inputs["demonstrations"].path, rows_ahead.demonstration)
 
-    def enough(self, rows: Rows) -> list[Finding]:
+    def enough(self, rows: ForeseenRows) -> list[Finding]:
         """Whether the user's rows fill a batch."""
         return rows_enough.check(self, rows(self.demonstrations))
 

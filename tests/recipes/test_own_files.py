@@ -165,12 +165,12 @@ def test_a_tuned_model_of_the_users_is_where_alignment_begins(
     assert isinstance(own["sft"], Finished)
     assert own["evaluate"].controls == (own["base"],)
     assert isinstance(addresses(expression(f"sft={model}", recipe=recipe))["sft"], Finished)
-    for wish, told in (
-        (f"sft={model}/nowhere", "must be the directory of a finished product"),
-        (files[0], "tuned already"),
+    for wishes, told in (
+        ([f"sft={model}/nowhere"], "must be the directory of a finished product"),
+        ([f"sft={model}", files[0]], "tuned already"),
     ):
         with pytest.raises(UserError, match=told):
-            expression("base=somewhere", f"sft={model}", wish, files[1], *problems, recipe=recipe)
+            expression("base=somewhere", *wishes, files[1], *problems, recipe=recipe)
 
 
 @pytest.mark.parametrize("recipe", [instructgpt, dpo, best_of_n, tulu3])

@@ -111,6 +111,7 @@ def test_skip_bad_on_the_command_line_reaches_every_file(
     for name, kind in (("a", DemonstrationRows), ("b", ComparisonRows), ("c", PromptRows)):
         write(Path(f"{name}.jsonl"), [*GOOD[kind], {}])
     files = ["demonstrations=a.jsonl", "comparisons=b.jsonl", "prompts=c.jsonl"]
+    files += ["sft.batch_size=8", "rm.batch_size=8"]
     assert main(["run", "instructgpt", *files, "--dry-run"]) == 2
     assert main(["run", "instructgpt", *files, "--dry-run", "--skip-bad"]) == 0
     assert "to make" in capsys.readouterr().out
