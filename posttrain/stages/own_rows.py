@@ -56,7 +56,7 @@ class OwnRows(Stage):
         return Report(figures=figures, notes=source.notes)
 
     def foreseen(self, rows: ForeseenRows, machine: Machine) -> Sides | None:
-        """As ``run`` will write them; None for a file that is too large to hold few rows, or one on the hub."""
+        """As ``run`` will write them; None for a large file, which has rows enough, or one on the hub."""
         file = self.source.local
         if file is None or not file.is_file() or file.stat().st_size > FEW:
             return None
