@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from posttrain.models.lora import Adapter, Lora, merged
@@ -44,8 +45,16 @@ def _hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
     return digest.hexdigest()
 
 
+AdapterConfig = dict[str, Any]  # adapter_config.json of peft
+
+
 def save_adapter(
-    directory: str | Path, model: Any, adapter: Adapter, *, head: nn.Module | None = None, plain: Any = None
+    directory: str | Path,
+    model: PreTrainedModel,
+    adapter: Adapter,
+    *,
+    head: nn.Linear | None = None,
+    plain: PreTrainedModel | None = None,
 ) -> None:
     """Writes the adapter of ``model`` (its trunk as it is, without the adapter), with the head of one
     label if given. ``plain`` is the model as it was loaded, where ``model`` holds it in fewer bits: what
@@ -59,7 +68,7 @@ def save_adapter(
     target.mkdir(parents=True, exist_ok=True)
     trunk = trunk_hash(model.base_model)
     base = _absolute(str(model.config._name_or_path))
-    settings: dict[str, Any] = {"r": adapter.settings.rank, "lora_alpha": adapter.settings.alpha}
+    settings: AdapterConfig = {"r": adapter.settings.rank, "lora_alpha": adapter.settings.alpha}
     tensors = {}
     for key in adapter.A:
         path = f"{_START}{model.base_model_prefix}.{key.replace('/', '.')}"
@@ -103,14 +112,14 @@ def _absolute(source: str) -> str:
     return str(path.resolve()) if source and path.is_dir() else source
 
 
-def _read_alike(config: Any, base: str) -> bool:
+def _read_alike(config: PreTrainedConfig, base: str) -> bool:
     """Whether a plain classifier on the whole of ``base`` reads the score where it was trained."""
     whole = Path(base) / "config.json"
     layers = layers_of(json.loads(whole.read_text("utf-8"))) if whole.is_file() else layers_of(config)
     return not is_mean(config) and layers == layers_of(config)
 
 
-def _below(model: Path, trunk: str) -> tuple[dict[str, Tensor], dict[str, Any], str] | None:
+def _below(model: Path, trunk: str) -> tuple[dict[str, Tensor], AdapterConfig, str] | None:
     """Of a model directory that is an adapter merged into another model: the adapter's tensors, its config
     and the hash of the trunk it fits. None for any other directory, and where the weights were changed since.
     """
@@ -125,7 +134,7 @@ def _below(model: Path, trunk: str) -> tuple[dict[str, Tensor], dict[str, Any], 
 
 
 def _sum(
-    *parts: tuple[Mapping[str, Tensor], Mapping[str, Any]],
+    *parts: tuple[Mapping[str, Tensor], AdapterConfig],
 ) -> tuple[dict[str, Tensor], int]:
     """Adapters of one trunk as one, and its rank, the sum of theirs; its alpha is its rank, so that nothing
     is scaled: ``[s1 B1, s2 B2] [A1; A2] = s1 B1 A1 + s2 B2 A2``. A matrix that only some of them change has
@@ -155,7 +164,7 @@ def fits(directory: str | Path, trunk: nn.Module) -> bool:
     return note.is_file() and json.loads(note.read_text()).get("trunk_sha256") == trunk_hash(trunk)
 
 
-def load_adapter(directory: str | Path, model: Any) -> tuple[Adapter, Tensor | None]:
+def load_adapter(directory: str | Path, model: PreTrainedModel) -> tuple[Adapter, Tensor | None]:
     """An adapter for the trunk of ``model``, and its head [1, D] where it has one.
 
     Raises UserError for what is not plain LoRA (DoRA, rank patterns, biases), a missing file, tensors

@@ -18,7 +18,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from posttrain.pipeline.finding import UserError
 
-Messages = Sequence[Mapping[str, Any]]
+Messages = Sequence[Mapping[str, object]]
 
 FIX = "give a template that does with base.chat_template=FILE (Jinja, as in tokenizer_config.json)"
 # what a template's expressions raise where they do not fit the messages
@@ -183,7 +183,7 @@ class Opening:
         start, length = min(matches, default=(0, 0))
         return start, start + length
 
-    def answer_text(self, message: Mapping[str, Any]) -> str:
+    def answer_text(self, message: Mapping[str, object]) -> str:
         """The text of an assistant message after the generation prompt, its end included.
 
         It is the template's text where that continues the prompt and contains the whole message. Otherwise it

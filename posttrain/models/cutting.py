@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from posttrain.models.packed_attention import packs
 from posttrain.pipeline.finding import UserError
@@ -13,7 +14,7 @@ from posttrain.pipeline.finding import UserError
 _A_LAYER_EACH = ("layer_types", "attention_layers", "no_rope_layers")  # lists in configs, an entry a layer
 
 
-def cut(model: Any, layers: int) -> Any:
+def cut(model: PreTrainedModel, layers: int) -> PreTrainedModel:
     """``model`` with the first ``layers`` layers of its trunk and the final norm; 0 is the model itself.
 
     The result has its own modules and config, and shares the layers with ``model``. Raises UserError for more
@@ -37,14 +38,14 @@ def cut(model: Any, layers: int) -> Any:
     return made
 
 
-def _alone(module: Any) -> Any:
+def _alone(module: nn.Module) -> Any:
     """A copy that shares children, but whose own set of them may be changed."""
     made = copy.copy(module)
     made._modules = dict(module._modules)
     return made
 
 
-def _list_of_layers(trunk: Any, layers: int) -> str:
+def _list_of_layers(trunk: nn.Module, layers: int) -> str:
     lists = [
         name
         for name, child in trunk._modules.items()

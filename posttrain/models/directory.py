@@ -78,7 +78,7 @@ def check_directory(directory: Path) -> None:
         _check_weights(file, config.get("vocab_size"))
 
 
-def _check_config(config: Mapping[str, Any], file: Path) -> None:
+def _check_config(config: Mapping[str, object], file: Path) -> None:
     if "auto_map" in config:
         raise UserError(
             f"{file}: asks for code of its own (auto_map); posttrain runs no code that comes with a "
@@ -105,7 +105,7 @@ def _check_config(config: Mapping[str, Any], file: Path) -> None:
             )
 
 
-def _implementations(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _implementations(config: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Every choice of an implementation in a config or in the configs inside it."""
     for key, value in config.items() if isinstance(config, dict) else ():
         here = f"{path}.{key}" if path else key
@@ -119,7 +119,7 @@ def _implementations(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _implementations(value, here)
 
 
-def _check_weights(file: Path, vocabulary: Any) -> None:
+def _check_weights(file: Path, vocabulary: object) -> None:
     """Raises UserError for integer weights, which would be read as floats, and for embeddings of another
     vocabulary size than the config's. An unreadable header is reported by the loader.
     """

@@ -8,7 +8,6 @@ own code everywhere else. Matrices multiply by ``kernels.matmul``.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,8 +69,8 @@ class _FastAttention(nn.Module):
         hidden_states: Tensor,
         position_embeddings: tuple[Tensor, Tensor] | None = None,
         attention_mask: Tensor | None = None,
-        past_key_values: Any = None,
-        **others: Any,
+        past_key_values: object = None,
+        **others: object,
     ) -> tuple[Tensor, Tensor | None]:
         x, angles = hidden_states, position_embeddings
         fast = layers.compiled() and line() is not None and past_key_values is None
@@ -95,11 +94,11 @@ _BEFORE_MATMUL = {"input_layernorm", "post_attention_layernorm"}
 
 
 @cache
-def _mixed(first: Any, kind: Any) -> Any:
+def _mixed(first: type[nn.Module], kind: type[nn.Module]) -> type[nn.Module]:
     return type(kind.__name__, (first, kind), {"__module__": kind.__module__})
 
 
-def use_fast_kernels(trunk: Any) -> None:
+def use_fast_kernels(trunk: nn.Module) -> None:
     """Replaces the classes of a trunk's modules by faster equivalents, once for each trunk.
 
     Weights, names and hooks stay.
@@ -108,16 +107,16 @@ def use_fast_kernels(trunk: Any) -> None:
         return
     is_silu = getattr(getattr(trunk, "config", None), "hidden_act", None) == "silu"
     for path, module in trunk.named_modules():
-        kind: Any = type(module)
+        kind = type(module)
         name = kind.__name__
         of_transformers = kind.__module__.startswith("transformers.models.")
         if kind is nn.Linear:
             module.__class__ = _FastLinear
         elif of_transformers and name in _NORMS:
-            module.__class__ = _mixed(_FastNorm, kind)
+            module.__class__ = _mixed(_FastNorm, kind)  # type: ignore[arg-type]
             module.before_matmul = path.rpartition(".")[2] in _BEFORE_MATMUL  # type: ignore[assignment]
         elif of_transformers and name in _GATES and is_silu:
-            module.__class__ = _mixed(_FastGate, kind)
+            module.__class__ = _mixed(_FastGate, kind)  # type: ignore[arg-type]
         elif of_transformers and name in _ATTENTIONS:
-            module.__class__ = _mixed(_FastAttention, kind)
+            module.__class__ = _mixed(_FastAttention, kind)  # type: ignore[arg-type]
     trunk._uses_fast_kernels = True  # type: ignore[assignment]

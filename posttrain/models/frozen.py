@@ -20,12 +20,13 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any, get_args
+from typing import Any, cast, get_args
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from posttrain.pipeline.finding import UserError
@@ -63,7 +64,7 @@ class _Product(torch.autograd.Function):
         return F.linear(x, held.matrix(x.dtype), bias)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return grads[0] @ ctx.held.matrix(grads[0].dtype), None
 
 
@@ -157,19 +158,18 @@ _WAYS: dict[str, type[_Held]] = {"bfloat16": _HeldShort, "int8": _HeldInt8, "nf4
 
 
 @cache
-def _kind(way: Any, kind: Any) -> Any:
+def _kind(way: type[_Held], kind: type[nn.Module]) -> type[nn.Module]:
     """A module of ``kind`` that is held that way."""
     return type(kind.__name__, (way, kind), {"__module__": kind.__module__, "plain": kind})
 
 
-def hold(model: Any, trunk: HeldIn, device: str, again: Callable[[], Any]) -> float:
+def hold(model: PreTrainedModel, trunk: HeldIn, device: str, again: Callable[[], PreTrainedModel]) -> float:
     """Holds the trunk of ``model`` in that type and moves the model to ``device``; by how much its matrices
     and embedding moved, relative to their size (root mean square). ``again`` loads the model as it was: what
     is saved is that with the adapter folded in (``scalar_files.as_it_was``).
     """
     away, size = 0.0, 0.0
-    way: Any = _WAYS[trunk]
-    plain: Any
+    way = _WAYS[trunk]
     head, words = model.get_output_embeddings(), model.get_input_embeddings()
     tied = None if head is None else head.weight
     model.requires_grad_(False)
@@ -184,7 +184,7 @@ def hold(model: Any, trunk: HeldIn, device: str, again: Callable[[], Any]) -> fl
             after = module.weight.to(READ_IN)
         else:
             plain = type(module)
-            module.__class__ = _kind(way, plain)
+            module.__class__ = _kind(way, plain)  # type: ignore[arg-type]
             module.across = isinstance(module, Conv1D)
             module.store(before, device, _seed(path))
             after = module.opened()
@@ -195,19 +195,19 @@ def hold(model: Any, trunk: HeldIn, device: str, again: Callable[[], Any]) -> fl
                 f"was given, expected at most {_MOST}; use lora.trunk=bfloat16, which has no such error"
             )
         away, size = away + off, size + here
-    model.base_model._held = trunk
-    model._again = again
-    model.to(device)
+    model.base_model._held = trunk  # type: ignore[assignment]
+    model._again = again  # type: ignore[assignment]
+    model.to(device)  # type: ignore[arg-type]  # transformers wraps it
     return float((away / max(size, 1e-30)) ** 0.5)
 
 
-def reads_in(model: Any) -> torch.dtype:
+def reads_in(model: PreTrainedModel) -> torch.dtype:
     """The type that a model or trunk computes in: that of its weights, or of its opened ones."""
-    kind: torch.dtype = model.get_input_embeddings().weight.dtype
+    kind = cast(nn.Embedding, model.get_input_embeddings()).weight.dtype
     return torch.promote_types(kind, READ_IN) if getattr(model.base_model, "_held", None) else kind
 
 
-def tensors(model: Any) -> Iterator[tuple[str, Callable[[], Tensor]]]:
+def tensors(model: PreTrainedModel) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     """The tensors of a model as the plain model names them, each opened when it is asked for."""
     held = {path: m for path, m in model.named_modules(remove_duplicate=False) if isinstance(m, _Held)}
     wide = getattr(model.base_model, "_held", None) is not None
@@ -220,7 +220,7 @@ def tensors(model: Any) -> Iterator[tuple[str, Callable[[], Tensor]]]:
             yield f"{path}.weight", module.opened
 
 
-def opened_copy(model: Any) -> Any:
+def opened_copy(model: PreTrainedModel) -> PreTrainedModel:
     """A copy with plain modules: what generates by transformers' own forward."""
     made = copy.deepcopy(model)
     for module in made.modules():

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from posttrain.core.logit_transform import LogitTransform
 from posttrain.pipeline.finding import UserError
@@ -16,7 +15,7 @@ _CAP = "final_logit_softcapping"  # Gemma
 _LOUD = 100.0  # logits so large that a cap, which a quiet model hides, shows
 
 
-def transform_of(config: Any) -> LogitTransform:
+def transform_of(config: PreTrainedConfig) -> LogitTransform:
     """From the names that transformers' configs have for it."""
     scale = 1.0
     for name in _FACTORS:
@@ -26,7 +25,7 @@ def transform_of(config: Any) -> LogitTransform:
     return LogitTransform(scale, getattr(config, _CAP, None) or None)
 
 
-def check_finite(model: Any, source: Any) -> None:
+def check_finite(model: PreTrainedModel, source: object) -> None:
     """Raises UserError for a weight that is no number."""
     for name, weight in model.named_parameters():
         if weight.is_floating_point() and not torch.isfinite(weight).all():
@@ -37,7 +36,7 @@ def check_finite(model: Any, source: Any) -> None:
 
 
 @torch.no_grad()
-def check_head(model: Any, source: Any) -> None:
+def check_head(model: PreTrainedModel, source: object) -> None:
     """Log-probabilities are made from hidden states, the head's matrix and ``transform_of``: that must be all
     that the model does, for quiet logits and for loud ones. Raises UserError where it is not.
     """
@@ -50,7 +49,7 @@ def check_head(model: Any, source: Any) -> None:
     read: list[Tensor] = []
     made: list[Tensor] = []
 
-    def louder(_: Any, given: Any, out: Tensor) -> Tensor:
+    def louder(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
         read.append(given[0])
         made.append(out * (_LOUD / (abs(transform.scale) * out.float().abs().max().clamp_min(1e-6))).to(out))
         return made[0]

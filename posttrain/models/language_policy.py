@@ -7,10 +7,10 @@ Logits exist only at the positions of actions, a tile at a time (``core.logprobs
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from posttrain.core.batch import Evaluation, Policy, Rollouts, Wants, take
 from posttrain.core.logit_transform import LogitTransform
@@ -72,8 +72,8 @@ class LanguagePolicy:
 
     def __init__(
         self,
-        policy: Any,
-        critic: Any = None,
+        policy: PreTrainedModel | Role,
+        critic: PreTrainedModel | Role | None = None,
         *,
         sub_batch_tokens: int = SUB_BATCH_TOKENS,
         packed: bool = True,
@@ -146,7 +146,7 @@ class LanguagePolicy:
 
 
 def _chosen_logprobs(  # size: what is said, of what, and what it is compared with
-    words: tuple[Any, LogitTransform],
+    words: tuple[nn.Linear, LogitTransform],
     states: list[Tensor],
     parts: list[SubBatch],
     rollouts: Rollouts,
@@ -186,7 +186,7 @@ class LanguageReward:
 
     def __init__(
         self,
-        model: Any,
+        model: PreTrainedModel | Role,
         *,
         mean: bool | None = None,
         sub_batch_tokens: int = SUB_BATCH_TOKENS,
@@ -230,7 +230,7 @@ class LanguageReward:
         return sums / each.view(-1, *[1] * (sums.dim() - 1))
 
     def score_and_logprobs(
-        self, rollouts: Rollouts, head: Any, marked: Tensor | None = None
+        self, rollouts: Rollouts, head: nn.Linear | None, marked: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """``score()``, and from the same forward the log-probabilities [B, T] of actions through the language
         model's ``head``, for the rows that ``marked`` [B] bool selects and zero elsewhere. An answer in
@@ -252,7 +252,9 @@ class LanguageReward:
         longest = _longest(rollouts, [self.role], self.packed)
         return list(sub_batches(rollouts, self.role.device, self.sub_batch_tokens, longest=longest))
 
-    def _read(self, rollouts: Rollouts, head: Any, marked: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _read(
+        self, rollouts: Rollouts, head: nn.Linear | None, marked: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         parts = self._parts(rollouts)
         scores, states, spoken = [], [], []
         for part in parts:
@@ -266,6 +268,7 @@ class LanguageReward:
         logprobs = rollouts.actions.new_zeros(rollouts.actions.shape, dtype=torch.float32)
         if spoken:
             plain = Wants(entropy=False)
+            assert head is not None  # spoken through it
             through = (head, self.role.transform)
             chosen = _chosen_logprobs(through, states, spoken, rollouts, plain, (None, [])).logprobs
             logprobs = _scatter(chosen, spoken, rollouts.actions)

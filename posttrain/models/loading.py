@@ -11,11 +11,12 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from posttrain.models.directory import check_directory, check_language_model, check_report
 from posttrain.models.head import check_finite, check_head
@@ -33,7 +34,8 @@ with uncollected():
         AutoTokenizer,
         PreTrainedTokenizerBase,
     )
-    from transformers.utils import logging as transformers_logging
+    from transformers.models.auto.auto_factory import _BaseAutoModelClass
+from transformers.utils import logging as transformers_logging
 
 # of a damaged config, of weights of another model's shapes, of a package that a format would need
 UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError)
@@ -105,7 +107,9 @@ def without_bars() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _load(kind: Any, source: str | Path, dtype: str | torch.dtype, device: str) -> Any:
+def _load(
+    kind: type[_BaseAutoModelClass], source: str | Path, dtype: str | torch.dtype, device: str
+) -> PreTrainedModel:
     wanted = _dtype(dtype)
     name = _source(source)
     if kind is AutoModelForCausalLM:
@@ -128,10 +132,10 @@ def _load(kind: Any, source: str | Path, dtype: str | torch.dtype, device: str) 
         raise UserError(f"{source}: could not be loaded ({_first_line(problem)}).") from None
     check_report(report, type(model).__name__, layers_of(model.config), source)
     check_finite(model, source)
-    return without_dropout(model).to(device)
+    return without_dropout(model).to(device)  # type: ignore[arg-type]  # transformers wraps it
 
 
-def without_dropout(model: Any) -> Any:
+def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
     """In evaluation mode, and without dropout in training mode too: a policy's evaluation
     must be repeatable.
     """
@@ -144,8 +148,12 @@ def without_dropout(model: Any) -> Any:
     return model.eval()
 
 
-def _check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, source: str | Path) -> None:
-    rows = model.get_input_embeddings().weight.shape[0]
+def _embeddings(model: PreTrainedModel) -> nn.Embedding:
+    return cast(nn.Embedding, model.get_input_embeddings())
+
+
+def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: str | Path) -> None:
+    rows = _embeddings(model).weight.shape[0]
     largest = max(tokenizer.get_vocab().values())
     if largest >= rows:
         raise UserError(
@@ -156,7 +164,7 @@ def _check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, source: st
 
 def load_causal_lm(
     source: str | Path, *, dtype: str | torch.dtype = "float32", device: str = "cpu"
-) -> tuple[Any, PreTrainedTokenizerBase]:
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A causal language model and its tokenizer, dropout off. Raises UserError as the module says.
 
     The model is a plain transformers ``PreTrainedModel``.
@@ -170,7 +178,7 @@ def load_causal_lm(
 
 def load_reward_model(
     source: str | Path, *, dtype: str | torch.dtype = "float32", device: str = "cpu"
-) -> tuple[Any, PreTrainedTokenizerBase]:
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A trained ``AutoModelForSequenceClassification`` with one label; its head always in at least float32.
 
     Raises UserError for several labels or an untrained head. Critics are stored in the same form.
@@ -187,7 +195,9 @@ def load_reward_model(
     return _full_precision_head(model), tokenizer
 
 
-def load_classifier(source: str | Path, *, device: str = "cpu") -> tuple[Any, PreTrainedTokenizerBase]:
+def load_classifier(
+    source: str | Path, *, device: str = "cpu"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Any ``AutoModelForSequenceClassification`` with its own tokenizer. Raises UserError as above."""
     model = _load(AutoModelForSequenceClassification, source, "float32", device)
     tokenizer = load_tokenizer(source)
@@ -195,14 +205,14 @@ def load_classifier(source: str | Path, *, device: str = "cpu") -> tuple[Any, Pr
     return model, tokenizer
 
 
-def scalar_model(model: Any, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> Any:
+def scalar_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> PreTrainedModel:
     """A one-label model with a copy of the trunk of the causal language model ``model`` and a new head
     (``new_head``). Raises UserError for a family that has no such model."""
     config = copy.deepcopy(model.config)
     config.num_labels = 1
     config.pad_token_id = reward_pad(tokenizer)[0]
     try:
-        made: Any = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
+        made: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
     except ValueError:
         raise UserError(
             f"transformers has no {config.model_type} with a head of one label, so it can be neither a "
@@ -210,15 +220,15 @@ def scalar_model(model: Any, tokenizer: PreTrainedTokenizerBase, *, seed: int) -
             "reward), or a model of another family for them"
         ) from None
     made.base_model.load_state_dict(model.base_model.state_dict())
-    made = _full_precision_head(without_dropout(made).to(model.device))
+    made = _full_precision_head(without_dropout(made).to(model.device))  # type: ignore[arg-type]
     made.score = new_head(model, seed=seed)
     return made
 
 
-def new_head(model: Any, *, seed: int) -> nn.Linear:
+def new_head(model: PreTrainedModel, *, seed: int) -> nn.Linear:
     """A head of one label, [1, D], for the trunk of ``model``, in float32 or more. It is drawn from
     N(0, 1 / (D + 1)) as in Stiennon et al. 2020, appendix B."""
-    width = model.get_input_embeddings().weight.shape[1]
+    width = _embeddings(model).weight.shape[1]
     normal = torch.randn(1, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     dtype = torch.promote_types(model.dtype, torch.float32)
     head = nn.Linear(width, 1, bias=False, device=model.device, dtype=dtype)
@@ -227,9 +237,10 @@ def new_head(model: Any, *, seed: int) -> nn.Linear:
     return head
 
 
-def _full_precision_head(model: Any) -> Any:
-    if model.score.weight.dtype in (torch.float16, torch.bfloat16):
-        model.score.to(torch.float32)
+def _full_precision_head(model: PreTrainedModel) -> PreTrainedModel:
+    score = cast(nn.Linear, model.score)
+    if score.weight.dtype in (torch.float16, torch.bfloat16):
+        score.to(torch.float32)
     return model
 
 
@@ -258,7 +269,7 @@ def reward_pad(tokenizer: PreTrainedTokenizerBase) -> tuple[int | None, str | No
 
 def save_causal_lm(
     directory: str | Path,
-    model: Any,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
     weights: Mapping[str, Tensor] | None = None,
@@ -269,7 +280,9 @@ def save_causal_lm(
     tokenizer.save_pretrained(directory)
 
 
-def save_reward_model(directory: str | Path, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+def save_reward_model(
+    directory: str | Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
     """Writes what ``AutoModelForSequenceClassification`` reads: one label, and the pad of ``reward_pad``.
 
     Raises ValueError for a model with several labels.

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from posttrain.models.frozen import check_trunk, tensors
@@ -124,14 +125,14 @@ def attach(trunk: nn.Module) -> None:
 
         def ask(
             _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, key: str = path.replace(".", "/")
-        ) -> Any:
+        ) -> Tensor:
             adapter = _worn.get()
             return output if adapter is None else adapter.add(key, inputs[0], output)
 
         module.register_forward_hook(ask)
 
 
-def merged(model: Any, adapter: Adapter | None) -> Iterator[tuple[str, Tensor]]:
+def merged(model: PreTrainedModel, adapter: Adapter | None) -> Iterator[tuple[str, Tensor]]:
     """A model's weights with an adapter merged, under the model's names and in their order; no gradients.
 
     Weights without an adapter are not copied. The others are computed when accessed, and not stored.
@@ -163,7 +164,7 @@ def _recompute(function: Callable[..., Any], *inputs: Any) -> Any:
     return checkpoint(lambda *values: around.run(function, *values), *inputs, use_reentrant=False)
 
 
-def checkpoint_activations(model: Any) -> None:
+def checkpoint_activations(model: PreTrainedModel) -> None:
     """Keeps one activation a layer and recomputes the rest in the backward pass, with the same adapter."""
     model._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=_recompute)
     without_dropout(model).train()  # transformers recomputes in training mode only

@@ -13,11 +13,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -107,7 +107,7 @@ def _each(x: Tensor, places: Tensor | None, shapes: list[tuple[int, int]]) -> li
     ]
 
 
-def _mask(*args: Any, **kwargs: Any) -> Any:
+def _mask(*args: Any, **kwargs: Any) -> Tensor | None:
     return None if _line.get() is not None else sdpa_mask(*args, **kwargs)
 
 
@@ -115,7 +115,7 @@ AttentionInterface.register(NAME, attend)
 AttentionMaskInterface.register(NAME, _mask)
 
 
-def packs(trunk: Any) -> int:
+def packs(trunk: nn.Module) -> int:
     """The longest row for which the trunk computes the same packed and alone; 0 for a trunk that cannot pack.
 
     A trial with a few tokens decides, once for each trunk. Trunks whose attention has more than scaled scores
@@ -125,24 +125,26 @@ def packs(trunk: Any) -> int:
     """
     longest = getattr(trunk, "_packs", None)
     if longest is None:
-        longest = _window(trunk.config) if _reads_lines(trunk) else 0
-        trunk._packs = longest
+        model = cast(PreTrainedModel, trunk)
+        longest = _window(model.config) if _reads_lines(model) else 0
+        trunk._packs = longest  # type: ignore[assignment]
     return int(longest)
 
 
-def in_one_call(trunk: Any, device: torch.device, compute: torch.dtype | None) -> bool:
+def in_one_call(trunk: nn.Module, device: torch.device, compute: torch.dtype | None) -> bool:
     """Whether all rows of a line attend together, as they must where calls are dear: on a GPU."""
-    config = trunk.config
+    model = cast(PreTrainedModel, trunk)
+    config = model.config
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return takes(device, compute or reads_in(trunk), width)
+    return takes(device, compute or reads_in(model), width)
 
 
-def _window(config: Any) -> int:
+def _window(config: PreTrainedConfig) -> int:
     limits = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
     return min((int(limit) for limit in limits if limit), default=_UNLIMITED)
 
 
-def _reads_lines(trunk: Any) -> bool:
+def _reads_lines(trunk: PreTrainedModel) -> bool:
     if getattr(trunk.config, "_attn_implementation", None) != "sdpa":
         return getattr(trunk.config, "_attn_implementation", None) == NAME
     if "position_ids" not in inspect.signature(trunk.forward).parameters:
@@ -161,8 +163,8 @@ def _reads_lines(trunk: Any) -> bool:
 
 
 @torch.no_grad()
-def _equal_in_a_line(trunk: Any) -> bool:
-    weight = trunk.get_input_embeddings().weight
+def _equal_in_a_line(trunk: PreTrainedModel) -> bool:
+    weight = cast(nn.Embedding, trunk.get_input_embeddings()).weight
     words = [i % weight.shape[0] for i in range(1, 12)]
     rows = [words[:5] + words[6:8], words[:8], words[8:]]
     order, shared = sort_by_prefix(rows)

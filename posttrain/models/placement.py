@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from posttrain.models.frozen import hold
 from posttrain.models.loading import short
@@ -39,7 +39,9 @@ def loads_to(lora: Lora | None, placement: ModelPlacement) -> str:
     return placement.device if lora is None or lora.trunk == "float32" else "cpu"
 
 
-def held(model: Any, lora: Lora | None, placement: ModelPlacement, again: Callable[[], Any]) -> float | None:
+def held(
+    model: PreTrainedModel, lora: Lora | None, placement: ModelPlacement, again: Callable[[], PreTrainedModel]
+) -> float | None:
     """Converts the trunk of ``model`` to the type that ``lora`` names; returns the rounding
     error, or None.
     """

@@ -17,11 +17,10 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from posttrain.pipeline.finding import UserError
 
@@ -64,7 +63,7 @@ def context_at(directory: Path) -> int:
     return int(getattr(config, "max_position_embeddings", None) or UNLIMITED)
 
 
-def context_of(model: Any) -> int:
+def context_of(model: PreTrainedModel) -> int:
     """Tokens of prompt and answer together: the model's context, as far as its positions stay the same."""
     return min(int(model.config.max_position_embeddings), row_limit(model.base_model).tokens)
 
@@ -93,7 +92,7 @@ def _limit(trunk: nn.Module) -> RowLimit:
     return RowLimit(context, _LEARNED) if learned else RowLimit()
 
 
-def _tables(trunk: nn.Module) -> Iterator[tuple[nn.Module, dict[str, Any]]]:
+def _tables(trunk: nn.Module) -> Iterator[tuple[nn.Module, dict[str, str]]]:
     """Modules that make factors of positions from nothing learned, and how else each is to be asked."""
     for module in trunk.modules():
         names = inspect.signature(module.forward).parameters
@@ -106,7 +105,7 @@ def _tables(trunk: nn.Module) -> Iterator[tuple[nn.Module, dict[str, Any]]]:
         yield from ((module, {} if kind is None else {"layer_type": kind}) for kind in kinds)
 
 
-def _turning_point(table: nn.Module, asked: dict[str, Any]) -> int:
+def _turning_point(table: nn.Module, asked: dict[str, str]) -> int:
     """The longest row beside which a short one is read as it is alone."""
     first = _factors(table, asked, 0)
     if _same(first, _factors(table, asked, _FURTHEST)):
@@ -118,7 +117,7 @@ def _turning_point(table: nn.Module, asked: dict[str, Any]) -> int:
     return high
 
 
-def _factors(table: nn.Module, asked: dict[str, Any], furthest: int) -> list[Tensor]:
+def _factors(table: nn.Module, asked: dict[str, str], furthest: int) -> list[Tensor]:
     """Of a row of a few tokens, beside one that ends at position ``furthest``."""
     config = getattr(table, "config", None)
     fresh = copy.deepcopy(table, {id(config): config})  # some tables keep what they were asked last

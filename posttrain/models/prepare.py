@@ -3,14 +3,14 @@ nothing of a model when they are made."""
 
 from __future__ import annotations
 
-from typing import Any
+from transformers import PreTrainedModel
 
 from posttrain.models.fast_layers import use_fast_kernels
 from posttrain.models.lora import attach, checkpoint_activations
 from posttrain.models.packed_attention import packs
 
 
-def prepare(model: Any, *, adapters: bool = False, recompute: bool = False) -> Any:
+def prepare(model: PreTrainedModel, *, adapters: bool = False, recompute: bool = False) -> PreTrainedModel:
     """The model itself, made ready in this order:
 
     1. fast kernels: its modules compute in fewer passes, with the same weights, names and hooks;

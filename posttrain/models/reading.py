@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedConfig
+
 from posttrain.pipeline.finding import UserError
 
 CONFIG_KEY = "posttrain_score_is"  # in config.json; transformers keeps it and does not read it
@@ -35,12 +37,12 @@ class Reading:
             )
 
 
-def is_mean(config: Any) -> bool:
+def is_mean(config: PreTrainedConfig | None) -> bool:
     """Whether a model with this transformers config scores the mean over an answer's tokens."""
     return getattr(config, CONFIG_KEY, None) == MEAN
 
 
-def mark(config: Any, mean: bool) -> None:
+def mark(config: PreTrainedConfig, mean: bool) -> None:
     """Writes into a config what ``is_mean`` reads."""
     if mean:
         setattr(config, CONFIG_KEY, MEAN)
@@ -48,13 +50,13 @@ def mark(config: Any, mean: bool) -> None:
         delattr(config, CONFIG_KEY)
 
 
-def describe(directory: str | Path, config: Any) -> None:
+def describe(directory: str | Path, config: PreTrainedConfig) -> None:
     """Says beside a model that scores a mean what plain transformers would make of it."""
     if is_mean(config):
         (Path(directory) / README).write_text(_CARD.format(layers=config.num_hidden_layers), "utf-8")
 
 
-def refuse_mean(config: Any, source: str | Path) -> None:
+def refuse_mean(config: PreTrainedConfig, source: str | Path) -> None:
     """Raises UserError where a score would be read at the end token of a model that was trained on means."""
     if is_mean(config):
         raise UserError(
@@ -64,7 +66,7 @@ def refuse_mean(config: Any, source: str | Path) -> None:
         )
 
 
-def layers_of(config: Any) -> int:
+def layers_of(config: PreTrainedConfig | Mapping[str, Any]) -> int:
     """How many layers a config says there are; 0 where it does not."""
     if isinstance(config, Mapping):
         return int(config.get("num_hidden_layers", config.get("n_layer", 0)))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from posttrain.core.logit_transform import LogitTransform
@@ -29,21 +30,20 @@ class Role:
     theirs.
     """
 
-    trunk: Any
-    head: Any
+    trunk: nn.Module
+    head: nn.Linear
     adapter: Adapter | None = None
     compute_dtype: torch.dtype | None = None
 
     @property
     def device(self) -> torch.device:
         """The device of the head."""
-        device: torch.device = self.head.weight.device
-        return device
+        return self.head.weight.device
 
     @property
     def transform(self) -> LogitTransform:
         """What the trunk's model does to its logits, such as soft-capping; unused for a head of one label."""
-        return transform_of(self.trunk.config)
+        return transform_of(cast(PreTrainedModel, self.trunk).config)
 
     def hidden(self, tokens: Tensor, tree: PrefixTree | None = None) -> Tensor:
         """[b, L] tokens padded on the right to [b, L, D]. Causal attention never looks right, so no mask
@@ -91,15 +91,15 @@ def precise(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def role_of(model: Any, compute_dtype: torch.dtype | None = None) -> Role:
+def role_of(model: PreTrainedModel | Role, compute_dtype: torch.dtype | None = None) -> Role:
     """The plain role of a transformers model: a causal language model, or one with a single label."""
     if isinstance(model, Role):
         return model
     head = model.score if hasattr(model, "score") else model.get_output_embeddings()
-    return Role(model.base_model, head, compute_dtype=compute_dtype)
+    return Role(model.base_model, cast(nn.Linear, head), compute_dtype=compute_dtype)
 
 
-def frozen_role_of(model: Any, compute_dtype: torch.dtype | None = None) -> Role:
+def frozen_role_of(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -> Role:
     """The role of a model that is never trained.
 
     With a ``compute_dtype`` its trunk holds its matrices in that type, in which they would be multiplied

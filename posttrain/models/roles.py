@@ -12,10 +12,10 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from posttrain.models.adapter_files import load_adapter, save_adapter
 from posttrain.models.cutting import cut
@@ -54,11 +54,11 @@ class PolicyRoles:
     if there is one), ``reference`` is what it was when it was opened and never moves.
     """
 
-    model: Any
+    model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     policy: LanguagePolicy
     reference: LanguagePolicy | None = None
-    critic_model: Any = None  # the transformers model whose trunk the critic goes through
+    critic_model: PreTrainedModel | None = None  # the transformers model whose trunk the critic goes through
     rounding: float | None = None  # what a trunk held in fewer bits lost, relative to its size
 
     @property
@@ -80,6 +80,7 @@ class PolicyRoles:
         if adapter is not None:
             save_adapter(Path(directory) / "adapter", self.model, adapter, plain=plain)
         if self.policy.critic is not None:
+            assert self.critic_model is not None  # it carries the critic
             mark(self.critic_model.config, mean=False)  # a value is read at each step
             save_scalar(Path(directory) / "critic", self.policy.critic, self.critic_model, self.tokenizer)
 
@@ -88,7 +89,7 @@ class PolicyRoles:
 class RewardRole:
     """A reward model that learns, or that only scores."""
 
-    model: Any
+    model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     reward: LanguageReward
     rounding: float | None = None
@@ -196,7 +197,7 @@ def open_reward(
     model, tokenizer = load(source, dtype=placement.dtype, device=loads_to(lora, placement))
     model = model if is_scalar(source) else cut(model, reading.layer)
     rounding = held(model, lora, placement, lambda: load(source, dtype=placement.dtype)[0])
-    head = model.score if is_scalar(source) else new_head(model, seed=seed)
+    head = cast(nn.Linear, model.score) if is_scalar(source) else new_head(model, seed=seed)
     role = _adapted(model, head, lora, seed, placement)
     return RewardRole(
         model=model,
@@ -206,7 +207,7 @@ def open_reward(
     )
 
 
-def words(reward: RewardRole, source: Source) -> nn.Module:
+def words(reward: RewardRole, source: Source) -> nn.Linear:
     """The head [V, D] through which the trunk of a reward model speaks as the language model ``source`` it
     grew from: the embeddings where the two are tied, else the language model's own head, which stands still.
 
@@ -214,19 +215,24 @@ def words(reward: RewardRole, source: Source) -> nn.Module:
     """
     trunk = reward.reward.role.trunk
     if reward.reward.role.adapter is not None and reward.model.get_output_embeddings() is not None:
-        return reward.model.get_output_embeddings()  # type: ignore[no-any-return]
+        return cast(nn.Linear, reward.model.get_output_embeddings())
     if is_scalar(source):
         raise UserError(f"{source} is a reward model: it has no words whose likelihood could be kept")
     grown, _ = load_causal_lm(source, dtype=reads_in(reward.model), device=str(reward.model.device))
-    head: nn.Module = grown.get_output_embeddings().requires_grad_(False)
-    if head.weight is grown.get_input_embeddings().weight:
-        head.weight = trunk.get_input_embeddings().weight
+    head = cast(nn.Linear, grown.get_output_embeddings()).requires_grad_(False)
+    if head.weight is cast(nn.Embedding, grown.get_input_embeddings()).weight:
+        head.weight = cast(nn.Embedding, cast(PreTrainedModel, trunk).get_input_embeddings()).weight
     return head
 
 
 def _critic(
-    critic: Source, source: Source, model: Any, lora: Lora | None, seed: int, placement: ModelPlacement
-) -> tuple[Role, Any]:
+    critic: Source,
+    source: Source,
+    model: PreTrainedModel,
+    lora: Lora | None,
+    seed: int,
+    placement: ModelPlacement,
+) -> tuple[Role, PreTrainedModel]:
     """The critic's role, and the model of its trunk. A critic that starts from a reward model is read
     after the same layer, at every step; where that one scores a mean, a step's value is at first its share
     of the mean.
@@ -245,10 +251,12 @@ def _critic(
         return Role(model.base_model, new_head(model, seed=seed), adapter, placement.matmul_dtype), model
     critic_model, _ = _scalar(critic, seed, replace(placement, device=loads_to(lora, placement)))
     held(critic_model, lora, placement, lambda: _scalar(critic, seed, replace(placement, device="cpu"))[0])
-    return _adapted(critic_model, critic_model.score, lora, seed, placement), critic_model
+    return _adapted(critic_model, cast(nn.Linear, critic_model.score), lora, seed, placement), critic_model
 
 
-def _adapted(model: Any, head: nn.Module, lora: Lora, seed: int, placement: ModelPlacement) -> Role:
+def _adapted(
+    model: PreTrainedModel, head: nn.Linear, lora: Lora, seed: int, placement: ModelPlacement
+) -> Role:
     """A role with a new adapter on a frozen trunk."""
     model.requires_grad_(False)
     head.requires_grad_(True)
@@ -258,7 +266,7 @@ def _adapted(model: Any, head: nn.Module, lora: Lora, seed: int, placement: Mode
 
 def _scalar(
     source: Source, seed: int, placement: ModelPlacement, layers: int = 0
-) -> tuple[Any, PreTrainedTokenizerBase]:
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model with one label: loaded if it is one, else a language model's trunk, cut after ``layers``,
     with a new head.
     """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from posttrain.models.adapter_files import fits, save_adapter
 from posttrain.models.cutting import cut
@@ -35,7 +35,7 @@ def read_config(source: Source) -> dict[str, Any]:
     return dict(AutoConfig.from_pretrained(source, trust_remote_code=False).to_dict())
 
 
-def cut_as(source: Source, model: Any) -> Any:
+def cut_as(source: Source, model: PreTrainedModel) -> PreTrainedModel:
     """``model`` with as many layers as the reward model ``source`` has, so that its adapter fits; the whole
     model for any other source.
     """
@@ -43,7 +43,7 @@ def cut_as(source: Source, model: Any) -> Any:
     return cut(model, layers) if 0 < layers < int(model.config.num_hidden_layers) else model
 
 
-def as_it_was(model: Any) -> Any:
+def as_it_was(model: PreTrainedModel) -> PreTrainedModel:
     """The model before its trunk was held in fewer bits, with as many layers as it has now; the model itself
     where it is held as it was loaded.
     """
@@ -51,11 +51,11 @@ def as_it_was(model: Any) -> Any:
     return model if again is None else cut(again(), int(model.config.num_hidden_layers))
 
 
-def shares(source: Source, model: Any) -> bool:
+def shares(source: Source, model: PreTrainedModel) -> bool:
     return fits(Path(source) / "adapter", model.base_model)
 
 
-def head_of(weight: Tensor, model: Any) -> nn.Linear:
+def head_of(weight: Tensor, model: PreTrainedModel) -> nn.Linear:
     head = nn.Linear(weight.shape[1], 1, bias=False, device=model.device, dtype=weight.dtype)
     with torch.no_grad():
         head.weight.copy_(weight)
@@ -77,7 +77,9 @@ def head_as_written(directory: Path, model: Any, head: Any) -> bool | None:
     return None
 
 
-def save_scalar(directory: Path, role: Role, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+def save_scalar(
+    directory: Path, role: Role, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
     """A scalar role as a plain model with one label; ``model`` is the one whose trunk it goes through."""
     if role.adapter is None:
         save_reward_model(directory, model, tokenizer)
@@ -90,7 +92,7 @@ def save_scalar(directory: Path, role: Role, model: Any, tokenizer: PreTrainedTo
         for name, tensor in merged(plain, role.adapter):
             if name.startswith(prefix):
                 trunk[name.removeprefix(prefix)].copy_(tensor)
-        made.score.weight.copy_(role.head.weight)
+        cast(nn.Linear, made.score).weight.copy_(role.head.weight)
     save_reward_model(directory, made, tokenizer)
     save_adapter(directory / "adapter", model, role.adapter, head=role.head)
 

@@ -23,7 +23,13 @@ class _WideBackward(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]  # size: what attention is a function of
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float | None
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Tensor | None,
+        causal: bool,
+        scale: float | None,
     ) -> Tensor:
         out: Tensor
         out, sums = getattr(torch.ops.aten, _FORWARD)(q, k, v, 0.0, causal, attn_mask=mask, scale=scale)
@@ -32,7 +38,7 @@ class _WideBackward(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, sums = ctx.saved_tensors
         wide = (x.float() for x in (grads[0], q, k, v, out))
         mask = None if ctx.mask is None else ctx.mask.float()

@@ -10,13 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from posttrain.pipeline.finding import UserError
 
-Messages = Sequence[Mapping[str, Any]]
+Messages = Sequence[Mapping[str, object]]
 
 REASONING = ("<think>", "</think>")  # they begin and end no turn, and answers are full of them
 _PRIVATE = range(0xE000, 0xF8FF)  # characters that no standard gives a meaning
@@ -89,4 +88,4 @@ class SpecialTokens:
     def encode_plain(self, text: str) -> list[int]:
         """The ids of a text that is content throughout."""
         marked, mark = self.marked([{"content": text}])
-        return self.encode(marked[0]["content"], mark)
+        return self.encode(str(marked[0]["content"]), mark)

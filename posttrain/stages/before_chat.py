@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from posttrain.cost.sizes import Size
 from posttrain.cost.work import StageWork, model_written
@@ -28,6 +29,7 @@ class BeforeChat(Stage):
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the model. Raises UserError where the tokenizer has no padding token of its own."""
         import torch
+        from torch import nn
 
         from posttrain.models.loading import load_causal_lm, save_causal_lm
 
@@ -38,7 +40,8 @@ class BeforeChat(Stage):
         changed = [token for token in tokenizer.all_special_ids if token not in (kept, untouched)]
         with torch.no_grad():
             for matrix in (model.get_input_embeddings(), model.get_output_embeddings()):
-                matrix.weight[changed] = matrix.weight[untouched].clone()
+                weight = cast(nn.Embedding | nn.Linear, matrix).weight
+                weight[changed] = weight[untouched].clone()
         save_causal_lm(output, model, tokenizer)
         return Report(figures={"tokens_changed": len(changed)})
 
