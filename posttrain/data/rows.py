@@ -17,6 +17,7 @@ from posttrain.pipeline.files import check_regular, expanded, parsed
 from posttrain.pipeline.finding import UserError
 
 Row = dict[str, Any]
+JsonRow = Mapping[str, Any]  # one that is only read
 
 LONGEST_LINE = 64_000_000  # bytes; a longer line is a file of another kind, or a lost newline
 EXPANDS = 200  # times its size, to which a compressed file of more than ``SMALL`` bytes may grow

@@ -37,6 +37,8 @@ with uncollected():
     from transformers.models.auto.auto_factory import _BaseAutoModelClass
 from transformers.utils import logging as transformers_logging
 
+Tokenizer = PreTrainedTokenizerBase
+ModelAndTokenizer = tuple[PreTrainedModel, Tokenizer]
 # of a damaged config, of weights of another model's shapes, of a package that a format would need
 UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError)
 
@@ -164,7 +166,7 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 
 def load_causal_lm(
     source: str | Path, *, dtype: str | torch.dtype = "float32", device: str = "cpu"
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+) -> ModelAndTokenizer:
     """A causal language model and its tokenizer, dropout off. Raises UserError as the module says.
 
     The model is a plain transformers ``PreTrainedModel``.
@@ -178,7 +180,7 @@ def load_causal_lm(
 
 def load_reward_model(
     source: str | Path, *, dtype: str | torch.dtype = "float32", device: str = "cpu"
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+) -> ModelAndTokenizer:
     """A trained ``AutoModelForSequenceClassification`` with one label; its head always in at least float32.
 
     Raises UserError for several labels or an untrained head. Critics are stored in the same form.
@@ -195,10 +197,8 @@ def load_reward_model(
     return _full_precision_head(model), tokenizer
 
 
-def load_classifier(
-    source: str | Path, *, device: str = "cpu"
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Any ``AutoModelForSequenceClassification`` with its own tokenizer. Raises UserError as above."""
+def load_classifier(source: str | Path, *, device: str = "cpu") -> ModelAndTokenizer:
+    """An ``AutoModelForSequenceClassification`` with its own tokenizer. Raises UserError as above."""
     model = _load(AutoModelForSequenceClassification, source, "float32", device)
     tokenizer = load_tokenizer(source)
     _check_vocabulary(model, tokenizer, source)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -158,7 +157,7 @@ def _changed(tensor: Tensor, adapter: Adapter, key: str, across: bool) -> Tensor
     return (tensor.to(change.dtype) + change).to(tensor.dtype)
 
 
-def _recompute(function: Callable[..., Any], *inputs: Any) -> Any:
+def _recompute(function: Callable[..., object], *inputs: object) -> object:
     # the backward pass runs outside of ``wearing`` and of the line of rows, perhaps on another thread
     around = copy_context()
     return checkpoint(lambda *values: around.run(function, *values), *inputs, use_reentrant=False)

@@ -51,6 +51,6 @@ def held(
     return hold(model, lora.trunk, placement.device, again)
 
 
-def rounding_figures(rounding: float | None) -> dict[str, float]:
+def rounding_figures(rounding: float | None) -> dict[str, float | int | str]:
     """The rounding error as a metric of a report."""
     return {} if rounding is None else {"trunk_rounding": rounding}

@@ -62,7 +62,7 @@ class PolicyRoles:
     rounding: float | None = None  # what a trunk held in fewer bits lost, relative to its size
 
     @property
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float | int | str]:
         """What a report says of them."""
         return rounding_figures(self.rounding)
 
@@ -95,7 +95,7 @@ class RewardRole:
     rounding: float | None = None
 
     @property
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float | int | str]:
         return rounding_figures(self.rounding)
 
     def save(self, directory: Source) -> None:

@@ -15,7 +15,7 @@ from posttrain.pipeline.progress import described
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Machine, Stage, nested
 
-Sides = tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]  # learned from, held out
+Sides = tuple[Sequence[dict[str, Any]], Sequence[dict[str, Any]]]  # learned from, held out
 ForeseenRows = Callable[[Stage], Sides | None]
 
 

@@ -11,7 +11,8 @@ from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.a2c import A2C
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.policy_gradients.reinforce import Reinforce
-from posttrain.stages.control import Control, ControlEvaluation
+from posttrain.stages.control import Control
+from posttrain.stages.control_evaluation import ControlEvaluation
 
 FREE = KLInReward(coef=0.0)  # no reference to stay close to
 SETTINGS: dict[str, dict[str, Any]] = {

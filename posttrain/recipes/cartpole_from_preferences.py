@@ -9,7 +9,8 @@ from posttrain.environments.cartpole import CartPole
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.rollouts.compared import Comparisons
-from posttrain.stages.control import Control, ControlEvaluation
+from posttrain.stages.control import Control
+from posttrain.stages.control_evaluation import ControlEvaluation
 
 STRETCHES = Comparisons(  # what is asked about play in which most of a row is a fallen pole
     at_first=500,

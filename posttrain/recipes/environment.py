@@ -8,7 +8,8 @@ from posttrain.core.kl import KLInReward
 from posttrain.environments.gymnasium import Gymnasium
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.ppo import PPO
-from posttrain.stages.control import Control, ControlEvaluation
+from posttrain.stages.control import Control
+from posttrain.stages.control_evaluation import ControlEvaluation
 
 NETWORK: dict[str, Any] = {"hidden": (64, 64), "learning_rate": 1e-3, "critic_learning_rate": 2e-3}
 TABLE: dict[str, Any] = {

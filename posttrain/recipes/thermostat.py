@@ -6,7 +6,8 @@ from posttrain.core.kl import KLInReward
 from posttrain.environments.thermostat import Thermostat
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.ppo import PPO
-from posttrain.stages.control import Control, ControlEvaluation
+from posttrain.stages.control import Control
+from posttrain.stages.control_evaluation import ControlEvaluation
 
 GAMMA = 0.95
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from posttrain.checks import model_fits, prefers_the_chosen, rows_ahead, rows_enough
 from posttrain.core.batch import DirectAlignment, Evaluation, Judged
@@ -20,6 +20,8 @@ from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, ratings
 from posttrain.stages.imitating import Imitating
 
 if TYPE_CHECKING:
+    from posttrain.models.chat import Chat
+    from posttrain.models.language_policy import LanguagePolicy
     from posttrain.models.lora import Lora
     from posttrain.storage.logprob_store import LogprobStore
     from posttrain.storage.preference_store import PreferenceStore
@@ -125,7 +127,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         counted = {"rows": len(train), "updates": len(history), **counts}
         return Report(figures=after | shown | counted | told | roles.figures, notes=notes)
 
-    def _read(self, chat: Any, file: Path, kept: PreferenceStore) -> dict[str, int]:
+    def _read(self, chat: Chat, file: Path, kept: PreferenceStore) -> dict[str, int]:
         """Adds what the file says to what is ``kept``; what was dropped, by reason."""
         from posttrain.storage.jsonl import RowsInFile
 
@@ -179,7 +181,12 @@ class Batches:
 
     @classmethod
     def of(
-        cls, said: PreferenceStore, method: DirectAlignment, policy: Any, pad_id: int, machine: Machine
+        cls,
+        said: PreferenceStore,
+        method: DirectAlignment,
+        policy: LanguagePolicy,
+        pad_id: int,
+        machine: Machine,
     ) -> Batches:
         """The reference is ``policy`` as it is now."""
         from posttrain.rollouts.in_parts import logprobs
@@ -218,7 +225,9 @@ def _with_another(said: PreferenceStore) -> PreferenceStore:
     return found
 
 
-def _held(policy: Any, method: DirectAlignment, held: Batches, machine: Machine) -> dict[str, Any]:
+def _held(
+    policy: LanguagePolicy, method: DirectAlignment, held: Batches, machine: Machine
+) -> dict[str, float | int | str]:
     """How often the method's own reward is higher for what was chosen, on held-out comparisons; where answers
     were rated alone, how often it has the sign of the rating."""
     from posttrain.core.batch import concatenate

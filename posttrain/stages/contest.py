@@ -6,19 +6,23 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from posttrain.checks import judge_agrees, model_fits, reward_fits, rows_ahead
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
-from posttrain.data.rows import family
+from posttrain.data.rows import JsonRow, Row, family
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, base_name, later
 from posttrain.rewards.learned import LearnedReward
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from posttrain.engines.protocol import Sampling
     from posttrain.evaluation.compare import Answers
+    from posttrain.models.loading import ModelAndTokenizer
     from posttrain.rewards.protocol import RewardSource
 
 Figures = dict[str, float | int | str]
@@ -153,7 +157,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
 
     def _answer(
         self, inputs: Inputs, output: Path, machine: Machine
-    ) -> tuple[list[Answers], list[Mapping[str, Any]], Figures]:
+    ) -> tuple[list[Answers], list[JsonRow], Figures]:
         """Everybody's answers, the prompts they answer, and what is measured with a model at hand."""
         from posttrain.core.seeds import derive
         from posttrain.engines.protocol import Sampling
@@ -172,7 +176,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         prompts = fitting(first, tokenizer, asked, sampling)
         figures: Figures = {}
         said, right = {}, {}
-        labelled: dict[str, Any] = {}
+        labelled: dict[str, Tensor] = {}
         posed = []
         if self.problems is not None:
             posed = read_jsonl(inputs["problems"].path / "heldout.jsonl")[: self.rows]
@@ -213,9 +217,9 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     def _solved(
         self,
         name: str,
-        model: tuple[Any, Any],
-        sampling: Any,
-        problems: Sequence[Mapping[str, Any]],
+        model: ModelAndTokenizer,
+        sampling: Sampling,
+        problems: Sequence[JsonRow],
         inputs: Inputs,
         machine: Machine,
     ) -> list[float]:
@@ -230,8 +234,13 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
             return solved(scorer, said)
 
     def _preferring(
-        self, name: str, model: tuple[Any, Any], inputs: Inputs, output: Path, machine: Machine
-    ) -> dict[str, Any]:
+        self,
+        name: str,
+        model: ModelAndTokenizer,
+        inputs: Inputs,
+        output: Path,
+        machine: Machine,
+    ) -> dict[str, Tensor]:
         """What a policy says of the answers in held-out comparisons; nothing where there are none."""
         if self.comparisons is None:
             return {}
@@ -250,7 +259,13 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         policy = LanguagePolicy(prepare(model[0]))
         return {name: log_likelihoods(policy, held.grouped, chat.pad_id, machine.micro_batch_tokens)}
 
-    def _forgotten(self, name: str, model: tuple[Any, Any], inputs: Inputs, machine: Machine) -> Figures:
+    def _forgotten(
+        self,
+        name: str,
+        model: ModelAndTokenizer,
+        inputs: Inputs,
+        machine: Machine,
+    ) -> Figures:
         """Held-out pretraining loss, nats per token."""
         if self.text is None:
             return {}
@@ -261,18 +276,18 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         return {f"text_nll/{name}": text_loss(*model, rows, machine.micro_batch_tokens)}
 
 
-def _judge_figures(known: Mapping[str, Any]) -> Figures:
+def _judge_figures(known: Mapping[str, float | int | str]) -> Figures:
     """How often the judge itself sides with people on comparisons that it has not seen."""
     ends = ("", "_low", "_high", "_n")
     found = {f"judge_accuracy{end}": known.get(f"label_accuracy{end}") for end in ends}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _rows(prompts: Sequence[Mapping[str, Any]], models: Sequence[Answers]) -> list[dict[str, Any]]:
+def _rows(prompts: Sequence[JsonRow], models: Sequence[Answers]) -> list[Row]:
     """A prompt a row with every policy's answer, and its gold where that is known."""
     rows = []
     for place, prompt in enumerate(prompts):
-        shown: dict[str, dict[str, Any]] = {}
+        shown: dict[str, Row] = {}
         for model in models:
             judgement = model.gold[place]
             answer = {"text": model.texts[place], "ended": model.ended[place]}

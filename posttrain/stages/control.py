@@ -1,24 +1,31 @@
-# size: the stage and its evaluation, which reads what the stage writes
 """Reinforcement in an environment: the same loop, records and methods as for language, on a small network."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from posttrain.checks import better_than_random
 from posttrain.core.batch import PolicyGradient
 from posttrain.core.kl import KLInReward
 from posttrain.cost.work import StageWork
 from posttrain.environments.protocol import Environment
-from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.rollouts.compared import Comparisons
+
+if TYPE_CHECKING:
+    from posttrain.core.batch import Rollouts
+    from posttrain.models.mlp import MLPPolicy
+    from posttrain.rollouts.play import Player
+    from posttrain.training.reinforce import ReinforceState
+
+    Figures = dict[str, Any]  # of one update, by name
+    Paying = Callable[[int], Rollouts]
 
 SECONDS = 5e-4  # for one step of all copies, and what is learned from it; one core
 EACH = 3e-4  # the same for one step of one copy, where ``least_steps`` says how many there are
@@ -119,7 +126,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         state = ReinforceState()
         policy, collect, loop = self._loop(machine, state)
         average = Average(policy.parameters_of("policy"), self.average) if self.average else None
-        history: list[dict[str, Any]] = []
+        history: list[Figures] = []
         shown = ["return", "reward"]
         with JsonlWriter(output / "metrics.jsonl") as log:
             for figures in progress(
@@ -139,13 +146,16 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         if average is not None:
             average.take_over()
         policy.save(output)
+        assert collect.last is not None  # steps are positive
         return Report(figures=_figures(history) | _shape(collect.last), notes=self._notes())
 
     @property
     def _updates(self) -> int:
         return self.steps * self.method.epochs * self.method.minibatches
 
-    def _loop(self, machine: Machine, state: Any) -> tuple[Any, Any, Iterator[dict[str, Any]]]:
+    def _loop(
+        self, machine: Machine, state: ReinforceState
+    ) -> tuple[MLPPolicy, Collected, Iterator[Figures]]:
         import copy
 
         from posttrain.models.mlp import MLPPolicy
@@ -194,20 +204,20 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         )
         return policy, collect, loop
 
-    def _paying(self, player: Any) -> Any:
+    def _paying(self, player: Player) -> Paying:
         """What gives a batch of plays with the rewards to learn from."""
         from posttrain.rollouts.compared import Compared
         from posttrain.rollouts.scaled import ScaledRewards
         from posttrain.rollouts.waves import Waves
 
-        paying: Any = Waves(player, self.least_steps) if self.least_steps else player
+        paying: Paying = Waves(player, self.least_steps) if self.least_steps else player
         if self.comparisons is not None:
             paying = Compared(player, self.comparisons, self.seed)
         if self.scale_rewards:
             paying = ScaledRewards(paying, getattr(self.method, "gamma", 1.0))
         return paying
 
-    def _told(self, figures: dict[str, Any], collect: Any) -> dict[str, Any]:
+    def _told(self, figures: Figures, collect: Collected) -> Figures:
         """The figures by the names that mean something here: ``return`` is the environment's own reward."""
         told = {name: value for name, value in figures.items() if name not in ("parts/return", "length")}
         told["return"], told["play_length"] = figures["parts/return"], figures["length"]
@@ -230,11 +240,11 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
 class Collected:
     """What pays, and the last batch it paid for."""
 
-    def __init__(self, paying: Any, at_the_end: bool) -> None:
+    def __init__(self, paying: Paying, at_the_end: bool) -> None:
         self.paying, self.at_the_end = paying, at_the_end
-        self.last: Any = None
+        self.last: Rollouts | None = None
 
-    def __call__(self, step: int) -> Any:
+    def __call__(self, step: int) -> Rollouts:
         from posttrain.rollouts.play import paid_at_the_end
 
         facts = self.paying(step)
@@ -242,76 +252,7 @@ class Collected:
         return self.last
 
 
-@dataclass(frozen=True, kw_only=True)
-class ControlEvaluation(Stage):
-    """``episodes`` plays of the policy and as many of a random one, in ``environment`` (None: where it
-    learned), paid by the environment itself; and where the environment is a table, what both are worth there.
-    """
-
-    address = "evaluate"
-    positive = ("episodes",)
-    policy: Stage
-    """The policy that is played."""
-    environment: Environment | None = None
-    """Where it is played; none takes the environment that it was trained in."""
-    episodes: int = 100
-    """Episodes that are played by the policy, and as many by a random one."""
-    gamma: float = 0.95
-    """Discount of the values in an environment that is a table; 1 does not discount."""
-    control: bool = False
-    """The policy had nothing to learn from, so it need not be better than random."""
-    seed: int = 0
-    """Seed of the starting states and the actions."""
-
-    def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
-        """Figures ``return/policy`` (sampled, as it was trained), ``return/greedy``, ``return/random``."""
-        from posttrain.core.seeds import derive
-        from posttrain.evaluation.intervals import bootstrap, with_interval
-        from posttrain.evaluation.solved import against_the_optimum
-        from posttrain.models.mlp import MLPPolicy
-        from posttrain.rollouts.play import play
-
-        world: Any = self.environment or getattr(self.policy, "environment", None)
-        if world is None:
-            raise UserError(
-                "evaluate.environment is not set, and a finished product does not say where it learned"
-            )
-        policy = MLPPolicy.load(inputs["policy"].path)
-        chance = MLPPolicy(world.observations, world.actions, ())
-        for parameter in chance.parameters():
-            parameter.data.zero_()
-        figures: dict[str, float | int | str] = {}
-        for name, actor, warmth in (
-            ("policy", policy, 1.0),
-            ("greedy", policy, 0.0),
-            ("random", chance, 1.0),
-        ):
-            seeds = [derive(self.seed, "evaluate", row) for row in range(self.episodes)]
-            earned = play(world, actor, seeds, temperature=warmth).parts["return"].tolist()
-            figures |= with_interval(f"return/{name}", bootstrap(earned, seed=self.seed))
-        if hasattr(world, "table"):
-            figures |= against_the_optimum(world, policy, self.gamma)
-        return Report(figures=figures, notes=self._notes(world))
-
-    def _notes(self, world: Any) -> list[str]:
-        """A policy that was never played so long may do what only fails later."""
-        trained = getattr(getattr(self.policy, "environment", None), "limit", world.limit)
-        if trained >= world.limit:
-            return []
-        return [f"Trained on plays of at most {trained} steps, judged on plays of up to {world.limit}."]
-
-    def gates(self, report: Report) -> list[Finding]:
-        return [] if self.control else [better_than_random.check(report.figures)]
-
-    def rehearsal(self) -> ControlEvaluation:
-        return replace(self, episodes=8)
-
-    def work(self, inputs: Inputs) -> StageWork | None:
-        world = self.environment or getattr(self.policy, "environment", None)
-        return None if world is None else StageWork(seconds=3 * world.limit * SECONDS)
-
-
-def _figures(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
+def _figures(history: list[Figures]) -> dict[str, float | int | str]:
     """The first batch, and the mean of the last tenth of them."""
     by_step = {row["step"]: row for row in reversed(history)}  # the first update of each step
     rows = [by_step[step] for step in sorted(by_step)]
@@ -328,7 +269,7 @@ def _figures(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
     return found | {"steps": len(rows), "actions": int(sum(row["tokens"] for row in rows))}
 
 
-def _shape(facts: Any) -> dict[str, float | int | str]:
+def _shape(facts: Rollouts) -> dict[str, float | int | str]:
     """What a row of the last batch looked like, on average."""
     mask = facts.action_mask
     steps = mask.sum(1).float()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
+from posttrain.data.own import Reader
 from posttrain.data.read import read_messages
 from posttrain.data.rows import Row
 from posttrain.data.split import split
@@ -135,7 +136,7 @@ class DemonstrationRows(OwnRows):
 
     address = "demonstrations"
     version = 2  # several turns are put together from pieces; what looks like a special token is text
-    reads: ClassVar[Any] = staticmethod(read_messages)
+    reads: ClassVar[Reader] = staticmethod(read_messages)
     heldout_share: float = 0.1
     """Share of the conversations that is not trained on, chosen by a hash of the prompt."""
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from posttrain.checks import family_falls, judge_agrees, model_fits, rows_ahead
 from posttrain.checks.thresholds import OfEvaluation
 from posttrain.cost.sizes import Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
+from posttrain.data.rows import JsonRow, Row
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, judging, later
@@ -162,9 +163,7 @@ class HeldoutEvaluation(Stage):  # size: what is compared, with what, and on how
             examples=asked * (3 + self.best_of + self.own_answers),
         )
 
-    def _answer(
-        self, inputs: Inputs, machine: Machine
-    ) -> tuple[tuple[Answers, ...], list[Mapping[str, Any]], Figures]:
+    def _answer(self, inputs: Inputs, machine: Machine) -> tuple[tuple[Answers, ...], list[JsonRow], Figures]:
         """Answers of base, SFT, best of n and final; the prompts they answer; the final model's KL from
         SFT.
         """
@@ -202,9 +201,7 @@ class HeldoutEvaluation(Stage):  # size: what is compared, with what, and on how
         )
         return found, prompts, figures
 
-    def _of_reward_model(
-        self, inputs: Inputs, machine: Machine, prompts: Sequence[Mapping[str, Any]]
-    ) -> Figures:
+    def _of_reward_model(self, inputs: Inputs, machine: Machine, prompts: Sequence[JsonRow]) -> Figures:
         """Agreement with gold on held-out pairs, of the reward model, its controls and the annotators; and
         on pairs of the final policy's answers.
         """
@@ -233,9 +230,7 @@ class HeldoutEvaluation(Stage):  # size: what is compared, with what, and on how
             figures |= reward_accuracy.on_policy(made, scored(model, made, machine), clear)
         return figures
 
-    def _own_pairs(
-        self, inputs: Inputs, machine: Machine, prompts: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
+    def _own_pairs(self, inputs: Inputs, machine: Machine, prompts: Sequence[JsonRow]) -> list[Row]:
         """Every two different answers of the final policy to a held-out prompt."""
         from posttrain.engines.protocol import Sampling
         from posttrain.evaluation.answering import answers
@@ -258,7 +253,7 @@ class HeldoutEvaluation(Stage):  # size: what is compared, with what, and on how
         return {"nll_ratio_4x": own / more, "nll_heldout/sft": own, "nll_heldout/sft_4x": more}
 
 
-def _also_trained_on(prompts: Path, asked: Sequence[Mapping[str, Any]]) -> list[str]:
+def _also_trained_on(prompts: Path, asked: Sequence[JsonRow]) -> list[str]:
     """Ids of held-out prompts that are among the training prompts, whatever their own ids."""
     from posttrain.storage.jsonl import read_jsonl
 
@@ -272,11 +267,11 @@ def _best(episodes: Sequence[Episode], rewards: Sequence[float], n: int) -> tupl
     return [episodes[i] for i in places], [rewards[i] for i in places]
 
 
-def _rows(prompts: Sequence[Mapping[str, Any]], models: Sequence[Answers]) -> list[dict[str, Any]]:
+def _rows(prompts: Sequence[JsonRow], models: Sequence[Answers]) -> list[Row]:
     """A prompt a row with every model's answer, its reward, and its gold where that is known."""
     rows = []
     for place, prompt in enumerate(prompts):
-        answers: dict[str, dict[str, Any]] = {}
+        answers: dict[str, Row] = {}
         for model in models:
             judgement = model.gold[place]
             answer = {"text": model.texts[place], "reward": model.rewards[place], "ended": model.ended[place]}

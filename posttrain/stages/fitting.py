@@ -5,17 +5,40 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from posttrain.pipeline.stage import Machine
+from posttrain.data.rows import JsonRow
+from posttrain.pipeline.stage import Compute, Machine
 
 if TYPE_CHECKING:
+    from posttrain.core.batch import Judged
+    from posttrain.models.chat import Chat
     from posttrain.storage.preference_store import PreferenceRow, PreferenceStore
     from posttrain.storage.token_rows import TokenRow
+    from posttrain.training.optimizer import Group
+
+
+class Fitted(Protocol):
+    """The settings of a stage that learns from records; those of ``stages.sft.InstructionTuning``, say."""
+
+    address: ClassVar[str]
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def warmup(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def compute(self) -> Compute: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +57,24 @@ class Fitting:
 
     @classmethod
     def of(
-        cls, stage: Any, rows: int, shown: Sequence[str], together: Sequence[int] | None = None
+        cls, stage: Fitted, rows: int, shown: Sequence[str], together: Sequence[int] | None = None
     ) -> Fitting:
         """As the settings of a stage say: its name, batch size, epochs, warm-up, seed and compute."""
-        same = ("batch_size", "epochs", "warmup", "seed", "compute")
         return cls(
             name=stage.name or stage.address,
             rows=rows,
             shown=shown,
             together=together,
-            **{name: getattr(stage, name) for name in same},
+            batch_size=stage.batch_size,
+            epochs=stage.epochs,
+            warmup=stage.warmup,
+            seed=stage.seed,
+            compute=stage.compute,
         )
 
     def run(
         self,
-        group: Any,
+        group: Group,
         forward: Callable[[Any], Any],
         method: Any,
         batch: Callable[[list[int]], Any],
@@ -80,15 +106,16 @@ class Fitting:
         )
         history = []
         with JsonlWriter(output / "metrics.jsonl") as log:
-            told: dict[str, Any] = {"quiet": machine.quiet, "figures": self.shown, "note": machine.note}
-            for figures in progress(loop, plan.steps, self.name, **told):
+            for figures in progress(
+                loop, plan.steps, self.name, quiet=machine.quiet, figures=self.shown, note=machine.note
+            ):
                 log.write(figures)
                 history.append(figures)
         return history
 
 
 def pairs(
-    chat: Any, rows: Sequence[Mapping[str, Any]], max_length: int, kept: PreferenceStore, most: int = 0
+    chat: Chat, rows: Sequence[JsonRow], max_length: int, kept: PreferenceStore, most: int = 0
 ) -> dict[str, int]:
     """Adds comparisons with answers as tokens, the first ``most`` or all, to those ``kept``; what several
     annotators said of a pair is counted together; ties, equal answers and too long ones are dropped and
@@ -102,7 +129,7 @@ def pairs(
     def read(said: str) -> TokenRow:
         return reread(chat, *json.loads(said))
 
-    def side(row: Mapping[str, Any], name: str) -> TokenRow:
+    def side(row: JsonRow, name: str) -> TokenRow:
         return read(json.dumps((row["prompt"], row[name], row.get(f"{name}_ended", True))))
 
     counts = {"ties": 0, "equal": 0, "too_long": 0}
@@ -131,9 +158,7 @@ def same_prompt(found: Sequence[PreferenceRow]) -> Sequence[int]:
     return numbered(array("i", ids[:end]).tobytes() for ids, end in asked)
 
 
-def ratings(
-    chat: Any, rows: Iterable[Mapping[str, Any]], max_length: int, kept: PreferenceStore
-) -> dict[str, int]:
+def ratings(chat: Chat, rows: Iterable[JsonRow], max_length: int, kept: PreferenceStore) -> dict[str, int]:
     """Adds answers as tokens, of rank 0 where they are wanted, to those ``kept``; too long ones are dropped
     and counted.
     """
@@ -150,7 +175,7 @@ def ratings(
     return counts
 
 
-def judged(batch: Sequence[PreferenceRow], pad_id: int, width: int | None = None) -> Any:
+def judged(batch: Sequence[PreferenceRow], pad_id: int, width: int | None = None) -> Judged:
     """What was said as Judged rows: each a group, its rows in their order. ``width`` as of ``rollouts``."""
     import torch
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
+from posttrain.data.own import Reader
 from posttrain.data.read import read_comparisons, read_ratings
-from posttrain.data.rows import Row
+from posttrain.data.rows import JsonRow, Row
 from posttrain.data.split import split
 from posttrain.feedback.simulated import ANNOTATORS, Annotator, decided, label
 from posttrain.field_guide.freeze import GOLD_VERSION
@@ -85,7 +86,7 @@ class ComparisonRows(OwnRows):
 
     address = "labels"
     version = 3  # of several turns only the last answer is learned from; special tokens in a text are text
-    reads: ClassVar[Any] = staticmethod(read_comparisons)
+    reads: ClassVar[Reader] = staticmethod(read_comparisons)
     heldout_share: float = 0.1
     """Share of the prompts whose comparisons are not trained on, chosen by a hash of the prompt."""
 
@@ -101,10 +102,10 @@ class ComparisonRows(OwnRows):
 class RatedRows(ComparisonRows):
     """The user's own rows {"prompt", "completion", "label"}, each answer rated on its own (for KTO)."""
 
-    reads: ClassVar[Any] = staticmethod(read_ratings)
+    reads: ClassVar[Reader] = staticmethod(read_ratings)
 
 
-def _with_endings(rows: Sequence[dict[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _with_endings(rows: Sequence[Row], pairs: Sequence[JsonRow]) -> list[Row]:
     """Whether each answer ended by itself, so that a reward model reads it as it happened."""
     ended = {pair["id"]: (pair["ended_a"], pair["ended_b"]) for pair in pairs}
     made = []

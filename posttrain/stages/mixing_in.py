@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+from posttrain.data.rows import JsonRow
 from posttrain.pipeline.finding import UserError
+
+if TYPE_CHECKING:
+    from posttrain.models.chat import Chat
+    from posttrain.models.language_policy import LanguagePolicy
+    from posttrain.training.update import Part
 
 
 def mixing_in(
-    policy: Any, chat: Any, text: Sequence[Mapping[str, Any]], coef: float, drawn: tuple[int, int]
-) -> Callable[[int], Any]:
+    policy: LanguagePolicy, chat: Chat, text: Sequence[JsonRow], coef: float, drawn: tuple[int, int]
+) -> Callable[[int], Part]:
     """Of the number of updates made: that update's part, ``coef`` times the negative log-likelihood per token
     of some of ``text``, whose rows are gone through in an order of their own each time.
 

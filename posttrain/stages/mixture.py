@@ -6,10 +6,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
+from posttrain.data.rows import Row
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 
@@ -88,9 +88,7 @@ class Mixture(Stage):
             counts[at] += 1
         return counts
 
-    def _mixed(
-        self, given: Sequence[list[dict[str, Any]]], counts: Sequence[int], side: str
-    ) -> list[dict[str, Any]]:
+    def _mixed(self, given: Sequence[list[Row]], counts: Sequence[int], side: str) -> list[Row]:
         lot = random.Random(f"mixture:{self.seed}:{side}")
         mixed = []
         for source, rows, count in zip(self.sources, given, counts, strict=True):
@@ -115,6 +113,6 @@ class Mixture(Stage):
         return rows_written(Rows(rows=train, heldout_rows=held, row_tokens=tokens, fresh=fresh))
 
 
-def _named(row: dict[str, Any], source: str, place: int) -> dict[str, Any]:
+def _named(row: Row, source: str, place: int) -> Row:
     """The row with where it came from; ids of two sources never meet."""
     return {**row, "id": f"{source}:{row.get('id', place)}", "source": source}

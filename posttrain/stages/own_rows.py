@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
-from posttrain.data.own import Own
+from posttrain.data.own import Own, Reader
 from posttrain.data.rows import Row
 from posttrain.pipeline.enough import ForeseenRows, Sides
 from posttrain.pipeline.finding import Finding, UserError
@@ -27,7 +27,7 @@ class OwnRows(Stage):
     A subclass says how they are read (``reads``) and which are trained on (``parts``).
     """
 
-    reads: ClassVar[Any]
+    reads: ClassVar[Reader]
     source: SourceFile
     """Your rows: a file (JSON lines, a JSON array, CSV, Parquet), or a data set on the hub."""
     rows: int = 0
@@ -80,7 +80,7 @@ class OwnRows(Stage):
 
     def _read(self, workspace: Path | None) -> Own:
         return Own.read(
-            self.reads,
+            type(self).reads,
             self.source,
             workspace,
             skip_bad=self.skip_bad,

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from posttrain.checks import model_fits, reward_fits
 from posttrain.cost.sizes import Rows
+from posttrain.data.rows import Row
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
 from posttrain.rollouts.pairing import best_and_worst
@@ -70,8 +71,8 @@ class ScoredPreferences(SamplesAnswers, Stage):
         with opened(self.reward, inputs, machine) as scorer:
             for side, count in (("train", self.rows), ("heldout", self.heldout)):
                 prompts = read_jsonl(inputs["prompts"].path / f"{side}.jsonl")[:count]
-                groups: list[Any] = []
-                rewards: list[Any] = []
+                groups: Sequence[Sequence[Episode]] = []
+                rewards: Sequence[Sequence[float | None]] = []
                 if prompts:
                     purpose = (self.seed, f"preferences/{side}")
                     groups, rewards = scored_groups(
@@ -91,7 +92,7 @@ class ScoredPreferences(SamplesAnswers, Stage):
 
     def _compared(
         self, groups: Sequence[Sequence[Episode]], rewards: Sequence[Sequence[float | None]], side: str
-    ) -> list[dict[str, Any]]:
+    ) -> list[Row]:
         rows = []
         for place, (episodes, scored) in enumerate(zip(groups, rewards, strict=True)):
             usable = [r if e.response.strip() else None for e, r in zip(episodes, scored, strict=True)]
@@ -113,7 +114,7 @@ class ScoredPreferences(SamplesAnswers, Stage):
 
 def _row(
     episodes: Sequence[Episode], rewards: Sequence[float | None], found: tuple[int, int], place: int
-) -> dict[str, Any]:
+) -> Row:
     """A comparison as annotators make them, with the difference of the two rewards as its margin."""
     won, lost = (episodes[at] for at in found)
     high, low = (float(rewards[at] or 0.0) for at in found)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
+from posttrain.data.own import Reader
 from posttrain.data.read import read_problems
 from posttrain.data.rows import Row
 from posttrain.data.split import split
@@ -131,7 +132,7 @@ class ProblemRows(OwnRows):
     """
 
     address = "prompts"
-    reads: ClassVar[Any] = staticmethod(read_problems)
+    reads: ClassVar[Reader] = staticmethod(read_problems)
     heldout_share: float = 0.1
     """Share of the problems that is not trained on, chosen by a hash of the prompt."""
 

@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
+from posttrain.data.own import Reader
 from posttrain.data.read import read_prompts
 from posttrain.data.rows import Row
 from posttrain.pipeline.enough import ForeseenRows, Sides
@@ -131,7 +132,7 @@ class PromptRows(OwnRows):
     """
 
     address = "prompts"
-    reads: ClassVar[Any] = staticmethod(read_prompts)
+    reads: ClassVar[Reader] = staticmethod(read_prompts)
     heldout: int = 200
     """Prompts that are kept for evaluation, at most a quarter of all."""
 
@@ -181,15 +182,15 @@ class PromptsOf(Stage):
         sides = self._asked({"train": given[0], "heldout": given[1]})
         return sides["train"], sides["heldout"]
 
-    def _different(self, given: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Any]]:
+    def _different(self, given: Mapping[str, Sequence[Row]]) -> dict[str, list[object]]:
         """The prompts of each side, once each."""
-        different: dict[str, list[Any]] = {}
+        different: dict[str, list[object]] = {}
         for side, rows in given.items():
             asked = [r["prompt"] if "prompt" in r else _until_the_answer(r["messages"]) for r in rows]
             different[side] = list({json.dumps(prompt, sort_keys=True): prompt for prompt in asked}.values())
         return different
 
-    def _asked(self, given: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    def _asked(self, given: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
         """The rows to write, {"id", "prompt"}. Raises UserError where one side is empty."""
         sides = {}
         for side, prompts in self._different(given).items():
@@ -220,7 +221,7 @@ class PromptsOf(Stage):
         )
 
 
-def _until_the_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _until_the_answer(messages: list[Row]) -> list[Row]:
     """A conversation up to its last answer."""
     last = max(place for place, message in enumerate(messages) if message["role"] == "assistant")
     return messages[:last]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from posttrain.checks import model_fits, reward_fits
 from posttrain.cost.sizes import Rows
+from posttrain.data.rows import Row
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
 from posttrain.rollouts.choosing import best_per_prompt
@@ -61,7 +62,7 @@ class RejectionSampling(SamplesAnswers, Stage):  # size: who answers what how of
         """As many answers as the reinforcement that this stands beside."""
         found, asked = super().following(was, now), as_many_as(was, self.answers)
         if asked and (self.rows, self.heldout) == (asked["rows"], asked["heldout"]):
-            more: dict[str, Any] = as_many_as(now, self.answers)
+            more: Row = as_many_as(now, self.answers)
             return replace(found, **more)
         return found
 
@@ -114,10 +115,10 @@ class RejectionSampling(SamplesAnswers, Stage):  # size: who answers what how of
         return Rows(rows=self.keep or rows, heldout_rows=heldout_rows, row_tokens=prompt + answer)
 
 
-def _demonstration(episode: Episode, reward: float | None, place: str) -> dict[str, Any]:
+def _demonstration(episode: Episode, reward: float | None, place: str) -> Row:
     """What instruction tuning reads."""
     prompt, said = episode.prompt["prompt"], episode.response
-    told: dict[str, Any] = {"id": f"{episode.prompt.get('id', '')}/{place}", "reward": reward}
+    told: Row = {"id": f"{episode.prompt.get('id', '')}/{place}", "reward": reward}
     if isinstance(prompt, str):
         end = str(episode.prompt.get("stop", ""))
         return {**told, "prompt": prompt, "completion": said.removesuffix(end) + end}

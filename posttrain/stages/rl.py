@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from posttrain.checks import model_fits, reward_fits, rows_ahead, something_to_learn
 from posttrain.checks.thresholds import OfReinforcement
-from posttrain.core.batch import PolicyGradient, Refilling
+from posttrain.core.batch import PolicyGradient
 from posttrain.core.importance import Truncated
 from posttrain.core.kl import label
 from posttrain.cost.work import StageWork
@@ -29,14 +29,20 @@ from posttrain.pipeline.stage import (
 )
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.stages.rl_gates import gates_of
+from posttrain.stages.rl_parts import collecting, parameter_groups
 from posttrain.stages.rl_work import work_of
 from posttrain.training.kl_control import FixedKL, KLControl
 
 GROUP = 4  # answers a prompt, where a method compares them and nobody says how many
 
 if TYPE_CHECKING:
+    Figures = dict[str, Any]  # of one update, by name
+
     from posttrain.models.lora import Lora
-    from posttrain.rewards.protocol import RewardSource
+    from posttrain.models.roles import PolicyRoles
+    from posttrain.rewards.protocol import RewardSource, Scorer
+    from posttrain.rollouts.collect import Collector
+    from posttrain.training.reinforce import ReinforceState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +170,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         told = [line for line in [label(self.method)] if line]
         if told and not machine.quiet:
             print(f"  {self.name or self.address}: {told[0]}", flush=True)
-        history: list[dict[str, Any]] = []
+        history: list[Figures] = []
         with ExitStack() as stack:
             log = stack.enter_context(JsonlWriter(output / "metrics.jsonl"))
             kept = stack.enter_context(JsonlWriter(output / "episodes.jsonl"))
@@ -173,13 +179,21 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             roles, collector, loop = self._loop(inputs, machine, scorer, state)
             prompts = RowsInFile(inputs["prompts"].path / "train.jsonl")
             conversations, more = conversation_figures(collector.chat, prompts)
-            average = Average(_of(roles, "policy"), self.average) if self.average else None
-            step, shown = 0, ("reward", "kl", "length")
-            judged = self.teacher is None and not self.as_control
-            alike = something_to_learn.PaidAlike(self.flat_steps if judged else 0, self.compares)
-            facts: dict[str, Any] = {"quiet": machine.quiet, "figures": shown, "note": machine.note}
-            facts["done"] = partial(getattr, state, "step")  # of which each is several updates
-            for figures in progress(loop, self.steps, self.name or "rl", **facts):
+            average = (
+                Average(list(roles.policy.parameters_of("policy")), self.average) if self.average else None
+            )
+            step = 0
+            limit = self.flat_steps if self.teacher is None and not self.as_control else 0
+            alike = something_to_learn.PaidAlike(limit, self.compares)
+            for figures in progress(
+                loop,
+                self.steps,
+                self.name or "rl",
+                quiet=machine.quiet,
+                done=partial(getattr, state, "step"),  # of which each is several updates
+                figures=("reward", "kl", "length"),
+                note=machine.note,
+            ):
                 if figures["step"] != step:
                     step = figures["step"]
                     for episode in collector.last_episodes[: self.kept_episodes]:
@@ -205,16 +219,14 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         return Report(figures=of_run(history) | conversations | roles.figures, notes=notes + more)
 
     def _loop(  # size: everything a run of reinforcement is made from
-        self, inputs: Inputs, machine: Machine, scorer: Any, state: Any
-    ) -> tuple[Any, Any, Iterator[dict[str, Any]]]:
+        self, inputs: Inputs, machine: Machine, scorer: Scorer, state: ReinforceState
+    ) -> tuple[PolicyRoles, Collector, Iterator[Figures]]:
         from posttrain.checks.model_probes import look_at_sampling
         from posttrain.engines.builtin import BuiltinEngine
-        from posttrain.engines.protocol import Sampling
         from posttrain.models.chat import Chat
         from posttrain.models.roles import ModelPlacement, open_policy, open_teacher
-        from posttrain.rollouts.collect import Collector
         from posttrain.storage.jsonl import RowsInFile
-        from posttrain.training.optimizer import Group, Optimizer, linear
+        from posttrain.training.optimizer import Optimizer, linear
         from posttrain.training.reinforce import reinforce
 
         wants = self.method.wants
@@ -232,23 +244,10 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         if self.teacher is not None:
             reference = open_teacher(inputs["teacher"].path, roles.tokenizer, place)
         engine = BuiltinEngine(roles.model, dtype=place.matmul_dtype)
-        collector = Collector(
-            engine,
-            Chat(roles.tokenizer),
-            RowsInFile(inputs["prompts"].path / "train.jsonl"),
-            scorer,
-            Sampling(temperature=self.temperature, max_tokens=self.max_completion_length),
-            prompts_per_step=self.batch_shape[0],
-            group_size=self.batch_shape[1],
-            greedy=wants.greedy,
-            refills=wants.refills,
-            informative=cast(Refilling, self.method).informative if wants.refills else None,
-            seed=self.seed,
-        )
+        rows = inputs["prompts"].path / "train.jsonl"
+        collector = collecting(self, engine, Chat(roles.tokenizer), rows, scorer)
         start, teacher = (None, reference) if self.teacher else (reference, None)
         look_at_sampling(collector, roles.policy, start, self.compute, self.corrected, teacher)
-        moves: dict[str, Any] = {"learning_rate": self.learning_rate, "decay_to_start": self.decay_to_start}
-        groups = [Group(name="policy", parameters=_of(roles, "policy"), **moves)]
         mix = None
         if self.pretraining is not None:
             from posttrain.stages.mixing_in import mixing_in
@@ -256,16 +255,17 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             text = RowsInFile(inputs["pretraining"].path / "train.jsonl")
             drawn = (self.pretraining_rows, self.seed)
             mix = mixing_in(roles.policy, collector.chat, text, self.pretraining_coef, drawn)
-        if wants.values:
-            rate = self.critic_learning_rate
-            groups.append(Group(name="critic", parameters=_of(roles, "critic"), learning_rate=rate))
         updates = self.steps * self.method.epochs * self.method.minibatches
+        schedule = linear(updates, min(self.warmup, updates // 4), floor=0.1)
         loop = reinforce(
             state,
             roles.policy,
             self.corrected,
             collector,
-            Optimizer(groups, schedule=linear(updates, min(self.warmup, updates // 4), floor=0.1)),
+            Optimizer(
+                parameter_groups(self, roles),
+                schedule=linear(updates, min(self.warmup, updates // 4), floor=0.1),
+            ),
             lambda version: engine.load(roles.weights(), version),
             steps=self.steps,
             reference=reference,
@@ -294,7 +294,3 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
     def work(self, inputs: Inputs) -> StageWork | None:
         return work_of(self, inputs)
-
-
-def _of(roles: Any, role: str) -> list[Any]:
-    return list(roles.policy.parameters_of(role))

@@ -17,7 +17,7 @@ from posttrain.checks import (
 from posttrain.pipeline.finding import Finding
 
 
-def gates_of(stage: Any, figures: Mapping[str, Any]) -> list[Finding]:
+def gates_of(stage: Any, figures: Mapping[str, float | int | str]) -> list[Finding]:
     """Of a ``Reinforcement``: a method that distils is judged by its teacher, a control only by how it
     began.
     """

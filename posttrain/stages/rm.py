@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from posttrain.checks import (
     calibrated,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from posttrain.models.lora import Lora
+    from posttrain.models.roles import RewardRole
     from posttrain.storage.preference_store import PreferenceStore
 
 
@@ -133,7 +135,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         if self.shuffled_labels:
             train = self._shuffled(train)
         answers = Mapped(min(len(train.rows), SCALED), train.rows.read)  # without those that follow
-        counted: dict[str, Any] = {"rows": len(train), **counts, "heldout_rows": len(held)}
+        counted: dict[str, float | int | str] = {"rows": len(train), **counts, "heldout_rows": len(held)}
         counted["pair_loss_floor"] = loss_floor(train)
         if self.fitted_head:
             counted["head_ridge"] = _fit_head(role, train, chat.pad_id, machine)
@@ -234,11 +236,13 @@ class _Keeping:
         return {**self.method.loss(scores, past), "sft_nll": Term(-logprobs, chosen_mean, self.coef)}
 
 
-def _batch(comparisons: PreferenceStore, pad_id: int, places: list[int]) -> Any:
+def _batch(comparisons: PreferenceStore, pad_id: int, places: list[int]) -> Judged:
     return judged([comparisons[place] for place in places], pad_id)
 
 
-def _loss(role: Any, method: RewardLoss, sft_coef: float, source: Path) -> tuple[Any, Any]:
+def _loss(
+    role: RewardRole, method: RewardLoss, sft_coef: float, source: Path
+) -> tuple[Callable[[Judged], object], object]:
     """What a batch is read with, and the loss on what was read."""
     if sft_coef == 0:
         return (lambda past: role.reward.score(past.rollouts)), method
@@ -246,12 +250,12 @@ def _loss(role: Any, method: RewardLoss, sft_coef: float, source: Path) -> tuple
 
     head = words(role, source)
     return (
-        lambda past: role.reward.score_and_say(past.rollouts, head, past.rank == 0),
+        lambda past: role.reward.score_and_logprobs(past.rollouts, head, past.rank == 0),
         _Keeping(method, sft_coef),
     )
 
 
-def _save_scale(said: Any, output: Path) -> None:
+def _save_scale(said: Tensor, output: Path) -> None:
     from posttrain.rewards.learned import ScoreScale
 
     try:
@@ -260,7 +264,7 @@ def _save_scale(said: Any, output: Path) -> None:
         raise UserError(f"the reward model learned nothing: {problem}") from None
 
 
-def _fit_head(role: Any, train: PreferenceStore, pad_id: int, machine: Machine) -> float:
+def _fit_head(role: RewardRole, train: PreferenceStore, pad_id: int, machine: Machine) -> float:
     """Gives the role's head the weights that explain the comparisons best from what its trunk holds now; the
     ridge that they were fitted with.
     """

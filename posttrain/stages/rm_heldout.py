@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from posttrain.pipeline.stage import Machine
 
 if TYPE_CHECKING:
+    from posttrain.models.language_policy import LanguageReward
     from posttrain.storage.preference_store import PreferenceStore
 
 
@@ -20,7 +21,7 @@ def loss_floor(comparisons: PreferenceStore) -> float:
 
 
 def heldout_figures(
-    reward: Any, held: PreferenceStore, pad_id: int, machine: Machine
+    reward: LanguageReward, held: PreferenceStore, pad_id: int, machine: Machine
 ) -> dict[str, float | int | str]:
     """How often the chosen answer scores higher on held-out comparisons, how sure the model is of it, and how
     often the chosen answer, and the one that scores higher, are the longer ones.

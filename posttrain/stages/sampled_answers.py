@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from posttrain.checks import rows_ahead
 from posttrain.cost.sizes import Rows, Size, Tokens
@@ -15,6 +15,7 @@ from posttrain.stages.scoring_work import scorers
 if TYPE_CHECKING:
     from posttrain.engines.builtin import BuiltinEngine
     from posttrain.engines.protocol import Sampling
+    from posttrain.models.chat import Chat
 
 
 class SamplesAnswers:
@@ -29,7 +30,7 @@ class SamplesAnswers:
     max_completion_length: int
     compute: Compute
 
-    def opened(self, inputs: Inputs, machine: Machine) -> tuple[BuiltinEngine, Any, Sampling]:
+    def opened(self, inputs: Inputs, machine: Machine) -> tuple[BuiltinEngine, Chat, Sampling]:
         """The policy ready to answer, the Chat of its tokenizer, and how is sampled."""
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.engines.protocol import Sampling

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from posttrain.checks import (
     ends_its_answers,
@@ -18,6 +18,7 @@ from posttrain.checks import (
 from posttrain.checks.thresholds import OfTuning
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
+from posttrain.data.rows import Row
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.enough import ForeseenRows
 from posttrain.pipeline.finding import Finding, UserError
@@ -25,6 +26,7 @@ from posttrain.pipeline.stage import Compute, Inputs, Machine, Report, Stage, ju
 from posttrain.stages.fitting import Fitting
 
 if TYPE_CHECKING:
+    from posttrain.models.chat import Chat
     from posttrain.models.lora import Lora
     from posttrain.storage.token_rows import TokenRowStore
 
@@ -113,7 +115,7 @@ class InstructionTuning(Stage):
             roles.reference or open_policy(source, placement=place).policy
         )  # last: learning begins at once
         before = nll(start, held, chat.pad_id, machine.micro_batch_tokens)
-        found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}
+        found: Row = {"nll_heldout": after, "nll_heldout_before": before}
         found = found if held else dict.fromkeys(found, "unknown")
         found |= {"nll_train_final": _nll_at_the_end(history), **ended}
         counts = {"rows": len(train), "dropped": dropped + held_dropped}
@@ -162,7 +164,7 @@ class InstructionTuning(Stage):
         )
 
 
-def examples(chat: Any, rows: Iterable[dict[str, Any]], max_length: int, kept: TokenRowStore) -> int:
+def examples(chat: Chat, rows: Iterable[Row], max_length: int, kept: TokenRowStore) -> int:
     """Adds conversations as tokens, supervised where the assistant speaks, or plain text supervised where it
     goes on, to those ``kept``; how many were dropped as too long.
     """
@@ -185,7 +187,7 @@ def _nll_at_the_end(history: list[dict[str, float]]) -> float:
     return sum(figures["nll"] for figures in last) / len(last)
 
 
-def _notes(chat: Any, dropped: int, max_length: int) -> list[str]:
+def _notes(chat: Chat, dropped: int, max_length: int) -> list[str]:
     notes = []
     if dropped:
         notes.append(f"{dropped} conversations were longer than {max_length} tokens and were left out.")

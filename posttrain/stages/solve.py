@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from posttrain.checks import model_fits, reward_fits, rows_ahead, solves_more
 from posttrain.cost.sizes import Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
-from posttrain.data.rows import family
+from posttrain.data.rows import JsonRow, Row, family
 from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, base_name, later
 
 if TYPE_CHECKING:
-    from posttrain.rewards.protocol import Episode, RewardSource
+    from posttrain.models.loading import ModelAndTokenizer
+    from posttrain.rewards.protocol import Episode, RewardSource, Scorer
 
 Figures = dict[str, float | int | str]
 
@@ -70,7 +71,7 @@ class Solving(Stage):  # size: who is compared, on what, how often
 
         prompts = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
         solved: dict[str, list[float]] = {}
-        rows: list[dict[str, Any]] = [
+        rows: list[Row] = [
             {"id": p.get("id"), "prompt": p["prompt"], "family": family(p), "answers": {}} for p in prompts
         ]
         figures: Figures = {}
@@ -139,9 +140,9 @@ class Solving(Stage):  # size: who is compared, on what, how often
 
     def _answered(
         self,
-        model: Any,
-        prompts: Sequence[Mapping[str, Any]],
-        scorer: Any,
+        model: ModelAndTokenizer,
+        prompts: Sequence[JsonRow],
+        scorer: Scorer,
         temperature: float,
         purpose: str,
         each: int = 1,
@@ -157,7 +158,12 @@ class Solving(Stage):  # size: who is compared, on what, how often
         episodes = answers(model[0], model[1], prompts, sampling, seed, each)
         return episodes, solved(scorer, episodes)
 
-    def _often(self, model: Any, prompts: Sequence[Mapping[str, Any]], scorer: Any) -> Figures:
+    def _often(
+        self,
+        model: ModelAndTokenizer,
+        prompts: Sequence[JsonRow],
+        scorer: Scorer,
+    ) -> Figures:
         from posttrain.evaluation.intervals import with_interval
         from posttrain.evaluation.pass_at_k import pass_at_k
 
@@ -172,7 +178,7 @@ class Solving(Stage):  # size: who is compared, on what, how often
         }
 
 
-def _open(directory: Path, machine: Machine) -> tuple[Any, Any]:
+def _open(directory: Path, machine: Machine) -> ModelAndTokenizer:
     from posttrain.models.loading import load_causal_lm
 
     return load_causal_lm(directory, device=machine.device)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import later
+
+if TYPE_CHECKING:
+    from posttrain.models.loading import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class Templated:
                 f"chat_template={self.chat_template.path}: no such file; expected one with a Jinja template"
             )
 
-    def use_template(self, tokenizer: Any, name: str | None = None) -> None:
+    def use_template(self, tokenizer: Tokenizer, name: str | None = None) -> None:
         """Gives the tokenizer the chat template that was asked for, checked; else its own stays, checked
         where the model has a ``name`` for an error to say. Raises UserError for a template that cannot show a
         question and its answer.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
+from posttrain.data.own import Reader
 from posttrain.data.read import read_text
 from posttrain.data.rows import Row
 from posttrain.data.split import split
@@ -54,7 +55,7 @@ class TextRows(OwnRows):
     """
 
     address = "text"
-    reads: ClassVar[Any] = staticmethod(read_text)
+    reads: ClassVar[Reader] = staticmethod(read_text)
     heldout_share: float = 0.1
     """Share of the texts that is not trained on, chosen by a hash."""
 
@@ -62,7 +63,7 @@ class TextRows(OwnRows):
         return split(rows, "completion", self.heldout_share)
 
 
-def _pages(count: int, first: int) -> list[dict[str, Any]]:
+def _pages(count: int, first: int) -> list[Row]:
     from posttrain.field_guide.corpus import page
 
     numbers = range(first, first + count)

@@ -1,0 +1,59 @@
+"""The collector of a reinforcement's answers, and the parameter groups of its optimizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from posttrain.core.batch import Refilling
+from posttrain.stages.rl_work import Reinforcing
+
+if TYPE_CHECKING:
+    from posttrain.engines.builtin import BuiltinEngine
+    from posttrain.models.chat import Chat
+    from posttrain.models.roles import PolicyRoles
+    from posttrain.rewards.protocol import Scorer
+    from posttrain.rollouts.collect import Collector
+    from posttrain.training.optimizer import Group
+
+
+def collecting(
+    stage: Reinforcing, engine: BuiltinEngine, chat: Chat, prompts: Path, scorer: Scorer
+) -> Collector:
+    """Gives the batch of a step: answers to the rows of ``prompts``, as many as the stage and what its method
+    wants ask for, scored.
+    """
+    from posttrain.engines.protocol import Sampling
+    from posttrain.rollouts.collect import Collector
+    from posttrain.storage.jsonl import RowsInFile
+
+    wants = stage.method.wants
+    return Collector(
+        engine,
+        chat,
+        RowsInFile(prompts),
+        scorer,
+        Sampling(temperature=stage.temperature, max_tokens=stage.max_completion_length),
+        prompts_per_step=stage.batch_shape[0],
+        group_size=stage.batch_shape[1],
+        greedy=wants.greedy,
+        refills=wants.refills,
+        informative=cast(Refilling, stage.method).informative if wants.refills else None,
+        seed=stage.seed,
+    )
+
+
+def parameter_groups(stage: Reinforcing, roles: PolicyRoles) -> list[Group]:
+    """The weights of the policy and, where the method has one, of the critic, with their learning rates."""
+    from posttrain.training.optimizer import Group
+
+    policy = Group(
+        name="policy",
+        parameters=list(roles.policy.parameters_of("policy")),
+        learning_rate=stage.learning_rate,
+        decay_to_start=stage.decay_to_start,
+    )
+    if not stage.method.wants.values:
+        return [policy]
+    critic = list(roles.policy.parameters_of("critic"))
+    return [policy, Group(name="critic", parameters=critic, learning_rate=stage.critic_learning_rate)]
