@@ -262,10 +262,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             roles.policy,
             self.corrected,
             collector,
-            Optimizer(
-                parameter_groups(self, roles),
-                schedule=linear(updates, min(self.warmup, updates // 4), floor=0.1),
-            ),
+            Optimizer(parameter_groups(self, roles), schedule=schedule),
             lambda version: engine.load(roles.weights(), version),
             steps=self.steps,
             reference=reference,
