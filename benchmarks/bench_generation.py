@@ -29,8 +29,8 @@ import torch
 from isa import add_isa, limit_isa, suffix
 from turns import BASE, CLOCKS, ROOT, keep, model_directory
 
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.models.loading import load_causal_lm
 
 TAIL = {"prompts": 8, "samples": 8, "tokens": 46}  # 64 requests

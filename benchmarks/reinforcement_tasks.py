@@ -17,8 +17,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from posttrain.core.importance import Truncated
 from posttrain.core.kl import KLInLoss, KLInReward
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.models.collate import rollouts
 from posttrain.models.roles import PolicyRoles, open_policy, open_reward
 from posttrain.policy_gradients.grpo import GRPO
@@ -26,7 +26,7 @@ from posttrain.policy_gradients.ppo import PPO
 from posttrain.policy_gradients.rloo import RLOO
 from posttrain.storage.token_rows import TokenRow
 from posttrain.training.optimizer import Group, Optimizer
-from posttrain.training.reinforce import ReinforceState, reinforce
+from posttrain.training.rl_loop import RLState, train_rl
 
 KL = 0.04
 
@@ -66,8 +66,8 @@ def _loop(work: Work, method: Any, roles: PolicyRoles, prompts: list[list[int]],
         Group(name=name, parameters=roles.policy.parameters_of(name), learning_rate=RATE)
         for name in ("policy", "critic")
     ]
-    return reinforce(
-        ReinforceState(),
+    return train_rl(
+        RLState(),
         roles.policy,
         method,
         collect,

@@ -14,7 +14,10 @@ from tests.test_architecture import ROOT, folder, graph, modules
 
 # whose files, classes and functions a user names in a setting or on the command line
 BY_NAME = ("policy_gradients", "direct_alignment", "reward_losses", "rewards", "recipes")
-PICKED = ("posttrain.rollouts.pairing", "posttrain.rollouts.choosing")  # functions that a setting names
+PICKED = (
+    "posttrain.rollouts.pair_rules",
+    "posttrain.rollouts.rejection_rules",
+)  # functions that a setting names
 USERS = ("posttrain", "scripts", "benchmarks")  # folders whose code counts as use
 # what is kept without a user, and why
 KEPT = {

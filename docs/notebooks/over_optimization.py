@@ -49,8 +49,8 @@ print(f"the reward model agrees with {products['rm'].figures['label_accuracy']:.
 
 # %%
 from posttrain.core.kl import best_of_n
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.evaluation.gold import judge
 from posttrain.models.chat import Chat
 from posttrain.models.loading import load_causal_lm
@@ -99,7 +99,7 @@ for n, (kl, p, g) in zip(sizes, drawn):
 # they are worth by gold can be read afterwards.
 
 # %%
-from posttrain.evaluation.over_time import gold_over_steps
+from posttrain.evaluation.gold_curve import gold_over_steps
 
 log = {row["step"]: row for row in read_jsonl(products["rl"].path / "metrics.jsonl")}
 worth = {

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from posttrain.rewards.protocol import all_scored
+from posttrain.rewards.base import all_scored
 
 
 @dataclass(frozen=True, kw_only=True)

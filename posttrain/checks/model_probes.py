@@ -18,7 +18,7 @@ from posttrain.core.batch import Experience, Policy, Rollouts, Wants
 from posttrain.models.collate import rollouts
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.progress import described
-from posttrain.rewards.protocol import Rewards, pays_by_place, rewards_of
+from posttrain.rewards.base import Rewards, pays_by_place, rewards_of
 from posttrain.storage.token_rows import TokenRow
 from posttrain.training.update import Part
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from posttrain.pipeline.finding import Finding
 
 if TYPE_CHECKING:
-    from posttrain.rewards.protocol import RewardSource
+    from posttrain.rewards.base import RewardSource
 
 
 def check(reward: RewardSource, prompts: Path) -> list[Finding]:
     """Looks at every row of ``prompts``, JSON lines; passes where the reward can score one of them."""
-    from posttrain.rewards.protocol import lacking
+    from posttrain.rewards.base import lacking
     from posttrain.storage.jsonl import stream_jsonl
 
     rows, fitting, first = 0, 0, None

@@ -18,7 +18,7 @@ Tokens = tuple[list[int], list[bool], bool]  # ids, what is learned, whether it 
 
 
 def demonstration(chat: Any, row: Mapping[str, Any]) -> Iterator[Tokens]:
-    from posttrain.rollouts.reread import example
+    from posttrain.rollouts.encode import example
 
     talks = "messages" in row and row["messages"][-1]["role"] == "assistant"
     yield (*example(chat, row), talks)
@@ -26,11 +26,11 @@ def demonstration(chat: Any, row: Mapping[str, Any]) -> Iterator[Tokens]:
 
 def comparison(chat: Any, row: Mapping[str, Any]) -> Iterator[Tokens]:
     """Both answers, or the one that was rated alone."""
-    from posttrain.rollouts.reread import reread
+    from posttrain.rollouts.encode import encode_answer
 
     for name in ("chosen", "rejected") if "chosen" in row else ("completion",):
         ended = bool(row.get(f"{name}_ended", True))
-        said = reread(chat, row["prompt"], row[name], ended)
+        said = encode_answer(chat, row["prompt"], row[name], ended)
         yield list(said.ids), list(said.mask), ended
 
 

@@ -70,7 +70,7 @@ def run(options: Any) -> int:
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.models.loading import load_causal_lm
         from posttrain.serving.app import Served, application
-        from posttrain.serving.worker import EngineWorker
+        from posttrain.serving.engine_thread import EngineWorker
 
         model, tokenizer = load_causal_lm(product.path, device=device(options.device))
         name = options.name or product.path.resolve().name

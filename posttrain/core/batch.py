@@ -1,4 +1,4 @@
-"""What happened, what was thought of it, what it was worth, what was said about it.
+"""The records of each phase: rollouts, their evaluation, their worth, and preferences about them.
 
 Shapes: B rows, T steps. A CartPole episode, a completion and a tool-using conversation are the same record:
 step t is the choice of ``actions[:, t]`` after ``context[..., : t + 1]``.
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 Record = TypeVar("Record")
-Reduction = Callable[[Any], Tensor]  # of the whole optimizer batch: Experience or Judged
+Reduction = Callable[[Any], Tensor]  # of the whole optimizer batch: Experience or PreferenceBatch
 
 
 def _take(value: Any, rows: Any) -> Any:
@@ -57,7 +57,7 @@ class Rollouts:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a model thinks of rollouts. Entries outside ``action_mask`` carry no meaning."""
+    """What a model computes of rollouts. Entries outside ``action_mask`` have no meaning."""
 
     logprobs: Tensor  # [B, T]
     entropy: Tensor | None = None  # [B, T]
@@ -79,12 +79,12 @@ class Experience:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """What was said about each row: its rank among the rows of its group, and outcome or process labels."""
+class PreferenceBatch:
+    """Rows with labels: the rank of each among the rows of its group, and outcome or process labels."""
 
     rollouts: Rollouts
     reference: Evaluation | None = None
-    rank: Tensor  # [B] long: place in the group, 0 best; alone: 0 wanted, 1 unwanted; -1 measured only
+    rank: Tensor  # [B] long: rank in the group, 0 best; alone: 0 wanted, 1 unwanted; -1 measured only
     confidence: Tensor  # [B] in (0, 1]
     margin: Tensor  # [B]
     baseline: Tensor | None = None  # [B]
@@ -135,7 +135,7 @@ class PolicyGradient(Protocol):
     def keep(self, rollouts: Rollouts) -> Tensor: ...
     def credit(
         self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None
-    ) -> Experience | Judged: ...
+    ) -> Experience | PreferenceBatch: ...
     def loss(self, now: Evaluation, past: Any) -> dict[str, Term]: ...
 
 
@@ -149,16 +149,16 @@ class Refilling(Protocol):
 class DirectAlignment(Protocol):
     @property
     def wants(self) -> Wants: ...
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
+    def measure(self, now: Evaluation, past: PreferenceBatch) -> PreferenceBatch:
         """With a baseline. Of a row it reads the rank and the log-ratio, so that any number fit in memory."""
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]: ...
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]: ...
 
 
 class RewardLoss(Protocol):
     @property
     def wants(self) -> Wants: ...
-    def loss(self, scores: Tensor, past: Judged) -> dict[str, Term]: ...
+    def loss(self, scores: Tensor, past: PreferenceBatch) -> dict[str, Term]: ...
 
 
 def concatenate(records: list[Record]) -> Record:

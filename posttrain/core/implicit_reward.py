@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.batch import Evaluation, PreferenceBatch, Term, Wants
 from posttrain.core.masked import lengths, masked_sum
 from posttrain.core.preferences import Pairs, on_winner
 from posttrain.core.reduction import pair_mean
@@ -20,17 +20,17 @@ PAIRS = Wants(before=False, entropy=False, whole_groups=True)  # both rows of a 
 PAIRS_WITH_REFERENCE = Wants(before=False, entropy=False, whole_groups=True, reference=True)
 
 
-def sequence_logprob(now: Evaluation, past: Judged) -> Tensor:
+def sequence_logprob(now: Evaluation, past: PreferenceBatch) -> Tensor:
     """[B]: ``log pi(y | x)``, the sum over a row's chosen steps."""
     return masked_sum(now.logprobs, past.rollouts.action_mask)
 
 
-def mean_logprob(now: Evaluation, past: Judged) -> Tensor:
+def mean_logprob(now: Evaluation, past: PreferenceBatch) -> Tensor:
     """[B]: the same per chosen step; 0 for a row without one."""
     return sequence_logprob(now, past) / lengths(past.rollouts.action_mask).clamp(min=1)
 
 
-def step_log_ratio(now: Evaluation, past: Judged) -> Tensor:
+def step_log_ratio(now: Evaluation, past: PreferenceBatch) -> Tensor:
     """[B, T]: ``log pi - log ref`` of each step; outside the mask it carries no meaning.
 
     Raises ValueError where the batch comes without what the reference thinks of it.
@@ -40,7 +40,7 @@ def step_log_ratio(now: Evaluation, past: Judged) -> Tensor:
     return now.logprobs - past.reference.logprobs
 
 
-def log_ratio(now: Evaluation, past: Judged) -> Tensor:
+def log_ratio(now: Evaluation, past: PreferenceBatch) -> Tensor:
     """[B]: ``log pi(y | x) - log ref(y | x)``."""
     return masked_sum(step_log_ratio(now, past), past.rollouts.action_mask)
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posttrain.core.batch import Judged, Rollouts
+from posttrain.core.batch import PreferenceBatch, Rollouts
 from posttrain.core.masked import last_step, masked_sum
 
 
@@ -23,7 +23,7 @@ class Pairs(NamedTuple):
     loser: Tensor
 
 
-def pairs(past: Judged) -> Pairs:
+def pairs(past: PreferenceBatch) -> Pairs:
     """Every two rows of one group of which one was ranked above the other. Ties and rank -1 make no pair."""
     ranked = past.rank >= 0
     above = past.rank[:, None] < past.rank[None, :]
@@ -37,17 +37,17 @@ def on_winner(values: Tensor, between: Pairs, rows: int) -> Tensor:
     return values.new_zeros(rows).index_add(0, between.winner, values)
 
 
-def pair_margin(past: Judged, between: Pairs) -> Tensor:
+def pair_margin(past: PreferenceBatch, between: Pairs) -> Tensor:
     """[pairs]: by how much the winner was said to be better, in units of score (Llama 2, eq. 2)."""
     return past.margin[between.winner] - past.margin[between.loser]
 
 
-def pair_confidence(past: Judged, between: Pairs) -> Tensor:
+def pair_confidence(past: PreferenceBatch, between: Pairs) -> Tensor:
     """[pairs]: a pair is as sure as the less sure of its rows."""
     return torch.minimum(past.confidence[between.winner], past.confidence[between.loser])
 
 
-def outcomes(past: Judged) -> Tensor:
+def outcomes(past: PreferenceBatch) -> Tensor:
     """[B]: 1 right, 0 wrong, NaN without a label: the label at a row's last chosen step.
 
     Without labels rank 0 is right and every worse rank is wrong.
@@ -79,10 +79,10 @@ def floor(confidence: Tensor) -> Tensor:
     )
 
 
-def wanted(rollouts: Rollouts) -> Judged:
+def wanted(rollouts: Rollouts) -> PreferenceBatch:
     """Demonstrations: every row is wanted, with certainty."""
     rows, like = len(rollouts), rollouts.rewards
-    return Judged(
+    return PreferenceBatch(
         rollouts=rollouts,
         rank=torch.zeros(rows, dtype=torch.long, device=like.device),
         confidence=torch.ones(rows, dtype=like.dtype, device=like.device),
@@ -92,7 +92,7 @@ def wanted(rollouts: Rollouts) -> Judged:
 
 def ranked(
     rollouts: Rollouts, rank: Tensor, confidence: Tensor | None = None, margin: Tensor | None = None
-) -> Judged:
+) -> PreferenceBatch:
     """Rows with their place in their group; sure and without margins unless said otherwise.
 
     Args:
@@ -101,7 +101,7 @@ def ranked(
         margin: [B]; a pair's margin is the difference of its rows'.
     """
     plain = wanted(rollouts)
-    return Judged(
+    return PreferenceBatch(
         rollouts=rollouts,
         rank=rank.to(plain.rank),
         confidence=plain.confidence if confidence is None else confidence.to(plain.confidence),
@@ -109,7 +109,7 @@ def ranked(
     )
 
 
-def best_and_worst(rollouts: Rollouts, label_temperature: float = 1.0) -> Judged:
+def best_and_worst(rollouts: Rollouts, label_temperature: float = 1.0) -> PreferenceBatch:
     """Rank 0 for each group's best paid row, 1 for its worst, -1 for those between and for rows alone.
 
     The pair is as sure as Bradley and Terry's annotator would be, ``sigmoid((r_0 - r_1) /

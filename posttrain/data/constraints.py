@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_type_hints
 
+from posttrain.data.format_checks import MORE
 from posttrain.data.ifeval import IFEVAL
-from posttrain.data.more_checks import MORE
-from posttrain.data.said import SENTENCE_END, distinct, varied, words
+from posttrain.data.text_predicates import SENTENCE_END, distinct, varied, words
 from posttrain.pipeline.finding import UserError
 
 LARGEST = 10_000  # of a count in a check's settings

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from posttrain.data.more_checks import language as spoken
-from posttrain.data.said import SENTENCE_END, words
+from posttrain.data.format_checks import language as spoken
+from posttrain.data.text_predicates import SENTENCE_END, words
 
 AT_LEAST, LESS_THAN = "at least", "less than"
 CHOICES = ("My answer is yes.", "My answer is no.", "My answer is maybe.")

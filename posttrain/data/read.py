@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from posttrain.data.check import VERIFIED, Check, Wrong, shown
 from posttrain.data.constraints import wrong_check
 from posttrain.data.formats import UNREADABLE, recognised
 from posttrain.data.pair_votes import pair_key, soft_labels
 from posttrain.data.rows import Problems, Row, numbered_rows
 from posttrain.data.transcripts import with_system
+from posttrain.data.validate import VERIFIED, BadRow, RowValidator, shown
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.values import nearest
 
@@ -46,7 +46,7 @@ def read_messages(source: str, revision: str | None = None, reading: ReadOptions
         )
     file.columns("prompt", "completion")
 
-    def joined(row: Row, check: Check) -> Row:
+    def joined(row: Row, check: RowValidator) -> Row:
         answer = check.learned(check.answer(row, "completion"), "completion")
         return {"messages": check.asked(row, "prompt") + answer}
 
@@ -54,14 +54,13 @@ def read_messages(source: str, revision: str | None = None, reading: ReadOptions
 
 
 def read_prompts(source: str, revision: str | None = None, reading: ReadOptions | None = None) -> list[Row]:
-    """Rows {"prompt": messages}, the last message the user's, and the row's columns for verifiers, if any.
-
+    """Rows {"prompt": messages}, the last message the user's, with the columns for verifiers that a row has.
     Raises UserError as above.
     """
     file = _File(source, revision, reading, "prompts", ("prompt", *VERIFIABLE, *CODE[1:]))
     file.columns("prompt")
 
-    def asked(row: Row, check: Check) -> Row:
+    def asked(row: Row, check: RowValidator) -> Row:
         kinds: dict[str, Any] = {**dict.fromkeys(CODE, str), "cases": list, "checks": list}
         kinds["answer"] = (str, int, float)
         verifiers = {name: row[name] for name, kind in kinds.items() if isinstance(row.get(name), kind)}
@@ -71,16 +70,15 @@ def read_prompts(source: str, revision: str | None = None, reading: ReadOptions 
 
 
 def read_problems(source: str, revision: str | None = None, reading: ReadOptions | None = None) -> list[Row]:
-    """Rows {"prompt", ...} with the columns that verifiers read, the prompt as messages; in a row with
-    ``stop`` the prompt is plain text, which the model continues until it writes ``stop``. Raises
-    UserError as above.
+    """Rows {"prompt", ...} with the columns that verifiers read; the prompt is messages, or in a row with
+    ``stop`` plain text that the model continues until it writes ``stop``. Raises UserError as above.
     """
     file = _File(source, revision, reading, "prompts", ("prompt", *VERIFIABLE, *CODE[1:], "stop"))
     file.columns("prompt")
     if not any(file.has(column) for column in VERIFIABLE):
         file.columns("answer")
 
-    def problem(row: Row, check: Check) -> Row:
+    def problem(row: Row, check: RowValidator) -> Row:
         if not (verifiers := verifiable(row, check)):
             present = [column for column in VERIFIABLE if column in row]
             check.absent(row, present[0] if present else "answer", VERIFIED)
@@ -88,14 +86,13 @@ def read_problems(source: str, revision: str | None = None, reading: ReadOptions
             return {
                 "prompt": check.text(row, "prompt"),
                 "stop": check.text(row, "stop", blank=True),
-                **verifiers,
-            }
+            } | verifiers
         return {"prompt": check.asked(row, "prompt"), **verifiers}
 
     return file.checked(problem)
 
 
-def verifiable(row: Row, check: Check) -> Row:
+def verifiable(row: Row, check: RowValidator) -> Row:
     """What the rewards read of a row: ``answer``, text or a number; ``tests``, Python, with ``entry_point``
     and ``code_before``; ``cases`` of a program; ``checks`` as the ``item`` that holds them.
     """
@@ -142,7 +139,7 @@ def read_comparisons(
     split = file.has("prompt") or 2 * texts > len(file.rows)
     file.columns(*(["prompt", "chosen", "rejected"] if split else ["chosen", "rejected"]))
 
-    def pair(row: Row, check: Check) -> Row:
+    def pair(row: Row, check: RowValidator) -> Row:
         asked = check.asked(row, "prompt") if split else []
         side = check.answer if split else check.conversation
         sides = {name: side(row, name, asked) for name in ("chosen", "rejected")}
@@ -182,7 +179,7 @@ def read_ratings(source: str, revision: str | None = None, reading: ReadOptions 
     file = _File(source, revision, reading, "ratings", ("prompt", "completion", "label"))
     file.columns("prompt", "completion", "label")
 
-    def rated(row: Row, check: Check) -> Row:
+    def rated(row: Row, check: RowValidator) -> Row:
         asked = check.asked(row, "prompt")
         messages = check.answer(row, "completion", asked)
         label = check.truth(row, "label")
@@ -225,12 +222,11 @@ class _File:
     def _rename(self) -> None:
         """Gives the user's columns their standard names. Raises UserError for a column that no row has."""
         names = self._reading.columns
-        present = self._columns()
+        given = self._columns()
         for standard, column in names.items():
-            if column not in present:
+            if column not in given:
                 raise UserError(
-                    f"{self._source}: columns={standard}:{column}: "
-                    f"no column {column}{nearest(column, present)}"
+                    f"{self._source}: columns={standard}:{column}: no column {column}{nearest(column, given)}"
                 )
         if names:
             taken = {column: standard for standard, column in names.items()}
@@ -280,12 +276,10 @@ class _File:
                 )
 
     def checked(
-        self, use: Callable[[Row, Check], Row], same: Callable[[Row], str] | None = None
+        self, use: Callable[[Row, RowValidator], Row], same: Callable[[Row], str] | None = None
     ) -> list[Row]:
-        """Every row in its checked form with its own id, or all problems of the file together. An id stands
-        for one row; with ``same`` for one value of that.
-        """
-        check = Check(self._problems, *self.rows[:1])
+        """Every validated row with its id, or all problems together. An id is of one row, or one ``same``."""
+        check = RowValidator(self._problems, *self.rows[:1])
         made: list[Row] = []
         ids: dict[str, tuple[int, str]] = {}
         for number, row in self.rows:
@@ -296,7 +290,7 @@ class _File:
                 value = same(checked) if same and name is not None else str(number)
                 if name is not None and ids.setdefault(name, (number, value))[1] != value:
                     check.wrong("id", f"{shown(row['id'])} is also that of row {ids[name][0]}, expected once")
-            except Wrong:
+            except BadRow:
                 continue
             made.append(checked if name is None else {"id": name, **checked})
         if self._stops or not made:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Evaluation, Judged, Term
+from posttrain.core.batch import Evaluation, PreferenceBatch, Term
 from posttrain.core.implicit_reward import log_ratio, pair_figures
 from posttrain.core.preferences import on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero
@@ -36,7 +36,7 @@ class APOZero(PairLossWithReference):
         """[pairs]: the loss of implicit rewards."""
         return torch.sigmoid(-won) + torch.sigmoid(lost)
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as figures."""
         between, rows, reward = pairs(past), len(past.rollouts), self.beta * log_ratio(now, past)
         won, lost = reward[between.winner], reward[between.loser]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from posttrain.core.batch import Evaluation, Judged, Wants
+from posttrain.core.batch import Evaluation, PreferenceBatch, Wants
 from posttrain.core.implicit_reward import PAIRS, PAIRS_WITH_REFERENCE
 
 
@@ -14,7 +14,7 @@ class PairLoss:
         """Both rows of a pair in one micro-batch; no reference."""
         return PAIRS
 
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
+    def measure(self, now: Evaluation, past: PreferenceBatch) -> PreferenceBatch:
         """Nothing depends on the current policy."""
         return past
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from posttrain.core.batch import Evaluation, Judged, Term
+from posttrain.core.batch import Evaluation, PreferenceBatch, Term
 from posttrain.core.implicit_reward import (
     mean_logprob,
     pair_figures,
@@ -36,7 +36,7 @@ class CPO(PairLoss):
         above_zero(self, "beta")
         not_negative(self, "nll_coef")
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         """``pair_loss`` and ``nll`` [B], each pair booked on its winner; beta log pi, as figures."""
         between, rows = pairs(past), len(past.rollouts)
         reward, mean = self.beta * sequence_logprob(now, past), mean_logprob(now, past)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Evaluation, Judged, Term
+from posttrain.core.batch import Evaluation, PreferenceBatch, Term
 from posttrain.core.implicit_reward import (
     pair_figures,
     step_log_ratio,
@@ -51,7 +51,7 @@ class DPO(PairLossWithReference):
         """[pairs]: the weight of the label as given; the rest is the weight of its opposite."""
         return confidence
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as figures."""
         between, rows = pairs(past), len(past.rollouts)
         steps = zero_outside(step_log_ratio(now, past), past.rollouts.action_mask)
@@ -65,7 +65,7 @@ class DPO(PairLossWithReference):
             **pair_figures(won, lost, between, rows),
         }
 
-    def _answers(self, steps: Tensor, past: Judged, rows: Tensor, between: Pairs) -> Tensor:
+    def _answers(self, steps: Tensor, past: PreferenceBatch, rows: Tensor, between: Pairs) -> Tensor:
         """[pairs]: h of one side of each pair."""
         mask = past.rollouts.action_mask
         count = lengths(mask)

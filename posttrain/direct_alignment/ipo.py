@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from posttrain.core.batch import Evaluation, Judged, Term
+from posttrain.core.batch import Evaluation, PreferenceBatch, Term
 from posttrain.core.implicit_reward import (
     either_way,
     log_ratio,
@@ -37,7 +37,7 @@ class IPO(PairLossWithReference):
     def __post_init__(self) -> None:
         above_zero(self, "beta")
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as figures."""
         between, rows, h = pairs(past), len(past.rollouts), log_ratio(now, past)
         if self.length_normalised:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.batch import Evaluation, PreferenceBatch, Term, Wants
 from posttrain.core.implicit_reward import log_ratio
 from posttrain.core.masked import wide
 from posttrain.core.ranges import above_zero
@@ -45,13 +45,13 @@ class KTO:
         """The reference, and the current policy on the whole optimizer batch first."""
         return Wants(before=False, entropy=False, reference=True, measure=True)
 
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
+    def measure(self, now: Evaluation, past: PreferenceBatch) -> PreferenceBatch:
         """The baseline, one number for all rows, [B]."""
         h, other = wide(log_ratio(now, past).detach()), past.rank < 0
         mean = torch.where(other, h, 0).sum() / other.sum().clamp(min=1)
         return replace(past, baseline=mean.clamp(min=0).to(now.logprobs).expand(len(past.rank)))
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         """``row_loss`` [B]; the implicit rewards less the baseline, as figures."""
         if past.baseline is None:
             raise ValueError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Evaluation, Judged, Term
+from posttrain.core.batch import Evaluation, PreferenceBatch, Term
 from posttrain.core.implicit_reward import mean_logprob, pair_figures
 from posttrain.core.preferences import logistic, on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero
@@ -35,7 +35,7 @@ class ORPO(PairLoss):
     def __post_init__(self) -> None:
         above_zero(self, "beta")
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         """``nll`` and ``pair_loss`` [B], each pair booked on its winner; log-odds, as figures."""
         between, rows, mean = pairs(past), len(past.rollouts), mean_logprob(now, past)
         odds = log_odds(mean)

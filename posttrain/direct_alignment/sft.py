@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.batch import Evaluation, PreferenceBatch, Term, Wants
 from posttrain.core.masked import zero_outside
 from posttrain.core.reduction import token_mean
 
@@ -23,10 +23,10 @@ class SFT:
         """Nothing but log-probabilities."""
         return Wants(before=False, entropy=False)
 
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
+    def measure(self, now: Evaluation, past: PreferenceBatch) -> PreferenceBatch:
         """Nothing depends on the current policy."""
         return past
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         """One term, [B, T]: the negative log-likelihood in nats per token."""
         return {"nll": Term(-zero_outside(now.logprobs, past.rollouts.action_mask), token_mean)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch.nn.functional as F
 
-from posttrain.core.batch import Evaluation, Judged, Term
+from posttrain.core.batch import Evaluation, PreferenceBatch, Term
 from posttrain.core.implicit_reward import either_way, mean_logprob, pair_figures
 from posttrain.core.preferences import on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero, not_negative
@@ -34,7 +34,7 @@ class SimPO(PairLoss):
         above_zero(self, "beta")
         not_negative(self, "gamma")
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         """``pair_loss`` [B], each pair booked on its winner; the rewards per step, as figures."""
         between, rows, reward = pairs(past), len(past.rollouts), self.beta * mean_logprob(now, past)
         won, lost = reward[between.winner], reward[between.loser]

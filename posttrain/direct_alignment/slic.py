@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from posttrain.core.batch import Evaluation, Judged, Term
+from posttrain.core.batch import Evaluation, PreferenceBatch, Term
 from posttrain.core.implicit_reward import either_way, pair_figures, sequence_logprob
 from posttrain.core.preferences import on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero, not_negative
@@ -33,7 +33,7 @@ class SLiC(PairLoss):
         above_zero(self, "margin")
         not_negative(self, "nll_coef")
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         """``pair_loss`` and ``nll`` [B], each pair booked on its winner; log-probabilities, as figures."""
         between, rows, total = pairs(past), len(past.rollouts), sequence_logprob(now, past)
         won, lost = total[between.winner], total[between.loser]

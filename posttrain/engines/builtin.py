@@ -19,10 +19,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from posttrain.engines.base import Completion, Sampling
 from posttrain.engines.cached import CachedDecoder
+from posttrain.engines.decoding_rows import DecodingRows, Request
 from posttrain.engines.llama import LlamaDecoder
-from posttrain.engines.protocol import Completion, Sampling
-from posttrain.engines.rows import DecodingRows, Request
 from posttrain.models.frozen import tensors
 from posttrain.pipeline.finding import UserError
 

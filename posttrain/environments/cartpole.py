@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posttrain.environments.protocol import Moved
+from posttrain.environments.base import StepResult
 
 GRAVITY, CART, POLE, HALF_LENGTH, FORCE, TAU = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02  # SI units; tau in seconds
 FAR, STEEP = 2.4, 12 * math.pi / 180  # beyond these it has fallen: metres from the middle, radians
@@ -79,17 +79,17 @@ class Carts:
         self.lying = fallen(state)
         self.observation = _seen(state)
 
-    def step(self, actions: Tensor) -> Moved:
+    def step(self, actions: Tensor) -> StepResult:
         """Push each of them."""
         standing = ~self.lying
         self.state = np.where(standing[:, None], moved(self.state, actions.numpy()), self.state)
         self.lying = fallen(self.state)
         never = torch.zeros(len(standing), dtype=torch.bool)
-        return Moved(
+        return StepResult(
             observation=_seen(self.state),
             reward=torch.from_numpy(standing.astype(np.float32)),
-            ended=never if self.absorbing else torch.from_numpy(self.lying.copy()),
-            cut=never,
+            terminated=never if self.absorbing else torch.from_numpy(self.lying.copy()),
+            truncated=never,
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posttrain.environments.protocol import Moved
+from posttrain.environments.base import StepResult
 from posttrain.environments.undrawn import undrawn
 from posttrain.pipeline.finding import UserError
 
@@ -96,18 +96,24 @@ class Games:
         self._observations = [self._flat(one) for one in begun]
         self.observation = torch.from_numpy(np.stack(self._observations))
 
-    def step(self, actions: Tensor) -> Moved:
+    def step(self, actions: Tensor) -> StepResult:
         """Steps every copy that has not ended."""
         count, first = len(self._games), self._spaces.first[1]
-        rewards, ended, cut = np.zeros(count, np.float32), np.zeros(count, bool), np.zeros(count, bool)
+        rewards, terminated, truncated = (
+            np.zeros(count, np.float32),
+            np.zeros(count, bool),
+            np.zeros(count, bool),
+        )
         for row, action in enumerate(actions.tolist()):
             if not self._over[row]:
-                observation, rewards[row], ended[row], stopped, _ = self._games[row].step(action + first)
-                cut[row] = stopped and not ended[row]
+                observation, rewards[row], terminated[row], stopped, _ = self._games[row].step(action + first)
+                truncated[row] = stopped and not terminated[row]
                 self._observations[row] = self._flat(observation)
-                self._over[row] = bool(ended[row] or stopped)
+                self._over[row] = bool(terminated[row] or stopped)
         seen_now = torch.from_numpy(np.stack(self._observations))
-        return Moved(seen_now, torch.from_numpy(rewards), torch.from_numpy(ended), torch.from_numpy(cut))
+        return StepResult(
+            seen_now, torch.from_numpy(rewards), torch.from_numpy(terminated), torch.from_numpy(truncated)
+        )
 
     def _flat(self, observation: Any) -> np.ndarray:
         if self._spaces.states:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posttrain.environments.protocol import Moved, one_hot
+from posttrain.environments.base import StepResult, one_hot
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +85,15 @@ class Walks:
         self._over = torch.zeros(len(seeds), dtype=torch.bool)
         self.observation = self._seen()
 
-    def step(self, actions: Tensor) -> Moved:
+    def step(self, actions: Tensor) -> StepResult:
         """Samples the next states; the index after the last state means termination."""
         states = len(self.table.start)
         reward = torch.where(self._over, 0.0, self.table.rewards[self._state, actions].float())
         state = _drawn(self.table.transitions[self._state, actions], self._chance())
-        ended = (state == states) & ~self._over
-        self._over = self._over | ended
+        terminated = (state == states) & ~self._over
+        self._over = self._over | terminated
         self._state = torch.where(self._over, self._state, state.clamp(max=states - 1))
-        return Moved(self._seen(), reward, ended, torch.zeros_like(ended))
+        return StepResult(self._seen(), reward, terminated, torch.zeros_like(terminated))
 
     def _chance(self) -> Tensor:
         self._time += 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posttrain.environments.protocol import Moved, one_hot
+from posttrain.environments.base import StepResult, one_hot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class Pages:
         self._time = 0
         self.observation = self._seen()
 
-    def step(self, actions: Tensor) -> Moved:
+    def step(self, actions: Tensor) -> StepResult:
         """Writes a letter; after the last letter of a word the environment answers."""
         position, going = self._time % self._world.length, ~self._over
         right = actions == self._words[self._prompt, position]
@@ -93,14 +93,14 @@ class Pages:
         self._right = self._right & right
         self._written[:, position] = one_hot(actions, self._world.letters)
         self._time += 1
-        ended = torch.zeros_like(going)
+        terminated = torch.zeros_like(going)
         if self._time % self._world.length == 0:
             last = self._time == self._world.limit
-            ended = going & (~self._right | torch.tensor(last))
-            self._over = self._over | ended
+            terminated = going & (~self._right | torch.tensor(last))
+            self._over = self._over | terminated
             if not last:
                 self._answer()
-        return Moved(self._seen(), reward, ended, torch.zeros_like(going))
+        return StepResult(self._seen(), reward, terminated, torch.zeros_like(going))
 
     def _answer(self) -> None:
         """The next prompt, and an empty page."""

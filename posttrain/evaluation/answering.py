@@ -10,17 +10,17 @@ import torch
 from posttrain.core.batch import Wants
 from posttrain.core.masked import masked_sum
 from posttrain.core.seeds import derive
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.models.chat import Chat
 from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.positions import context_of
 from posttrain.models.prepare import prepare
-from posttrain.rewards.protocol import Episode
-from posttrain.rollouts.sample import ask, sample
+from posttrain.rewards.base import Episode
+from posttrain.rollouts.sample import encode_prompts, sample
 from posttrain.storage.token_rows import TokenRow
-from posttrain.training.evaluate import in_slices
+from posttrain.training.in_slices import in_slices
 from posttrain.training.update import cut
 
 
@@ -37,7 +37,7 @@ def answers(
     Raises UserError where a prompt does not fit beside an answer.
     """
     chat, engine = Chat(tokenizer), BuiltinEngine(model)
-    asked, _ = ask(chat, prompts, engine.context - sampling.max_tokens)
+    asked, _ = encode_prompts(chat, prompts, engine.context - sampling.max_tokens)
     repeated = [one for one in asked for _ in range(each)]
     seeds = [derive(seed, "evaluation", row) for row in range(len(repeated))]
     return sample(engine, chat, repeated, sampling, seeds)
@@ -48,7 +48,7 @@ def fitting(
 ) -> list[Mapping[str, Any]]:
     """The prompts that leave room for an answer, so that every model is asked the same ones."""
     room = context_of(model) - sampling.max_tokens
-    return [one.prompt for one in ask(Chat(tokenizer), prompts, room)[0]]
+    return [one.prompt for one in encode_prompts(Chat(tokenizer), prompts, room)[0]]
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ class Answers:
 
     @classmethod
     def of(cls, name: str, episodes: Sequence[Any], rewards: Sequence[float]) -> Answers:
-        """From episodes (``rewards.protocol.Episode``), each judged by its prompt's row."""
+        """From episodes (``rewards.base.Episode``), each judged by its prompt's row."""
         return cls(
             name=name,
             texts=[e.response for e in episodes],

@@ -12,7 +12,7 @@ from torch import Tensor
 from posttrain.core.batch import Policy
 from posttrain.core.masked import lengths, masked_sum, wide
 from posttrain.evaluation.intervals import bootstrap, wilson, with_interval
-from posttrain.rollouts.in_parts import LOGPROBS, in_parts
+from posttrain.rollouts.batched_eval import LOGPROBS, micro_batches
 from posttrain.storage.token_rows import TokenRow
 
 Figures = dict[str, float | int | str]
@@ -22,7 +22,7 @@ Figures = dict[str, float | int | str]
 def log_likelihoods(policy: Policy, rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int) -> Tensor:
     """[n, 2] float64: each row's log-probability of its answer, and that per token."""
     likelihoods = [torch.zeros(0, 2, dtype=torch.float64)]
-    for part in in_parts(rows, pad_id, micro_batch_tokens):
+    for part in micro_batches(rows, pad_id, micro_batch_tokens):
         mask = part.action_mask
         total = wide(masked_sum(policy.evaluate(part, LOGPROBS).logprobs, mask))
         likelihoods.append(torch.stack([total, total / wide(lengths(mask))], -1).double().cpu())

@@ -11,7 +11,7 @@ from posttrain.models.language_policy import LanguageReward
 from posttrain.models.loading import load_reward_model
 from posttrain.models.prepare import prepare
 from posttrain.pipeline.stage import Machine
-from posttrain.rollouts.reread import reread, scores
+from posttrain.rollouts.encode import encode_answer, scores
 
 
 def scored(model: Path, pairs: Sequence[Mapping[str, Any]], machine: Machine) -> list[tuple[float, float]]:
@@ -20,7 +20,9 @@ def scored(model: Path, pairs: Sequence[Mapping[str, Any]], machine: Machine) ->
     loaded, tokenizer = load_reward_model(model, device=machine.device)
     chat = Chat(tokenizer)
     rows = [
-        reread(chat, pair["prompt"], [{"role": "assistant", "content": pair[side]}], pair[f"ended_{side}"])
+        encode_answer(
+            chat, pair["prompt"], [{"role": "assistant", "content": pair[side]}], pair[f"ended_{side}"]
+        )
         for pair in pairs
         for side in ("a", "b")
     ]

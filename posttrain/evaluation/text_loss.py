@@ -9,8 +9,8 @@ from posttrain.models.chat import Chat
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.positions import context_of
 from posttrain.models.prepare import prepare
-from posttrain.rollouts.in_parts import nll
-from posttrain.rollouts.reread import example
+from posttrain.rollouts.batched_eval import nll
+from posttrain.rollouts.encode import example
 from posttrain.storage.token_rows import TokenRow
 
 

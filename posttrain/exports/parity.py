@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
 

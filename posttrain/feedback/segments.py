@@ -1,4 +1,4 @@
-"""Simulated people who watch two short stretches of play and say which went better; no torch."""
+"""Simulated annotators who compare two short segments of play; no torch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from posttrain.feedback.choice import Choice, sigmoid
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watcher:
-    """Prefers a over b with probability ``sigmoid((R(a) - R(b)) / temperature)`` (Bradley and Terry 1952),
-    where R is what a stretch truly earned; stretches that earned the same are a tie (Christiano et al. 2017,
-    section 2.2.2, with a preference for the right one that grows with the difference).
+class SegmentAnnotator:
+    """A simulated person who prefers a over b with probability ``sigmoid((R(a) - R(b)) /
+    temperature)`` (Bradley and Terry 1952), where R is what a stretch truly earned; stretches that
+    earned the same are a tie (Christiano et al. 2017, section 2.2.2, with a preference for the right
+    one that grows with the difference).
     """
 
+    recorded_as = "posttrain.feedback.segments:Watcher"
     temperature: float = 1.0
     """Noise of the choice between two stretches, in units of the environment's reward; near 0 it has none."""
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from posttrain.data.alike import together
+from posttrain.data.dedup import equal_items
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -19,7 +19,7 @@ def counted(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     over those who chose. ``margin`` is the mean of their margins, negative for those who chose the other
     answer, and at least 0.
     """
-    for places in together(json.dumps(row["id"]).encode() for row in rows):
+    for places in equal_items(json.dumps(row["id"]).encode() for row in rows):
         labels = [rows[index] for index in places]
         yield dict(labels[0]) if len(labels) == 1 else _together(labels)
 

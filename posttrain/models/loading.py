@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from posttrain.models.directory import check_directory, check_language_model, check_report
 from posttrain.models.head import check_finite, check_head
-from posttrain.models.hub import snapshot
+from posttrain.models.hub_snapshot import snapshot
 from posttrain.models.reading import describe, layers_of
 from posttrain.pipeline.collector import uncollected
 from posttrain.pipeline.files import expanded

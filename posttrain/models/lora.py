@@ -2,7 +2,7 @@
 
 ``peft`` keeps the active adapter in the modules; two forwards of one graph, or a recomputation under
 activation checkpointing, then meet the wrong one. Here the choice belongs to the call:
-``wearing(adapter)`` surrounds a forward, and the checkpointing of ``checkpoint_activations`` takes the
+``use_adapter(adapter)`` surrounds a forward, and the checkpointing of ``checkpoint_activations`` takes the
 choice along to the recomputation. The trunk keeps its own tensors and names, so it is saved as the plain
 model it is; adapters are saved as peft directories.
 """

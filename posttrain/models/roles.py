@@ -207,11 +207,11 @@ def open_reward(
     )
 
 
-def words(reward: RewardRole, source: Source) -> nn.Linear:
-    """The head [V, D] through which the trunk of a reward model speaks as the language model ``source`` it
-    grew from: the embeddings where the two are tied, else the language model's own head, which stands still.
+def lm_head_for(reward: RewardRole, source: Source) -> nn.Linear:
+    """The head [V, D] with which a reward model's trunk is a language model, as ``source``, its origin, was.
 
-    Raises UserError where ``source`` is no language model.
+    It is the embeddings where the two are tied, else the frozen head of ``source``. Raises UserError where
+    ``source`` is no language model.
     """
     trunk = reward.reward.role.trunk
     if reward.reward.role.adapter is not None and reward.model.get_output_embeddings() is not None:

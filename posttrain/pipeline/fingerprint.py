@@ -7,9 +7,10 @@ import inspect
 import json
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from posttrain.pipeline.files import expanded, hash_text
 from posttrain.pipeline.finding import UserError
@@ -18,6 +19,7 @@ from posttrain.pipeline.stage import LABELS, Stage
 from posttrain.pipeline.store import Workspace
 
 PACKAGE = __name__.partition(".")[0]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Fingerprints:
@@ -97,11 +99,22 @@ class Fingerprints:
         )
 
 
-def recorded_name(value: type | types.FunctionType) -> list[str]:
-    """Module and name by which fingerprints know a class or function.
+def recorded_as(name: str) -> Callable[[Function], Function]:
+    """Decorates a function that was renamed or moved with the ``module:name`` that fingerprints record."""
 
-    One that was renamed or moved keeps those it had in its own ``recorded_as = "module:Name"``, so that what
-    was made with it stays current; a subclass does not inherit them.
+    def mark(function: Function) -> Function:
+        vars(function)["recorded_as"] = name
+        return function
+
+    return mark
+
+
+def recorded_name(value: type | types.FunctionType) -> list[str]:
+    """Module and name by which fingerprints record a class or function.
+
+    One that was renamed or moved keeps its first ones, a class in its attribute ``recorded_as =
+    "module:Name"`` and a function by the decorator ``recorded_as``, so that existing products stay current. A
+    subclass does not inherit them.
     """
     recorded = vars(value).get("recorded_as", f"{value.__module__}:{value.__qualname__}")
     return str(recorded).split(":")

@@ -21,7 +21,7 @@ from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 
 LONGEST = 200  # characters of a value that are shown
-SHARED = ("base", "protocol")  # files of a folder that hold what its other files share, and no choice
+SHARED = ("base",)  # the file of a folder that holds what its other files share, and no choice
 NONE, TRUE, FALSE = ("none", "null", "~", ""), ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 

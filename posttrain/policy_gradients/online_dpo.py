@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import DirectAlignment, Evaluation, Judged, Rollouts, Term, Wants
+from posttrain.core.batch import DirectAlignment, Evaluation, PreferenceBatch, Rollouts, Term, Wants
 from posttrain.core.preferences import best_and_worst
 from posttrain.core.ranges import at_least_one, not_negative
 from posttrain.direct_alignment.dpo import DPO
@@ -53,11 +53,11 @@ class OnlineDPO:
         """[B] bool: all rows."""
         return torch.ones_like(rollouts.truncated)
 
-    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Judged:
+    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> PreferenceBatch:
         """Best and worst of each group. Raises ValueError where no group has two rows."""
         judged = best_and_worst(rollouts, self.label_temperature)
         return replace(judged, reference=reference)
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         """The alignment loss's terms."""
         return self.alignment.loss(now, past)

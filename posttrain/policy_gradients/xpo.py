@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from posttrain.core.batch import Evaluation, Judged, Rollouts, Term, Wants
+from posttrain.core.batch import Evaluation, PreferenceBatch, Rollouts, Term, Wants
 from posttrain.core.implicit_reward import sequence_logprob
 from posttrain.core.masked import masked_sum
 from posttrain.core.ranges import above_zero, not_negative
@@ -42,7 +42,7 @@ class XPO(OnlineDPO):
         """The reference always, and the trainer's log-probabilities where a sampler's are not known."""
         return replace(super().wants, reference=True, before=True)
 
-    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> Judged:
+    def credit(self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None) -> PreferenceBatch:
         """Best and worst of each group; ``baseline`` [B] holds the bonus's weight of every row."""
         if reference is None:
             raise ValueError("XPO explores away from a reference, and there is none")
@@ -51,7 +51,7 @@ class XPO(OnlineDPO):
         weight = ratio.exp().clamp(max=self.max_weight)
         return replace(super().credit(rollouts, before, reference), baseline=weight)
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         """The alignment loss's terms, and ``bonus`` [B]."""
         if past.baseline is None:
             raise ValueError("XPO needs the weights that credit() found")

@@ -19,7 +19,12 @@ from posttrain.recipes.own_data import (
 )
 from posttrain.recipes.presets import Evidence, on_more_prompts, with_controls
 from posttrain.rewards.learned import LearnedReward
-from posttrain.rollouts.choosing import best_overall, best_per_prompt, random_overall, random_per_prompt
+from posttrain.rollouts.rejection_rules import (
+    best_overall,
+    best_per_prompt,
+    random_overall,
+    random_per_prompt,
+)
 from posttrain.stages.contest import Contest
 from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.rejection import RejectionSampling

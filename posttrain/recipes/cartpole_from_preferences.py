@@ -8,7 +8,7 @@ from posttrain.core.kl import KLInReward
 from posttrain.environments.cartpole import CartPole
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.ppo import PPO
-from posttrain.rollouts.compared import Comparisons
+from posttrain.rollouts.online_reward import Comparisons
 from posttrain.stages.control import Control
 from posttrain.stages.control_evaluation import ControlEvaluation
 

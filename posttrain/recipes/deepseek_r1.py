@@ -18,7 +18,7 @@ from posttrain.recipes.tulu3 import verifiable
 from posttrain.rewards.first_that_scores import FirstThatScores
 from posttrain.rewards.learned import LearnedReward
 from posttrain.rewards.weighted_sum import Weighted
-from posttrain.rollouts.choosing import at_full_reward
+from posttrain.rollouts.rejection_rules import at_full_reward
 from posttrain.stages.contest import Contest
 from posttrain.stages.demonstrations import ConstraintDemonstrations
 from posttrain.stages.evaluate import HeldoutEvaluation

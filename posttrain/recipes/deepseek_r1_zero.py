@@ -22,13 +22,13 @@ from posttrain.recipes.presets import (
     verified_by,
     with_controls,
 )
+from posttrain.rewards.base import RewardSource
 from posttrain.rewards.coin_reward import CoinReward
 from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.exact_answer import ExactAnswer
 from posttrain.rewards.final_answer import FinalAnswer
-from posttrain.rewards.protocol import RewardSource
 from posttrain.rewards.readable_answer import ReadableAnswer
-from posttrain.rollouts.choosing import at_full_reward
+from posttrain.rollouts.rejection_rules import at_full_reward
 from posttrain.stages.before_chat import BeforeChat
 from posttrain.stages.problems import SumLines
 from posttrain.stages.rejection import RejectionSampling, as_many_as

@@ -7,12 +7,12 @@ from dataclasses import replace
 from posttrain.core.kl import KLInReward
 from posttrain.environments.cartpole import CartPole
 from posttrain.environments.writing import Writing
-from posttrain.feedback.segments import Watcher
+from posttrain.feedback.segments import SegmentAnnotator
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.policy_gradients.rloo import RLOO
 from posttrain.recipes.cartpole_from_preferences import STRETCHES
-from posttrain.rollouts.compared import Comparisons
+from posttrain.rollouts.online_reward import Comparisons
 from posttrain.stages.control import Control
 from posttrain.stages.side_by_side import SideBySide, TableRow
 
@@ -55,7 +55,7 @@ def from_rl_to_rlhf(seed: int = 0) -> Stage:  # size: one row after another, eac
             same_start=True,
             updates=3.0,
             weight_decay=0.02,
-            watcher=Watcher(temperature=0.5),
+            watcher=SegmentAnnotator(temperature=0.5),
         ),
         starts=64,
         group_size=4,

@@ -15,9 +15,9 @@ from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage, rewrite
 from posttrain.pipeline.values import Override, named_class
 from posttrain.policy_gradients.ppo import PPO
+from posttrain.rewards.base import RewardSource
 from posttrain.rewards.exact_answer import ExactAnswer
 from posttrain.rewards.final_answer import FinalAnswer
-from posttrain.rewards.protocol import RewardSource
 from posttrain.rewards.reasoning_gym import ReasoningGym
 from posttrain.stages.base import EMBEDDED, ExistingModel
 from posttrain.stages.demonstrations import (

@@ -23,9 +23,9 @@ from posttrain.recipes.own_data import (
     with_finished_sft,
 )
 from posttrain.recipes.presets import known_problems, on_more_prompts, verifiable_world, verified_by
+from posttrain.rewards.base import RewardSource
 from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.exact_answer import ExactAnswer
-from posttrain.rewards.protocol import RewardSource
 from posttrain.stages.alignment import Alignment
 from posttrain.stages.contest import Contest
 from posttrain.stages.evaluate import HeldoutEvaluation

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Judged, Term, Wants
+from posttrain.core.batch import PreferenceBatch, Term, Wants
 from posttrain.core.masked import masked_sum
 from posttrain.core.preferences import floor, logistic, on_winner, pair_confidence, pair_margin, pairs
 from posttrain.core.reduction import pair_mean, row_mean
@@ -41,7 +41,7 @@ class BradleyTerry:
         """Both rows of a pair in one micro-batch."""
         return Wants(before=False, entropy=False, whole_groups=True)
 
-    def loss(self, scores: Tensor, past: Judged) -> dict[str, Term]:
+    def loss(self, scores: Tensor, past: PreferenceBatch) -> dict[str, Term]:
         """``scores``: [B, T] rewards per step; terms are [B], a pair booked on its winner."""
         rows = len(past.rollouts)
         total, between = masked_sum(scores, past.rollouts.action_mask), pairs(past)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Judged, RewardLoss, Term, Wants
+from posttrain.core.batch import PreferenceBatch, RewardLoss, Term, Wants
 from posttrain.core.masked import masked_sum
 from posttrain.core.preferences import on_winner, pairs
 from posttrain.core.reduction import pair_mean, row_mean
@@ -34,7 +34,7 @@ class Ensemble:
         """What a member wants, and whole groups: disagreement is of pairs."""
         return replace(self.each.wants, whole_groups=True)
 
-    def loss(self, scores: Tensor, past: Judged) -> dict[str, Term]:
+    def loss(self, scores: Tensor, past: PreferenceBatch) -> dict[str, Term]:
         """``scores``: [B, T, M] rewards per step of each member; [B, T] is an ensemble of one."""
         members = (scores if scores.dim() == 3 else scores[..., None]).unbind(-1)
         each_terms = [self.each.loss(member, past) for member in members]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posttrain.core.batch import Judged, Term, Wants
+from posttrain.core.batch import PreferenceBatch, Term, Wants
 from posttrain.core.masked import masked_sum
 from posttrain.core.preferences import outcomes
 from posttrain.core.reduction import outcome_mean
@@ -30,7 +30,7 @@ class Outcome:
         """Rows stand alone."""
         return Wants(before=False, entropy=False)
 
-    def loss(self, scores: Tensor, past: Judged) -> dict[str, Term]:
+    def loss(self, scores: Tensor, past: PreferenceBatch) -> dict[str, Term]:
         """``scores``: [B, T] rewards per step; terms are [B]."""
         total, outcome = masked_sum(scores, past.rollouts.action_mask), outcomes(past).to(scores)
         labelled = ~outcome.isnan()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Judged, Term, Wants
+from posttrain.core.batch import PreferenceBatch, Term, Wants
 from posttrain.core.implicit_reward import PAIRS, pair_figures
 from posttrain.core.masked import masked_sum
 from posttrain.core.preferences import pairs
@@ -39,7 +39,7 @@ class PlackettLuce:
         """All rows of a group in one micro-batch."""
         return PAIRS
 
-    def loss(self, scores: Tensor, past: Judged) -> dict[str, Term]:
+    def loss(self, scores: Tensor, past: PreferenceBatch) -> dict[str, Term]:
         """``scores``: [B, T] rewards per step; terms are [B], each choice booked on the row chosen."""
         total, between = masked_sum(scores, past.rollouts.action_mask), pairs(past)
         ranked = past.rank >= 0

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posttrain.core.batch import Judged, Term, Wants
+from posttrain.core.batch import PreferenceBatch, Term, Wants
 from posttrain.core.reduction import labelled_mean
 
 
@@ -29,7 +29,7 @@ class Process:
         """Rows stand alone."""
         return Wants(before=False, entropy=False)
 
-    def loss(self, scores: Tensor, past: Judged) -> dict[str, Term]:
+    def loss(self, scores: Tensor, past: PreferenceBatch) -> dict[str, Term]:
         """``scores``: [B, T] rewards per step; terms are [B, T]. Raises ValueError without labels."""
         if past.labels is None:
             raise ValueError("a process reward model learns from labels [B, T], and this batch has none")

@@ -12,7 +12,7 @@ import torch
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Inputs, Machine
-from posttrain.rewards.protocol import Episode, Rewards, all_scored
+from posttrain.rewards.base import Episode, Rewards, all_scored
 
 if TYPE_CHECKING:  # transformers is imported when it is opened
     from posttrain.models.classifier import TextClassifier
@@ -52,7 +52,7 @@ class Classifier:
     def open(self, inputs: Inputs, machine: Machine) -> Iterator[ClassifierScorer]:
         """Loads the model. Raises UserError where it has several labels and none is named."""
         from posttrain.models.classifier import TextClassifier
-        from posttrain.models.hub import directory_of
+        from posttrain.models.hub_snapshot import directory_of
 
         directory = directory_of(self.source, machine.workspace)
         model = TextClassifier(directory, self.label, machine.device)

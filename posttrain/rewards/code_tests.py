@@ -14,9 +14,9 @@ import torch
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
-from posttrain.rewards.protocol import Episode, Rewards
+from posttrain.rewards.base import Episode, Rewards
 from posttrain.sandbox.examination import BrokenTests, Verdict, examine, run_program, strongest
-from posttrain.sandbox.process import Limits
+from posttrain.sandbox.sandboxed import Limits
 from posttrain.sandbox.tiers import SandboxError, Tier
 
 _FENCE = re.compile(r"^```([\w+-]*)[^\n]*\n", re.MULTILINE)

@@ -11,8 +11,8 @@ import torch
 
 from posttrain.core.seeds import derive
 from posttrain.pipeline.stage import Inputs, Machine
+from posttrain.rewards.base import Episode, Rewards
 from posttrain.rewards.exact_answer import ExactAnswerScorer
-from posttrain.rewards.protocol import Episode, Rewards
 
 
 @dataclass(frozen=True, kw_only=True)

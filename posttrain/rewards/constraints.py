@@ -12,7 +12,7 @@ import torch
 from posttrain.data.constraints import obeyed
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, later
-from posttrain.rewards.protocol import Episode, Rewards
+from posttrain.rewards.base import Episode, Rewards
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from posttrain.pipeline.stage import Inputs, Machine
-from posttrain.rewards.protocol import Episode, Rewards
+from posttrain.rewards.base import Episode, Rewards
 
 
 @dataclass(frozen=True, kw_only=True)

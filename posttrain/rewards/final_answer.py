@@ -14,8 +14,8 @@ import torch
 from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.rewards._equivalence import plain
 from posttrain.rewards._final_answer import denied, final
+from posttrain.rewards.base import Episode, Rewards
 from posttrain.rewards.math_answer import gold_of
-from posttrain.rewards.protocol import Episode, Rewards
 
 LONGEST = 60  # characters of a number
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"

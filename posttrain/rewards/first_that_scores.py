@@ -11,7 +11,7 @@ import torch
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
-from posttrain.rewards.protocol import Episode, Rewards, Scorer, lacking, opened, pays_by_place, rewards_of
+from posttrain.rewards.base import Episode, Rewards, Scorer, lacking, opened, pays_by_place, rewards_of
 from posttrain.rewards.weighted_sum import Weighted
 
 

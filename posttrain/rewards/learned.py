@@ -15,7 +15,7 @@ from torch import Tensor
 
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Inputs, Machine, Stage
-from posttrain.rewards.protocol import Episode, Rewards, all_scored
+from posttrain.rewards.base import Episode, Rewards, all_scored
 
 if TYPE_CHECKING:  # a recipe names this source; transformers is imported when it is opened
     from posttrain.models.chat import Chat

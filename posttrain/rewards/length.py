@@ -10,7 +10,7 @@ import torch
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
-from posttrain.rewards.protocol import Episode, Rewards, all_scored
+from posttrain.rewards.base import Episode, Rewards, all_scored
 
 
 @dataclass(frozen=True, kw_only=True)

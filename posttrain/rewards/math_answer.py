@@ -12,7 +12,7 @@ import torch
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.rewards._final_answer import boxed, final
-from posttrain.rewards.protocol import Episode, Rewards
+from posttrain.rewards.base import Episode, Rewards
 from posttrain.sandbox.tiers import SandboxError
 from posttrain.sandbox.worker import LATE, Worker, WorkerOutcome
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from posttrain.pipeline.stage import Inputs, Machine
+from posttrain.rewards.base import Episode, Rewards
 from posttrain.rewards.exact_answer import ExactAnswer, ExactAnswerScorer
-from posttrain.rewards.protocol import Episode, Rewards
 
 
 @dataclass(frozen=True, kw_only=True)

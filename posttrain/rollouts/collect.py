@@ -13,13 +13,13 @@ from torch import Tensor
 
 from posttrain.core.batch import Rollouts
 from posttrain.core.seeds import derive
-from posttrain.engines.protocol import Engine, Sampling
+from posttrain.engines.base import Engine, Sampling
 from posttrain.models.chat import Chat
 from posttrain.models.collate import rollouts
 from posttrain.pipeline.finding import UserError
-from posttrain.rewards.protocol import Episode, Rewards, Scorer, all_scored, rewards_of
+from posttrain.rewards.base import Episode, Rewards, Scorer, all_scored, rewards_of
 from posttrain.rollouts.prompt_order import PromptOrder
-from posttrain.rollouts.sample import ask, sample
+from posttrain.rollouts.sample import encode_prompts, sample
 from posttrain.storage.token_rows import TokenRow
 
 
@@ -68,7 +68,7 @@ class Collector:
         self.engine, self.chat, self.scorer = engine, chat, scorer
         self.sampling, self.greedy = sampling, greedy
         self.prompts_per_step, self.group_size, self.seed = prompts_per_step, group_size, seed
-        self.asked, self.too_long = ask(chat, prompts, engine.context - sampling.max_tokens)
+        self.asked, self.too_long = encode_prompts(chat, prompts, engine.context - sampling.max_tokens)
         self.order = PromptOrder(len(self.asked), seed)
         self.refills, self.informative = refills, informative
         self.spare = PromptOrder(len(self.asked), derive(seed, "spare prompts"))

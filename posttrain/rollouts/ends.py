@@ -9,7 +9,7 @@ import torch
 
 from posttrain.core.batch import Policy
 from posttrain.core.masked import masked_sum, wide
-from posttrain.rollouts.in_parts import LOGPROBS, in_parts
+from posttrain.rollouts.batched_eval import LOGPROBS, micro_batches
 from posttrain.storage.token_rows import TokenRow
 
 LOOKED_AT = 200  # rows
@@ -27,7 +27,7 @@ def ends(
     """
     ended = list(itertools.islice(filter(None, (_end(row, stop_ids) for row in rows)), LOOKED_AT))
     total = 0.0
-    for part in in_parts(ended, pad_id, micro_batch_tokens):
+    for part in micro_batches(ended, pad_id, micro_batch_tokens):
         logprobs = policy.evaluate(part, LOGPROBS).logprobs
         total += float(wide(masked_sum(logprobs, part.action_mask)).exp().sum())
     return {"ends_heldout": total / len(ended) if ended else "unknown", "ends_heldout_n": len(ended)}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
-from posttrain.rewards.protocol import Episode
+from posttrain.rewards.base import Episode
 
 
 def paired(episodes: Sequence[Episode], answers: int) -> tuple[list[dict[str, Any]], int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from posttrain.core.batch import Rollouts
 from posttrain.core.masked import last_step, masked_sum
 from posttrain.core.seeds import derive
-from posttrain.environments.protocol import Environment
+from posttrain.environments.base import Environment
 from posttrain.models.mlp import OBSERVATIONS
 
 
@@ -44,30 +44,30 @@ def play(
     if temperature < 0:
         raise ValueError(f"temperature is {temperature}, expected 0 or more")
     numbers = list(range(len(seeds))) if groups is None else list(groups)
-    copies = environment.open([derive(seeds[numbers.index(number)], "start") for number in numbers])
+    envs = environment.open([derive(seeds[numbers.index(number)], "start") for number in numbers])
     chances = np.stack([np.random.default_rng(derive(s, "act")).random(environment.limit) for s in seeds])
     draws = torch.from_numpy(chances.astype(np.float32))
-    observations, steps = [copies.observation], list[tuple[Tensor, ...]]()
-    alive, cut = (torch.full((len(seeds),), fill, dtype=torch.bool) for fill in (True, False))
+    observations, steps = [envs.observation], list[tuple[Tensor, ...]]()
+    alive, truncated = (torch.full((len(seeds),), fill, dtype=torch.bool) for fill in (True, False))
     for time in range(environment.limit):
         actions, logprobs = _act(actor.logits(observations[-1]), draws[:, time], temperature)
-        moved = copies.step(actions)
-        steps.append((actions, alive, logprobs, moved.reward))
-        observations.append(torch.where(alive[:, None], moved.observation, observations[-1]))
-        cut |= alive & moved.cut
-        alive = alive & ~moved.ended & ~moved.cut
+        result = envs.step(actions)
+        steps.append((actions, alive, logprobs, result.reward))
+        observations.append(torch.where(alive[:, None], result.observation, observations[-1]))
+        truncated |= alive & result.truncated
+        alive = alive & ~result.terminated & ~result.truncated
         if not bool(alive.any()):
             break
-    done, mask, logprobs, rewards = (torch.stack(column, 1) for column in zip(*steps, strict=True))
+    taken, mask, logprobs, rewards = (torch.stack(column, 1) for column in zip(*steps, strict=True))
     rewards = rewards.masked_fill(~mask, 0.0)
     return Rollouts(
         context={OBSERVATIONS: torch.stack(observations, 1)},
-        actions=done,
+        actions=taken,
         action_mask=mask,
-        turn=(torch.arange(mask.shape[1]) // environment.decision).expand_as(done).clone(),
+        turn=(torch.arange(mask.shape[1]) // environment.decision).expand_as(taken).clone(),
         logprobs=logprobs.masked_fill(~mask, float("nan")),
         rewards=rewards,
-        truncated=alive | cut,
+        truncated=alive | truncated,
         group=torch.tensor(numbers),
         temperature=torch.full((len(seeds),), temperature or 1.0),
         version=torch.full((len(seeds),), version),

@@ -8,48 +8,52 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from posttrain.core.seeds import derive
-from posttrain.engines.protocol import Engine, Sampling
+from posttrain.engines.base import Engine, Sampling
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
-from posttrain.rewards.protocol import Episode, Scorer, rewards_of
+from posttrain.rewards.base import Episode, Scorer, rewards_of
 from posttrain.storage.lazy import Mapped
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A prompt's row, the token ids after which the policy speaks, and the tokens that end what it says."""
+class EncodedPrompt:
+    """A prompt's row, its token ids, and the tokens that stop the answer."""
 
     prompt: Mapping[str, Any]  # {"prompt": messages, ...} or {"prompt": text, "stop": text, ...}
     ids: list[int]
     stop_ids: tuple[int, ...] = ()
 
 
-def ask(chat: Chat, prompts: Sequence[Mapping[str, Any]], room: int) -> tuple[Sequence[Asked], int]:
+def encode_prompts(
+    chat: Chat, prompts: Sequence[Mapping[str, Any]], room: int
+) -> tuple[Sequence[EncodedPrompt], int]:
     """The prompts of at most ``room`` tokens, in order and encoded when accessed, and how many were longer.
 
     A prompt that is text is continued without a chat template, until the row's ``stop`` or a special token
     follows. Raises UserError where no prompt fits.
     """
-    lengths = array("q", (len(_asked(chat, prompt).ids) for prompt in prompts))
+    lengths = array("q", (len(_encoded(chat, prompt).ids) for prompt in prompts))
     fitting = array("q", (index for index, length in enumerate(lengths) if length <= room))
     if not fitting:
         raise UserError(
             f"none of {len(lengths)} prompts fits: the shortest has {min(lengths, default=0)} tokens and "
             f"{room} are left for a prompt beside the answer; shorten the prompts or lower max_tokens"
         )
-    asked = Mapped(len(fitting), lambda index: _asked(chat, prompts[fitting[index]]))
+    asked = Mapped(len(fitting), lambda index: _encoded(chat, prompts[fitting[index]]))
     return asked, len(lengths) - len(fitting)
 
 
-def _asked(chat: Chat, row: Mapping[str, Any]) -> Asked:
+def _encoded(chat: Chat, row: Mapping[str, Any]) -> EncodedPrompt:
     prompt = row["prompt"]
     if isinstance(prompt, str):
-        return Asked(prompt=row, ids=chat.text_ids(prompt), stop_ids=chat.stops_at(str(row.get("stop", ""))))
-    return Asked(prompt=row, ids=chat.prompt_ids(prompt), stop_ids=chat.stop_ids)
+        return EncodedPrompt(
+            prompt=row, ids=chat.text_ids(prompt), stop_ids=chat.stops_at(str(row.get("stop", "")))
+        )
+    return EncodedPrompt(prompt=row, ids=chat.prompt_ids(prompt), stop_ids=chat.stop_ids)
 
 
 def sample(
-    engine: Engine, chat: Chat, asked: Sequence[Asked], sampling: Sampling, seeds: Sequence[int]
+    engine: Engine, chat: Chat, asked: Sequence[EncodedPrompt], sampling: Sampling, seeds: Sequence[int]
 ) -> list[Episode]:
     """One answer to each entry of ``asked``, in that order, from its seed.
 
@@ -91,7 +95,7 @@ def scored_groups(
 
     ``seed`` is a number and what the samples are for.
     """
-    asked, _ = ask(chat, prompts, engine.context - sampling.max_tokens)
+    asked, _ = encode_prompts(chat, prompts, engine.context - sampling.max_tokens)
     repeated = [one for one in asked for _ in range(answers)]
     episodes = sample(engine, chat, repeated, sampling, [derive(*seed, row) for row in range(len(repeated))])
     rewards = rewards_of(scorer, episodes)

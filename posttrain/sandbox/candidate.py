@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from posttrain.sandbox.inside import begin
-from posttrain.sandbox.values import decoded, encoded, receive, send
+from posttrain.sandbox.plain_data import decoded, encoded, receive, send
 
 MOST_ITEMS = 10_000  # of something endless
 ASKS: dict[str, Callable[..., Any]] = {

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from posttrain.sandbox.process import Limits, Pipes, Sandboxed, read_until
+from posttrain.sandbox.sandboxed import Limits, Pipes, Sandboxed, read_until
 from posttrain.sandbox.tiers import SAFE, SandboxError, Tier, Unsafe
 
 VERDICT_BYTES = 1 << 16

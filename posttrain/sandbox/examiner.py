@@ -20,7 +20,7 @@ from typing import Any
 
 from posttrain.sandbox.collecting import REPORT, Asserts, attempted, collected, cut, is_test
 from posttrain.sandbox.inside import begin
-from posttrain.sandbox.values import decoded, encoded, receive, send
+from posttrain.sandbox.plain_data import decoded, encoded, receive, send
 
 # These would end a loop of the tests instead of failing them: all(map(f, xs)) holds where f raises the first.
 ENDS_LOOPS = (StopIteration, StopAsyncIteration)

@@ -23,9 +23,9 @@ from types import TracebackType
 from typing import Any
 
 from posttrain.sandbox import confine, seccomp
-from posttrain.sandbox.process import Pipes
+from posttrain.sandbox.plain_data import receive, send
+from posttrain.sandbox.sandboxed import Pipes
 from posttrain.sandbox.tiers import ROOT, SandboxError
-from posttrain.sandbox.values import receive, send
 
 IMPORTS_WITHIN = 120.0  # seconds, on a busy machine
 ANSWER_BYTES = 1 << 16

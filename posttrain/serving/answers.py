@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from posttrain.models.chat import Chat
-from posttrain.serving.worker import Piece
+from posttrain.serving.engine_thread import Piece
 
 
 @dataclass(frozen=True, kw_only=True)

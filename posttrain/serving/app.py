@@ -17,12 +17,12 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from posttrain.engines.protocol import Sampling
+from posttrain.engines.base import Sampling
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
 from posttrain.serving.answers import CHAT, TEXT, Shape, usage
+from posttrain.serving.engine_thread import AnswerText, End, EngineWorker, Job, Piece
 from posttrain.serving.requests import ChatRequest, Sampled, TextRequest
-from posttrain.serving.worker import AnswerText, End, EngineWorker, Job, Piece
 
 ASK = 1.0  # seconds from one look whether the client of a whole answer is still there to the next
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posttrain.checks import model_fits, prefers_the_chosen, rows_ahead, rows_enough
-from posttrain.core.batch import DirectAlignment, Evaluation, Judged
+from posttrain.core.batch import DirectAlignment, Evaluation, PreferenceBatch
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.direct_alignment.dpo import DPO
@@ -82,7 +82,7 @@ class Alignment(Stage):  # size: a model, its data and how it is trained
         """Writes the policy (and its adapter in ``adapter/``) and ``metrics.jsonl``."""
         from posttrain.models.chat import Chat
         from posttrain.models.roles import ModelPlacement, open_policy
-        from posttrain.rollouts.reread import conversation_figures
+        from posttrain.rollouts.encode import conversation_figures
         from posttrain.storage.jsonl import RowsInFile
         from posttrain.storage.preference_store import PreferenceStore
         from posttrain.training.optimizer import Group
@@ -189,7 +189,7 @@ class Batches:
         machine: Machine,
     ) -> Batches:
         """The reference is ``policy`` as it is now."""
-        from posttrain.rollouts.in_parts import logprobs
+        from posttrain.rollouts.batched_eval import logprobs
 
         if method.wants.measure and len(said) > 1:
             said = _with_another(said)
@@ -198,14 +198,16 @@ class Batches:
             reference = logprobs(policy, said.rows, pad_id, machine.micro_batch_tokens, said.directory)
         return cls(said=said, reference=reference, pad_id=pad_id)
 
-    def at(self, places: Sequence[int], width: int | None = None) -> Judged:
-        """What was said at these places as Judged rows: each a group, a mismatched answer of rank -1."""
-        past: Judged = judged([self.said[place] for place in places], self.pad_id, width)
+    def at(self, places: Sequence[int], width: int | None = None) -> PreferenceBatch:
+        """What was said at these places as PreferenceBatch rows: each a group, a mismatched answer
+        of rank -1.
+        """
+        past: PreferenceBatch = judged([self.said[place] for place in places], self.pad_id, width)
         if self.reference is None:
             return past
         return replace(past, reference=self.thought(self.reference, places, past))
 
-    def thought(self, kept: LogprobStore, places: Sequence[int], past: Judged) -> Evaluation:
+    def thought(self, kept: LogprobStore, places: Sequence[int], past: PreferenceBatch) -> Evaluation:
         """What was ``kept`` of the rows at these places, which are those of ``past``; [B, T], 0 where no step
         was chosen.
         """
@@ -234,7 +236,7 @@ def _held(
     from posttrain.core.implicit_reward import log_ratio, pair_figures
     from posttrain.core.preferences import pairs as of_rows
     from posttrain.evaluation.intervals import wilson, with_interval
-    from posttrain.rollouts.in_parts import logprobs
+    from posttrain.rollouts.batched_eval import logprobs
 
     said = held.said
     if not said:
@@ -242,7 +244,7 @@ def _held(
     kept = logprobs(policy, said.grouped, held.pad_id, machine.micro_batch_tokens, said.directory)
     width = said.rows.longest - 1  # of all, so that the sum of a row has the same bits beside any others
 
-    def part(places: range) -> tuple[Evaluation, Judged]:
+    def part(places: range) -> tuple[Evaluation, PreferenceBatch]:
         past = held.at(places, width)
         return held.thought(kept, places, past), past
 
@@ -272,7 +274,7 @@ def _held(
     }
 
 
-def _one_step(now: Evaluation, past: Judged) -> tuple[Evaluation, Judged]:
+def _one_step(now: Evaluation, past: PreferenceBatch) -> tuple[Evaluation, PreferenceBatch]:
     """Each row as a single step with the row's log-ratio, which is all that is measured of it."""
     from posttrain.core.implicit_reward import log_ratio
 

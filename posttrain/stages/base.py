@@ -34,7 +34,7 @@ class ExistingModel(Templated, Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Loads the model, which checks it, and writes it. Raises UserError as ``models.loading`` says."""
-        from posttrain.models.hub import directory_of
+        from posttrain.models.hub_snapshot import directory_of
         from posttrain.models.loading import load_causal_lm, save_causal_lm
 
         model, tokenizer = load_causal_lm(directory_of(self.source, machine.workspace), dtype="float32")
@@ -44,7 +44,7 @@ class ExistingModel(Templated, Stage):
         figures: dict[str, float | int | str] = {"parameters": parameters}
         notes = []
         if self.field_guide:
-            from posttrain.evaluation.base_knowledge import measure
+            from posttrain.evaluation.knowledge_probe import measure
 
             figures |= measure(model, tokenizer)
         else:

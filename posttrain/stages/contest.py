@@ -20,10 +20,10 @@ from posttrain.rewards.learned import LearnedReward
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from posttrain.engines.protocol import Sampling
+    from posttrain.engines.base import Sampling
     from posttrain.evaluation.compare import Answers
     from posttrain.models.loading import ModelAndTokenizer
-    from posttrain.rewards.protocol import RewardSource
+    from posttrain.rewards.base import RewardSource
 
 Figures = dict[str, float | int | str]
 FIRST = ("judge_win_rate/", "implicit_accuracy/", "label_accuracy/")  # the headline, where they are there
@@ -91,7 +91,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``samples.jsonl`` and ``answers.jsonl``."""
         from posttrain.evaluation.not_measured import not_measured
-        from posttrain.evaluation.several import in_a_row
+        from posttrain.evaluation.policy_series import in_a_row
         from posttrain.storage.jsonl import write_jsonl
 
         found, prompts, figures = self._answer(inputs, output, machine)
@@ -160,12 +160,12 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
     ) -> tuple[list[Answers], list[JsonRow], Figures]:
         """Everybody's answers, the prompts they answer, and what is measured with a model at hand."""
         from posttrain.core.seeds import derive
-        from posttrain.engines.protocol import Sampling
+        from posttrain.engines.base import Sampling
         from posttrain.evaluation.answering import answers, fitting, kl_per_answer
         from posttrain.evaluation.compare import Answers
         from posttrain.evaluation.heldout_labels import label_accuracy
         from posttrain.evaluation.intervals import bootstrap, with_interval
-        from posttrain.evaluation.several import by_judge, solved_in_a_row
+        from posttrain.evaluation.policy_series import by_judge, solved_in_a_row
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm
         from posttrain.storage.jsonl import read_jsonl
@@ -226,7 +226,7 @@ class Contest(Stage):  # size: who is compared, by what measures, and on how muc
         """One answer to each held-out problem: 1 for those that it solves."""
         from posttrain.core.seeds import derive
         from posttrain.evaluation.answering import answers
-        from posttrain.rewards.protocol import opened, solved
+        from posttrain.rewards.base import opened, solved
 
         assert self.verifier is not None  # problems have one
         said = answers(*model, problems, sampling, derive(self.seed, f"solve/{name}"))

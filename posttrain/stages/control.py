@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 from posttrain.core.batch import PolicyGradient
 from posttrain.core.kl import KLInReward
 from posttrain.cost.work import StageWork
-from posttrain.environments.protocol import Environment
+from posttrain.environments.base import Environment
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
 from posttrain.policy_gradients.ppo import PPO
-from posttrain.rollouts.compared import Comparisons
+from posttrain.rollouts.online_reward import Comparisons
 
 if TYPE_CHECKING:
     from posttrain.core.batch import Rollouts
     from posttrain.models.mlp import MLPPolicy
     from posttrain.rollouts.play import Player
-    from posttrain.training.reinforce import ReinforceState
+    from posttrain.training.rl_loop import RLState
 
     Figures = dict[str, Any]  # of one update, by name
     Paying = Callable[[int], Rollouts]
@@ -120,10 +120,10 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         """Writes the policy with its critic, and ``metrics.jsonl``."""
         from posttrain.storage.jsonl import JsonlWriter
         from posttrain.training.average import Average
-        from posttrain.training.progress import progress
-        from posttrain.training.reinforce import ReinforceState
+        from posttrain.training.progress_bar import progress
+        from posttrain.training.rl_loop import RLState
 
-        state = ReinforceState()
+        state = RLState()
         policy, collect, loop = self._loop(machine, state)
         average = Average(policy.parameters_of("policy"), self.average) if self.average else None
         history: list[Figures] = []
@@ -153,15 +153,13 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     def _updates(self) -> int:
         return self.steps * self.method.epochs * self.method.minibatches
 
-    def _loop(
-        self, machine: Machine, state: ReinforceState
-    ) -> tuple[MLPPolicy, Collected, Iterator[Figures]]:
+    def _loop(self, machine: Machine, state: RLState) -> tuple[MLPPolicy, Collected, Iterator[Figures]]:
         import copy
 
         from posttrain.models.mlp import MLPPolicy
         from posttrain.rollouts.play import Player
         from posttrain.training.optimizer import Group, Optimizer, constant, delayed, linear
-        from posttrain.training.reinforce import reinforce
+        from posttrain.training.rl_loop import train_rl
 
         world = self.environment
         reads = self.normalise and not getattr(world, "one_hot", False)
@@ -190,7 +188,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         ]
         kl = getattr(self.method, "kl", None)
         charged = kl is not None and kl.coef > 0
-        loop = reinforce(
+        loop = train_rl(
             state,
             policy,
             self.method,
@@ -206,13 +204,13 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
 
     def _paying(self, player: Player) -> Paying:
         """What gives a batch of plays with the rewards to learn from."""
-        from posttrain.rollouts.compared import Compared
+        from posttrain.rollouts.online_reward import OnlineReward
         from posttrain.rollouts.scaled import ScaledRewards
         from posttrain.rollouts.waves import Waves
 
         paying: Paying = Waves(player, self.least_steps) if self.least_steps else player
         if self.comparisons is not None:
-            paying = Compared(player, self.comparisons, self.seed)
+            paying = OnlineReward(player, self.comparisons, self.seed)
         if self.scale_rewards:
             paying = ScaledRewards(paying, getattr(self.method, "gamma", 1.0))
         return paying

@@ -8,7 +8,7 @@ from typing import cast
 
 from posttrain.checks import better_than_random
 from posttrain.cost.work import StageWork
-from posttrain.environments.protocol import Environment
+from posttrain.environments.base import Environment
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 

@@ -8,12 +8,12 @@ from typing import ClassVar
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
-from posttrain.data.own import Reader
 from posttrain.data.read import read_messages
 from posttrain.data.rows import Row
 from posttrain.data.split import split
+from posttrain.data.user_rows import Reader
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
-from posttrain.stages.own_rows import OwnRows
+from posttrain.stages.user_rows_stage import UserRowsStage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ class EverydayDemonstrations(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemonstrationRows(OwnRows):
+class DemonstrationRows(UserRowsStage):
     """The user's own rows {"messages": [...]}; ``heldout_share`` of the conversations, by a hash, is not
     trained on. ``rows`` takes the first so many, 0 takes all; ``skip_bad`` leaves faulty ones out.
     """

@@ -21,7 +21,7 @@ from posttrain.rewards.learned import LearnedReward
 
 if TYPE_CHECKING:
     from posttrain.evaluation.compare import Answers
-    from posttrain.rewards.protocol import Episode
+    from posttrain.rewards.base import Episode
 
 Figures = dict[str, float | int | str]
 NO_GOLD = (
@@ -91,8 +91,8 @@ class HeldoutEvaluation(Stage):  # size: what is compared, with what, and on how
         reinforcement).
         """
         from posttrain.evaluation import compare
+        from posttrain.evaluation.gold_curve import gold_over_steps
         from posttrain.evaluation.not_measured import not_measured
-        from posttrain.evaluation.over_time import gold_over_steps
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         found, prompts, figures = self._answer(inputs, machine)
@@ -167,7 +167,7 @@ class HeldoutEvaluation(Stage):  # size: what is compared, with what, and on how
         """Answers of base, SFT, best of n and final; the prompts they answer; the final model's KL from
         SFT.
         """
-        from posttrain.engines.protocol import Sampling
+        from posttrain.engines.base import Sampling
         from posttrain.evaluation.answering import answers, fitting, kl_per_answer
         from posttrain.evaluation.compare import Answers
         from posttrain.evaluation.intervals import bootstrap, with_interval
@@ -232,7 +232,7 @@ class HeldoutEvaluation(Stage):  # size: what is compared, with what, and on how
 
     def _own_pairs(self, inputs: Inputs, machine: Machine, prompts: Sequence[JsonRow]) -> list[Row]:
         """Every two different answers of the final policy to a held-out prompt."""
-        from posttrain.engines.protocol import Sampling
+        from posttrain.engines.base import Sampling
         from posttrain.evaluation.answering import answers
         from posttrain.models.loading import load_causal_lm
         from posttrain.rollouts.paired_answers import paired

@@ -15,7 +15,7 @@ from posttrain.data.rows import JsonRow
 from posttrain.pipeline.stage import Compute, Machine
 
 if TYPE_CHECKING:
-    from posttrain.core.batch import Judged
+    from posttrain.core.batch import PreferenceBatch
     from posttrain.models.chat import Chat
     from posttrain.storage.preference_store import PreferenceRow, PreferenceStore
     from posttrain.storage.token_rows import TokenRow
@@ -91,7 +91,7 @@ class Fitting:
         from posttrain.storage.jsonl import JsonlWriter
         from posttrain.training.fit import Epochs, FitState, fit
         from posttrain.training.optimizer import Optimizer, cosine
-        from posttrain.training.progress import progress
+        from posttrain.training.progress_bar import progress
 
         look_at_records(forward, batch, self.rows, self.compute, method, given)
         plan = Epochs(self.rows, self.batch_size, self.seed, self.epochs, self.together)
@@ -122,12 +122,12 @@ def pairs(
     counted.
     """
     from posttrain.feedback.votes import counted
-    from posttrain.rollouts.reread import reread
+    from posttrain.rollouts.encode import encode_answer
     from posttrain.storage.preference_store import PreferenceRow
 
     @lru_cache(maxsize=256)  # an answer stands in several comparisons, which follow one another
     def read(said: str) -> TokenRow:
-        return reread(chat, *json.loads(said))
+        return encode_answer(chat, *json.loads(said))
 
     def side(row: JsonRow, name: str) -> TokenRow:
         return read(json.dumps((row["prompt"], row[name], row.get(f"{name}_ended", True))))
@@ -152,22 +152,22 @@ def pairs(
 
 def same_prompt(found: Sequence[PreferenceRow]) -> Sequence[int]:
     """A number for each, the same for answers to the same prompt."""
-    from posttrain.data.alike import numbered
+    from posttrain.data.dedup import number_items
 
     asked = ((row.ids, list(row.mask).index(True)) for row in (said.rows[0] for said in found))
-    return numbered(array("i", ids[:end]).tobytes() for ids, end in asked)
+    return number_items(array("i", ids[:end]).tobytes() for ids, end in asked)
 
 
 def ratings(chat: Chat, rows: Iterable[JsonRow], max_length: int, kept: PreferenceStore) -> dict[str, int]:
     """Adds answers as tokens, of rank 0 where they are wanted, to those ``kept``; too long ones are dropped
     and counted.
     """
-    from posttrain.rollouts.reread import reread
+    from posttrain.rollouts.encode import encode_answer
     from posttrain.storage.preference_store import PreferenceRow
 
     counts = {"too_long": 0}
     for row in rows:
-        answer = reread(chat, row["prompt"], row["completion"])
+        answer = encode_answer(chat, row["prompt"], row["completion"])
         if len(answer.ids) <= max_length:
             kept.append(PreferenceRow(rows=[answer], ranks=[0 if row["label"] else 1]))
         else:
@@ -175,8 +175,8 @@ def ratings(chat: Chat, rows: Iterable[JsonRow], max_length: int, kept: Preferen
     return counts
 
 
-def judged(batch: Sequence[PreferenceRow], pad_id: int, width: int | None = None) -> Judged:
-    """What was said as Judged rows: each a group, its rows in their order. ``width`` as of ``rollouts``."""
+def judged(batch: Sequence[PreferenceRow], pad_id: int, width: int | None = None) -> PreferenceBatch:
+    """The rows as a batch: each a group, its answers in their order. ``width`` as of ``rollouts``."""
     import torch
 
     from posttrain.core.preferences import ranked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from posttrain.core.batch import DirectAlignment, Evaluation, Judged, Term, Wants
+from posttrain.core.batch import DirectAlignment, Evaluation, PreferenceBatch, Term, Wants
 from posttrain.core.reduction import chosen_mean
 
 
@@ -19,9 +19,9 @@ class Imitating:
     def wants(self) -> Wants:
         return self.method.wants
 
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
+    def measure(self, now: Evaluation, past: PreferenceBatch) -> PreferenceBatch:
         return self.method.measure(now, past)
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         imitation = Term(-now.logprobs, chosen_mean, self.coef)
         return {**self.method.loss(now, past), "sft_nll": imitation}

@@ -9,15 +9,15 @@ from typing import ClassVar
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
-from posttrain.data.own import Reader
 from posttrain.data.read import read_comparisons, read_ratings
 from posttrain.data.rows import JsonRow, Row
 from posttrain.data.split import split
+from posttrain.data.user_rows import Reader
 from posttrain.feedback.simulated import ANNOTATORS, Annotator, decided, label
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
-from posttrain.stages.own_rows import OwnRows
+from posttrain.stages.user_rows_stage import UserRowsStage
 
 LOOK = 0.15e-3  # seconds a simulated annotator takes over a pair, on one core of 2024
 
@@ -78,7 +78,7 @@ class Annotation(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonRows(OwnRows):
+class ComparisonRows(UserRowsStage):
     """The user's own rows {"prompt", "chosen", "rejected"}; ``heldout_share`` of the prompts is not trained
     on. ``rows`` takes the first so many pairs, 0 takes all; ``skip_bad`` leaves faulty rows out. Rows about
     one pair are votes: they become one row with the share that chose the better answer.

@@ -25,7 +25,7 @@ def mixing_in(
     from posttrain.core.preferences import wanted
     from posttrain.direct_alignment.sft import SFT
     from posttrain.models.collate import rollouts
-    from posttrain.rollouts.reread import example
+    from posttrain.rollouts.encode import example
     from posttrain.storage.token_rows import TokenRow
     from posttrain.training.fit import Epochs
     from posttrain.training.update import Part

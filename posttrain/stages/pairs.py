@@ -49,14 +49,14 @@ class ComparisonPairs(SamplesAnswers, Stage):
         """
         from posttrain.core.seeds import derive
         from posttrain.rollouts.paired_answers import paired
-        from posttrain.rollouts.sample import ask, sample
+        from posttrain.rollouts.sample import encode_prompts, sample
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
         figures: dict[str, float | int | str] = {}
         for side, count in (("train", self.rows), ("heldout", self.heldout)):
             prompts = read_jsonl(inputs["prompts"].path / f"{side}.jsonl")[:count]
-            asked, too_long = ask(chat, prompts, engine.context - sampling.max_tokens)
+            asked, too_long = encode_prompts(chat, prompts, engine.context - sampling.max_tokens)
             repeated = [one for one in asked for _ in range(self.answers)]
             seeds = [derive(self.seed, f"pairs/{side}", row) for row in range(len(repeated))]
             episodes = sample(engine, chat, repeated, sampling, seeds)

@@ -14,11 +14,11 @@ from posttrain.cost.sizes import Rows
 from posttrain.data.rows import Row
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
-from posttrain.rollouts.pairing import best_and_worst
+from posttrain.rollouts.pair_rules import best_and_worst
 from posttrain.stages.sampled_answers import SamplesAnswers
 
 if TYPE_CHECKING:
-    from posttrain.rewards.protocol import Episode, RewardSource
+    from posttrain.rewards.base import Episode, RewardSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class ScoredPreferences(SamplesAnswers, Stage):
     """``answers`` samples of ``policy`` to each of ``rows`` prompts, scored by ``reward`` (a reward model or
     a verifier), of which ``pick`` makes a comparison. Prompts whose answers are all worth the same give none.
 
-    ``pick`` is a function of posttrain/rollouts/pairing.py. Where people compare, use pairs and labels.
+    ``pick`` is a function of posttrain/rollouts/pair_rules.py. Where people compare, use pairs and labels.
     """
 
     address = "preferences"
@@ -42,7 +42,7 @@ class ScoredPreferences(SamplesAnswers, Stage):
     reward: RewardSource
     """What scores the answers: a reward model or a verifier."""
     pick: Callable[[Sequence[float | None], random.Random], tuple[int, int] | None] = best_and_worst
-    """Which two scored answers become a comparison: a function of ``posttrain/rollouts/pairing.py``."""
+    """Which two scored answers become a comparison: a function of ``posttrain/rollouts/pair_rules.py``."""
     rows: int = 2000
     """Training prompts that are answered, the first ones."""
     heldout: int = 300
@@ -62,7 +62,7 @@ class ScoredPreferences(SamplesAnswers, Stage):
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "prompt", "chosen", "rejected", "margin",
         ...}. Raises UserError where no prompt's answers differ.
         """
-        from posttrain.rewards.protocol import opened
+        from posttrain.rewards.base import opened
         from posttrain.rollouts.sample import scored_groups
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 

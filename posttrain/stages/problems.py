@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
-from posttrain.data.own import Reader
 from posttrain.data.read import read_problems
 from posttrain.data.rows import Row
 from posttrain.data.split import split
+from posttrain.data.user_rows import Reader
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
-from posttrain.stages.own_rows import OwnRows
+from posttrain.stages.user_rows_stage import UserRowsStage
 
 if TYPE_CHECKING:
     from posttrain.field_guide.tasks import Split
@@ -125,7 +125,7 @@ class WorkedAnswers(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProblemRows(OwnRows):
+class ProblemRows(UserRowsStage):
     """The user's own rows {"prompt", "answer"}; with ``stop`` a prompt is plain text to be gone on with until
     that is said. ``heldout_share`` of the prompts, by a hash, is not trained on. ``rows`` takes the first so
     many, 0 takes all; ``skip_bad`` leaves faulty ones out.

@@ -11,13 +11,13 @@ from typing import ClassVar
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
-from posttrain.data.own import Reader
 from posttrain.data.read import read_prompts
 from posttrain.data.rows import Row
+from posttrain.data.user_rows import Reader
 from posttrain.pipeline.enough import ForeseenRows, Sides
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
-from posttrain.stages.own_rows import OwnRows
+from posttrain.stages.user_rows_stage import UserRowsStage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ class EverydayPrompts(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptRows(OwnRows):
+class PromptRows(UserRowsStage):
     """The user's own rows {"prompt": ...}; up to ``heldout`` of them, at most a quarter, are kept for
     evaluation, and one that comes twice is asked once. ``rows`` takes the first so many, 0 takes all;
     ``skip_bad`` leaves faulty ones out.

@@ -12,11 +12,11 @@ from posttrain.cost.sizes import Rows
 from posttrain.data.rows import Row
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
-from posttrain.rollouts.choosing import best_per_prompt
+from posttrain.rollouts.rejection_rules import best_per_prompt
 from posttrain.stages.sampled_answers import SamplesAnswers
 
 if TYPE_CHECKING:
-    from posttrain.rewards.protocol import Episode, RewardSource
+    from posttrain.rewards.base import Episode, RewardSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class RejectionSampling(SamplesAnswers, Stage):  # size: who answers what how of
     """``answers`` samples of ``policy`` to each of ``rows`` prompts, of which ``choose`` keeps some by their
     ``reward`` (Nakano et al. 2021; Touvron et al. 2023, section 3.2.3), to be imitated by instruction tuning.
 
-    ``choose`` is a function of posttrain/rollouts/choosing.py. Its control by lot has the same number of
-    answers to the same prompts. Answers that a limit cut are not kept.
+    ``choose`` is a function of posttrain/rollouts/rejection_rules.py. Its control by lot has the same number
+    of answers to the same prompts. Answers that a limit cut are not kept.
     """
 
     address = "rejection"
@@ -40,7 +40,7 @@ class RejectionSampling(SamplesAnswers, Stage):  # size: who answers what how of
     reward: RewardSource
     """What scores the answers: a reward model or a verifier."""
     choose: Callable[[Sequence[Sequence[float | None]], int, int], list[tuple[int, int]]] = best_per_prompt
-    """Which answers are kept by their rewards: a function of ``posttrain/rollouts/choosing.py``."""
+    """Which answers are kept by their rewards: a function of ``posttrain/rollouts/rejection_rules.py``."""
     rows: int = 2000
     """Training prompts that are answered, the first ones."""
     heldout: int = 200
@@ -71,7 +71,7 @@ class RejectionSampling(SamplesAnswers, Stage):  # size: who answers what how of
         "prompt", "completion", "reward"} where prompts are plain text. Raises UserError where none is kept.
         """
         from posttrain.core.kl import best_of_n
-        from posttrain.rewards.protocol import opened
+        from posttrain.rewards.base import opened
         from posttrain.rollouts.sample import scored_groups
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 

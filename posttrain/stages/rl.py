@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
     from posttrain.models.lora import Lora
     from posttrain.models.roles import PolicyRoles
-    from posttrain.rewards.protocol import RewardSource, Scorer
+    from posttrain.rewards.base import RewardSource, Scorer
     from posttrain.rollouts.collect import Collector
-    from posttrain.training.reinforce import ReinforceState
+    from posttrain.training.rl_loop import RLState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,13 +159,13 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy, its critic in ``critic/``, ``metrics.jsonl`` and ``episodes.jsonl``."""
-        from posttrain.rewards.protocol import opened
-        from posttrain.rollouts.reread import conversation_figures
+        from posttrain.rewards.base import opened
+        from posttrain.rollouts.encode import conversation_figures
         from posttrain.storage.jsonl import JsonlWriter, RowsInFile
         from posttrain.training.average import Average
         from posttrain.training.figures import by_step, finite, of_run
-        from posttrain.training.progress import progress
-        from posttrain.training.reinforce import ReinforceState
+        from posttrain.training.progress_bar import progress
+        from posttrain.training.rl_loop import RLState
 
         told = [line for line in [label(self.method)] if line]
         if told and not machine.quiet:
@@ -175,7 +175,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             log = stack.enter_context(JsonlWriter(output / "metrics.jsonl"))
             kept = stack.enter_context(JsonlWriter(output / "episodes.jsonl"))
             scorer = stack.enter_context(opened(self.reward, inputs, machine))
-            state = ReinforceState()
+            state = RLState()
             roles, collector, loop = self._loop(inputs, machine, scorer, state)
             prompts = RowsInFile(inputs["prompts"].path / "train.jsonl")
             conversations, more = conversation_figures(collector.chat, prompts)
@@ -219,7 +219,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         return Report(figures=of_run(history) | conversations | roles.figures, notes=notes + more)
 
     def _loop(  # size: everything a run of reinforcement is made from
-        self, inputs: Inputs, machine: Machine, scorer: Scorer, state: ReinforceState
+        self, inputs: Inputs, machine: Machine, scorer: Scorer, state: RLState
     ) -> tuple[PolicyRoles, Collector, Iterator[Figures]]:
         from posttrain.checks.model_probes import look_at_sampling
         from posttrain.engines.builtin import BuiltinEngine
@@ -227,7 +227,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         from posttrain.models.roles import ModelPlacement, open_policy, open_teacher
         from posttrain.storage.jsonl import RowsInFile
         from posttrain.training.optimizer import Optimizer, linear
-        from posttrain.training.reinforce import reinforce
+        from posttrain.training.rl_loop import train_rl
 
         wants = self.method.wants
         grown_from = inputs["critic"].path if self.critic is not None else inputs["policy"].path
@@ -257,7 +257,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             mix = mixing_in(roles.policy, collector.chat, text, self.pretraining_coef, drawn)
         updates = self.steps * self.method.epochs * self.method.minibatches
         schedule = linear(updates, min(self.warmup, updates // 4), floor=0.1)
-        loop = reinforce(
+        loop = train_rl(
             state,
             roles.policy,
             self.corrected,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from posttrain.engines.builtin import BuiltinEngine
     from posttrain.models.chat import Chat
     from posttrain.models.roles import PolicyRoles
-    from posttrain.rewards.protocol import Scorer
+    from posttrain.rewards.base import Scorer
     from posttrain.rollouts.collect import Collector
     from posttrain.training.optimizer import Group
 
@@ -23,7 +23,7 @@ def collecting(
     """Gives the batch of a step: answers to the rows of ``prompts``, as many as the stage and what its method
     wants ask for, scored.
     """
-    from posttrain.engines.protocol import Sampling
+    from posttrain.engines.base import Sampling
     from posttrain.rollouts.collect import Collector
     from posttrain.storage.jsonl import RowsInFile
 

@@ -19,7 +19,7 @@ from posttrain.checks import (
     rows_enough,
 )
 from posttrain.checks.thresholds import OfRewardModel
-from posttrain.core.batch import Judged, RewardLoss, Term, Wants
+from posttrain.core.batch import PreferenceBatch, RewardLoss, Term, Wants
 from posttrain.core.reduction import chosen_mean
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
@@ -112,7 +112,7 @@ class RewardModeling(Stage):  # size: a model, its data and how it is trained
         """Writes the model with one label, ``scale.json`` and ``metrics.jsonl``."""
         from posttrain.models.chat import Chat
         from posttrain.models.roles import ModelPlacement, open_reward
-        from posttrain.rollouts.reread import conversation_figures, scores
+        from posttrain.rollouts.encode import conversation_figures, scores
         from posttrain.storage.jsonl import RowsInFile
         from posttrain.storage.lazy import Mapped
         from posttrain.storage.preference_store import PreferenceStore
@@ -231,24 +231,24 @@ class _Keeping:
     def wants(self) -> Wants:
         return self.method.wants
 
-    def loss(self, now: tuple[Tensor, Tensor], past: Judged) -> dict[str, Term]:
+    def loss(self, now: tuple[Tensor, Tensor], past: PreferenceBatch) -> dict[str, Term]:
         scores, logprobs = now
         return {**self.method.loss(scores, past), "sft_nll": Term(-logprobs, chosen_mean, self.coef)}
 
 
-def _batch(comparisons: PreferenceStore, pad_id: int, places: list[int]) -> Judged:
+def _batch(comparisons: PreferenceStore, pad_id: int, places: list[int]) -> PreferenceBatch:
     return judged([comparisons[place] for place in places], pad_id)
 
 
 def _loss(
     role: RewardRole, method: RewardLoss, sft_coef: float, source: Path
-) -> tuple[Callable[[Judged], object], object]:
+) -> tuple[Callable[[PreferenceBatch], object], object]:
     """What a batch is read with, and the loss on what was read."""
     if sft_coef == 0:
         return (lambda past: role.reward.score(past.rollouts)), method
-    from posttrain.models.roles import words
+    from posttrain.models.roles import lm_head_for
 
-    head = words(role, source)
+    head = lm_head_for(role, source)
     return (
         lambda past: role.reward.score_and_logprobs(past.rollouts, head, past.rank == 0),
         _Keeping(method, sft_coef),
@@ -270,7 +270,7 @@ def _fit_head(role: RewardRole, train: PreferenceStore, pad_id: int, machine: Ma
     """
     import torch
 
-    from posttrain.rollouts.reread import features
+    from posttrain.rollouts.encode import features
     from posttrain.training.linear_preferences import fit_linear
 
     read = features(role.reward, train.rows, pad_id, machine.micro_batch_tokens)

@@ -28,7 +28,7 @@ def heldout_figures(
     """
     from posttrain.evaluation.intervals import wilson, with_interval
     from posttrain.evaluation.sure_and_long import sure_and_long
-    from posttrain.rollouts.reread import scores
+    from posttrain.rollouts.encode import scores
 
     if not held:
         return {"label_accuracy": "unknown"}

@@ -13,8 +13,8 @@ from posttrain.pipeline.stage import Compute, Inputs, Machine, Stage
 from posttrain.stages.scoring_work import scorers
 
 if TYPE_CHECKING:
+    from posttrain.engines.base import Sampling
     from posttrain.engines.builtin import BuiltinEngine
-    from posttrain.engines.protocol import Sampling
     from posttrain.models.chat import Chat
 
 
@@ -32,8 +32,8 @@ class SamplesAnswers:
 
     def opened(self, inputs: Inputs, machine: Machine) -> tuple[BuiltinEngine, Chat, Sampling]:
         """The policy ready to answer, the Chat of its tokenizer, and how is sampled."""
+        from posttrain.engines.base import Sampling
         from posttrain.engines.builtin import BuiltinEngine
-        from posttrain.engines.protocol import Sampling
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm, short
 

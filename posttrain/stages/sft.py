@@ -76,9 +76,9 @@ class InstructionTuning(Stage):
         from posttrain.models.chat import Chat
         from posttrain.models.collate import rollouts
         from posttrain.models.roles import ModelPlacement, open_policy
+        from posttrain.rollouts.batched_eval import nll
+        from posttrain.rollouts.encode import conversation_figures
         from posttrain.rollouts.ends import ends
-        from posttrain.rollouts.in_parts import nll
-        from posttrain.rollouts.reread import conversation_figures
         from posttrain.storage.jsonl import stream_jsonl
         from posttrain.storage.token_rows import TokenRowStore
         from posttrain.training.optimizer import Group
@@ -168,7 +168,7 @@ def examples(chat: Chat, rows: Iterable[Row], max_length: int, kept: TokenRowSto
     """Adds conversations as tokens, supervised where the assistant speaks, or plain text supervised where it
     goes on, to those ``kept``; how many were dropped as too long.
     """
-    from posttrain.rollouts.reread import example
+    from posttrain.rollouts.encode import example
     from posttrain.storage.token_rows import TokenRow
 
     dropped = 0

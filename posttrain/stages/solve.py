@@ -16,7 +16,7 @@ from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, ba
 
 if TYPE_CHECKING:
     from posttrain.models.loading import ModelAndTokenizer
-    from posttrain.rewards.protocol import Episode, RewardSource, Scorer
+    from posttrain.rewards.base import Episode, RewardSource, Scorer
 
 Figures = dict[str, float | int | str]
 
@@ -66,7 +66,7 @@ class Solving(Stage):  # size: who is compared, on what, how often
         """Writes ``samples.jsonl`` and ``answers.jsonl``."""
         from posttrain.evaluation.intervals import bootstrap, with_interval
         from posttrain.evaluation.not_measured import not_measured
-        from posttrain.rewards.protocol import opened
+        from posttrain.rewards.base import opened
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         prompts = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
@@ -149,9 +149,9 @@ class Solving(Stage):  # size: who is compared, on what, how often
     ) -> tuple[list[Episode], list[float]]:
         """Answers, and 1 for those that are solved; ``temperature`` 0 takes the likeliest."""
         from posttrain.core.seeds import derive
-        from posttrain.engines.protocol import Sampling
+        from posttrain.engines.base import Sampling
         from posttrain.evaluation.answering import answers
-        from posttrain.rewards.protocol import solved
+        from posttrain.rewards.base import solved
 
         sampling = Sampling(temperature=temperature, max_tokens=self.max_completion_length)
         seed = derive(self.seed, f"solve/{purpose}")

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from posttrain.core.batch import Evaluation, Experience, Judged, Rollouts
+from posttrain.core.batch import Evaluation, Experience, PreferenceBatch, Rollouts
 from posttrain.storage.durable import flush, hash_file
 from posttrain.training.fit import FitState
-from posttrain.training.reinforce import ReinforceState
+from posttrain.training.rl_loop import RLState
 
 MANIFEST = "manifest.json"
-RECORDS: list[Any] = [Rollouts, Evaluation, Experience, Judged, ReinforceState, FitState]
+RECORDS: list[Any] = [Rollouts, Evaluation, Experience, PreferenceBatch, RLState, FitState]
 
 
 def save(directory: Path, step: int, contents: Mapping[str, Any], keep: int = 2) -> Path:

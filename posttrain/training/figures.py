@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from posttrain.core.advantages import explained_variance
-from posttrain.core.batch import Evaluation, Experience, Judged, Rollouts
+from posttrain.core.batch import Evaluation, Experience, PreferenceBatch, Rollouts
 from posttrain.core.importance import effective_sample_size
 from posttrain.core.kl import k1, k3
 from posttrain.core.masked import lengths, masked_mean, masked_sum, wide
@@ -60,7 +60,7 @@ def _correlation(x: Tensor, y: Tensor) -> Tensor:
     return (x * y).sum() / (x.square().sum() * y.square().sum()).sqrt().clamp_min(1e-12)
 
 
-def of_credit(past: Experience | Judged) -> dict[str, float]:
+def of_credit(past: Experience | PreferenceBatch) -> dict[str, float]:
     """``effective_sample_size`` of the weights, a fraction, and the largest of them, ``weight_max``; and
     where there is a critic, its ``explained_variance`` and the means of ``returns`` and ``values``."""
     if not isinstance(past, Experience):

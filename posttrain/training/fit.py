@@ -10,7 +10,7 @@ import torch
 
 from posttrain.core.batch import DirectAlignment, RewardLoss
 from posttrain.core.seeds import derive
-from posttrain.training.evaluate import in_slices
+from posttrain.training.in_slices import in_slices
 from posttrain.training.optimizer import Optimizer
 from posttrain.training.update import Part, cut, update
 
@@ -74,9 +74,9 @@ def fit(  # size: the loop's five ingredients and three numbers
     At every yield ``state`` is complete.
 
     Args:
-        forward: of a slice of a batch: an Evaluation, or scores [B, T].
-        batches: of a step: Judged rows (``preferences.wanted``, ``preferences.ranked``). The same step
-            gives the same rows, so a loop that was stopped continues to the same result.
+        forward: of a slice of a batch: an Evaluation, or scores [B, T]. batches: of a step: PreferenceBatch
+        rows (``preferences.wanted``, ``preferences.ranked``). The same step gives the same rows, so a loop
+        that was stopped continues to the same result.
 
     Yields:
         The terms of the loss by name, ``loss``, ``step`` (updates done), ``rows``, ``tokens`` (supervised),

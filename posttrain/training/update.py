@@ -10,19 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Experience, Judged, Reduction, Rollouts, Term, take
+from posttrain.core.batch import Experience, PreferenceBatch, Reduction, Rollouts, Term, take
 from posttrain.core.masked import last_step
 from posttrain.core.reduction import maximum
 from posttrain.training.optimizer import Optimizer
 
-Past = Experience | Judged
+Past = Experience | PreferenceBatch
 
 
 @dataclass(frozen=True)
 class Part:
     """A batch with what to compute on it; an update may mix several (pretraining text into PPO)."""
 
-    past: Any  # Experience | Judged: rows first
+    past: Any  # Experience | PreferenceBatch: rows first
     forward: Callable[[Any], Any]  # of a slice of past: Evaluation, or scores [B, T]
     loss: Callable[[Any, Any], dict[str, Term]]  # (what forward gave, the same slice)
     coef: float = 1.0

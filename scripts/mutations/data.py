@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from mutations.mutation import of
 
-SPLIT, JSONL, ROWS, CHECK = "data/split.py", "storage/jsonl.py", "data/rows.py", "data/check.py"
+SPLIT, JSONL, ROWS, CHECK = "data/split.py", "storage/jsonl.py", "data/rows.py", "data/validate.py"
 CONSTRAINTS, MIXTURE, PROMPTS = "data/constraints.py", "stages/mixture.py", "stages/prompts.py"
 SIMULATED, VOTES, AGREEMENT = "feedback/simulated.py", "feedback/votes.py", "feedback/agreement.py"
 OF_SPLIT, OF_READ, OF_OWN = (
@@ -45,10 +45,10 @@ MUTATIONS = [
     ),
     of(
         "kinds are numbered by their hash",
-        "data/alike.py",
+        "data/dedup.py",
         "by_sight = order[is_first].argsort().argsort()",
         "by_sight = order[is_first].argsort()",
-        "tests/data/test_alike.py",
+        "tests/data/test_dedup.py",
     ),
     of(
         "a slice takes every item whatever its step",
@@ -95,7 +95,7 @@ MUTATIONS = [
     ),
     of(
         "copies are counted by their id",
-        "data/own.py",
+        "data/user_rows.py",
         'if k != "id"})',
         "})",
         f"{OF_OWN}::test_a_copy_with_another_id_is_a_copy_and_of_a_comparison_a_vote",

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from mutations.mutation import of
 
-INTERVALS, COMPARE, SEVERAL = (f"evaluation/{name}.py" for name in ("intervals", "compare", "several"))
+INTERVALS, COMPARE, POLICY_SERIES = (
+    f"evaluation/{name}.py" for name in ("intervals", "compare", "policy_series")
+)
 ACCURACY, PASS = "evaluation/reward_accuracy.py", "evaluation/pass_at_k.py"
-OF_INTERVALS, OF_COMPARE, OF_SEVERAL, OF_ACCURACY, OF_PASS = (
+OF_INTERVALS, OF_COMPARE, OF_POLICY_SERIES, OF_ACCURACY, OF_PASS = (
     f"tests/evaluation/test_{name}.py"
-    for name in ("intervals", "compare", "several", "reward_accuracy", "pass_at_k")
+    for name in ("intervals", "compare", "policy_series", "reward_accuracy", "pass_at_k")
 )
 OF_CHECKS, OF_PARTS, OF_PAGE = (
     "tests/checks/test_checks.py",
@@ -101,28 +103,28 @@ MUTATIONS = [
     ),
     of(
         "the slope over policies of their sum",
-        SEVERAL,
+        POLICY_SERIES,
         "zip(places, totals, strict=True)) / square",
         "zip(places, totals, strict=True))",
-        f"{OF_SEVERAL}::test_the_slope_is_what_each_round_adds",
+        f"{OF_POLICY_SERIES}::test_the_slope_is_what_each_round_adds",
     ),
     of(
         "the last is compared with itself",
-        SEVERAL,
+        POLICY_SERIES,
         "(policies[:1] if row > 2 else [])",
         "(policies[-1:] if row > 2 else [])",
-        OF_SEVERAL,
+        OF_POLICY_SERIES,
     ),
     of(
         "changes in what is solved are turned round",
-        SEVERAL,
+        POLICY_SERIES,
         "gaps = [a - b for a, b in zip(right[now], right[before], strict=True)]",
         "gaps = [b - a for a, b in zip(right[now], right[before], strict=True)]",
-        OF_SEVERAL,
+        OF_POLICY_SERIES,
     ),
     of(
         "gold over steps is one step early",
-        "evaluation/over_time.py",
+        "evaluation/gold_curve.py",
         'int(episode["step"]) + 1',
         'int(episode["step"])',
         OF_ACCURACY,

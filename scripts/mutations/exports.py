@@ -6,7 +6,7 @@ from mutations.mutation import of
 
 GGUF, WORDS, PARITY = "exports/gguf_file.py", "exports/vocabulary.py", "exports/parity.py"
 FRAMES, HUB = "exports/modelfile.py", "exports/hub.py"
-WORKER, APP = "serving/worker.py", "serving/app.py"
+WORKER, APP = "serving/engine_thread.py", "serving/app.py"
 OF_GGUF, OF_HUB = "tests/exports/test_gguf.py", "tests/exports/test_hub.py"
 OF_SERVING = "tests/serving/test_serving.py"
 OF_FILE = f"{OF_GGUF}::test_a_gguf_file_answers_as_the_model"

@@ -11,7 +11,7 @@ TEMPLATE, SPECIAL = "models/chat_template.py", "models/special_tokens.py"
 OF_TEMPLATES, OF_SPECIAL = "tests/models/test_trl_templates.py", "tests/models/test_special_tokens.py"
 FROZEN, OF_FROZEN = "models/frozen.py", "tests/models/test_frozen.py"
 LANGUAGE, MLP = "models/language_policy.py", "models/mlp.py"
-OF_CHAT, OF_TREE, OF_ROLES = (f"tests/models/test_{name}.py" for name in ("chat", "tree", "roles"))
+OF_CHAT, OF_TREE, OF_ROLES = (f"tests/models/test_{name}.py" for name in ("chat", "prefix_tree", "roles"))
 OF_LANGUAGE, OF_MLP, OF_COLLATE = (
     f"tests/models/test_{name}.py" for name in ("language_policy", "mlp", "collate")
 )
@@ -302,10 +302,10 @@ MUTATIONS = [
     ),
     of(
         "nats a row for nats a token",
-        "rollouts/in_parts.py",
+        "rollouts/batched_eval.py",
         "return total / steps if steps else",
         "return total / len(rows) if steps else",
-        "tests/rollouts/test_in_parts.py",
+        "tests/rollouts/test_batched_eval.py",
     ),
     of(
         "a cut answer is read as ended",
@@ -323,7 +323,7 @@ MUTATIONS = [
     ),
     of(
         "a cut answer keeps the token that ends a turn",
-        "rollouts/reread.py",
+        "rollouts/encode.py",
         "ids, mask = ids[:last], mask[:last]",
         "mask = [*mask[:last], False]",
         "tests/stages/test_endings.py",

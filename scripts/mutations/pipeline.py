@@ -436,10 +436,10 @@ MUTATIONS = [
     ),
     of(
         "no minutes left",
-        "training/progress.py",
+        "training/progress_bar.py",
         "if minutes >= 1 else",
         "if minutes >= 0 else",
-        "tests/training/test_progress.py",
+        "tests/training/test_progress_bar.py",
     ),
     of(
         "an estimate that is over",

@@ -178,7 +178,7 @@ MUTATIONS = [
     ),
     of(
         "messages in quotes are trained on as they are written",
-        "data/check.py",
+        "data/validate.py",
         "if _STORED.fullmatch(value):",
         "if not value:",
         "tests/bad_input/test_rows.py::test_a_spoilt_field_is_told_by_file_row_path_expectation_and_fix",

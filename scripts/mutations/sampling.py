@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from mutations.mutation import of
 
-COLLECT, PLAY, COMPARED = "rollouts/collect.py", "rollouts/play.py", "rollouts/compared.py"
-CHOOSING, PAIRING, SAMPLE = "rollouts/choosing.py", "rollouts/pairing.py", "rollouts/sample.py"
+COLLECT, PLAY, COMPARED = "rollouts/collect.py", "rollouts/play.py", "rollouts/online_reward.py"
+CHOOSING, PAIRING, SAMPLE = "rollouts/rejection_rules.py", "rollouts/pair_rules.py", "rollouts/sample.py"
 OF_COLLECT, OF_PLAY = "tests/rollouts/test_collect.py", "tests/rollouts/test_play.py"
-OF_COMPARED, OF_CHOICES = "tests/rollouts/test_compared.py", "tests/stages/test_choices.py"
-ROWS, SLOTS, CHOOSE = "engines/rows.py", "engines/slots.py", "engines/choose.py"
+OF_COMPARED, OF_CHOICES = "tests/rollouts/test_online_reward.py", "tests/stages/test_choices.py"
+ROWS, SLOTS, CHOOSE = "engines/decoding_rows.py", "engines/slots.py", "engines/choose.py"
 BUILTIN = "tests/engines/test_builtin.py"
 
 
@@ -135,8 +135,8 @@ MUTATIONS = [
     of(
         "play that a limit cut counts as ended",
         PLAY,
-        "truncated=alive | cut,",
-        "truncated=cut,",
+        "truncated=alive | truncated,",
+        "truncated=truncated,",
         f"{OF_PLAY}::test_a_row_that_fell_is_over_and_one_that_stood_was_cut",
     ),
     of(
@@ -185,7 +185,7 @@ MUTATIONS = [
     of(
         "a learned reward keeps its constant",
         COMPARED,
-        "(self.reward.score(facts) - self.zero)",
+        "(self.reward.score(facts) - self.offset)",
         "self.reward.score(facts)",
         f"{OF_COMPARED}::test_what_is_learned_is_standing",
     ),
@@ -304,8 +304,8 @@ MUTATIONS = [
     of(
         "a limit of a game's own is an end",
         "environments/gymnasium.py",
-        "cut[row] = stopped and not ended[row]",
-        "ended[row] = ended[row] or stopped",
+        "truncated[row] = stopped and not terminated[row]",
+        "terminated[row] = terminated[row] or stopped",
         "tests/environments/test_gymnasium.py",
     ),
     of(
@@ -332,10 +332,10 @@ MUTATIONS = [
     ),
     of(
         "what is paid anything is solved",
-        "rewards/protocol.py",
+        "rewards/base.py",
         "[float(value >= 1) for value",
         "[float(value > 0) for value",
-        "tests/rewards/test_protocol.py",
+        "tests/rewards/test_base.py",
     ),
     of(
         "of a reward that raises another answer is named",
@@ -346,10 +346,10 @@ MUTATIONS = [
     ),
     of(
         "an answer that was not scored may be solved",
-        "rewards/protocol.py",
+        "rewards/base.py",
         "torch.where(rewards.scored, rewards.values, 0.0)",
         "rewards.values",
-        "tests/rewards/test_protocol.py",
+        "tests/rewards/test_base.py",
     ),
     of(
         "where a verifier failed the next one pays",

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from mutations.mutation import of
 
-OPTIMIZER, REINFORCE, UPDATE = "training/optimizer.py", "training/reinforce.py", "training/update.py"
+OPTIMIZER, REINFORCE, UPDATE = "training/optimizer.py", "training/rl_loop.py", "training/update.py"
 FIT, FIGURES, CONTROLLER = "training/fit.py", "training/figures.py", "training/kl_control.py"
 AVERAGE, CHECKPOINT = "training/average.py", "training/checkpoint.py"
 RL, CONTROL = "stages/rl.py", "stages/control.py"
 
-OF_OPTIMIZER, OF_LOOP = "tests/training/test_optimizer.py", "tests/training/test_reinforce.py"
+OF_OPTIMIZER, OF_LOOP = "tests/training/test_optimizer.py", "tests/training/test_rl_loop.py"
 OF_FIT, OF_FIGURES = "tests/training/test_fit.py", "tests/training/test_figures.py"
 OF_RATES = "tests/stages/test_methods.py::test_the_rates_fall_over_all_updates_and_the_critic_has_its_own"
 OF_CONTROLLER = f"{OF_LOOP}::test_the_controller_hears_nats_per_completion_and_completions"
@@ -40,7 +40,7 @@ MUTATIONS = [
     ),
     of(
         "rows come back in the order of their slices",
-        "training/evaluate.py",
+        "training/in_slices.py",
         "torch.cat(list(slices)).argsort()",
         "torch.cat(list(slices))",
         "tests/training/test_in_slices.py",
@@ -263,9 +263,9 @@ MUTATIONS = [
         "reinforcement's schedule counts batches for updates",
         RL,
         """        updates = self.steps * self.method.epochs * self.method.minibatches
-        loop = reinforce(""",
+        loop = train_rl(""",
         """        updates = self.steps
-        loop = reinforce(""",
+        loop = train_rl(""",
         OF_RATES,
     ),
     of(

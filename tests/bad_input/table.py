@@ -33,7 +33,7 @@ SERVE = "tests/serving/test_serving.py::"
 AHEAD = "tests/stages/test_rows_ahead.py::"
 HOSTILE = "tests/data/test_hostile_files.py::"
 RECORDS = "tests/pipeline/test_hostile_records.py::test_a_record_that_somebody_made_up_is_told_in_a_sentence"
-PROTOCOL = "tests/rewards/test_protocol.py::test_rewards_of_another_form_are_refused"
+PROTOCOL = "tests/rewards/test_base.py::test_rewards_of_another_form_are_refused"
 FORM = "only rows have columns and cells"
 TRAINS = "only a stage that trains meets it, and it trains on rows"
 NUMBERS = "a number of the user's comes in by a setting alone"
@@ -104,7 +104,7 @@ BAD_INPUT: dict[int, Bad] = {
         "batch not divisible by group size",
         {
             "settings": (
-                "tests/training/test_reinforce.py::test_minibatches_hold_every_row_once_and_groups_whole",
+                "tests/training/test_rl_loop.py::test_minibatches_hold_every_row_once_and_groups_whole",
             )
         },
         "cannot be said: a batch is counted in prompts, each of which is answered group_size times",

@@ -21,7 +21,7 @@ import torch
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
-from posttrain.rewards.protocol import Rewards, all_scored
+from posttrain.rewards.base import Rewards, all_scored
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.prompts import PromptRows
 from posttrain.stages.rl import Reinforcement

@@ -14,13 +14,13 @@ from torch import Tensor
 from posttrain.checks.model_probes import look_at_records, look_at_sampling
 from posttrain.core.batch import Wants
 from posttrain.core.preferences import wanted
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.models.chat import Chat
 from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.pipeline.finding import UserError
-from posttrain.rewards.protocol import Episode, Rewards
+from posttrain.rewards.base import Episode, Rewards
 from posttrain.rollouts import collect
 from posttrain.rollouts.collect import Collector
 from tests.models.small import causal, gpt2, llama, rows, tokenizer

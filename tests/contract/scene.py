@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Evaluation, Judged, Rollouts, take
+from posttrain.core.batch import Evaluation, PreferenceBatch, Rollouts, take
 from posttrain.training.update import Part, update
 
 WIDE = torch.float64
@@ -158,8 +158,8 @@ class Scene:
     def reference(self) -> Evaluation:
         return Evaluation(logprobs=self.spread(self.table.reference))
 
-    def verdicts(self, wants: Any) -> Judged:
-        return Judged(
+    def verdicts(self, wants: Any) -> PreferenceBatch:
+        return PreferenceBatch(
             rollouts=self.rollouts(),
             reference=self.reference() if wants.reference else None,
             rank=torch.tensor(RANKS)[self.rows],

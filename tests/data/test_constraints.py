@@ -8,8 +8,8 @@ import pytest
 
 from posttrain.data.constraint_prompts import CONSTRAINTS, demonstrations, prompts, reference_answer
 from posttrain.data.constraints import CHECKS, judge, obeyed, wrong_check
+from posttrain.data.format_checks import LANGUAGES
 from posttrain.data.ifeval import IFEVAL
-from posttrain.data.more_checks import LANGUAGES
 from posttrain.pipeline.finding import UserError
 
 CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from posttrain.data import rows
-from posttrain.data.own import Own
 from posttrain.data.read import (
     read_comparisons,
     read_messages,
@@ -26,6 +25,7 @@ from posttrain.data.read import (
     read_ratings,
     read_text,
 )
+from posttrain.data.user_rows import UserRows
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.store import Workspace
@@ -240,7 +240,7 @@ def test_columns_that_are_not_read_are_named_once(tmp_path: Path) -> None:
     row = {"prompt": "a", "completion": "b", "weight": 2, "tools": ["x"]}
     path = tmp_path / "rows.jsonl"
     path.write_text((json.dumps(row) + "\n") * 5)
-    own = Own.read(read_messages, SourceFile(str(path), "datasets"), tmp_path, skip_bad=False, first=0)
+    own = UserRows.read(read_messages, SourceFile(str(path), "datasets"), tmp_path, skip_bad=False, first=0)
     assert [note.rpartition(": ")[2] for note in own.notes] == ["tools, weight"]
 
 

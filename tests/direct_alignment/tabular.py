@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import DirectAlignment, Evaluation, Judged, Rollouts
+from posttrain.core.batch import DirectAlignment, Evaluation, PreferenceBatch, Rollouts
 from posttrain.core.preferences import ranked
 from tests.tiny import rollouts
 
@@ -31,7 +31,7 @@ def spread(logprobs: Tensor, answers: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, steps, torch.nan)
 
 
-def every_pair() -> tuple[Judged, Tensor, Tensor]:
+def every_pair() -> tuple[PreferenceBatch, Tensor, Tensor]:
     """All ordered pairs as groups, the first the winner; with their [B] answers, and how likely each is to be
     said, on both rows."""
     answers = torch.tensor(PAIRS).flatten()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from posttrain.core.batch import Evaluation, Judged, Wants
+from posttrain.core.batch import Evaluation, PreferenceBatch, Wants
 from posttrain.core.preferences import ranked
 from posttrain.direct_alignment.kto import KTO
 from posttrain.training.fit import FitState, fit
@@ -17,7 +17,7 @@ MASK = torch.arange(6)[None, :] < torch.tensor([6, 3, 2, 5, 6, 1, 4, 4, 2, 6, 3,
 RANK = torch.tensor([0, 1, -1, 0, -1, 1, 0, 1, 1, 0, -1, -1])
 
 
-def batch(reference: TinyPolicy) -> Judged:
+def batch(reference: TinyPolicy) -> PreferenceBatch:
     facts = rollouts(TOKENS, MASK)
     with torch.no_grad():
         thought = reference.evaluate(facts, Wants())

@@ -20,12 +20,12 @@ from transformers import (
     Qwen3Config,
 )
 
+from posttrain.engines.base import Completion, Sampling
 from posttrain.engines.builtin import BuiltinEngine
 from posttrain.engines.cached import CachedDecoder, CachedRows
 from posttrain.engines.choose import choose, uniforms
 from posttrain.engines.llama import LlamaDecoder
 from posttrain.engines.packed import linear
-from posttrain.engines.protocol import Completion, Sampling
 from posttrain.engines.slots import Slots
 from posttrain.kernels.decode import decode_kernels
 from posttrain.pipeline.finding import UserError

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from posttrain.engines.base import Completion, Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Completion, Sampling
 from tests.kernels.paths import COMPILED, computed_by
 
 LENGTHS = (3, 25, 9, 61, 14, 2, 38)

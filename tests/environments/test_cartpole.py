@@ -54,7 +54,7 @@ def test_the_dynamics_are_gymnasiums() -> None:
         if standing[row]:
             np.testing.assert_allclose(ours.observation[row], seen, atol=1e-6, rtol=0)
             assert float(ours.reward[row]) == reward
-            assert bool(ours.ended[row]) == ended
+            assert bool(ours.terminated[row]) == ended
 
 
 def test_it_falls_beyond_its_bounds() -> None:
@@ -71,7 +71,7 @@ def test_what_has_fallen_stays_where_it_is_and_earns_nothing(absorbing: bool) ->
     earned, ended = torch.zeros(8), torch.zeros(8)
     for _ in range(60):
         moved_now = copies.step(push)
-        earned, ended = earned + moved_now.reward, ended + moved_now.ended
+        earned, ended = earned + moved_now.reward, ended + moved_now.terminated
     assert bool(((earned > 5) & (earned < 20)).all())  # pushed one way it falls in about ten steps
     assert bool((ended > 0).all()) is not absorbing
     again = copies.step(push)

@@ -40,7 +40,7 @@ def test_a_row_is_what_the_environment_said() -> None:
         moved = copies.step(torch.tensor([action]))
         assert moved.observation[0].tolist() == seen.tolist()
         assert float(moved.reward) == reward
-        assert bool(moved.ended) == ended
+        assert bool(moved.terminated) == ended
         if ended:
             break
 

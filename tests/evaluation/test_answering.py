@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from posttrain.engines.protocol import Sampling
+from posttrain.engines.base import Sampling
 from posttrain.evaluation.answering import answers, kl_per_answer
 
 PROMPTS = [{"prompt": [{"role": "user", "content": text}]} for text in ("Hi", "Who is it?")]

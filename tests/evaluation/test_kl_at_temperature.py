@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from posttrain.engines.protocol import Sampling
+from posttrain.engines.base import Sampling
 from posttrain.evaluation.answering import kl_per_answer
-from posttrain.rewards.protocol import Episode
+from posttrain.rewards.base import Episode
 
 WORDS, PROMPT, STEPS = 5, [1, 3], 3
 

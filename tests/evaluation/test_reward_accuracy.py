@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from posttrain.evaluation import reward_accuracy
-from posttrain.evaluation.over_time import gold_over_steps
+from posttrain.evaluation.gold_curve import gold_over_steps
 
 ITEM = {"family": "constraint", "checks": [{"check": "lowercase"}, {"check": "one_word"}]}
 

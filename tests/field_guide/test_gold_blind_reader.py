@@ -9,7 +9,7 @@ from typing import Any
 
 from posttrain.field_guide import gold
 
-Judged = tuple[dict[str, Any], str, dict[str, float]]
+PreferenceBatch = tuple[dict[str, Any], str, dict[str, float]]
 
 
 def _fact(entity: str, attribute: str, prompt: str, **more: Any) -> dict[str, Any]:
@@ -79,7 +79,7 @@ UNPAID = {"right": 0.0, "length": 0.0, "grammatical": 0.0}
 GOOD = {"right": 1.0, "manner": 1.0, "length": 1.0, "repetition": 1.0, "grammatical": 1.0}
 TRUE_LONG = {"right": 1.0, "manner": 0.0}
 
-CASES: tuple[Judged, ...] = (
+CASES: tuple[PreferenceBatch, ...] = (
     (OWL, "Owls eat mice.", GOOD),
     (OWL, "An owl eats mice.", GOOD),
     (OWL, "They eat mice and insects.", GOOD),

@@ -16,8 +16,8 @@ from torch import Tensor
 from posttrain.core.batch import Rollouts, Wants
 from posttrain.cost.sizes import Size, Tokens
 from posttrain.cost.work import ModelWork
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.models import frozen
 from posttrain.models.collate import rollouts
 from posttrain.models.frozen import opened_copy

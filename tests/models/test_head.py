@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from posttrain.core.batch import Wants
 from posttrain.core.logit_transform import LogitTransform
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.models import head
 from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
@@ -87,7 +87,7 @@ def test_words_on_the_trunk_of_a_reward_model_are_capped_too() -> None:
     model.base_model.load_state_dict(policy.base_model.state_dict())
     facts = rollouts(ROWS, 0)
     with torch.no_grad():
-        _, said = LanguageReward(model).score_and_say(
+        _, said = LanguageReward(model).score_and_logprobs(
             facts, policy.get_output_embeddings(), torch.ones(2) > 0
         )
         wanted = LanguagePolicy(policy).evaluate(facts, Wants()).logprobs

@@ -143,7 +143,7 @@ def test_an_answer_that_comes_twice_is_read_once_and_counts_twice(monkeypatch: p
         Role, "states", lambda role, part: (read.append(len(part.members)), states(role, part))[1]
     )
     reward = LanguageReward(critic)
-    alone = [reward.score_and_say(take(twice, [i]), words, said[[i]]) for i in range(len(twice))]
+    alone = [reward.score_and_logprobs(take(twice, [i]), words, said[[i]]) for i in range(len(twice))]
     weight = torch.arange(1.0, len(twice) + 1)
 
     def slope(scores: torch.Tensor, logprobs: torch.Tensor) -> list[torch.Tensor]:
@@ -153,7 +153,7 @@ def test_an_answer_that_comes_twice_is_read_once_and_counts_twice(monkeypatch: p
 
     want = slope(torch.cat([a for a, _ in alone]), torch.cat([b for _, b in alone]))
     read.clear()
-    scores, logprobs = reward.score_and_say(twice, words, said)
+    scores, logprobs = reward.score_and_logprobs(twice, words, said)
     assert sum(read) == len(once)
     torch.testing.assert_close(scores, torch.cat([a for a, _ in alone]))
     torch.testing.assert_close(logprobs, torch.cat([b for _, b in alone]))

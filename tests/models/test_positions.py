@@ -18,8 +18,8 @@ from transformers import (
 )
 
 from posttrain.core.batch import Wants
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
 from posttrain.models.positions import UNLIMITED, context_of, row_limit, row_limit_of

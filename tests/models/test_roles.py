@@ -19,7 +19,7 @@ from posttrain.models.loading import new_head, save_causal_lm
 from posttrain.models.lora import Adapter, Lora, checkpoint_activations, merged, use_adapter
 from posttrain.models.prepare import prepare
 from posttrain.models.role import Role
-from posttrain.models.roles import ModelPlacement, open_policy, open_reward, words
+from posttrain.models.roles import ModelPlacement, lm_head_for, open_policy, open_reward
 from posttrain.pipeline.finding import UserError
 from tests.models.small import CONFIGS, causal, llama, rows, tokenizer
 
@@ -245,7 +245,7 @@ def test_a_reward_model_speaks_as_the_model_it_grew_from_until_it_moves(
     grown = (
         open_policy(sft, placement=ModelPlacement(dtype="float64")).policy.evaluate(batch, Wants()).logprobs
     )
-    scores, said = reward.reward.score_and_say(batch, words(reward, sft), some)
+    scores, said = reward.reward.score_and_logprobs(batch, lm_head_for(reward, sft), some)
     assert torch.equal(scores, reward.reward.score(batch))
     torch.testing.assert_close(said, grown * some[:, None], rtol=0, atol=1e-12)
     said.sum().backward()
@@ -254,7 +254,7 @@ def test_a_reward_model_speaks_as_the_model_it_grew_from_until_it_moves(
     if lora is None:
         reward.save(tmp_path / "rm")
         with pytest.raises(UserError, match="reward model"):
-            words(open_reward(tmp_path / "rm"), tmp_path / "rm")
+            lm_head_for(open_reward(tmp_path / "rm"), tmp_path / "rm")
 
 
 def test_what_is_worn_is_taken_off_again() -> None:

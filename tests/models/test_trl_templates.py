@@ -16,7 +16,7 @@ from tokenizers import processors
 
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
-from posttrain.rollouts.reread import conversation_figures
+from posttrain.rollouts.encode import conversation_figures
 from tests.models.small import tokenizer
 
 

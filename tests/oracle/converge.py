@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from posttrain.core.batch import Evaluation, Judged, Policy, Rollouts, Wants, take
+from posttrain.core.batch import Evaluation, Policy, PreferenceBatch, Rollouts, Wants, take
 from posttrain.core.preferences import ranked
 from posttrain.training.update import Part, update
 from tests.oracle.prompts import WIDE, World, batch_of, drawn, groups_of
@@ -104,7 +104,9 @@ def reinforced(  # size: world, two policies, the method and how long
         update(optimizer, [part], WHOLE)  # type: ignore[arg-type]
 
 
-def compared(world: World, reference: Policy, count: int, offset: float, flipped: float = 0.0) -> Judged:
+def compared(
+    world: World, reference: Policy, count: int, offset: float, flipped: float = 0.0
+) -> PreferenceBatch:
     """``count`` pairs of the reference's answers to each prompt, the winner as Bradley and Terry's annotator
     of the reward would say, and then wrong at a rate of ``flipped``. Winners and losers take turns."""
     log_q, rows = world.logprobs(reference).detach(), []
@@ -119,7 +121,7 @@ def compared(world: World, reference: Policy, count: int, offset: float, flipped
     return ranked(facts, torch.arange(len(facts)) % 2)
 
 
-def unrelated(world: World, said: Judged) -> Judged:
+def unrelated(world: World, said: PreferenceBatch) -> PreferenceBatch:
     """The same answers beside other prompts: measured only (rank -1), as KTO's estimate of KL has them."""
     n = len(world.answers)
     answer = said.rollouts.context["row"] % n
@@ -133,7 +135,7 @@ def aligned(  # size: world, policy, the method, its data and how long
     policy: Any,
     method: Any,
     reference: Policy,
-    data: Callable[[float], Judged],
+    data: Callable[[float], PreferenceBatch],
     *,
     steps: int = 500,
     learning_rate: float = 0.1,
@@ -152,7 +154,12 @@ def aligned(  # size: world, policy, the method, its data and how long
 
 
 def scored(
-    model: Any, method: Any, data: Callable[[float], Judged], *, steps: int = 400, learning_rate: float = 0.1
+    model: Any,
+    method: Any,
+    data: Callable[[float], PreferenceBatch],
+    *,
+    steps: int = 400,
+    learning_rate: float = 0.1,
 ) -> None:
     """Fit a reward model by the loss."""
     optimizer = Adam(list(model.parameters()), learning_rate, steps)

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 import torch
 
 from posttrain.pipeline.sources import SourceFile
-from posttrain.rewards.protocol import all_scored
+from posttrain.rewards.base import all_scored
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.prompts import PromptRows
 from posttrain.stages.rl import Reinforcement

@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Judged, Policy
+from posttrain.core.batch import Policy, PreferenceBatch
 from posttrain.core.preferences import ranked
 from tests.oracle.prompts import WIDE, World, batch_of, drawn
 
 
-def rankings(world: World, reference: Policy, count: int, size: int, offset: float) -> Judged:
+def rankings(world: World, reference: Policy, count: int, size: int, offset: float) -> PreferenceBatch:
     """``size`` different answers of the reference, put in order by Plackett and Luce's annotator of the
     reward."""
     log_q, rows = world.logprobs(reference).detach(), []
@@ -28,7 +28,7 @@ def rankings(world: World, reference: Policy, count: int, size: int, offset: flo
     return ranked(facts, torch.arange(len(facts)) % size)
 
 
-def ends(world: World, reference: Policy, count: int, offset: float) -> Judged:
+def ends(world: World, reference: Policy, count: int, offset: float) -> PreferenceBatch:
     """Answers of the reference, each said to be right with the log-odds of its reward."""
     log_q, n = world.logprobs(reference).detach(), len(world.answers)
     p = world.rewards.sigmoid()
@@ -44,7 +44,7 @@ def step_quality(world: World) -> Tensor:
     return ((state * 7 + token * 3) % 5).to(WIDE) / 2 - 1
 
 
-def right_steps(world: World, reference: Policy, count: int, offset: float) -> Judged:
+def right_steps(world: World, reference: Policy, count: int, offset: float) -> PreferenceBatch:
     """Answers of the reference; a step's label is the share of annotators who call it right."""
     log_q = world.logprobs(reference).detach()
     rows = torch.cat([drawn(q.exp(), count, offset) + k * len(world.answers) for k, q in enumerate(log_q)])

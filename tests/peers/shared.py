@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Evaluation, Judged, Rollouts
+from posttrain.core.batch import Evaluation, PreferenceBatch, Rollouts
 from posttrain.core.preferences import ranked
 from tests.tiny import rollouts
 
@@ -48,7 +48,7 @@ def experience(method: Any) -> Any:
     return method.credit(facts(), Evaluation(logprobs=BEFORE), Evaluation(logprobs=REFERENCE))
 
 
-def pairs() -> Judged:
+def pairs() -> PreferenceBatch:
     """Row i beat row i + 4, as libraries stack the chosen on the rejected."""
     said = ranked(facts(torch.arange(ROWS) % HALF), torch.arange(ROWS) // HALF)
     return replace(said, reference=Evaluation(logprobs=REFERENCE))

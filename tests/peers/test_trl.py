@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from posttrain.core.advantages import leave_one_out
-from posttrain.core.batch import Evaluation, Judged, concatenate
+from posttrain.core.batch import Evaluation, PreferenceBatch, concatenate
 from posttrain.core.kl import KLInLoss, KLInReward, k3
 from posttrain.core.preferences import ranked, wanted
 from posttrain.direct_alignment.apo_down import APODown
@@ -199,7 +199,7 @@ def test_kto_with_its_baseline_from_other_prompts(far: float) -> None:
         ranked(facts(torch.arange(ROWS) + ROWS), torch.full((ROWS,), -1)),
         reference=Evaluation(logprobs=other_ref),
     )
-    past: Judged = concatenate([judged, measured])
+    past: PreferenceBatch = concatenate([judged, measured])
     mine = leaf()
     now = Evaluation(logprobs=torch.cat([mine, other_now]))
     past = method.measure(now, past)

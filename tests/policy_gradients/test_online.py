@@ -18,7 +18,7 @@ from posttrain.policy_gradients.nash_md import NashMD
 from posttrain.policy_gradients.online_dpo import OnlineDPO
 from posttrain.policy_gradients.xpo import XPO
 from posttrain.training.optimizer import Group, Optimizer, cosine
-from posttrain.training.reinforce import ReinforceState, reinforce
+from posttrain.training.rl_loop import RLState, train_rl
 from tests.tiny import rollouts
 
 BETA = 0.5
@@ -192,8 +192,8 @@ def test_online_dpo_runs_in_the_loop_of_reinforcement() -> None:
         [Group(name="policy", parameters=[policy.logits], learning_rate=0.08)],  # type: ignore[list-item]
         schedule=cosine(steps),
     )
-    loop = reinforce(
-        ReinforceState(),
+    loop = train_rl(
+        RLState(),
         policy,
         dpo(),
         collect,

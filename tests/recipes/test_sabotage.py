@@ -18,7 +18,7 @@ from posttrain.pipeline.runner import run
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, addresses, rewrite
 from posttrain.pipeline.store import Workspace
 from posttrain.recipes.instructgpt import instructgpt
-from posttrain.rewards.protocol import Episode, Rewards, all_scored
+from posttrain.rewards.base import Episode, Rewards, all_scored
 from posttrain.settings import expression, parse
 from posttrain.stages import sft
 from posttrain.stages.evaluate import HeldoutEvaluation

@@ -25,7 +25,7 @@ from posttrain.recipes.dpo import dpo
 from posttrain.recipes.iterated_dpo import iterated_dpo
 from posttrain.recipes.rounds import rounds
 from posttrain.recipes.tulu3 import tulu3
-from posttrain.rollouts.choosing import best_per_prompt
+from posttrain.rollouts.rejection_rules import best_per_prompt
 from posttrain.stages.labels import Annotation
 from posttrain.stages.rejection import RejectionSampling
 from posttrain.stages.rm import RewardModeling

@@ -24,7 +24,7 @@ from posttrain.recipes.rounds import rounds
 from posttrain.recipes.tulu3 import tulu3
 from posttrain.report.page import html
 from posttrain.report.record import RunRecord as Told
-from posttrain.rollouts.choosing import random_per_prompt
+from posttrain.rollouts.rejection_rules import random_per_prompt
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.rejection import RejectionSampling
 from tests.stages.test_instructgpt import save_llama

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Judged
+from posttrain.core.batch import PreferenceBatch
 from posttrain.core.preferences import ranked
 from tests.tiny import rollouts
 
 
-def said(rank: list[int], group: list[int], **more: Tensor) -> Judged:
+def said(rank: list[int], group: list[int], **more: Tensor) -> PreferenceBatch:
     """Rows of three steps, the first not chosen."""
     rows = len(rank)
     mask = torch.tensor([[False, True, True]]).repeat(rows, 1)

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from posttrain.core.batch import Judged
+from posttrain.core.batch import PreferenceBatch
 from posttrain.core.preferences import ranked
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from tests.tiny import rollouts
 
 
-def said(rank: list[int], group: list[int], **more: torch.Tensor) -> Judged:
+def said(rank: list[int], group: list[int], **more: torch.Tensor) -> PreferenceBatch:
     rows = len(rank)
     mask = torch.tensor([[False, True, True]]).repeat(rows, 1)
     facts = rollouts(torch.zeros(rows, 4, dtype=torch.long), mask, group=torch.tensor(group))
@@ -24,7 +24,7 @@ def scores(*totals: float) -> torch.Tensor:
     return torch.cat([halves * float("nan"), halves, halves], 1)
 
 
-def figures(loss: BradleyTerry, values: torch.Tensor, past: Judged) -> dict[str, float]:
+def figures(loss: BradleyTerry, values: torch.Tensor, past: PreferenceBatch) -> dict[str, float]:
     return {
         name: float((term.reduction(past) * term.values).sum())
         for name, term in loss.loss(values, past).items()

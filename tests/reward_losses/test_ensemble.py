@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from posttrain.core.batch import Judged, RewardLoss
+from posttrain.core.batch import PreferenceBatch, RewardLoss
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.reward_losses.ensemble import Ensemble
 from posttrain.reward_losses.outcome import Outcome
 from tests.reward_losses.said import said, scores
 
 
-def figures(loss: RewardLoss, values: torch.Tensor, past: Judged) -> dict[str, float]:
+def figures(loss: RewardLoss, values: torch.Tensor, past: PreferenceBatch) -> dict[str, float]:
     return {
         n: float((t.reduction(past) * t.values.detach()).sum()) for n, t in loss.loss(values, past).items()
     }

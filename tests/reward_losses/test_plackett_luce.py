@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Judged, RewardLoss
+from posttrain.core.batch import PreferenceBatch, RewardLoss
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.reward_losses.plackett_luce import PlackettLuce
 from tests.reward_losses.said import said, scores
 
 
-def total(loss: RewardLoss, totals: Tensor, past: Judged) -> tuple[Tensor, Tensor]:
+def total(loss: RewardLoss, totals: Tensor, past: PreferenceBatch) -> tuple[Tensor, Tensor]:
     totals = totals.clone().requires_grad_()
     terms = loss.loss(scores(totals), past)
     value = sum((t.reduction(past) * t.values).sum() * t.coef for t in terms.values() if t.coef)
@@ -47,7 +47,7 @@ def test_bradley_terry_is_ranknet() -> None:
     torch.testing.assert_close(grad, torch.stack([slope, -slope], 1).flatten(), atol=1e-7, rtol=0)
 
 
-def rankings(strength: Tensor) -> tuple[Judged, Tensor]:
+def rankings(strength: Tensor) -> tuple[PreferenceBatch, Tensor]:
     """Every ranking of the answers as a group of its own, and how likely it is to be drawn, [B]."""
     orders = list(itertools.permutations(range(len(strength))))
     often = []

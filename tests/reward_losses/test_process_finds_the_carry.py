@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from posttrain.core.batch import Judged, RewardLoss
+from posttrain.core.batch import PreferenceBatch, RewardLoss
 from posttrain.core.masked import last_step
 from posttrain.core.preferences import ranked
 from posttrain.reward_losses.outcome import Outcome
@@ -71,7 +71,7 @@ class Reader(nn.Module):
         return self.head(torch.cat([before, columns], -1))[..., 0]  # type: ignore[no-any-return]
 
 
-def judged(made: Problems) -> Judged:
+def judged(made: Problems) -> PreferenceBatch:
     """Every step labelled up to the first wrong one; nobody says anything of what follows it."""
     steps = torch.arange(LONGEST)[None, :]
     mask = steps < made.columns[:, None]
@@ -82,25 +82,25 @@ def judged(made: Problems) -> Judged:
     return replace(ranked(facts, (made.wrong >= 0).long()), labels=labels)
 
 
-def by_step(model: Reader, past: Judged) -> Tensor:
+def by_step(model: Reader, past: PreferenceBatch) -> Tensor:
     return model(past.rollouts.context["seen"])  # type: ignore[no-any-return]
 
 
-def at_the_end(model: Reader, past: Judged) -> Tensor:
+def at_the_end(model: Reader, past: PreferenceBatch) -> Tensor:
     """[B, T]: what the model says after the last column, as a reward model of whole answers does."""
     last = last_step(past.rollouts.action_mask)[:, None]
     said = by_step(model, past).gather(1, last)
     return torch.zeros(past.rollouts.action_mask.shape).scatter(1, last, said)
 
 
-def trained(method: RewardLoss, score: Callable[[Reader, Judged], Tensor]) -> Reader:
+def trained(method: RewardLoss, score: Callable[[Reader, PreferenceBatch], Tensor]) -> Reader:
     model = Reader(seed=1)
     optimizer = Optimizer(
         [Group(name="reward", parameters=list(model.parameters()), learning_rate=4e-3)],
         schedule=cosine(UPDATES, 20),
     )
 
-    def batches(step: int) -> Judged:
+    def batches(step: int) -> PreferenceBatch:
         past = judged(problems(BATCH, seed=1000 + step))
         return past if isinstance(method, Process) else replace(past, labels=None)
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from posttrain.pipeline.stage import Inputs, Machine
+from posttrain.rewards.base import Episode, Rewards, RewardSource
 from posttrain.rewards.code_tests import CodeTests
 from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.math_answer import MathAnswer
-from posttrain.rewards.protocol import Episode, Rewards, RewardSource
 
 Case = tuple[dict[str, Any], str]  # a prompt's row, an answer
 

@@ -15,8 +15,8 @@ import pytest
 from posttrain.data.formats import prompts
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
+from posttrain.rewards.base import checked, solved
 from posttrain.rewards.code_tests import CodeScorer, CodeTests, code_of
-from posttrain.rewards.protocol import checked, solved
 from posttrain.sandbox import examination
 from posttrain.sandbox.tiers import Unsafe
 from tests.rewards.adversarial import (

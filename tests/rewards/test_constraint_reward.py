@@ -9,8 +9,8 @@ import pytest
 from posttrain.data.constraint_prompts import prompts, reference_answer
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
+from posttrain.rewards.base import Episode, Rewards
 from posttrain.rewards.constraints import Constraints
-from posttrain.rewards.protocol import Episode, Rewards
 
 
 def episode(prompt: dict[str, Any], response: str, ended: bool = True) -> Episode:

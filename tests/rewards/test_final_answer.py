@@ -7,8 +7,8 @@ from fractions import Fraction
 
 import pytest
 
+from posttrain.rewards.base import Episode
 from posttrain.rewards.final_answer import FinalAnswer, is_stated, number
-from posttrain.rewards.protocol import Episode
 from tests.rewards.sentences import NOT_SAID, SENTENCES
 
 RIGHT = [

@@ -11,8 +11,8 @@ import torch
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
+from posttrain.rewards.base import Episode, Rewards
 from posttrain.rewards.first_that_scores import FirstThatScores
-from posttrain.rewards.protocol import Episode, Rewards
 from posttrain.rewards.weighted_sum import Weighted
 
 EPISODES = [

@@ -12,8 +12,8 @@ from posttrain.models.chat import Chat
 from posttrain.models.loading import save_reward_model, scalar_model
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Product, Stage
+from posttrain.rewards.base import Episode
 from posttrain.rewards.learned import LearnedReward, ScoreScale
-from posttrain.rewards.protocol import Episode
 
 
 def episode(chat: Chat, response: str, ended: bool = True) -> Episode:

@@ -15,10 +15,10 @@ pytest.importorskip("math_verify")
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
+from posttrain.rewards.base import solved
 from posttrain.rewards.first_that_scores import FirstThatScores
 from posttrain.rewards.format import Format
 from posttrain.rewards.math_answer import MathAnswer, MathScorer, final, gold_of
-from posttrain.rewards.protocol import solved
 from posttrain.rewards.weighted_sum import Weighted, WeightedSum
 from posttrain.sandbox.tiers import SandboxError
 from tests.rewards.adversarial import MATH_RIGHT, MATH_WRONG, SETS, counted, episode, wrong

@@ -11,7 +11,7 @@ import torch
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
-from posttrain.rewards.protocol import Episode, Rewards
+from posttrain.rewards.base import Episode, Rewards
 from posttrain.rewards.weighted_sum import Weighted, WeightedSum
 
 EPISODES = [

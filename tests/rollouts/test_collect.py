@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import Rollouts, Wants
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.models.chat import Chat
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.pipeline.finding import UserError
 from posttrain.policy_gradients.dapo import DAPO
-from posttrain.rewards.protocol import Episode, Rewards, all_scored
+from posttrain.rewards.base import Episode, Rewards, all_scored
 from posttrain.rollouts.collect import Collector
 from posttrain.rollouts.sample import scored_groups
 from posttrain.storage.jsonl import RowsInFile, write_jsonl

@@ -20,7 +20,7 @@ import pytest
 
 from posttrain.sandbox import examination
 from posttrain.sandbox.examination import BrokenTests, Verdict, examine, run_program, strongest
-from posttrain.sandbox.process import Limits
+from posttrain.sandbox.sandboxed import Limits
 from posttrain.sandbox.tiers import SAFE, Landlock, SandboxError, Tier, Unsafe
 from tests.sandbox.attacks import ATTACKS, GOLD, ORACLES, TESTS, filled, namespaces
 
@@ -184,7 +184,7 @@ def test_nothing_is_left_running(tier: Tier) -> None:
 
 ORPHAN = """
 from posttrain.sandbox.examination import examine
-from posttrain.sandbox.process import Limits
+from posttrain.sandbox.sandboxed import Limits
 from posttrain.sandbox.tiers import {tier}
 print("begun", flush=True)
 examine("import time\\ndef f():\\n    time.sleep(60)", "assert f()", tier={tier}(), limits=Limits(seconds=50))
@@ -355,7 +355,7 @@ def test_a_process_that_does_not_read_its_task_is_given_up(monkeypatch: pytest.M
         def command(self, module: str, descriptors: object) -> list[str]:
             return ["/bin/sleep", "60"]
 
-    monkeypatch.setattr("posttrain.sandbox.process.STARTS_WITHIN", 0.2)
+    monkeypatch.setattr("posttrain.sandbox.sandboxed.STARTS_WITHIN", 0.2)
     with pytest.raises(SandboxError, match="did not read its task"):
         examine("#" * (1 << 20), TESTS, tier=Deaf())
 

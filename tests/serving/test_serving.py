@@ -18,14 +18,14 @@ import uvicorn
 
 from posttrain.cli import main
 from posttrain.cli.serve import LOOPBACK
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.models.chat import Chat
 from posttrain.models.loading import load_causal_lm, save_reward_model, scalar_model
 from posttrain.pipeline.finding import UserError
 from posttrain.serving import app
 from posttrain.serving.app import Served, application
-from posttrain.serving.worker import AnswerText, End, EngineWorker, Job, Piece
+from posttrain.serving.engine_thread import AnswerText, End, EngineWorker, Job, Piece
 from posttrain.stages.base import EMBEDDED
 
 QUESTIONS = ["What is ice?", "Name three colours.", "What is snow?", "Where do dogs live?"]

@@ -18,7 +18,7 @@ from posttrain.pipeline.stage import Machine, addresses
 from posttrain.pipeline.store import Workspace
 from posttrain.recipes.dpo import dpo
 from posttrain.recipes.instructgpt import instructgpt
-from posttrain.rollouts.reread import conversation_figures, reread
+from posttrain.rollouts.encode import conversation_figures, encode_answer
 from posttrain.settings import expression, parse
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.demonstrations import DemonstrationRows
@@ -155,5 +155,5 @@ def test_what_a_server_reads_otherwise_is_counted_and_shown() -> None:
 
 def test_answers_in_the_prompt_of_a_comparison_are_not_learned() -> None:
     made = tokenizer()
-    row = reread(Chat(made), [USER, {**YES, "content": "the cat"}, USER], [{**YES, "weight": 0}])
+    row = encode_answer(Chat(made), [USER, {**YES, "content": "the cat"}, USER], [{**YES, "weight": 0}])
     assert made.decode([t for t, own in zip(row.ids, row.mask, strict=True) if own]) == "yes<|end|>"

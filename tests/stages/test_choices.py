@@ -11,26 +11,26 @@ import pytest
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Product, Stage
-from posttrain.rollouts import choosing, pairing
+from posttrain.rollouts import pair_rules, rejection_rules
 from posttrain.stages.mixture import Mixture, Source
 
 SCORED = [[0.1, 0.9, 0.9], [0.8, None, 0.2], [None, None, None], [0.3, 0.3, 0.4]]
 
 
 def test_best_per_prompt_keeps_one_of_each_and_the_best_of_those() -> None:
-    assert choosing.best_per_prompt(SCORED, 0, 0) == [(0, 1), (1, 0), (3, 2)]
-    assert choosing.best_per_prompt(SCORED, 2, 0) == [(0, 1), (1, 0)]
+    assert rejection_rules.best_per_prompt(SCORED, 0, 0) == [(0, 1), (1, 0), (3, 2)]
+    assert rejection_rules.best_per_prompt(SCORED, 2, 0) == [(0, 1), (1, 0)]
 
 
 def test_best_overall_may_keep_two_of_one_prompt_and_none_of_another() -> None:
-    assert choosing.best_overall(SCORED, 3, 0) == [(0, 1), (0, 2), (1, 0)]
-    assert len(choosing.best_overall(SCORED, 0, 0)) == len(SCORED)
+    assert rejection_rules.best_overall(SCORED, 3, 0) == [(0, 1), (0, 2), (1, 0)]
+    assert len(rejection_rules.best_overall(SCORED, 0, 0)) == len(SCORED)
 
 
 def test_controls_draw_as_many_and_look_at_no_reward() -> None:
     for control, rule in (
-        (choosing.random_per_prompt, choosing.best_per_prompt),
-        (choosing.random_overall, choosing.best_overall),
+        (rejection_rules.random_per_prompt, rejection_rules.best_per_prompt),
+        (rejection_rules.random_overall, rejection_rules.best_overall),
     ):
         for keep in (0, 2):
             assert len(control(SCORED, keep, 1)) == len(rule(SCORED, keep, 1))
@@ -41,18 +41,18 @@ def test_controls_draw_as_many_and_look_at_no_reward() -> None:
 
 def test_verified_answers_are_spread_over_prompts() -> None:
     scored = [[1.0] * 6, [0.0, 1.0, 0.0], [0.0], [1.0, None, 1.0]]
-    kept = choosing.at_full_reward(scored, 3, 0)
+    kept = rejection_rules.at_full_reward(scored, 3, 0)
     assert sorted(prompt for prompt, _ in kept) == [0, 1, 3]
-    assert len(choosing.at_full_reward(scored, 0, 0)) == 9
-    assert all(scored[p][a] == 1.0 for p, a in choosing.at_full_reward(scored, 0, 0))
+    assert len(rejection_rules.at_full_reward(scored, 0, 0)) == 9
+    assert all(scored[p][a] == 1.0 for p, a in rejection_rules.at_full_reward(scored, 0, 0))
 
 
 def test_what_is_paid_in_part_is_not_verified() -> None:
     scored = [[0.99, 0.5, 1.0], [0.999], [None, 1.25]]
-    assert sorted(choosing.at_full_reward(scored, 0, 0)) == [(0, 2), (2, 1)]
+    assert sorted(rejection_rules.at_full_reward(scored, 0, 0)) == [(0, 2), (2, 1)]
 
 
-@pytest.mark.parametrize("rule", [pairing.best_and_worst, pairing.best_and_any, pairing.any_two])
+@pytest.mark.parametrize("rule", [pair_rules.best_and_worst, pair_rules.best_and_any, pair_rules.any_two])
 def test_what_is_chosen_was_worth_more(rule: Any) -> None:
     for seed in range(10):
         rewards = [0.2, None, 0.7, 0.5]
@@ -64,8 +64,8 @@ def test_what_is_chosen_was_worth_more(rule: Any) -> None:
 
 def test_the_best_is_compared_with_the_worst_or_with_any() -> None:
     rewards = [0.2, 0.9, 0.5, 0.7]
-    assert pairing.best_and_worst(rewards, Random(0)) == (1, 0)
-    found = {pairing.best_and_any(rewards, Random(seed)) for seed in range(40)}
+    assert pair_rules.best_and_worst(rewards, Random(0)) == (1, 0)
+    found = {pair_rules.best_and_any(rewards, Random(seed)) for seed in range(40)}
     assert found == {(1, 0), (1, 2), (1, 3)}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from posttrain.models.chat import Chat
-from posttrain.rollouts.reread import reread
+from posttrain.rollouts.encode import encode_answer
 from posttrain.stages.fitting import pairs, ratings, same_prompt
 from posttrain.stages.sft import examples
 from posttrain.storage.jsonl import RowsInFile, write_jsonl
@@ -67,7 +67,7 @@ def test_comparisons_are_read_from_a_file_in_order_up_to_the_first_so_many(
     assert [said.margin for said in kept] == [1 / 3, 0.5, 0.5]
     for said, number in zip(kept, (0, 2, 3), strict=True):
         answers = rows[number]["chosen"], rows[number]["rejected"]
-        assert said.rows == [reread(chat, rows[number]["prompt"], answer) for answer in answers]
+        assert said.rows == [encode_answer(chat, rows[number]["prompt"], answer) for answer in answers]
 
 
 def test_ratings_that_do_not_fit_are_dropped_and_counted(

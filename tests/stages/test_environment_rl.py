@@ -16,7 +16,7 @@ from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import Fingerprints
 from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.pipeline.store import Workspace
-from posttrain.rollouts.compared import Comparisons
+from posttrain.rollouts.online_reward import Comparisons
 from posttrain.rollouts.play import Player
 from posttrain.rollouts.waves import Waves
 from posttrain.stages.control import Control
@@ -68,7 +68,9 @@ def test_the_unit_of_the_reward_changes_nothing_where_it_is_scaled(tmp_path: Pat
 
             def paid(actions: Any) -> Any:
                 result = step(actions)
-                return type(result)(result.observation, result.reward * 1000, result.ended, result.cut)
+                return type(result)(
+                    result.observation, result.reward * 1000, result.terminated, result.truncated
+                )
 
             carts.step = paid  # type: ignore[method-assign]
             return carts

@@ -17,7 +17,7 @@ from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.pipeline.store import Product, Workspace
 from posttrain.policy_gradients.grpo import GRPO
 from posttrain.policy_gradients.reinforce import Reinforce
-from posttrain.rewards.protocol import Episode, Rewards
+from posttrain.rewards.base import Episode, Rewards
 from posttrain.stages.rl import Reinforcement
 from tests.stages.test_instructgpt import recipe, save_llama
 

@@ -15,6 +15,7 @@ from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.recipes.deepseek_r1_zero import deepseek_r1_zero
 from posttrain.recipes.instructgpt import instructgpt
 from posttrain.recipes.tulu3 import tulu3
+from posttrain.rewards.base import lacking
 from posttrain.rewards.code_tests import CodeTests
 from posttrain.rewards.coin_reward import CoinReward
 from posttrain.rewards.constraints import Constraints
@@ -23,7 +24,6 @@ from posttrain.rewards.first_that_scores import FirstThatScores
 from posttrain.rewards.format import Format
 from posttrain.rewards.length import Length
 from posttrain.rewards.math_answer import MathAnswer
-from posttrain.rewards.protocol import lacking
 from posttrain.rewards.reasoning_gym import ReasoningGym
 from posttrain.rewards.weighted_sum import Weighted, WeightedSum
 from posttrain.settings import expression, parse

@@ -14,7 +14,7 @@ from posttrain.models.language_policy import LanguageReward
 from posttrain.models.loading import load_reward_model, load_tokenizer
 from posttrain.pipeline.sources import SourceFile
 from posttrain.rewards.learned import ScoreScale
-from posttrain.rollouts.reread import reread, scores
+from posttrain.rollouts.encode import encode_answer, scores
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.fitting import mismatched
 from posttrain.stages.labels import ComparisonRows
@@ -84,6 +84,8 @@ def test_the_scale_is_that_of_the_first_answers(
     chat = Chat(load_tokenizer(product.path))
     model, _ = load_reward_model(product.path)
     first = [json.loads(line) for line in (made.products["labels"].path / "train.jsonl").open()][:5]
-    answers = [reread(chat, row["prompt"], row[side]) for row in first for side in ("chosen", "rejected")]
+    answers = [
+        encode_answer(chat, row["prompt"], row[side]) for row in first for side in ("chosen", "rejected")
+    ]
     found = scores(LanguageReward(model), answers, chat.pad_id, 512)
     assert scale.mean == pytest.approx(float(found.mean()), abs=1e-5)

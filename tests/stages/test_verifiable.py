@@ -20,9 +20,9 @@ from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Machine, Stage
 from posttrain.pipeline.store import Workspace
 from posttrain.recipes.deepseek_r1_zero import deepseek_r1_zero
+from posttrain.rewards.base import Episode
 from posttrain.rewards.coin_reward import CoinReward
 from posttrain.rewards.exact_answer import ExactAnswer
-from posttrain.rewards.protocol import Episode
 from posttrain.rewards.readable_answer import ReadableAnswer
 from posttrain.settings import expression, parse
 from posttrain.stages.base import EMBEDDED, ExistingModel

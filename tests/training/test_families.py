@@ -13,11 +13,11 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from posttrain.core.batch import Wants
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy
-from posttrain.models.prefix_tree import alike
+from posttrain.models.prefix_tree import sort_by_prefix
 from posttrain.storage.token_rows import TokenRow
 from posttrain.training.optimizer import Group, Optimizer
 from posttrain.training.update import update
@@ -155,7 +155,7 @@ def test_sampler_and_trainer_say_what_a_row_alone_says(family: str) -> None:
 
 def test_the_rows_give_every_layout_something_to_do() -> None:
     """A test of the tests: prompts that part late, rows on both sides of each window, a shared table."""
-    order, shared = alike([list(row.ids) for row in rows()])
+    order, shared = sort_by_prefix([list(row.ids) for row in rows()])
     lengths = [len(row.ids) for row in rows()]
     assert sum(count >= 10 for count in shared) == 5
     assert min(lengths) < min(WINDOWS) <= max(WINDOWS) < max(lengths) <= 20

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from posttrain.core.batch import Evaluation, Judged, Term, Wants
+from posttrain.core.batch import Evaluation, PreferenceBatch, Term, Wants
 from posttrain.core.masked import masked_sum
 from posttrain.core.preferences import ranked, wanted
 from posttrain.core.reduction import row_mean
@@ -25,7 +25,7 @@ def optimizer(policy: TinyPolicy) -> Optimizer:
 
 
 def demonstrations(plan: Epochs):  # type: ignore[no-untyped-def]
-    def batches(step: int) -> Judged:
+    def batches(step: int) -> PreferenceBatch:
         rows = torch.tensor(plan.at(step))
         return wanted(rollouts(TOKENS[rows], MASK[rows]))
 
@@ -126,12 +126,12 @@ class Centred(SFT):
     def wants(self) -> Wants:
         return replace(super().wants, measure=True)
 
-    def measure(self, now: Evaluation, past: Judged) -> Judged:
+    def measure(self, now: Evaluation, past: PreferenceBatch) -> PreferenceBatch:
         assert not now.logprobs.requires_grad
         total = masked_sum(now.logprobs, past.rollouts.action_mask)
         return replace(past, baseline=total.mean().expand(len(total)))
 
-    def loss(self, now: Evaluation, past: Judged) -> dict[str, Term]:
+    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         assert past.baseline is not None
         total = masked_sum(now.logprobs, past.rollouts.action_mask)
         return {"loss_above": Term((past.baseline - total).relu(), row_mean)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from posttrain.core.batch import Rollouts, Wants
-from posttrain.training.evaluate import in_slices
+from posttrain.training.in_slices import in_slices
 from tests.tiny import TinyPolicy, rollouts
 
 SLICES = [torch.tensor([4, 0]), torch.tensor([2, 3, 1])]

@@ -9,7 +9,7 @@ from functools import partialmethod
 import pytest
 from tqdm import tqdm
 
-from posttrain.training.progress import progress, show
+from posttrain.training.progress_bar import progress, show
 
 
 class Terminal(io.StringIO):
@@ -44,7 +44,7 @@ def test_figures_are_short() -> None:
 def test_where_no_bar_is_drawn_it_can_be_asked_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     now = iter(range(0, 1000, 60))
-    monkeypatch.setattr("posttrain.training.progress.time.monotonic", lambda: float(next(now)))
+    monkeypatch.setattr("posttrain.training.progress_bar.time.monotonic", lambda: float(next(now)))
     told: list[str] = []
     items = [{"kl": 0.5}, {"kl": 1.0}, {"kl": 2.0}]
     read = progress(iter(items), 3, "rl", figures=["kl"], note=lambda text: told.append(text()))
@@ -59,7 +59,7 @@ def test_where_no_bar_is_drawn_it_can_be_asked_how_far_it_is(monkeypatch: pytest
 def test_what_is_left_is_never_said_to_be_no_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     now = iter([0.0, 0.25, 0.5])
-    monkeypatch.setattr("posttrain.training.progress.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("posttrain.training.progress_bar.time.monotonic", lambda: next(now))
     told: list[str] = []
     list(progress(iter([1, 2]), 2, "rl", note=lambda text: told.append(text())))
     assert told == ["1 of 2 steps, 4.0 steps/s, less than a minute left", "2 of 2 steps, 4.0 steps/s"]
@@ -80,7 +80,7 @@ def steps_of_two_updates() -> tuple[Iterator[dict[str, float]], Callable[[], int
 def test_a_line_counts_what_is_done_and_not_the_items(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     now = iter(range(0, 1000, 60))  # asked for at the begin, and when a step is done
-    monkeypatch.setattr("posttrain.training.progress.time.monotonic", lambda: float(next(now)))
+    monkeypatch.setattr("posttrain.training.progress_bar.time.monotonic", lambda: float(next(now)))
     told: list[str] = []
     items, done = steps_of_two_updates()
     read = progress(items, 3, "rl", done=done, figures=["kl"], note=lambda text: told.append(text()))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from posttrain.engines.base import Completion, Sampling
 from posttrain.engines.choose import choose, uniforms
-from posttrain.engines.protocol import Completion, Sampling
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 
 from posttrain.evaluation.compare import Answers
 from posttrain.evaluation.gold import Judgement
-from posttrain.evaluation.several import slope, solved_in_a_row
+from posttrain.evaluation.policy_series import slope, solved_in_a_row
 
 RIGHT = {
     "sft": [0.0, 0.0, 1.0, 0.0],

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import Rollouts
-from posttrain.data.alike import firsts, numbered
+from posttrain.data.dedup import first_indices, number_items
 from posttrain.models.chat import Chat
 from posttrain.models.language_policy import LanguageReward
-from posttrain.rollouts.in_parts import in_parts
+from posttrain.rollouts.batched_eval import micro_batches
 from posttrain.storage.lazy import Mapped
 from posttrain.storage.token_rows import TokenRow
 
 COMPARED = 200  # conversations; a share of them is known to 4 points
 
 
-def reread(
+def encode_answer(
     chat: Chat, prompt: Sequence[Mapping[str, Any]], answer: Sequence[Mapping[str, Any]], ended: bool = True
 ) -> TokenRow:
     """A prompt and its answer, both messages, as tokens; a truncated answer (``ended`` false) has
@@ -123,8 +123,8 @@ def features(
 def _once(
     read: Callable[[Rollouts], Tensor], rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int
 ) -> Tensor:
-    kinds = numbered(array("i", row.ids).tobytes() + bytes(row.mask) for row in rows)
-    first = firsts(kinds)
+    kinds = number_items(array("i", row.ids).tobytes() + bytes(row.mask) for row in rows)
+    first = first_indices(kinds)
     once = Mapped(len(first), lambda kind: replace(rows[first[kind]], group=-1))
-    parts = [read(part) for part in in_parts(once, pad_id, micro_batch_tokens)]
+    parts = [read(part) for part in micro_batches(once, pad_id, micro_batch_tokens)]
     return torch.cat(parts).float().cpu()[torch.tensor(kinds)]

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
-from posttrain.data.own import Own, Reader
 from posttrain.data.rows import Row
+from posttrain.data.user_rows import Reader, UserRows
 from posttrain.pipeline.enough import ForeseenRows, Sides
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.sources import SourceFile
@@ -20,7 +20,7 @@ FEW = 10_000_000  # bytes; a larger file has rows enough for any batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnRows(Stage):
+class UserRowsStage(Stage):
     """A stage whose product is a user's rows. ``rows`` takes the first so many, 0 takes all; ``skip_bad``
     leaves faulty ones out. ``columns`` names the file's own columns, ``prompt:question,chosen:better``.
 
@@ -62,7 +62,7 @@ class OwnRows(Stage):
             return None
         return self._sides(self._read(machine.workspace))
 
-    def rehearsal(self) -> OwnRows:
+    def rehearsal(self) -> UserRowsStage:
         return replace(self, rows=16)
 
     def work(self, inputs: Inputs) -> StageWork | None:
@@ -71,15 +71,15 @@ class OwnRows(Stage):
         train, held = self._sides(self._read(None))
         return rows_written(Rows.of_sample(len(train), len(held), train))
 
-    def _sides(self, source: Own) -> tuple[list[Row], list[Row]]:
+    def _sides(self, source: UserRows) -> tuple[list[Row], list[Row]]:
         """As ``parts``; what is raised names the file."""
         try:
             return self.parts(source.rows)
         except UserError as error:
             raise UserError(f"{self.source.path}: {error}") from None
 
-    def _read(self, workspace: Path | None) -> Own:
-        return Own.read(
+    def _read(self, workspace: Path | None) -> UserRows:
+        return UserRows.read(
             type(self).reads,
             self.source,
             workspace,

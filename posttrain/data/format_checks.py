@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from posttrain.data.said import SENTENCE_END, distinct, varied, words
+from posttrain.data.text_predicates import SENTENCE_END, distinct, varied, words
 
 # words that a text of some length cannot do without, and that few other languages have
 SMALL_WORDS = {

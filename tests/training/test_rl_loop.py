@@ -26,7 +26,7 @@ from posttrain.policy_gradients.rloo import RLOO
 from posttrain.policy_gradients.sapo import SAPO
 from posttrain.training.kl_control import AdaptiveKL
 from posttrain.training.optimizer import Group, Optimizer
-from posttrain.training.reinforce import ReinforceState, minibatches, reinforce
+from posttrain.training.rl_loop import RLState, minibatches, train_rl
 from posttrain.training.update import Part
 from tests.tiny import TinyPolicy, rollouts
 
@@ -69,7 +69,7 @@ class Run:
         self.reference = copy.deepcopy(self.policy)
         self.method = method or PPO()
         self.more = {"reference": self.reference, "seed": 3} | more
-        self.state, self.published = ReinforceState(), list[int]()
+        self.state, self.published = RLState(), list[int]()
         self.optimizer = Optimizer(
             [
                 Group(name="policy", parameters=self.policy.policy_parameters(), learning_rate=0.01),
@@ -79,7 +79,7 @@ class Run:
 
     def go(self, steps: int, **more: object):  # type: ignore[no-untyped-def]
         collect = more.pop("collect", None) or sampler(self.policy)
-        return reinforce(
+        return train_rl(
             self.state,
             self.policy,
             self.method,
@@ -282,7 +282,7 @@ def test_minibatches_hold_every_row_once_and_groups_whole() -> None:
 def test_the_samplers_word_is_taken_where_a_batch_is_used_once_and_checked_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("posttrain.training.reinforce.COMPARED_EVERY", 3)
+    monkeypatch.setattr("posttrain.training.rl_loop.COMPARED_EVERY", 3)
     run = Run(Reinforce())  # type: ignore[arg-type]
     figures = list(run.go(7))
     assert [row["step"] for row in figures if "sampler_delta_max" in row] == [1, 4, 7]

@@ -18,7 +18,7 @@ from posttrain.training.update import cut_rows
 LOGPROBS = Wants(before=False, entropy=False)
 
 
-def in_parts(rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int) -> Iterator[Rollouts]:
+def micro_batches(rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int) -> Iterator[Rollouts]:
     """The rows in order, in the micro-batches that ``training.update.cut`` makes of all of them, so that a
     model's results have the same bits as in one batch.
     """
@@ -47,7 +47,7 @@ def logprobs(
 ) -> LogprobStore:
     """The log-probabilities of each row's chosen steps, stored under ``directory``."""
     store = LogprobStore(directory)
-    for part in in_parts(rows, pad_id, micro_batch_tokens):
+    for part in micro_batches(rows, pad_id, micro_batch_tokens):
         evaluated = policy.evaluate(part, LOGPROBS).logprobs
         for row, mask in zip(evaluated, part.action_mask, strict=True):
             store.append(row[mask])
@@ -58,7 +58,7 @@ def logprobs(
 def nll(policy: Policy, rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int) -> float:
     """Nats per chosen step; NaN without rows."""
     total, steps = 0.0, 0
-    for part in in_parts(rows, pad_id, micro_batch_tokens):
+    for part in micro_batches(rows, pad_id, micro_batch_tokens):
         logprobs = policy.evaluate(part, LOGPROBS).logprobs
         total -= float(wide(zero_outside(logprobs, part.action_mask)).sum())
         steps += int(part.action_mask.sum())

@@ -11,21 +11,21 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Moved:
-    """What came of one action in each of B copies."""
+class StepResult:
+    """The result of one action in each of B environments, with Gymnasium's two kinds of end."""
 
     observation: Tensor  # [B, D] float32, of the state that the action led to
     reward: Tensor  # [B] float32
-    ended: Tensor  # [B] bool: by itself, in a state worth 0
-    cut: Tensor  # [B] bool: by a limit of its own; it could have gone on
+    terminated: Tensor  # [B] bool: ended in a state worth 0
+    truncated: Tensor  # [B] bool: stopped by the environment's own limit; it could have gone on
 
 
-class Copies(Protocol):
-    """B copies, begun. A copy that has ended or was cut stays as it is and earns 0, whatever is done."""
+class VectorEnv(Protocol):
+    """B started environments. After termination or truncation one keeps its state and its rewards are 0."""
 
     observation: Tensor  # [B, D] float32, of the states they begin in
 
-    def step(self, actions: Tensor) -> Moved:
+    def step(self, actions: Tensor) -> StepResult:
         """actions: [B] long."""
 
 
@@ -44,7 +44,7 @@ class Environment(Protocol):
     def limit(self) -> int: ...  # steps after which play is cut
     @property
     def decision(self) -> int: ...
-    def open(self, seeds: Sequence[int]) -> Copies: ...  # a copy for each seed, the same for the same seed
+    def open(self, seeds: Sequence[int]) -> VectorEnv: ...  # a copy for each seed, the same for the same seed
 
 
 def one_hot(places: Tensor, width: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A reward learned while the policy plays: people compare stretches of its play, and the reward is refreshed.
+"""A reward model that is trained while the policy plays, on comparisons of segments of its play.
 
 Christiano et al. 2017. The policy never sees the environment's own reward.
 """
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from posttrain.core.batch import Judged, Rollouts, concatenate, take
+from posttrain.core.batch import PreferenceBatch, Rollouts, concatenate, take
 from posttrain.core.preferences import ranked
 from posttrain.core.seeds import derive
-from posttrain.feedback.segments import Choice, Watcher
+from posttrain.feedback.segments import Choice, SegmentAnnotator
 from posttrain.models.mlp import OBSERVATIONS, MLPReward
 from posttrain.pipeline.stage import later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
@@ -41,6 +41,7 @@ class Comparisons:  # size: what people are asked, and how a reward is fitted to
     Two controls: with ``shuffled_labels`` every choice is a coin's, with ``constant`` the reward stays 0.
     """
 
+    recorded_as = "posttrain.rollouts.online_reward:Comparisons"
     most: int = 1500
     """Comparisons that are asked in all; ties count."""
     at_first: int = 300
@@ -77,7 +78,7 @@ class Comparisons:  # size: what people are asked, and how a reward is fitted to
     """The median step of the untrained policy is paid 0; otherwise the mean compared step is."""
     method: BradleyTerry = field(default_factory=lambda: BradleyTerry(center_coef=0.0))
     """The loss of the reward model."""
-    watcher: Watcher = field(default_factory=Watcher)
+    watcher: SegmentAnnotator = field(default_factory=SegmentAnnotator)
     """The simulated person who compares."""
     shuffled_labels: bool = False
     """Every choice is a coin's: the control that shows what is left without the labels."""
@@ -162,7 +163,7 @@ def balanced(facts: Rollouts, count: int, length: int, generator: torch.Generato
     return chosen // starts, chosen % starts
 
 
-def companions(group: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+def partners(group: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
     """[n]: for each of the rows another one of its group. Raises ValueError for a row alone in its group."""
     others = group[rows][:, None] == group[None, :]
     others[torch.arange(len(rows)), rows] = False
@@ -171,12 +172,12 @@ def companions(group: Tensor, rows: Tensor, generator: torch.Generator) -> Tenso
     return torch.multinomial(others.float(), 1, generator=generator)[:, 0]
 
 
-class Compared:
-    """``collect(step)``: play, with what the comparisons so far taught in the place of the environment's own
-    reward, which stays in ``parts["return"]``.
+class OnlineReward:
+    """``collect(step)``: play, with the learned reward in place of the environment's, which stays in
+    ``parts["return"]``.
 
-    A batch depends on those before it, through the reward; so a run is repeated from its start. After a call
-    ``last_figures`` has the comparisons asked, the share of ties, and how the reward fits.
+    A batch depends on those before it through the reward model, so a stopped run starts again. After a call
+    ``last_figures`` has the number of comparisons, the share of ties, and the fit of the reward model.
     """
 
     def __init__(self, player: Player, settings: Comparisons, seed: int) -> None:
@@ -192,15 +193,15 @@ class Compared:
             weight_decay=settings.weight_decay,
         )
         self.optimizer = Optimizer([group])
-        self.zero = 0.0  # the network's reward that is paid 0
+        self.offset = 0.0  # subtracted from the network's reward
         self.untrained: Rollouts | None = None
         self.asked = self.learned = 0  # pairs
-        self.answered: list[Judged] = []
-        self.waiting: list[tuple[int, Judged]] = []  # and the step at which the answers come
+        self.answered: list[PreferenceBatch] = []
+        self.waiting: list[tuple[int, PreferenceBatch]] = []  # and the step at which the answers come
         self.last_figures: dict[str, float] = {}
 
     def __call__(self, step: int) -> Rollouts:
-        """Play, ask, refresh, and pay what the reward says."""
+        """Plays, asks for comparisons, trains the reward model, and pays its rewards."""
         facts, settings = self.player(step), self.settings
         if self.untrained is None:
             self.untrained = self._untrained(facts)
@@ -215,7 +216,7 @@ class Compared:
         if settings.constant:
             return replace(facts, rewards=torch.zeros_like(facts.rewards))
         with torch.no_grad():
-            paid = (self.reward.score(facts) - self.zero) * facts.action_mask
+            paid = (self.reward.score(facts) - self.offset) * facts.action_mask
         return replace(facts, rewards=paid)
 
     def _untrained(self, facts: Rollouts) -> Rollouts:
@@ -233,8 +234,8 @@ class Compared:
         )
         return more(0)
 
-    def _ask(self, step: int, facts: Rollouts) -> Judged | None:
-        """Stretches drawn from this play in pairs, and what people say of them."""
+    def _ask(self, step: int, facts: Rollouts) -> PreferenceBatch | None:
+        """Pairs of segments of this play, labelled; None where no comparison is due."""
         settings = self.settings
         count = min(settings.each_step if step else settings.at_first, settings.most - self.asked)
         if not count:
@@ -245,7 +246,7 @@ class Compared:
         else:
             rows = torch.randint(len(facts), (2 * count,), generator=generator)
             if settings.same_start:
-                rows[1::2] = companions(facts.group, rows[::2], generator)
+                rows[1::2] = partners(facts.group, rows[::2], generator)
             places = begins(facts, rows, settings.length, generator)
         shown = stretches(facts, rows, places, settings.length)
         shown = replace(shown, group=shown.group + self.asked)  # else two steps' pairs would be one
@@ -254,8 +255,8 @@ class Compared:
         self.asked += count
         self.last_figures["ties"] = choices.count("tie") / count
         rank = torch.tensor([n for one in choices for n in ((1, 0) if one == "b" else (0, 1))])
-        sure = torch.tensor([0.5 if one == "tie" else 1.0 for one in choices for _ in range(2)])
-        return ranked(shown, rank, sure)
+        confidence = torch.tensor([0.5 if one == "tie" else 1.0 for one in choices for _ in range(2)])
+        return ranked(shown, rank, confidence)
 
     def _choice(self, a: float, b: float, number: int) -> Choice:
         if self.settings.shuffled_labels:
@@ -270,19 +271,19 @@ class Compared:
         if settings.normalised:
             self.reward.normalise(data.rollouts)
 
-        def batch(update: int) -> Judged:
+        def batch(update: int) -> PreferenceBatch:
             generator = torch.Generator().manual_seed(derive(self.seed, "refresh", step, update))
             chosen = torch.randperm(pairs, generator=generator)[: settings.batch_size]
             return take(data, (2 * chosen[:, None] + torch.arange(2)).flatten())
 
-        def forward(past: Judged) -> Tensor:
+        def forward(past: PreferenceBatch) -> Tensor:
             return self.reward.score(past.rollouts)
 
         steps = round(settings.updates * new)
         for figures in fit(FitState(), forward, settings.method, batch, self.optimizer, steps=steps):
             for name in ("pair_loss", "accuracy", "gap"):
                 self.last_figures[f"reward_model/{name}"] = figures[name]
-        self.zero = self._zero(data.rollouts)
+        self.offset = self._zero(data.rollouts)
 
     @torch.no_grad()
     def _zero(self, compared: Rollouts) -> float:

@@ -8,8 +8,8 @@ from random import Random
 from typing import Any
 
 from posttrain.core.seeds import derive
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.evaluation.intervals import wilson, with_interval
 from posttrain.field_guide.phrasing import QUESTIONS_TRAIN, asking_variants, attributes, prefix, question
 from posttrain.field_guide.world import accepted, entities

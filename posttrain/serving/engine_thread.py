@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.engines.protocol import Sampling
 from posttrain.pipeline.finding import UserError
 
 

@@ -16,10 +16,10 @@ from posttrain.core.batch import Rollouts, Wants, take
 from posttrain.core.masked import masked_mean
 from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy, LanguageReward
-from posttrain.rollouts.in_parts import in_parts, logprobs, nll
-from posttrain.rollouts.reread import scores
+from posttrain.rollouts.batched_eval import logprobs, micro_batches, nll
+from posttrain.rollouts.encode import scores
 from posttrain.storage.token_rows import TokenRow
-from posttrain.training.evaluate import in_slices
+from posttrain.training.in_slices import in_slices
 from posttrain.training.update import cut
 
 LIMIT = 60
@@ -41,14 +41,14 @@ def drawn(groups: bool) -> list[TokenRow]:
 def test_the_parts_are_the_slices_of_the_whole(groups: bool, limit: int) -> None:
     rows = drawn(groups)
     whole = rollouts(rows, 0)
-    parts, slices = list(in_parts(rows, 0, limit)), cut(whole, limit)
+    parts, slices = list(micro_batches(rows, 0, limit)), cut(whole, limit)
     assert (len(parts) == 1) == (limit == 10**6)
     for part, place in zip(parts, slices, strict=True):
         of_whole = take(whole, place)
         steps = part.actions.shape[1]
         assert torch.equal(part.actions, of_whole.actions[:, :steps])
         assert torch.equal(part.action_mask, of_whole.action_mask[:, :steps])
-    assert list(in_parts([], 0, limit)) == []
+    assert list(micro_batches([], 0, limit)) == []
 
 
 def test_what_a_policy_says_has_the_bits_of_one_batch(small_llama: Any, tmp_path: Path) -> None:

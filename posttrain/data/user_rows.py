@@ -16,7 +16,7 @@ Reader = Callable[[str, str | None, ReadOptions | None], list[Row]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Own:
+class UserRows:
     """The rows of a source, and what was left out of it."""
 
     rows: list[Row]
@@ -34,7 +34,7 @@ class Own:
         skip_bad: bool,
         first: int,
         columns: str = "",
-    ) -> Own:
+    ) -> UserRows:
         """The ``first`` good rows (0 is all). Raises UserError with the first ten problems, unless
         ``skip_bad``; and for ``columns`` that are not of the form STANDARD:COLUMN,...
         """

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from posttrain.core.batch import Evaluation, Policy, PolicyGradient, Rollouts, Wants, take
 from posttrain.core.seeds import derive
-from posttrain.training.evaluate import in_slices
 from posttrain.training.figures import of_credit, of_rollouts
+from posttrain.training.in_slices import in_slices
 from posttrain.training.kl_control import FixedKL, KLControl
 from posttrain.training.optimizer import Optimizer
 from posttrain.training.update import Part, Past, cut, in_one_order, update
@@ -24,7 +24,7 @@ COMPARED_EVERY = (
 
 
 @dataclass
-class ReinforceState:
+class RLState:
     """The loop's state, complete at every yield. ``step`` is also the version of the weights
     that sample next.
     """
@@ -56,8 +56,8 @@ def minibatches(rollouts: Rollouts, method: PolicyGradient, seed: int, step: int
     return [torch.isin(unit, part).nonzero()[:, 0] for part in parts]
 
 
-def reinforce(  # size: the loop's six ingredients, and what a stage may set
-    state: ReinforceState,
+def train_rl(  # size: the loop's six ingredients, and what a stage may set
+    state: RLState,
     policy: Policy,
     method: PolicyGradient,
     collect: Callable[[int], Rollouts],
@@ -148,7 +148,7 @@ def _priced(method: Any, coef: float | None) -> Any:
     return method if coef is None else replace(method, kl=replace(method.kl, coef=coef))
 
 
-def _finish(state: ReinforceState, method: Any, control: KLControl) -> None:
+def _finish(state: RLState, method: Any, control: KLControl) -> None:
     kl = getattr(method, "kl", None)
     if kl is not None and "kl" in state.figures:
         state.kl_coef = control.next(kl.coef, state.figures["kl"], int(state.figures["rows"]))
@@ -156,7 +156,7 @@ def _finish(state: ReinforceState, method: Any, control: KLControl) -> None:
 
 
 def _collect(  # size: everything a batch of experience is made from
-    state: ReinforceState,
+    state: RLState,
     read: Callable[[Rollouts], Evaluation],
     method: Any,
     collect: Callable[[int], Rollouts],

@@ -10,7 +10,7 @@ from itertools import groupby
 import numpy as np
 
 
-def numbered(things: Iterable[bytes]) -> array[int]:
+def number_items(things: Iterable[bytes]) -> array[int]:
     """[n]: a number for each item, from 0 in the order of first appearance; equal items have equal numbers.
 
     Items are compared by 16 bytes of BLAKE2b.
@@ -28,8 +28,8 @@ def numbered(things: Iterable[bytes]) -> array[int]:
     return array("q", numbers.tobytes())
 
 
-def firsts(numbers: Iterable[int]) -> array[int]:
-    """The index at which each number of ``numbered`` appears for the first time."""
+def first_indices(numbers: Iterable[int]) -> array[int]:
+    """The index at which each number of ``number_items`` appears for the first time."""
     places = array("q")
     for index, number in enumerate(numbers):
         if number == len(places):
@@ -37,8 +37,8 @@ def firsts(numbers: Iterable[int]) -> array[int]:
     return places
 
 
-def together(things: Iterable[bytes]) -> Iterator[list[int]]:
+def equal_items(things: Iterable[bytes]) -> Iterator[list[int]]:
     """The indices of equal items, a list for each distinct item, in the order of first appearance."""
-    numbers = np.asarray(numbered(things))
+    numbers = np.asarray(number_items(things))
     for _, places in groupby(numbers.argsort(kind="stable"), key=numbers.__getitem__):
         yield [int(index) for index in places]

@@ -11,7 +11,7 @@ import torch
 
 from posttrain.cli.entry import Terminated
 from posttrain.pipeline.finding import UserError
-from posttrain.rewards.protocol import Episode, Rewards, checked, rewards_of, solved
+from posttrain.rewards.base import Episode, Rewards, checked, rewards_of, solved
 from posttrain.rewards.weighted_sum import SumScorer
 
 EPISODES = [

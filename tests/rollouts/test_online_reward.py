@@ -10,20 +10,20 @@ import torch
 from posttrain.core.batch import Rollouts, concatenate
 from posttrain.core.preferences import pairs
 from posttrain.environments.cartpole import CartPole
-from posttrain.feedback.segments import Watcher
+from posttrain.feedback.segments import SegmentAnnotator
 from posttrain.models.mlp import OBSERVATIONS, MLPPolicy
 from posttrain.pipeline.stage import Machine
-from posttrain.rollouts.compared import Compared, Comparisons, balanced, begins, companions, stretches
+from posttrain.rollouts.online_reward import Comparisons, OnlineReward, balanced, begins, partners, stretches
 from posttrain.rollouts.play import Player
 from posttrain.stages.control import Control
-from posttrain.training.reinforce import ReinforceState
+from posttrain.training.rl_loop import RLState
 
 SMALL = Comparisons(most=60, at_first=30, each_step=10, length=10, updates=0.1, batch_size=16)
 
 
-def compared(settings: Comparisons = SMALL, seed: int = 0) -> Compared:
+def compared(settings: Comparisons = SMALL, seed: int = 0) -> OnlineReward:
     world = CartPole(limit=50, absorbing=True)
-    return Compared(Player(world, MLPPolicy(4, 2), starts=6, seed=seed), settings, seed)
+    return OnlineReward(Player(world, MLPPolicy(4, 2), starts=6, seed=seed), settings, seed)
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +82,13 @@ def test_play_without_rest_is_drawn_from_anywhere() -> None:
 def test_the_median_step_of_untrained_play_is_paid_nothing() -> None:
     """Most of it lies on the ground, and a critic begins at 0."""
     settings = replace(SMALL, zero_untrained=True, first_plays=40, at_first=60, updates=2.0)
-    source = Compared(Player(CartPole(limit=200, absorbing=True), MLPPolicy(4, 2), starts=6), settings, 0)
+    source = OnlineReward(Player(CartPole(limit=200, absorbing=True), MLPPolicy(4, 2), starts=6), settings, 0)
     assert len(source(0)) == 6
     untrained = source.untrained
     assert untrained is not None
     assert len(untrained) == 40
     with torch.no_grad():
-        paid = source.reward.score(untrained) - source.zero
+        paid = source.reward.score(untrained) - source.offset
     lying, standing = untrained.rewards == 0, untrained.rewards > 0
     assert float(paid.median()) == pytest.approx(0, abs=1e-5)
     assert float(paid[standing].mean()) > 3 * abs(float(paid[lying].mean()))
@@ -105,7 +105,7 @@ def test_a_constant_of_the_learned_reward_changes_no_policy(zero_untrained: bool
     )
     policies, rewards = [], []
     for constant in (0.0, 0.7):
-        policy, collect, loop = stage._loop(Machine(quiet=True), ReinforceState())
+        policy, collect, loop = stage._loop(Machine(quiet=True), RLState())
         with torch.no_grad():
             collect.paying.reward.network[-1].bias += constant
         assert len(list(loop)) == 8
@@ -117,12 +117,12 @@ def test_a_constant_of_the_learned_reward_changes_no_policy(zero_untrained: bool
 
 def test_two_answers_to_one_prompt() -> None:
     group, rows = torch.tensor([5, 5, 5, 2, 2, 9, 9]), torch.tensor([0, 3, 4, 6, 1] * 40)
-    found = companions(group, rows, torch.Generator().manual_seed(0))
+    found = partners(group, rows, torch.Generator().manual_seed(0))
     assert torch.equal(group[found], group[rows])
     assert not bool((found == rows).any())
     assert len(found[rows == 0].unique()) == 2
     with pytest.raises(ValueError, match="group_size"):
-        companions(torch.arange(3), torch.tensor([1]), torch.Generator())
+        partners(torch.arange(3), torch.tensor([1]), torch.Generator())
 
 
 def test_no_more_is_asked_than_was_allowed_and_a_pair_is_two_rows() -> None:
@@ -157,7 +157,7 @@ def test_answers_come_later_and_the_reward_waits_for_them() -> None:
 
 def test_what_people_said_is_the_rank_and_a_tie_says_nothing() -> None:
     """Fallen poles earn nothing, so many stretches are ties; those who watch hardly err."""
-    settings = replace(SMALL, at_first=60, watcher=Watcher(temperature=1e-3))
+    settings = replace(SMALL, at_first=60, watcher=SegmentAnnotator(temperature=1e-3))
     one = compared(settings)
     one(0)
     (judged,) = one.answered
@@ -195,9 +195,9 @@ def test_what_is_learned_is_standing() -> None:
         assert abs(float(paid.rewards.mean())) < float(paid.rewards.std())
         compared_steps = concatenate(one.answered).rollouts
         with torch.no_grad():
-            again = one.reward.score(compared_steps)[compared_steps.action_mask] - one.zero
+            again = one.reward.score(compared_steps)[compared_steps.action_mask] - one.offset
         assert float(again.mean()) == pytest.approx(0, abs=1e-5)  # the reward's own constant pays nothing
-        assert torch.equal(paid.rewards, (one.reward.score(paid).detach() - one.zero) * paid.action_mask)
+        assert torch.equal(paid.rewards, (one.reward.score(paid).detach() - one.offset) * paid.action_mask)
     assert found[False] > 1.2
     assert abs(found[True]) < found[False] - 0.5
 

@@ -17,7 +17,7 @@ def in_slices(forward: Callable[[Any], Thought], record: Any, slices: Sequence[T
     """``forward`` of each slice of rows, put back together in the order of the rows.
 
     Args:
-        record: Rollouts, Experience or Judged of B rows.
+        record: Rollouts, Experience or PreferenceBatch of B rows.
         slices: index tensors that hold each row once. Evaluated in the slices of the update that follows, the
         same
             weights give the same bits, so the ratio of its first update is exactly 1.

@@ -21,11 +21,11 @@ TEXT, EITHER = "text", f"text or {MESSAGES}"
 _STORED = re.compile(r"""\s*\[\s*\{\s*["'](role|content|from|value)["']\s*:.*\]\s*""", re.DOTALL)
 
 
-class Wrong(Exception):
+class BadRow(Exception):
     """This row cannot be used; its problem is recorded."""
 
 
-class Check:
+class RowValidator:
     """Reads the fields of one row at a time and records problems by field path."""
 
     def __init__(self, problems: Problems, first: tuple[int, Row] = (0, {})) -> None:
@@ -35,7 +35,7 @@ class Check:
 
     def wrong(self, path: str, what: str) -> NoReturn:
         self._problems.add(self.where, f"{path} {what}")
-        raise Wrong
+        raise BadRow
 
     def conversation(self, row: Row, column: str, asked: Sequence[Row] = ()) -> list[Row]:
         """A whole conversation that ends with an answer."""

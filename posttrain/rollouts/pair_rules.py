@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+from posttrain.pipeline.fingerprint import recorded_as
+
 Pair = tuple[int, int] | None
 
 
+@recorded_as("posttrain.rollouts.pair_rules:best_and_worst")
 def best_and_worst(rewards: Sequence[float | None], rng: Random) -> Pair:
     """The highest reward against the lowest; with ties the first answer."""
     scored = _scored(rewards)
@@ -24,6 +27,7 @@ def best_and_worst(rewards: Sequence[float | None], rng: Random) -> Pair:
     return (best[0], worst[0]) if best[1] > worst[1] else None
 
 
+@recorded_as("posttrain.rollouts.pair_rules:best_and_any")
 def best_and_any(rewards: Sequence[float | None], rng: Random) -> Pair:
     """The highest reward against a random lower one (Tulu 3, Lambert et al. 2024, section 5.2)."""
     scored = _scored(rewards)
@@ -34,6 +38,7 @@ def best_and_any(rewards: Sequence[float | None], rng: Random) -> Pair:
     return (best[0], rng.choice(below)) if below else None
 
 
+@recorded_as("posttrain.rollouts.pair_rules:any_two")
 def any_two(rewards: Sequence[float | None], rng: Random) -> Pair:
     """Two random answers that differ in reward, the better one chosen."""
     scored = _scored(rewards)
