@@ -342,7 +342,7 @@ MUTATIONS = [
         "rewards/_blame.py",
         "        places = raising\n",
         "        places = halves[1]\n",
-        "tests/rewards/test_protocol.py",
+        "tests/rewards/test_base.py",
     ),
     of(
         "an answer that was not scored may be solved",

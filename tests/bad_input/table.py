@@ -120,7 +120,7 @@ BAD_INPUT: dict[int, Bad] = {
             "recipe": (
                 REWARD,
                 PROTOCOL,
-                "tests/rewards/test_protocol.py::test_a_reward_that_raises_is_named_with_its_line_and_the_answer",
+                "tests/rewards/test_base.py::test_a_reward_that_raises_is_named_with_its_line_and_the_answer",
             )
         },
         "rewards come of a reward's code",
@@ -308,7 +308,7 @@ BAD_INPUT: dict[int, Bad] = {
         "read-only HOME, no network, clock jumps",
         {
             "machine": (
-                "tests/bad_input/test_machine.py::test_a_run_in_odd_circumstances_is_whole",
+                "tests/bad_input/test_clock_and_home.py::test_a_run_in_odd_circumstances_is_whole",
                 "tests/pipeline/test_hub_answers.py::test_pins_and_the_cache_are_looked_at_too",
             )
         },

@@ -9,7 +9,7 @@ import torch
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.training import checkpoint
 from posttrain.training.kl_control import AdaptiveKL
-from tests.training.test_reinforce import Run, bits
+from tests.training.test_rl_loop import Run, bits
 
 
 def contents(run: Run) -> dict[str, object]:
