@@ -184,8 +184,12 @@ def _equal_in_a_line(trunk: PreTrainedModel) -> bool:
 
 
 def _close(states: Tensor, others: Tensor) -> bool:
-    """Whether the states [n, D] of n tokens differ by rounding alone. It is in proportion to a state's
-    largest numbers, which in trained models are hundreds of times its others, so states are compared whole.
+    """Whether the states [n, D] of n tokens differ by rounding alone.
+
+    Rounding is in proportion to a state's largest numbers, which in trained models are hundreds of times its
+    others, so states are compared whole. Single tokens that training rarely saw amplify it tenfold (2.6e-4 in
+    a tuned SmolLM2, near the bound of 3.5e-4), so the mean over the tokens decides.
     """
     near = torch.finfo(states.dtype).eps ** 0.5
-    return bool(((states - others).norm(dim=-1) <= near * others.norm(dim=-1)).all())
+    sizes = others.norm(dim=-1).clamp_min(torch.finfo(states.dtype).tiny)  # 0 of a padding token
+    return bool(((states - others).norm(dim=-1) / sizes).mean() <= near)

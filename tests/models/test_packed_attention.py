@@ -145,3 +145,18 @@ def test_rows_longer_than_the_model_looks_back_are_padded() -> None:
         found = LanguagePolicy(model).evaluate(batch, Wants()).logprobs[0]
         said = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
         torch.testing.assert_close(found, said[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0])
+
+
+def test_one_token_that_amplifies_rounding_does_not_decide() -> None:
+    """A tuned SmolLM2 had differences of 1e-6 to 6e-6 and one of 2.6e-4, whose like was once above the bound:
+    its rows were then padded for a whole evaluation.
+    """
+    others = torch.ones(8, 4)
+    states = others * (1 + 4e-6)
+    states[7] = others[7] * (1 + 8e-4)
+    assert _close(states, others)
+    states[4:] = others[4:] * (1 + 8e-4)
+    assert not _close(states, others)
+    states = others.clone()
+    states[3] = states[3] * 1.01
+    assert not _close(states, others), "one token read otherwise is more than rounding"
