@@ -93,7 +93,14 @@ def _gguf(product: Product, name: str, target: Path, workspace: Workspace, optio
 def _written(product: Product, name: str, target: Path, options: Any) -> tuple[str, Any, Any]:
     """What was found of the GGUF file, the chat and what the file says of the tokenizer."""
     from posttrain.exports.gguf_file import write_gguf
-    from posttrain.exports.parity import PROMPTS, answers, compare, llama_cpp_reader, plain_reader
+    from posttrain.exports.parity import (
+        PROMPTS,
+        LlamaCppCrash,
+        answers,
+        compare,
+        llama_cpp_reader,
+        plain_reader,
+    )
     from posttrain.models.gguf_reading import read_gguf
     from posttrain.models.loading import load_causal_lm
 
@@ -101,10 +108,15 @@ def _written(product: Product, name: str, target: Path, options: Any) -> tuple[s
     chat, file = chat_of(tokenizer, product.path), target / f"{name}.gguf"
     words = write_gguf(model, chat, file, name=name, kind=options.type)
     wanted = answers(model, chat)
-    reader, by = llama_cpp_reader(file, chat, wanted), "llama.cpp"
+    reader, by = None, "transformers (pip install llama-cpp-python has llama.cpp itself read it)"
+    try:
+        reader = llama_cpp_reader(file, chat, wanted)
+    except LlamaCppCrash as crash:
+        by = f"transformers (llama.cpp did not answer: {crash}; install llama-cpp-python anew here)"
     if reader is None:
         reader = plain_reader(read_gguf(file)[0], chat.stop_ids)
-        by = "transformers (pip install llama-cpp-python has llama.cpp itself read it)"
+    else:
+        by = "llama.cpp"
     equal = compare(model, chat, wanted, reader, options.type)
     return _told(by, equal, len(PROMPTS), options.type), chat, words
 

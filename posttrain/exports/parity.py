@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -90,44 +94,48 @@ def plain_reader(model: Any, stop_ids: Sequence[int]) -> Reader:
     return read
 
 
+class LlamaCppCrash(Exception):
+    """llama.cpp's process ended without an answer; the message says how."""
+
+
 def llama_cpp_reader(file: Path, chat: Chat, written: GreedyAnswers) -> Reader | None:
     """llama.cpp on a GGUF file; None where llama-cpp-python is not installed.
 
-    Raises UserError where it cuts the text of a prompt into other tokens.
+    Raises UserError where it cuts the text of a prompt into other tokens, LlamaCppCrash where its process
+    ends without an answer.
     """
-    if importlib.util.find_spec("llama_cpp") is None:
+    if find_spec("llama_cpp") is None:
         return None
-    from llama_cpp import Llama
-
-    longest = max(map(len, written.prompts)) + TOKENS
-    llama: Any = Llama(
-        model_path=str(file),
-        n_ctx=longest + 8,
-        n_batch=longest,
-        n_threads=1,
-        type_k=0,  # keys and values in float32, as the model has them; its default rounds them to 16 bits
-        type_v=0,
-        verbose=False,
-    )
-    for prompt in written.prompts:
-        text = chat.tokenizer.decode(prompt, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        ids = llama.tokenize(str(text).encode(), add_bos=False, special=True)
-        if ids != list(prompt):
+    texts = [
+        str(chat.tokenizer.decode(prompt, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        for prompt in written.prompts
+    ]
+    request = {
+        "file": str(file),
+        "texts": texts,
+        "prompts": written.prompts,
+        "most": [len(tokens) for tokens in written.tokens],
+        "stop_ids": list(chat.stop_ids),
+    }
+    command = [sys.executable, "-m", "posttrain.exports.llama_cpp_process"]
+    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LlamaCppCrash(_ending(done.returncode, done.stderr))
+    reply = json.loads(done.stdout.splitlines()[-1])
+    for text, prompt, tokens in zip(texts, written.prompts, reply["tokens"], strict=True):
+        if tokens != list(prompt):
             raise UserError(
-                f"llama.cpp reads {text!r} as tokens {ids}, the model was trained on {list(prompt)}; "
+                f"llama.cpp reads {text!r} as tokens {tokens}, the model was trained on {list(prompt)}; "
                 "nothing was kept. Please report this tokenizer"
             )
+    answers = {tuple(p): found for p, found in zip(written.prompts, reply["answers"], strict=True)}
+    return lambda prompt, most: answers[tuple(prompt)][:most]
 
-    def read(prompt: Sequence[int], most: int) -> list[int]:
-        tokens: list[int] = []
-        llama.reset()
-        for token in llama.generate(list(prompt), top_k=1, temp=0.0, repeat_penalty=1.0):
-            tokens.append(int(token))
-            if len(tokens) >= most or tokens[-1] in chat.stop_ids:
-                break
-        return tokens
 
-    return read
+def _ending(code: int, stderr: str) -> str:
+    if code < 0:
+        return f"its process ended with {signal.Signals(-code).name}"
+    return (stderr.strip().splitlines() or [f"exit code {code}"])[-1][:200]
 
 
 def compare(model: Any, chat: Chat, wanted: GreedyAnswers, read: Reader, kind: str = "f32") -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,28 @@ def test_a_rounded_file_may_part_from_the_model_where_two_tokens_are_as_likely(
     lines = (made / "Modelfile").read_text().splitlines()
     assert lines[0] == "FROM ./mine.gguf"
     assert 'PARAMETER stop "<|end|>"' in lines
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "told"), [(-4, "", "SIGILL"), (1, "x\nOSError: no libgomp", "OSError: no libgomp")]
+)
+def test_llama_cpp_that_ends_without_an_answer_ends_no_export(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    code: int,
+    stderr: str,
+    told: str,
+) -> None:
+    """A build for another processor ends its process with an illegal instruction."""
+    monkeypatch.setattr("posttrain.exports.parity.find_spec", lambda name: object())
+    ended = subprocess.CompletedProcess([], code, stdout="", stderr=stderr)
+    monkeypatch.setattr("posttrain.exports.parity.subprocess.run", lambda *given, **more: ended)
+    assert main(["export", saved(here, causal(config(), dtype=torch.float32)), "--to", "gguf"]) == 0
+    out = capsys.readouterr().out
+    assert told in out
+    assert "Read back by transformers (llama.cpp did not answer" in out
+    assert "20 of 20" in out
 
 
 def test_what_answers_otherwise_is_refused_and_not_kept(
