@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from posttrain.data.constraint_prompts import CONSTRAINTS, demonstrations, prompts, reference_answer
+from posttrain.data.constraint_kinds import CONSTRAINTS
+from posttrain.data.constraint_prompts import demonstrations, prompts, reference_answer
 from posttrain.data.constraints import CHECKS, judge, obeyed, wrong_check
 from posttrain.data.format_checks import LANGUAGES
 from posttrain.data.ifeval import IFEVAL
