@@ -23,7 +23,7 @@ def code_lines(text: str) -> list[Line]:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             left_out |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):  # a docstring, of a field too
+        if isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str):  # a docstring
             left_out |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     lines: dict[int, list[str]] = {}
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
@@ -85,6 +85,11 @@ def test_a_repeated_block_is_found(apart: str) -> None:
 def test_a_block_repeated_within_a_file_is_found() -> None:
     text = _function("one", BLOCK) + _function("two", BLOCK)
     assert len(repeated_blocks({"one.py": text})) == 1
+
+
+def test_what_a_protocol_declares_is_code() -> None:
+    text = "".join(f"@property\ndef name_{number}(self) -> int: ...\n" for number in range(2 * LONGEST))
+    assert repeated_blocks({"one.py": text}) == []
 
 
 def test_a_shorter_block_is_not() -> None:

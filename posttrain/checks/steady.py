@@ -59,9 +59,7 @@ def _moved(figures: Mapping[str, Any], name: str) -> float:
     return float(figures[f"{name}_final"]) / start if start > 0 else 1.0
 
 
-def _told(
-    name: str, value: float, threshold: float, passed: bool, evidence: str, advice: str
-) -> Finding:  # size: a finding's
+def _told(name: str, value: float, threshold: float, passed: bool, evidence: str, advice: str) -> Finding:
     return Finding(
         name=name,
         value=value,

@@ -8,7 +8,7 @@ from torch import Tensor
 from posttrain.core.masked import wide, zero_outside
 
 
-def gae(  # size: the recursion has that many ingredients
+def gae(
     rewards: Tensor,
     values: Tensor,
     mask: Tensor,

@@ -99,7 +99,7 @@ def _tile(head: Head, s: slice, words: slice, heat: Tensor | None) -> Tensor:
     return out if heat is None else out.div_(heat[s, None])
 
 
-def _gradient(  # size: what a tile says, and the gradients of all that was read of it
+def _gradient(
     logits: Tensor,
     lse: Tensor,
     by_logprob: Tensor,
@@ -210,7 +210,15 @@ def _wide(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def chosen_logprobs(  # size: a head is three tensors, and there may be two heads
+def _tile_sizes(words: int, rows: int, alive: int) -> tuple[int, int]:
+    """Rows and words of a tile of logits, so that at most ``alive`` numbers are in memory at a time."""
+    if alive // words >= ROWS // 2:
+        return alive // words, words
+    rows = rows if ROWS < rows <= 2 * ROWS else ROWS
+    return rows, max(16, alive // rows // 16 * 16)
+
+
+def chosen_logprobs(
     hidden: Tensor,
     weight: Tensor,
     chosen: Tensor,
@@ -262,12 +270,7 @@ def chosen_logprobs(  # size: a head is three tensors, and there may be two head
         heat = None if heat is None else F.pad(heat, (0, more), value=1.0)
     alive = CPU_ELEMENTS if hidden.device.type == "cpu" else DEVICE_ELEMENTS
     if tile is None:
-        words, rows = weight.shape[0], len(hidden_w)
-        if alive // words >= ROWS // 2:
-            tile = (alive // words, words)
-        else:
-            rows = rows if ROWS < rows <= 2 * ROWS else ROWS
-            tile = (rows, max(16, alive // rows // 16 * 16))
+        tile = _tile_sizes(weight.shape[0], len(hidden_w), alive)
     wants = (entropy or entropy_gradient, entropy_gradient, tile)
     results = _Tiled.apply(hidden_w, weight_w, bias_w, chosen, heat, transform, other, wants)
     logprobs, ent, kl = (one[:count] for one in results)

@@ -176,7 +176,7 @@ class BuiltinEngine:
 class _Run:
     """One filling and emptying of the slots."""
 
-    def __init__(  # size: where the rows live, who they are, how many at once, of which weights
+    def __init__(
         self, cache: Cache, requests: Sequence[Request], slots: int, version: int, device: torch.device
     ) -> None:
         self.cache, self.slots, self.version, self.device = cache, slots, version, device

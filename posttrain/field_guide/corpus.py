@@ -1,4 +1,3 @@
-# size: a dozen kinds of page side by side, each a few lines.
 """Pretraining pages of the embedded world, made from a number: the same number is always the same page.
 
 Facts of every entity, held out or not, occur as prose, labels, lists and corrected talk. Questions occur on

@@ -1,4 +1,3 @@
-# size: one table of sentences and questions, best read in one place.
 """Every way the embedded world says or asks a fact; one table for corpus, demonstrations and gold.
 
 A template holds slots for the entity ({Es} and {es}: owls, rice, Paris; {An} and {an}: an owl, rice, Paris; a

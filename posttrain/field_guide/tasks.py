@@ -1,4 +1,3 @@
-# size: the ten families of prompts side by side, each a few lines.
 """Prompts of the embedded world in ten families, their reference answers, and which are held out.
 
 An item is plain JSON: its family and whatever the gold reward needs. Held-out items use held-out entities,

@@ -57,7 +57,7 @@ class DecodeKernels:
         self._pack(weight.data_ptr(), at, out.data_ptr(), outputs, inputs, _HALF[dtype])
         return out
 
-    def matmul(  # size: two factors, and what is done with the result
+    def matmul(
         self, x: Tensor, packed: Tensor, bias: Tensor | None, outputs: int, how: int, other: Tensor | None
     ) -> Tensor:
         """[R, N] from x [R, K] in the type of the packed matrix, bias float32 [N] and ``other`` [R, N].

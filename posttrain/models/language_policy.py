@@ -145,7 +145,7 @@ class LanguagePolicy:
         )
 
 
-def _chosen_logprobs(  # size: what is said, of what, and what it is compared with
+def _chosen_logprobs(
     words: tuple[nn.Linear, LogitTransform],
     states: list[Tensor],
     parts: list[SubBatch],

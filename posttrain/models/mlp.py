@@ -48,7 +48,7 @@ class MLPPolicy(nn.Module):
     ``bias`` their layers have none.
     """
 
-    def __init__(  # size: a shape, a seed, and how it is read
+    def __init__(
         self,
         observations: int,
         actions: int,
@@ -157,7 +157,7 @@ class MLPReward(nn.Module):
     centre: Tensor
     spread: Tensor
 
-    def __init__(  # size: a shape, a seed, and a bound
+    def __init__(
         self,
         observations: int,
         actions: int,

@@ -47,7 +47,7 @@ def line() -> PrefixTree | None:
     return _line.get()
 
 
-def attend(  # size: the signature is transformers'
+def attend(
     module: nn.Module,
     query: Tensor,
     key: Tensor,

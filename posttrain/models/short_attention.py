@@ -22,7 +22,7 @@ class _WideBackward(torch.autograd.Function):
     """Saves what the kernel's own backward pass does: inputs, result, and the logarithms of the row sums."""
 
     @staticmethod
-    def forward(  # type: ignore[override]  # size: what attention is a function of
+    def forward(  # type: ignore[override]
         ctx: Any,
         q: Tensor,
         k: Tensor,

@@ -93,7 +93,7 @@ def _by_length(lengths: list[int], most: int) -> Iterator[list[int]]:
     yield part
 
 
-def _packed(  # size: rollouts, three facts about their rows, and two limits
+def _packed(
     rollouts: Rollouts, index: Tensor, last: Tensor, lengths: Tensor, device: torch.device, most: int
 ) -> Iterator[SubBatch]:
     tokens, real, mask = (

@@ -1,4 +1,3 @@
-# size: one pass over a recipe, from what is current to what is written down
 """Makes what is not made yet, in order; stops where a gate says that a stage did not do its work."""
 
 from __future__ import annotations
@@ -8,28 +7,27 @@ import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from posttrain import __version__
 from posttrain.pipeline import gates
 from posttrain.pipeline.ahead import check_rows_ahead
-from posttrain.pipeline.circumstances import computing, now, peak, process, reset_peak, versions
-from posttrain.pipeline.code import changed, code
+from posttrain.pipeline.circumstances import computing, now, peak, process, reset_peak
+from posttrain.pipeline.code import changed
 from posttrain.pipeline.expected import memory
 from posttrain.pipeline.files import load_json, make_directory, read_json, write_json
 from posttrain.pipeline.finding import UserError, Waiting
-from posttrain.pipeline.fingerprint import Finished, described
 from posttrain.pipeline.heartbeat import heartbeat
-from posttrain.pipeline.machine import Estimate
+from posttrain.pipeline.made import estimate_of, made_of, settings_of
 from posttrain.pipeline.plan import Pipeline, check_ahead, check_fits, estimated, preflight
 from posttrain.pipeline.progress import described as described_finding
 from posttrain.pipeline.progress import duration, headline
 from posttrain.pipeline.secrets import Redaction
 from posttrain.pipeline.shape import RUN, misshapen
 from posttrain.pipeline.stage import Inputs, Machine, Stage, nested
-from posttrain.pipeline.store import SEALED, Product, Workspace
+from posttrain.pipeline.store import Product, Workspace
 
 RECORD = "run.json"
 LARGE = 64 << 20  # bytes taken by a stage, above which a pass over every object is worth its time
@@ -134,7 +132,7 @@ def latest_run(workspace: Workspace) -> Path | None:
     return max(found, key=run_number, default=None)
 
 
-def run(  # size: what, where, and what was asked of this run
+def run(
     expression: Stage,
     workspace: Workspace,
     machine: Machine,
@@ -155,7 +153,7 @@ def run(  # size: what, where, and what was asked of this run
     """
     record = Run(workspace, recipe, overrides)
     pipeline = Pipeline(expression, workspace, remake)
-    settings = [_described(pipeline, stage) for stage in pipeline.stages.values()]
+    settings = [settings_of(pipeline, stage) for stage in pipeline.stages.values()]
     record.redaction = Redaction(list(overrides), settings)
     machine = replace(machine, workspace=workspace.root)
     gates.check_accepted(accept, pipeline.stages)
@@ -262,10 +260,10 @@ def _make(
             spent: dict[str, Any] = {"started": started, "finished": now()}
             spent["seconds"] = round(time.monotonic() - began, 3)
             spent["processor_seconds"] = round(time.process_time() - worked, 3)
-            told = {"peak_bytes": peak(), "estimate": _work(hoped), "report": report.to_json()}
+            told = {"peak_bytes": peak(), "estimate": estimate_of(hoped), "report": report.to_json()}
             facts = computing(machine.speed)
             record.record |= {"machine": facts} if facts else {}
-            made = _made(pipeline, record, address) | spent | told | {"machine": facts}
+            made = made_of(pipeline, record.products, address) | spent | told | {"machine": facts}
             product = workspace.finish(output, final, made)
             if stood:
                 say(f"what was there before is kept in {workspace.aside}")
@@ -279,60 +277,6 @@ def _make(
     finally:
         if peak() - before > LARGE:
             gc.collect()
-
-
-def _made(pipeline: Pipeline, record: Run, address: str) -> dict[str, Any]:
-    """What made.json says before the work's own figures: settings, inputs with their hashes, the whole
-    ancestry.
-    """
-    stage = pipeline.stages[address]
-    used: list[dict[str, str]] = []
-    ancestors: dict[str, Any] = {}
-    for path, other in pipeline.inputs(address):
-        product = record.products[other]
-        used.append(
-            {
-                "field": path,
-                "address": other,
-                "fingerprint": pipeline.fingerprint[other],
-                "content": product.content,
-                "path": str(product.path),
-            }
-        )
-        ancestors |= product.made.get("ancestors", {})
-        ancestors[pipeline.fingerprint[other]] = _parent(pipeline.stages[other], other, product)
-    return {
-        "format": SEALED,
-        "address": address,
-        "stage": f"{type(stage).__module__}.{type(stage).__qualname__}",
-        "version": type(stage).version,
-        "fingerprint": pipeline.fingerprint[address],
-        "settings": _described(pipeline, stage),
-        "seed": getattr(stage, "seed", None),
-        "inputs": used,
-        "ancestors": ancestors,
-        "versions": versions(),
-        "code": code(stage),
-    }
-
-
-def _described(pipeline: Pipeline, stage: Stage) -> dict[str, Any]:
-    names = [f.name for f in fields(stage) if f.name != "follows"]
-    return {name: described(getattr(stage, name), pipeline.address_of) for name in names}
-
-
-def _work(hoped: Estimate | None) -> dict[str, float]:
-    """What the next estimate of such a stage is corrected by."""
-    names = ("tokens", "seconds", "operations", "bytes")
-    return {name: getattr(hoped, name) for name in names} if hoped else {}
-
-
-def _parent(stage: Stage, address: str, product: Product) -> dict[str, Any]:
-    """A parent as its children remember it, so that lineage survives a product's being copied elsewhere."""
-    keys = ("stage", "version", "settings", "seed", "inputs", "content", "finished", "seconds")
-    known = {key: product.made[key] for key in keys if key in product.made}
-    where = {"path": str(product.path)} if isinstance(stage, Finished) else {}
-    return {"address": address, "stage": type(stage).__name__, **known, **where}
 
 
 def _gates(

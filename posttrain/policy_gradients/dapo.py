@@ -18,7 +18,7 @@ from posttrain.policy_gradients.base import Grouped
 
 
 @dataclass(frozen=True, kw_only=True)
-class DAPO(Grouped):  # size: GRPO's and the paper's four changes
+class DAPO(Grouped):
     """Yu et al. 2025, eq. 8, 12 and 13.
 
     ``L = -E[min(r_t A, clip(r_t, 1 - clip_range, 1 + clip_range_high) A)]``, ``A = (R - mean(R)) / std(R)``

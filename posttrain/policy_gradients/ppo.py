@@ -29,7 +29,6 @@ class PPO(WithCritic):
     whitening and the critic's error vanish. It is not trust-region optimization: the clip bounds no KL.
     """
 
-    # size: the method's own hyper-parameters, each of them in the paper
     clip_range: float = 0.2
     """How far from 1 the probability ratio of a step may go before its gain is clipped."""
     # A completion is one decision in T pieces; nothing in it is worth less for coming later.

@@ -28,7 +28,7 @@ from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
 
 
-def dpo(  # size: the recipe's parameters, each a word on the command line
+def dpo(
     seed: int = 0,
     model: str = "field_guide",
     base: str = "",
@@ -57,8 +57,7 @@ def dpo(  # size: the recipe's parameters, each a word on the command line
         lora: Rank of the adapters that are trained; 0 trains every weight, -1 is the model's own default.
         ratings: Your rows {"prompt", "completion", "label"} in place of comparisons, for KTO; they train no
             reward model, so the recipe ends with the aligned model.
-        sft: A tuned model to begin at, in place of tuning the base: a directory or a name
-            on the hub.
+        sft: A tuned model to begin at, in place of tuning the base: a directory or a name on the hub.
         judge_share: Share of your comparisons that trains a judge for the report in place of the policy; 0
             makes none.
     """

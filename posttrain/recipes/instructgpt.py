@@ -229,7 +229,7 @@ def _prompts(given: str, rows: Stage | None) -> Stage | None:
     return None if rows is None else PromptsOf(rows=rows)
 
 
-def _recipe(  # size: what the parameters came to
+def _recipe(
     chosen: Preset,
     demonstrations: Stage,
     compared: Stage | None,
@@ -249,12 +249,7 @@ def _recipe(  # size: what the parameters came to
     labels = compared or Annotation(
         pairs=pairs or sft, annotators=chosen.annotators, seed=seed, **own_settings.get("labels", {})
     )
-    modeling: dict[str, Any] = {
-        "base": sft,
-        "comparisons": labels,
-        **shared,
-        **own_settings.get("rm", {}),
-    }
+    modeling: dict[str, Any] = {"base": sft, "comparisons": labels, **shared, **own_settings.get("rm", {})}
     rm = RewardModeling(**modeling)
     more = chosen.more_demonstrations if demonstrations is chosen.demonstrations else None
     learning: dict[str, Any] = {

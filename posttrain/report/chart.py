@@ -42,7 +42,6 @@ class Mark:
     tone: str = "muted"
 
 
-# size: a panel says what it shows, in which units, over what
 @dataclass(frozen=True, kw_only=True)
 class Panel:
     title: str

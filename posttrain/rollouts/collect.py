@@ -36,7 +36,7 @@ class Collector:
     and ``last_figures`` what there was to count. ``too_long`` prompts were left out from the start.
     """
 
-    def __init__(  # size: what is asked, of whom, who judges, and how much of it
+    def __init__(
         self,
         engine: Engine,
         chat: Chat,

@@ -23,7 +23,7 @@ from posttrain.training.optimizer import Group, Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparisons:  # size: what people are asked, and how a reward is fitted to their answers
+class Comparisons:
     """``at_first`` comparisons of the untrained policy's play, answered before it learns, then ``each_step``
     a step until ``most`` were asked. A tie counts as asked, and as a label of one half. Answers to a step's
     pairs come ``delay`` steps later. Every ``every`` steps the reward model trains on all answers so far,

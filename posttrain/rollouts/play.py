@@ -99,7 +99,7 @@ class Player:
     the actor's weights. ``version`` is of those weights; ``publish`` sets it.
     """
 
-    def __init__(  # size: who plays what, how often
+    def __init__(
         self,
         environment: Environment,
         actor: Actor,

@@ -31,7 +31,7 @@ AT_ONCE = 128  # held-out comparisons that are measured together
 
 
 @dataclass(frozen=True, kw_only=True)
-class Alignment(Stage):  # size: a model, its data and how it is trained
+class Alignment(Stage):
     """Trains ``policy`` on ``comparisons``. The reference is ``policy`` as it came, read once, before the
     first update; a method without one does not read it.
 

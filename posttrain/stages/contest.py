@@ -34,7 +34,7 @@ NO_GOLD = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contest(Stage):  # size: who is compared, by what measures, and on how much
+class Contest(Stage):
     """Independent answers at ``temperature`` to held-out prompts by each of ``policies``, the first of which
     is where they came from, and each of ``controls``. Gold is read here, and nowhere that trains.
 

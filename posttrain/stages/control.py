@@ -32,7 +32,7 @@ EACH = 3e-4  # the same for one step of one copy, where ``least_steps`` says how
 
 
 @dataclass(frozen=True, kw_only=True)
-class Control(Stage):  # size: who learns where, from which reward, by what method, how much
+class Control(Stage):
     """``steps`` batches of ``starts * group_size`` plays of a policy that begins with all actions alike.
 
     ``least_steps``: plays are added, ``starts * group_size`` at a time, until a batch has that many steps.

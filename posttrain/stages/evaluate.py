@@ -33,7 +33,7 @@ FIRST = ("win_rate/final_vs_sft", "kl", "gold/final", "gold/sft", "gold/base", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldoutEvaluation(Stage):  # size: what is compared, with what, and on how much
+class HeldoutEvaluation(Stage):
     """Independent answers at ``temperature`` to held-out prompts; gold is read here, and nowhere that trains.
 
     ``control`` is a reward model on shuffled labels, ``sft_4x`` a model of four times the demonstrations.

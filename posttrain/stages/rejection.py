@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RejectionSampling(SamplesAnswers, Stage):  # size: who answers what how often, who judges, what is kept
+class RejectionSampling(SamplesAnswers, Stage):
     """``answers`` samples of ``policy`` to each of ``rows`` prompts, of which ``choose`` keeps some by their
     ``reward`` (Nakano et al. 2021; Touvron et al. 2023, section 3.2.3), to be imitated by instruction tuning.
 

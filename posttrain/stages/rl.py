@@ -28,8 +28,10 @@ from posttrain.pipeline.stage import (
     later,
 )
 from posttrain.policy_gradients.ppo import PPO
+from posttrain.stages.mixing_in import mixing_in
+from posttrain.stages.rl_collecting import collecting
 from posttrain.stages.rl_gates import gates_of
-from posttrain.stages.rl_parts import collecting, parameter_groups
+from posttrain.stages.rl_optimizer import optimizer_of
 from posttrain.stages.rl_work import work_of
 from posttrain.training.kl_control import FixedKL, KLControl
 
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of it
+class Reinforcement(Stage):
     """``steps`` batches of ``prompts_per_step * group_size`` answers; the reference is ``policy`` as it came.
 
     Without a ``group_size`` a batch has as many answers whether or not the method compares them.
@@ -179,9 +181,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             roles, collector, loop = self._loop(inputs, machine, scorer, state)
             prompts = RowsInFile(inputs["prompts"].path / "train.jsonl")
             conversations, more = conversation_figures(collector.chat, prompts)
-            average = (
-                Average(list(roles.policy.parameters_of("policy")), self.average) if self.average else None
-            )
+            average = Average(roles.policy.parameters_of("policy"), self.average) if self.average else None
             step = 0
             limit = self.flat_steps if self.teacher is None and not self.as_control else 0
             alike = something_to_learn.PaidAlike(limit, self.compares)
@@ -218,7 +218,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             notes.append(f"{collector.too_long} prompts were too long beside an answer and were left out.")
         return Report(figures=of_run(history) | conversations | roles.figures, notes=notes + more)
 
-    def _loop(  # size: everything a run of reinforcement is made from
+    def _loop(
         self, inputs: Inputs, machine: Machine, scorer: Scorer, state: RLState
     ) -> tuple[PolicyRoles, Collector, Iterator[Figures]]:
         from posttrain.checks.model_probes import look_at_sampling
@@ -226,7 +226,6 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         from posttrain.models.chat import Chat
         from posttrain.models.roles import ModelPlacement, open_policy, open_teacher
         from posttrain.storage.jsonl import RowsInFile
-        from posttrain.training.optimizer import Optimizer, linear
         from posttrain.training.rl_loop import train_rl
 
         wants = self.method.wants
@@ -250,19 +249,15 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         look_at_sampling(collector, roles.policy, start, self.compute, self.corrected, teacher)
         mix = None
         if self.pretraining is not None:
-            from posttrain.stages.mixing_in import mixing_in
-
             text = RowsInFile(inputs["pretraining"].path / "train.jsonl")
-            drawn = (self.pretraining_rows, self.seed)
-            mix = mixing_in(roles.policy, collector.chat, text, self.pretraining_coef, drawn)
-        updates = self.steps * self.method.epochs * self.method.minibatches
-        schedule = linear(updates, min(self.warmup, updates // 4), floor=0.1)
+            each = (self.pretraining_rows, self.seed)
+            mix = mixing_in(roles.policy, collector.chat, text, self.pretraining_coef, each)
         loop = train_rl(
             state,
             roles.policy,
             self.corrected,
             collector,
-            Optimizer(parameter_groups(self, roles), schedule=schedule),
+            optimizer_of(self, roles),
             lambda version: engine.load(roles.weights(), version),
             steps=self.steps,
             reference=reference,

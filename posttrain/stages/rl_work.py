@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Reinforcing(Protocol):
-    """What its work and its collector depend on of ``stages.rl.Reinforcement``; there each has a sentence."""
+    """What work, collector and optimizer depend on of ``Reinforcement``, where each has its sentence."""
 
     @property
     def method(self) -> PolicyGradient: ...
@@ -31,6 +31,8 @@ class Reinforcing(Protocol):
     def learning_rate(self) -> float: ...
     @property
     def critic_learning_rate(self) -> float: ...
+    @property
+    def warmup(self) -> int: ...
     @property
     def decay_to_start(self) -> float: ...
     @property

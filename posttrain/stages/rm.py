@@ -43,7 +43,7 @@ SCALED = 8192  # answers, some 700 prompts, give the mean of scores within 0.04 
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardModeling(Stage):  # size: a model, its data and how it is trained
+class RewardModeling(Stage):
     """Trains ``base`` with a scalar head on ``comparisons``. With ``shuffled_labels`` every comparison is
     turned by a coin: the control that shows what is left without the labels.
 

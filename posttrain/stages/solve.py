@@ -22,7 +22,7 @@ Figures = dict[str, float | int | str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solving(Stage):  # size: who is compared, on what, how often
+class Solving(Stage):
     """``base``, each of ``beside`` under its own name, and ``final``: one answer to each of ``rows`` held-out
     prompts at ``temperature``, and the likeliest one. Solved is what ``reward`` pays 1 for.
 

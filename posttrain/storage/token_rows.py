@@ -10,7 +10,7 @@ from posttrain.storage.scratch import ScratchSequence
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenRow:  # size: one field for each fact that Rollouts records of a row
+class TokenRow:
     """One conversation as tokens.
 
     ``mask`` is True where the assistant said the token. ``logprobs`` holds one number for each True in

@@ -59,7 +59,7 @@ class Epochs:
         return order[batch * self.batch_size : (batch + 1) * self.batch_size].tolist()
 
 
-def fit(  # size: the loop's five ingredients and three numbers
+def fit(
     state: FitState,
     forward: Callable[[Any], Any],
     method: DirectAlignment | RewardLoss,

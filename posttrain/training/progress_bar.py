@@ -19,7 +19,7 @@ def show(item: object, names: Iterable[str]) -> dict[str, str]:
     return {name: f"{item[name]:.3g}" for name in names if name in item}
 
 
-def progress(  # size: what a bar says
+def progress(
     items: Iterable[Item],
     total: int | None = None,
     description: str = "",

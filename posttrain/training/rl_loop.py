@@ -56,7 +56,7 @@ def minibatches(rollouts: Rollouts, method: PolicyGradient, seed: int, step: int
     return [torch.isin(unit, part).nonzero()[:, 0] for part in parts]
 
 
-def train_rl(  # size: the loop's six ingredients, and what a stage may set
+def train_rl(
     state: RLState,
     policy: Policy,
     method: PolicyGradient,
@@ -103,34 +103,45 @@ def train_rl(  # size: the loop's six ingredients, and what a stage may set
         first: Evaluation | None = None  # of the whole batch, with its graph
         if state.past is None:
             first = _collect(state, read, current, collect, reference, micro_batch_tokens, seed)
-        past = state.past
-        assert past is not None
-        epoch, minibatch = divmod(state.batch_updates, _count(past, method))
-        rows = minibatches(past.rollouts, method, seed, state.step, epoch)[minibatch]
-        part = Part(
-            past if len(rows) == len(past.rollouts) else take(past, rows.to(past.rollouts.actions.device)),
-            lambda part, evaluation=first: read(part.rollouts) if evaluation is None else evaluation,  # type: ignore[misc]
-            current.loss,
-            whole_groups=wants.whole_groups,
-        )
-        parts = [part] if mix is None else [part, mix(optimizer.steps)]
-        updating = time.perf_counter()
+        more = [] if mix is None else [mix(optimizer.steps)]
+        parts = [_minibatch(state, current, read, first, seed), *more]
+        began = time.perf_counter()
         figures = {**state.figures, **update(optimizer, parts, micro_batch_tokens)}
-        del first, part, parts
+        del first, parts
+        figures |= {"step": state.step + 1, "update": optimizer.steps}
         figures |= {
-            "step": state.step + 1,
-            "update": optimizer.steps,
             "seconds": time.perf_counter() - started,
+            "seconds/update": time.perf_counter() - began,
         }
-        figures["seconds/update"] = time.perf_counter() - updating
         state.batch_updates += 1
-        if state.batch_updates == method.epochs * _count(past, method):
+        if state.batch_updates == method.epochs * _count(state.past, method):
             _finish(state, current, control or FixedKL())
             publish(state.step)
         yield figures
 
 
-def _count(past: Past, method: PolicyGradient) -> int:
+def _minibatch(
+    state: RLState,
+    method: Any,
+    read: Callable[[Rollouts], Evaluation],
+    first: Evaluation | None,
+    seed: int,
+) -> Part:
+    """The rows of the next update; ``first`` is what the policy thinks of them where that is known."""
+    past = state.past
+    assert past is not None
+    epoch, number = divmod(state.batch_updates, _count(past, method))
+    rows = minibatches(past.rollouts, method, seed, state.step, epoch)[number]
+    return Part(
+        past if len(rows) == len(past.rollouts) else take(past, rows.to(past.rollouts.actions.device)),
+        lambda part: read(part.rollouts) if first is None else first,
+        method.loss,
+        whole_groups=method.wants.whole_groups,
+    )
+
+
+def _count(past: Past | None, method: PolicyGradient) -> int:
+    assert past is not None  # a batch is being learned from
     units = len(past.rollouts)
     if method.wants.whole_groups:
         units = len(past.rollouts.group.unique())
@@ -155,7 +166,7 @@ def _finish(state: RLState, method: Any, control: KLControl) -> None:
     state.step, state.batch_updates, state.past, state.figures = state.step + 1, 0, None, {}
 
 
-def _collect(  # size: everything a batch of experience is made from
+def _collect(
     state: RLState,
     read: Callable[[Rollouts], Evaluation],
     method: Any,

@@ -10,7 +10,7 @@ PROBES, OF_PROBES = "checks/model_probes.py", "tests/checks/test_model_probes.py
 AHEAD, OF_AHEAD = "checks/rows_ahead.py", "tests/stages/test_rows_ahead.py"
 FINGERPRINT, STORE, RUNNER = "pipeline/fingerprint.py", "pipeline/store.py", "pipeline/runner.py"
 PLAN, SIZES, EXAMINATION = "pipeline/plan.py", "cost/sizes.py", "sandbox/examination.py"
-EXPECTED = "pipeline/expected.py"
+EXPECTED, MADE = "pipeline/expected.py", "pipeline/made.py"
 OF_RUNNER, OF_STAGE = (f"tests/pipeline/test_{name}.py" for name in ("runner", "stage"))
 OF_SIZES, OF_WORK = (f"tests/cost/test_{name}.py" for name in ("sizes", "work"))
 OF_GATES, OF_SCALE, OF_SANDBOX = (
@@ -134,14 +134,14 @@ MUTATIONS = [
     ),
     of(
         "grandparents are forgotten",
-        RUNNER,
+        MADE,
         'ancestors |= product.made.get("ancestors", {})',
         "pass",
         f"{OF_RUNNER}::test_lineage_tells_settings_hashes_and_parents_of_a_copied_product",
     ),
     of(
         "a parent is remembered without its settings",
-        RUNNER,
+        MADE,
         'keys = ("stage", "version", "settings", "seed",',
         'keys = ("stage", "version", "seed",',
         f"{OF_RUNNER}::test_lineage_tells_settings_hashes_and_parents_of_a_copied_product",

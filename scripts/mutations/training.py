@@ -9,7 +9,7 @@ from mutations.mutation import of
 OPTIMIZER, REINFORCE, UPDATE = "training/optimizer.py", "training/rl_loop.py", "training/update.py"
 FIT, FIGURES, CONTROLLER = "training/fit.py", "training/figures.py", "training/kl_control.py"
 AVERAGE, CHECKPOINT = "training/average.py", "training/checkpoint.py"
-RL, CONTROL = "stages/rl.py", "stages/control.py"
+RL_OPTIMIZER, CONTROL = "stages/rl_optimizer.py", "stages/control.py"
 
 OF_OPTIMIZER, OF_LOOP = "tests/training/test_optimizer.py", "tests/training/test_rl_loop.py"
 OF_FIT, OF_FIGURES = "tests/training/test_fit.py", "tests/training/test_figures.py"
@@ -157,8 +157,8 @@ MUTATIONS = [
     of(
         "a batch is used for one epoch",
         REINFORCE,
-        "if state.batch_updates == method.epochs * _count(past, method):",
-        "if state.batch_updates == _count(past, method):",
+        "if state.batch_updates == method.epochs * _count(state.past, method):",
+        "if state.batch_updates == _count(state.past, method):",
         f"{OF_LOOP}::test_stopped_anywhere_and_continued_it_is_the_same_bits",
     ),
     of(
@@ -261,18 +261,16 @@ MUTATIONS = [
     ),
     of(
         "reinforcement's schedule counts batches for updates",
-        RL,
-        """        updates = self.steps * self.method.epochs * self.method.minibatches
-        loop = train_rl(""",
-        """        updates = self.steps
-        loop = train_rl(""",
+        RL_OPTIMIZER,
+        "updates = stage.steps * stage.method.epochs * stage.method.minibatches",
+        "updates = stage.steps",
         OF_RATES,
     ),
     of(
         "a critic that learns at the policy's rate",
-        RL,
-        "rate = self.critic_learning_rate",
-        "rate = self.learning_rate",
+        RL_OPTIMIZER,
+        "learning_rate=stage.critic_learning_rate",
+        "learning_rate=stage.learning_rate",
         OF_RATES,
     ),
     of(

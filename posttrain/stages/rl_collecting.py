@@ -1,4 +1,4 @@
-"""The collector of a reinforcement's answers, and the parameter groups of its optimizer."""
+"""The collector of a reinforcement's answers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from posttrain.stages.rl_work import Reinforcing
 if TYPE_CHECKING:
     from posttrain.engines.builtin import BuiltinEngine
     from posttrain.models.chat import Chat
-    from posttrain.models.roles import PolicyRoles
     from posttrain.rewards.base import Scorer
     from posttrain.rollouts.collect import Collector
-    from posttrain.training.optimizer import Group
 
 
 def collecting(
@@ -41,19 +39,3 @@ def collecting(
         informative=cast(Refilling, stage.method).informative if wants.refills else None,
         seed=stage.seed,
     )
-
-
-def parameter_groups(stage: Reinforcing, roles: PolicyRoles) -> list[Group]:
-    """The weights of the policy and, where the method has one, of the critic, with their learning rates."""
-    from posttrain.training.optimizer import Group
-
-    policy = Group(
-        name="policy",
-        parameters=list(roles.policy.parameters_of("policy")),
-        learning_rate=stage.learning_rate,
-        decay_to_start=stage.decay_to_start,
-    )
-    if not stage.method.wants.values:
-        return [policy]
-    critic = list(roles.policy.parameters_of("critic"))
-    return [policy, Group(name="critic", parameters=critic, learning_rate=stage.critic_learning_rate)]
