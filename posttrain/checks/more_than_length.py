@@ -14,9 +14,9 @@ STEPS = 10  # fewer say nothing
 
 def of_reward_model(figures: Mapping[str, Any], thresholds: OfRewardModel) -> Finding:
     """Reads ``score_length`` with its interval, ``label_accuracy_uneven`` and ``longer_chosen`` of held-out
-    comparisons of answers of unequal length (``evaluation.sure_and_long``). Fails where the interval of the
-    correlation is beyond ``length_correlation``, either way, and the model agrees with people by less than
-    ``beyond_length`` more often than does a rule that goes by length alone.
+    comparisons of answers of unequal length (``evaluation.confidence_and_length``). Fails where the interval
+    of the correlation is beyond ``length_correlation``, either way, and the model agrees with people by less
+    than ``beyond_length`` more often than does a rule that goes by length alone.
     """
     value = figures.get("score_length", "unknown")
     low, high = float(figures.get("score_length_low", 0.0)), float(figures.get("score_length_high", 0.0))

@@ -55,7 +55,7 @@ class RowValidator:
         """A prompt as messages; text is what the user said."""
         value = self._value(row, column, EITHER)
         if isinstance(value, str):
-            return [{"role": "user", "content": self._said(value, column)}]
+            return [{"role": "user", "content": self._plain_text(value, column)}]
         messages = self._messages(value, column, expected=EITHER)
         if messages[-1]["role"] != "user":
             self.wrong(
@@ -70,7 +70,7 @@ class RowValidator:
         """
         value = self._value(row, column, EITHER)
         if isinstance(value, str):
-            return [{"role": "assistant", "content": self._said(value, column)}]
+            return [{"role": "assistant", "content": self._plain_text(value, column)}]
         if asked and isinstance(value, list) and value[: len(asked)] == list(asked):
             value = value[len(asked) :]
         messages = self._messages(value, column, "assistant", EITHER)
@@ -134,7 +134,7 @@ class RowValidator:
             problem += f"; this row has {_names(row)}, and row {self._first[0]} has {_names(self._first[1])}"
         self.wrong(path + column, problem)
 
-    def _said(self, value: str, path: str) -> str:
+    def _plain_text(self, value: str, path: str) -> str:
         """Text where messages may be too: a list of messages in quotes is no text."""
         if _STORED.fullmatch(value):
             self.wrong(path, f"is a list stored as text, expected {EITHER}; store the list itself")

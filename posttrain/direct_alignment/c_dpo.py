@@ -17,9 +17,8 @@ class CDPO(DPO):
     ``L = -E[(1 - e) log sigmoid(beta (h_w - h_l)) + e log sigmoid(-beta (h_w - h_l))]``, e
     ``label_smoothing``
 
-    Converges to finite gaps even where one answer always wins: ``beta (h_a - h_b) = logit(e + p (1 -
-    2e))`` with p the probability of a label that prefers a to b. This shrinks every gap;
-    ``robust_dpo`` undoes noise.
+    Converges to finite gaps even where one answer always wins, with p the probability of a label that prefers
+    a to b: ``beta (h_a - h_b) = logit(e + p (1 - 2e))``. This shrinks every gap; ``robust_dpo`` undoes noise.
     """
 
     label_smoothing: float = 0.1

@@ -77,7 +77,7 @@ class Carts:
     def __init__(self, state: np.ndarray, environment: CartPole) -> None:
         self.state, self.absorbing = state, environment.absorbing
         self.lying = fallen(state)
-        self.observation = _seen(state)
+        self.observation = _observed(state)
 
     def step(self, actions: Tensor) -> StepResult:
         """Push each of them."""
@@ -86,12 +86,12 @@ class Carts:
         self.lying = fallen(self.state)
         never = torch.zeros(len(standing), dtype=torch.bool)
         return StepResult(
-            observation=_seen(self.state),
+            observation=_observed(self.state),
             reward=torch.from_numpy(standing.astype(np.float32)),
             terminated=never if self.absorbing else torch.from_numpy(self.lying.copy()),
             truncated=never,
         )
 
 
-def _seen(state: np.ndarray) -> Tensor:
+def _observed(state: np.ndarray) -> Tensor:
     return torch.from_numpy(state.astype(np.float32))

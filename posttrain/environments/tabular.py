@@ -81,29 +81,29 @@ class Walks:
         chances = [torch.rand(limit + 1, generator=g, dtype=torch.float64) for g in streams]
         self._chances = torch.stack(chances, 1)  # [limit + 1, B]
         self._time = 0
-        self._state = _drawn(table.start.expand(len(seeds), -1), self._chance())
+        self._state = _sampled(table.start.expand(len(seeds), -1), self._chance())
         self._over = torch.zeros(len(seeds), dtype=torch.bool)
-        self.observation = self._seen()
+        self.observation = self._observation()
 
     def step(self, actions: Tensor) -> StepResult:
         """Samples the next states; the index after the last state means termination."""
         states = len(self.table.start)
         reward = torch.where(self._over, 0.0, self.table.rewards[self._state, actions].float())
-        state = _drawn(self.table.transitions[self._state, actions], self._chance())
+        state = _sampled(self.table.transitions[self._state, actions], self._chance())
         terminated = (state == states) & ~self._over
         self._over = self._over | terminated
         self._state = torch.where(self._over, self._state, state.clamp(max=states - 1))
-        return StepResult(self._seen(), reward, terminated, torch.zeros_like(terminated))
+        return StepResult(self._observation(), reward, terminated, torch.zeros_like(terminated))
 
     def _chance(self) -> Tensor:
         self._time += 1
         return self._chances[self._time - 1]
 
-    def _seen(self) -> Tensor:
+    def _observation(self) -> Tensor:
         return one_hot(self._state, len(self.table.start))
 
 
-def _drawn(probabilities: Tensor, chance: Tensor) -> Tensor:
+def _sampled(probabilities: Tensor, chance: Tensor) -> Tensor:
     """[B, S] and [B] -> [B]: a place for each row; S where its probabilities do not reach its chance."""
     cumulated = probabilities.cumsum(-1)
     whole = (cumulated[:, -1:] - 1).abs() < 1e-9  # no end by rounding

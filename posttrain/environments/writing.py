@@ -83,7 +83,7 @@ class Pages:
         self._right = torch.ones(len(seeds), dtype=torch.bool)  # every letter since the prompt
         self._over = torch.zeros(len(seeds), dtype=torch.bool)
         self._time = 0
-        self.observation = self._seen()
+        self.observation = self._observation()
 
     def step(self, actions: Tensor) -> StepResult:
         """Writes a letter; after the last letter of a word the environment answers."""
@@ -100,7 +100,7 @@ class Pages:
             self._over = self._over | terminated
             if not last:
                 self._answer()
-        return StepResult(self._seen(), reward, terminated, torch.zeros_like(going))
+        return StepResult(self._observation(), reward, terminated, torch.zeros_like(going))
 
     def _answer(self) -> None:
         """The next prompt, and an empty page."""
@@ -108,5 +108,5 @@ class Pages:
         self._written = torch.zeros_like(self._written)
         self._right = torch.ones_like(self._right)
 
-    def _seen(self) -> Tensor:
+    def _observation(self) -> Tensor:
         return torch.cat([one_hot(self._prompt, self._world.prompts), self._written.flatten(1)], 1)

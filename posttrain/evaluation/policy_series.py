@@ -54,8 +54,7 @@ def solved_in_a_row(right: Mapping[str, Sequence[float]], row: int, families: Se
     """Shares of problems solved, also by family where there are several, and their paired changes.
 
     ``right`` has a 1 or a 0 for each problem, ``families`` its family. The first ``row`` of ``right`` are a
-    series of policies: each is compared with the one before it, and the last with the first and with all
-    controls.
+    series of policies: each is compared with its predecessor, the last also with the first and all controls.
     """
     figures: Figures = {}
     names = list(right)

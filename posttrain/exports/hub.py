@@ -56,7 +56,7 @@ class Card:
         """From the product's ``made.json``, and the metrics of the newest run that made or used it."""
         source, kind = _base(product)
         hub = source if HUB_NAME.fullmatch(source) and not Path(source).expanduser().exists() else ""
-        of_base = {"embedded": _APACHE, "SmolLM2": _APACHE}.get(kind, "") or _license_beside(source)
+        of_base = {"embedded": _APACHE, "SmolLM2": _APACHE}.get(kind, "") or _license_of(source)
         chosen = license or of_base
         notes = []
         if not chosen:
@@ -153,7 +153,7 @@ def _is_base(directory: str, name: str) -> bool:
     return kind == "ExistingModel" and record.get("settings", {}).get("source") == name
 
 
-def _license_beside(source: str) -> str:
+def _license_of(source: str) -> str:
     """The licence in the card of a base model's directory; empty without one."""
     card = Path(source).expanduser() / "README.md"
     if not source or not card.is_file():

@@ -94,9 +94,7 @@ def vocabulary(chat: Chat, embeddings: int) -> Vocabulary:
 
 
 def plain_template(template: str) -> str:
-    """A chat template without transformers' marks of assistant text; the whitespace that they strip stays
-    stripped.
-    """
+    """A chat template without transformers' marks of assistant text, but with the stripping that they do."""
     return _GENERATION.sub(lambda match: f"{{#{match[1]} {match[2]}#}}", template)
 
 

@@ -29,7 +29,7 @@ _COURTESY = re.compile(
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Facets:
     """What any annotator may look at in an answer."""
 
     gold: gold.Gold
@@ -40,8 +40,8 @@ class _Seen:
 
 
 @lru_cache(maxsize=4096)  # several annotators compare and rate the same answers one after another
-def _seen(item: str, response: str, ended: bool) -> _Seen:
-    return _Seen(
+def _facets(item: str, response: str, ended: bool) -> _Facets:
+    return _Facets(
         gold.score(json.loads(item), response, ended),
         len(wording.words(response)),
         gold.agrees(response),
@@ -111,7 +111,7 @@ class Annotator:
 
     def utility(self, item: Mapping[str, Any], response: str, ended: bool, *, facts: bool = True) -> float:
         """The response's utility to this annotator; ``facts`` is false where the fact check is skipped."""
-        facets = _seen(json.dumps(item, sort_keys=True), response, ended)
+        facets = _facets(json.dumps(item, sort_keys=True), response, ended)
         worth = facets.gold.total
         if not facts:
             worth -= gold.WEIGHTS[item["family"]].get("right", 0.0) * facets.gold.parts.get("right", 0.0)

@@ -26,8 +26,7 @@ class Role:
     """``trunk`` with ``adapter`` (None: without) maps tokens to hidden states; ``head`` is a matrix on top.
 
     The head of a policy is [V, D], of a critic or a reward model [1, D]. ``compute_dtype`` is the type of the
-    trunk's matrix products where it is shorter than that of the weights; weights, gradients and the head keep
-    theirs.
+    trunk's matrix products where it is shorter than the weights'; gradients and head keep the weights' type.
     """
 
     trunk: nn.Module

@@ -115,8 +115,7 @@ def open_policy(
     seed: int = 0,
     placement: ModelPlacement | None = None,
 ) -> PolicyRoles:
-    """The roles of instruction tuning (a policy) or of reinforcement learning (also a reference
-    and a critic).
+    """The roles of instruction tuning (a policy) or reinforcement learning (also a reference and a critic).
 
     ``critic`` is the model that the critic starts from: a reward model, or a language model with a new head.
     With ``lora`` it shares the policy's trunk where it has the same weights, or is a reward model whose
@@ -159,8 +158,9 @@ def open_policy(
 def open_teacher(
     source: Source, tokenizer: PreTrainedTokenizerBase, placement: ModelPlacement | None = None
 ) -> LanguagePolicy:
-    """A model that only evaluates another one's tokens. Raises UserError where its vocabulary is not that of
-    ``tokenizer``.
+    """A model that only evaluates another one's tokens.
+
+    Raises UserError where its vocabulary is not that of ``tokenizer``.
     """
     placement = placement or ModelPlacement()
     model, other = load_causal_lm(source, dtype=placement.dtype, device=placement.device)

@@ -47,13 +47,13 @@ class BradleyTerry:
         total, between = masked_sum(scores, past.rollouts.action_mask), pairs(past)
         won, lost = total[between.winner], total[between.loser]
         wanted_gap = pair_margin(past, between) if self.margin else torch.zeros_like(won)
-        sure = pair_confidence(past, between).to(won)
-        nll = logistic(won - lost - wanted_gap, sure)
+        confidence = pair_confidence(past, between).to(won)
+        nll = logistic(won - lost - wanted_gap, confidence)
         gap = (won - lost).detach()
         correct = (gap > 0).to(gap) + (gap == 0).to(gap) / 2
         return {
             "pair_loss": Term(on_winner(nll, between, rows), pair_mean),
-            "pair_loss_floor": Term(on_winner(floor(sure), between, rows), pair_mean, 0.0),
+            "pair_loss_floor": Term(on_winner(floor(confidence), between, rows), pair_mean, 0.0),
             "center_loss": Term(on_winner((won + lost).square(), between, rows), pair_mean, self.center_coef),
             "accuracy": Term(on_winner(correct, between, rows), pair_mean, 0.0),
             "gap": Term(on_winner(gap, between, rows), pair_mean, 0.0),

@@ -22,8 +22,8 @@ class Constraints:
     A fraction ``whole`` of the reward, from 0 to 1, is paid only where every check is obeyed: the share alone
     would pay as much for the easy checks as for the last missing one.
 
-    The checks are those of the prompt's ``item`` (posttrain/data/constraints.py). Prompts without checks are
-    not scored.
+    The checks are in the prompt's ``item`` (posttrain/data/constraints.py). Prompts without any
+    are not scored.
     """
 
     whole: float = later(0.0)

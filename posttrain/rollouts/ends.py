@@ -22,8 +22,7 @@ def ends(
     """``ends_heldout``, the mean probability of the stop token that ends a row's last answer, over the first
     ``LOOKED_AT`` rows that end with one ("unknown" without any), and ``ends_heldout_n``, the number of rows.
 
-    The token counts also where the row's mask excludes it, so that a model which did not learn to stop is
-    noticed.
+    A token that the row's mask excludes counts too: it shows that the model did not learn to stop.
     """
     ended = list(itertools.islice(filter(None, (_end(row, stop_ids) for row in rows)), LOOKED_AT))
     total = 0.0

@@ -33,7 +33,7 @@ from posttrain.stages.rl_collecting import collecting
 from posttrain.stages.rl_gates import gates_of
 from posttrain.stages.rl_optimizer import optimizer_of
 from posttrain.stages.rl_work import work_of
-from posttrain.training.kl_control import FixedKL, KLControl
+from posttrain.training.kl_control import FixedKL, KLController
 
 GROUP = 4  # answers a prompt, where a method compares them and nobody says how many
 
@@ -73,7 +73,7 @@ class Reinforcement(Stage):
     """The reference of a method that distils, in place of the policy as it came."""
     method: PolicyGradient = field(default_factory=PPO)
     """The policy gradient: a file of ``posttrain/policy_gradients``, such as ppo, grpo or rloo."""
-    control: KLControl = field(default_factory=FixedKL)
+    control: KLController = field(default_factory=FixedKL)
     """How the KL coefficient changes: FixedKL keeps it, AdaptiveKL steers to a target KL."""
     steps: int = 50
     """Batches of answers that are learned from."""
@@ -261,7 +261,7 @@ class Reinforcement(Stage):
             lambda version: engine.load(roles.weights(), version),
             steps=self.steps,
             reference=reference,
-            control=self.control,
+            kl_controller=self.control,
             mix=mix,
             micro_batch_tokens=machine.micro_batch_tokens,
             seed=self.seed,

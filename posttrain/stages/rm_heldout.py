@@ -26,8 +26,8 @@ def heldout_figures(
     """How often the chosen answer scores higher on held-out comparisons, how sure the model is of it, and how
     often the chosen answer, and the one that scores higher, are the longer ones.
     """
+    from posttrain.evaluation.confidence_and_length import confidence_and_length
     from posttrain.evaluation.intervals import wilson, with_interval
-    from posttrain.evaluation.sure_and_long import sure_and_long
     from posttrain.rollouts.encode import scores
 
     if not held:
@@ -46,5 +46,5 @@ def heldout_figures(
         "pair_loss_heldout": float(logistic(said[::2] - said[1::2], confidence).mean()),
         "pair_loss_floor_heldout": loss_floor(held),
     }
-    figures |= sure_and_long(said[::2] - said[1::2], more)
+    figures |= confidence_and_length(said[::2] - said[1::2], more)
     return figures | losses | {"label_control/longer": longer / len(held)}

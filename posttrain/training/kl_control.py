@@ -41,4 +41,4 @@ class AdaptiveKL:
         return coef * (1 + error * min(rows / self.horizon, 1.0))
 
 
-KLControl = FixedKL | AdaptiveKL
+KLController = FixedKL | AdaptiveKL

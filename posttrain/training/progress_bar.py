@@ -46,7 +46,7 @@ def progress(
                 reached, so_far = now, time.monotonic() - began
             if note is not None and reached > initial:
                 each = so_far / (reached - initial)
-                note(partial(_told, reached, total, unit, each, show(item, names)))
+                note(partial(_bar_text, reached, total, unit, each, show(item, names)))
             yield item
         return
     from tqdm import tqdm
@@ -61,7 +61,7 @@ def progress(
             yield item
 
 
-def _told(done: int, total: int | None, unit: str, each: float, figures: Mapping[str, str]) -> str:
+def _bar_text(done: int, total: int | None, unit: str, each: float, figures: Mapping[str, str]) -> str:
     """``12 of 40 steps, 5.0 s/step, about 2 min left, reward 0.31, kl 1.2``; ``each`` in seconds."""
     rate = f"{each:.1f} s/{unit}" if each >= 1 else f"{1 / each:.1f} {unit}s/s" if each else ""
     parts = [f"{done}{f' of {total}' if total else ''} {unit}s", rate]

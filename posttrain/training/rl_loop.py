@@ -14,7 +14,7 @@ from posttrain.core.batch import Evaluation, Policy, PolicyGradient, Rollouts, W
 from posttrain.core.seeds import derive
 from posttrain.training.figures import of_credit, of_rollouts
 from posttrain.training.in_slices import in_slices
-from posttrain.training.kl_control import FixedKL, KLControl
+from posttrain.training.kl_control import FixedKL, KLController
 from posttrain.training.optimizer import Optimizer
 from posttrain.training.update import Part, Past, cut, in_one_order, update
 
@@ -66,7 +66,7 @@ def train_rl(
     *,
     steps: int,
     reference: Policy | None = None,
-    control: KLControl | None = None,
+    kl_controller: KLController | None = None,
     mix: Callable[[int], Part] | None = None,
     micro_batch_tokens: int = 8192,
     seed: int = 0,
@@ -80,7 +80,7 @@ def train_rl(
         publish: of a version: gives the current weights to the sampler; called before the first batch and
             after the last update on each batch.
         reference: the policy from which KL is measured, and charged where the method charges it.
-        control: moves the method's ``kl.coef`` after each batch (None: fixed).
+        kl_controller: moves the method's ``kl.coef`` after each batch (None: fixed).
         mix: of the number of updates made: another part of the loss, such as pretraining text (PPO-ptx).
 
     Yields:
@@ -115,7 +115,7 @@ def train_rl(
         }
         state.batch_updates += 1
         if state.batch_updates == method.epochs * _count(state.past, method):
-            _finish(state, current, control or FixedKL())
+            _finish(state, current, kl_controller or FixedKL())
             publish(state.step)
         yield figures
 
@@ -159,10 +159,10 @@ def _priced(method: Any, coef: float | None) -> Any:
     return method if coef is None else replace(method, kl=replace(method.kl, coef=coef))
 
 
-def _finish(state: RLState, method: Any, control: KLControl) -> None:
+def _finish(state: RLState, method: Any, kl_controller: KLController) -> None:
     kl = getattr(method, "kl", None)
     if kl is not None and "kl" in state.figures:
-        state.kl_coef = control.next(kl.coef, state.figures["kl"], int(state.figures["rows"]))
+        state.kl_coef = kl_controller.next(kl.coef, state.figures["kl"], int(state.figures["rows"]))
     state.step, state.batch_updates, state.past, state.figures = state.step + 1, 0, None, {}
 
 

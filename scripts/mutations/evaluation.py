@@ -257,10 +257,10 @@ MUTATIONS = [
     ),
     of(
         "the longer answer is the chosen one",
-        "evaluation/sure_and_long.py",
+        "evaluation/confidence_and_length.py",
         "wilson(_share(gap * more), n)",
         "wilson(_share(gap), n)",
-        "tests/evaluation/test_sure_and_long.py",
+        "tests/evaluation/test_confidence_and_length.py",
     ),
     of(
         "a judge that wins is a judge that loses",

@@ -23,7 +23,7 @@ def go_on(run: Run, saved: dict[str, object]) -> None:
 
 
 def settings() -> Run:
-    return Run(PPO(), control=AdaptiveKL(target=0.1, horizon=100))
+    return Run(PPO(), kl_controller=AdaptiveKL(target=0.1, horizon=100))
 
 
 def test_killed_at_any_update_it_goes_on_to_the_same_bits(tmp_path: Path) -> None:

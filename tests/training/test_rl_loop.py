@@ -147,11 +147,11 @@ def test_two_runs_are_the_same_bits() -> None:
 
 @pytest.mark.parametrize("stop", [1, 3, 4, 6])
 def test_stopped_anywhere_and_continued_it_is_the_same_bits(stop: int) -> None:
-    whole = Run(control=AdaptiveKL(target=0.1, horizon=100))
+    whole = Run(kl_controller=AdaptiveKL(target=0.1, horizon=100))
     log = [row["loss"] for row in whole.go(3)]
-    first = Run(control=AdaptiveKL(target=0.1, horizon=100))
+    first = Run(kl_controller=AdaptiveKL(target=0.1, horizon=100))
     seen = [row["loss"] for _, row in zip(range(stop), first.go(3), strict=False)]
-    second = Run(control=AdaptiveKL(target=0.1, horizon=100))
+    second = Run(kl_controller=AdaptiveKL(target=0.1, horizon=100))
     second.policy.load_state_dict(copy.deepcopy(first.policy.state_dict()))
     second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
     second.state = copy.deepcopy(first.state)
@@ -192,7 +192,7 @@ def test_nothing_to_learn_from_is_named() -> None:
 
 
 def test_the_control_moves_the_price_of_kl() -> None:
-    run = Run(control=AdaptiveKL(target=1e-3, horizon=24))
+    run = Run(kl_controller=AdaptiveKL(target=1e-3, horizon=24))
     coefs = [row["kl_coef"] for row in run.go(3)]
     assert coefs[::4] == pytest.approx([0.05, 0.05 * 0.8, 0.05 * 0.8 * 1.2])
 
@@ -210,7 +210,7 @@ class Listening:
 
 def test_the_controller_hears_nats_per_completion_and_completions() -> None:
     """Of rows in groups and of several lengths; computed here from both policies, row by row."""
-    run = Run(GRPO(kl=KLInReward(coef=0.07)), control=Listening())  # type: ignore[arg-type]
+    run = Run(GRPO(kl=KLInReward(coef=0.07)), kl_controller=Listening())  # type: ignore[arg-type]
     plain, expected = sampler(run.policy), []
 
     @torch.no_grad()

@@ -1,4 +1,6 @@
-"""How sure a reward model is of what it prefers, and how much of that is the answers' length."""
+"""The confidence of a reward model in its preferences, and how far its scores follow the
+length of answers.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from torch import Tensor
 from posttrain.evaluation.intervals import fisher, wilson, with_interval
 
 
-def sure_and_long(gaps: Tensor, longer: Sequence[int]) -> dict[str, float | int | str]:
+def confidence_and_length(gaps: Tensor, longer: Sequence[int]) -> dict[str, float | int | str]:
     """Confidence of a reward model on held-out comparisons, and how far its scores follow length.
 
     ``confidence_heldout`` is the mean of ``sigmoid(|gap|)``, the accuracy of a calibrated Bradley-Terry
