@@ -221,7 +221,7 @@ def test_the_controller_hears_nats_per_completion_and_completions() -> None:
         return facts
 
     list(run.go(4, collect=collect))
-    control: Any = run.more["control"]
+    control: Any = run.more["kl_controller"]
     assert [coef for coef, _, _ in control.heard] == [0.07] * 4
     assert [kl for _, kl, _ in control.heard] == pytest.approx(expected, abs=1e-6)
     assert abs(expected[-1]) > 1e-3
