@@ -338,7 +338,10 @@ def test_chat_answers_each_line_and_by_default_asks_the_model_with_the_longest_h
 
 @pytest.mark.parametrize(
     ("command", "told"),
-    [("run", "stopped. What was finished stays; the same command goes on from there."), ("chat", "stopped")],
+    [
+        ("run", "stopped. Finished stages stay; the same command goes on with the next one."),
+        ("chat", "stopped"),
+    ],
 )
 def test_only_a_run_is_gone_on_with_after_it_was_stopped(
     home: Path,

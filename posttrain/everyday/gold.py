@@ -1,7 +1,8 @@
-"""The gold reward of the everyday world, for annotators and evaluation: a weighted sum of parts in [0, 1].
+"""The gold reward of the everyday world: a weighted sum of parts, each in [0, 1]. Annotators and evaluation
+read it.
 
-No part changes its sign with the prompt, so behaviour learned on one family is not wrong on another. It does
-not see whether advice makes sense, or whether a fact is true beyond the words that make it right.
+No part changes its sign with the prompt, so what is learned from one family is not wrong in another. What
+it does not see: whether advice makes sense, and whether a fact is true beyond the words that make it right.
 """
 
 from __future__ import annotations
@@ -179,11 +180,11 @@ def _manner(family: str, item: Mapping[str, Any], text: str) -> float:
         return 1.0 if _HELPFUL.search(text) else 0.6
     if not _ACKNOWLEDGES.search(text):
         return 0.35
-    named_feelings, used = (item["feeling"], item["acknowledged"]), words(text)
-    if any(word.startswith(name[:5]) for word in used for name in named_feelings):
+    own, used = (item["feeling"], item["acknowledged"]), words(text)
+    if any(word.startswith(name[:5]) for word in used for name in own):
         return 1.0
     named = [kinds for word in used if (kinds := kinds_of_feeling(word))]
-    near = kinds_of_feeling(named_feelings[0]) | kinds_of_feeling(named_feelings[1])
+    near = kinds_of_feeling(own[0]) | kinds_of_feeling(own[1])
     return 0.2 if named and not any(kinds & near for kinds in named) else 0.8
 
 
@@ -236,14 +237,12 @@ def _closed(text: str) -> bool:
 
 
 def _fresh(family: str, item: Mapping[str, Any], text: str) -> float:
-    """1 where no four words and no sentence repeat, and no five words are the question's (a
-    fact's may be).
+    """It repeats no four words and no sentence, and copies no five words from a question (a fact's answer
+    may).
     """
     used, asked = words(text), words(item["question"])
     runs = [tuple(used[at : at + 4]) for at in range(len(used) - 3)]
     copied = {tuple(asked[at : at + 5]) for at in range(len(asked) - 4)}
     copies = family != "fact" and any(tuple(used[at : at + 5]) in copied for at in range(len(used) - 4))
-    sentences = [
-        tuple(words(piece)) for line in text.splitlines() for piece in _sentences(_MARK.sub("", line))
-    ]
-    return float(len(set(runs)) == len(runs) and len(set(sentences)) == len(sentences) and not copies)
+    said = [tuple(words(piece)) for line in text.splitlines() for piece in _sentences(_MARK.sub("", line))]
+    return float(len(set(runs)) == len(runs) and len(set(said)) == len(said) and not copies)

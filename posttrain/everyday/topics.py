@@ -14,9 +14,10 @@ _COLUMNS = {"feeling": 6, "how_to": 4, "fact": 4}
 
 @dataclass(frozen=True)
 class Topic:
-    """``subject`` is a situation, a task, or the beginning of a sentence that ``completion`` ends.
+    """``subject`` is a situation, a task, or the beginning of a sentence; ``completion`` is what a fact
+    ends in.
 
-    ``terms`` are beginnings of words, some of which an answer on the topic uses.
+    ``terms`` are beginnings of words: whoever stays with the topic uses some of them.
     """
 
     family: str

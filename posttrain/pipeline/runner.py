@@ -260,10 +260,10 @@ def _make(
             spent: dict[str, Any] = {"started": started, "finished": now()}
             spent["seconds"] = round(time.monotonic() - began, 3)
             spent["processor_seconds"] = round(time.process_time() - worked, 3)
-            told = {"peak_bytes": peak(), "estimate": estimate_of(hoped), "report": report.to_json()}
-            facts = computing(machine.speed)
-            record.record |= {"machine": facts} if facts else {}
-            made = made_of(pipeline, record.products, address) | spent | told | {"machine": facts}
+            spent |= {"peak_bytes": peak(), "estimate": estimate_of(hoped), "report": report.to_json()}
+            spent["machine"] = computing(machine.speed)
+            record.record |= {"machine": spent["machine"]} if spent["machine"] else {}
+            made = made_of(pipeline, record.products, address) | spent
             product = workspace.finish(output, final, made)
             if stood:
                 say(f"what was there before is kept in {workspace.aside}")
@@ -288,8 +288,7 @@ def _gates(
         if not found.passed and not found.stops and not (accept is None and found.learning):
             say(described_finding(found))
     failed = [found for found in looked_at if not found.passed and found.stops]
-    excused = gates.accepted(address, failed, accept)
-    for found in excused:
+    for found in (excused := gates.accepted(address, failed, accept)):
         record.record["accepted_gates"].append(f"{address}.{found.name}")
         if accept is not None:
             say(f"accepted as asked, though it failed:\n{described_finding(found)}")

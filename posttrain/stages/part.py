@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
+from posttrain.data.rows import Row
 from posttrain.pipeline.enough import ForeseenRows, Sides
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
@@ -84,7 +84,7 @@ class PartOfRows(Stage):
             )
         )
 
-    def _part(self, given: Sequence[Mapping[str, Any]]) -> list[int]:
+    def _part(self, given: Sequence[Row]) -> list[int]:
         """The places of its rows. Raises UserError where it has none."""
         part = [place for place, row in enumerate(given) if self._first(row["prompt"]) != self.rest]
         if not part:

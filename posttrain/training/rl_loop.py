@@ -71,9 +71,7 @@ def train_rl(
     micro_batch_tokens: int = 8192,
     seed: int = 0,
 ) -> Iterator[dict[str, Any]]:
-    """Improves ``policy`` on ``steps`` batches of its own rollouts; yields after every update.
-
-    At every yield ``state`` is complete.
+    """Improves ``policy`` on ``steps`` batches of its rollouts; yields after each update, ``state`` whole.
 
     Args:
         collect: of a step: rollouts sampled with the weights of that version.
