@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from posttrain.pipeline.collector import uncollected
 from posttrain.pipeline.finding import UserError
@@ -43,7 +43,7 @@ def _abilities(directory: Path, _: bytes) -> Abilities:
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         raise UserError(f"{directory}: could not be loaded ({reason}).") from None
     kind: type[PretrainedConfig] = type(config)
-    words: Any = AutoModelForCausalLM._model_mapping.get(kind, None)
-    sampled = words is not None and "position_ids" in inspect.signature(words.forward).parameters
+    words = AutoModelForCausalLM._model_mapping.get(kind, None)
+    sampled = words is not None and "position_ids" in inspect.signature(words.forward).parameters  # type: ignore[union-attr]
     scalar = kind in AutoModelForSequenceClassification._model_mapping
     return Abilities(config.model_type, words is not None, scalar, sampled)

@@ -297,5 +297,4 @@ def _gates(
 
 def _unused(accept: Collection[str] | None, used: Collection[str]) -> list[str]:
     """Accepted names of which no gate failed."""
-    fired = {*used, *(name.partition(".")[2] for name in used)}
-    return [name for name in accept or () if name not in fired]
+    return [name for name in accept or () if name not in {*used, *(one.partition(".")[2] for one in used)}]

@@ -15,7 +15,7 @@ from posttrain.data.rows import JsonRow
 from posttrain.pipeline.stage import Compute, Machine
 
 if TYPE_CHECKING:
-    from posttrain.core.batch import DirectAlignment, PreferenceBatch, RewardLoss
+    from posttrain.core.batch import PreferenceBatch
     from posttrain.models.chat import Chat
     from posttrain.storage.preference_store import PreferenceRow, PreferenceStore
     from posttrain.storage.token_rows import TokenRow
@@ -76,7 +76,7 @@ class Fitting:
         self,
         group: Group,
         forward: Callable[[Any], Any],
-        method: DirectAlignment | RewardLoss,
+        method: Any,
         batch: Callable[[list[int]], Any],
         output: Path,
         machine: Machine,

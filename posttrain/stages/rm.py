@@ -242,7 +242,7 @@ def _batch(comparisons: PreferenceStore, pad_id: int, places: list[int]) -> Pref
 
 def _loss(
     role: RewardRole, method: RewardLoss, sft_coef: float, source: Path
-) -> tuple[Callable[[PreferenceBatch], object], RewardLoss]:
+) -> tuple[Callable[[PreferenceBatch], object], object]:
     """What a batch is read with, and the loss on what was read."""
     if sft_coef == 0:
         return (lambda past: role.reward.score(past.rollouts)), method
