@@ -44,6 +44,6 @@ def _abilities(directory: Path, _: bytes) -> Abilities:
         raise UserError(f"{directory}: could not be loaded ({reason}).") from None
     kind: type[PretrainedConfig] = type(config)
     words = AutoModelForCausalLM._model_mapping.get(kind, None)
-    sampled = words is not None and "position_ids" in inspect.signature(words.forward).parameters  # type: ignore[union-attr]
+    sampled = words is not None and "position_ids" in inspect.signature(words.forward).parameters  # type: ignore[attr-defined, union-attr]
     scalar = kind in AutoModelForSequenceClassification._model_mapping
     return Abilities(config.model_type, words is not None, scalar, sampled)
