@@ -42,7 +42,7 @@ CASES = (
         (*TUNING, *PAIRS, "alignment.warmup=2", "rm.warmup=2", *EVALUATE),
         (CHANCE, ALIGNED),
     ),
-    Case("kto", "dpo", (f"ratings={RATINGS}", *TUNING, "alignment.warmup=2")),
+    Case("kto", "dpo", (f"ratings={RATINGS}", *TUNING, "alignment.warmup=2", "alignment.batch_size=16")),
     Case(
         "tulu3",
         "tulu3",
