@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from posttrain.pipeline.fingerprint import Fingerprints, recorded_name
+from posttrain.pipeline.fingerprint import Fingerprints, recorded_as, recorded_name
 from posttrain.pipeline.runner import run
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 from posttrain.pipeline.store import Workspace
+from posttrain.rollouts import rejection_rules
 
 
 def double(number: int) -> int:
@@ -72,6 +73,16 @@ def test_a_function_is_known_by_the_name_it_had(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(twice, "recorded_as", f"{__name__}:double", raising=False)
     assert recorded_name(twice) == recorded_name(double) == [__name__, "double"]
     assert recorded_name(Amount) == [__name__, "Amount"]
+
+
+def test_the_decorator_keeps_the_name_that_a_function_had() -> None:
+    @recorded_as(f"{__name__}:double")
+    def two_times(number: int) -> int:
+        return 2 * number
+
+    assert two_times(4) == 8
+    assert recorded_name(two_times) == recorded_name(double)
+    assert recorded_name(rejection_rules.best_overall) == ["posttrain.rollouts.choosing", "best_overall"]
 
 
 def test_the_alias_is_no_setting() -> None:
