@@ -1,1 +1,4 @@
-"""What is looked at before and after a stage, one check a file. None of them reads gold."""
+"""What is looked at before and after a stage, one check a file.
+
+No check scores by gold; some read metrics that evaluation measured by it.
+"""

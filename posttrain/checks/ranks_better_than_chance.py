@@ -8,7 +8,7 @@ from typing import Any
 from posttrain.checks.thresholds import OfRewardModel
 from posttrain.pipeline.finding import Finding
 
-ENOUGH = 30  # comparisons under which an interval is too wide to stop a recipe
+ENOUGH = 30  # with fewer comparisons the interval is too wide to stop a recipe
 
 
 def check(figures: Mapping[str, Any], thresholds: OfRewardModel) -> Finding:

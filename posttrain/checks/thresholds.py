@@ -1,4 +1,4 @@
-"""From where on a figure of a finished stage is a finding. Each stage has its own as ``thresholds``, so each
+"""The values of a stage's metrics at which its gates fail. Each stage has its own as ``thresholds``, so each
 is a setting, as in ``rl.thresholds.kl=15``. No product depends on them: another threshold judges it anew.
 """
 

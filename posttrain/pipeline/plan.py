@@ -65,7 +65,7 @@ class Pipeline:
         return product, "cached"
 
     def harm(self, address: str) -> list[str]:
-        """What is not as it was written of the product in a stage's place: somebody may have wanted it so."""
+        """The files of the product in a stage's place that changed since they were written."""
         place = self.place[address]
         if isinstance(self.stages[address], Finished) or not place.is_dir() or address in self.remake:
             return []

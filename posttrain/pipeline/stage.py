@@ -87,8 +87,8 @@ SCALAR = "scalar"  # a head of one label is put on it
 
 
 def later(default: Any) -> Any:
-    """A field of a stage that came after products were made without it: at its default it does not count in
-    a fingerprint, so these stay current.
+    """A field that was added after products were made without it. At its default it is left out of the
+    fingerprint, so those products stay current.
     """
     return field(default=default, metadata={"later": True})
 

@@ -52,7 +52,7 @@ class A2C(WithCritic):
         """The terms of the formula, then what a run reports of them."""
         mask = past.rollouts.action_mask
         gain = past.advantages * zero_outside(now.logprobs, mask)
-        error = self.value_error(self.values_of(now, mask), past) / 2
+        error = self.squared_value_error(self.values_of(now, mask), past) / 2
         terms = {
             "policy_loss": Term(-gain * past.weights, token_mean),
             "value_loss": Term(error * past.weights, token_mean, self.vf_coef),

@@ -134,7 +134,7 @@ class WithCritic(SampledGradient):
             raise ValueError(f"{type(self).__name__} needs a critic: evaluate() returned no values")
         return zero_outside(evaluation.values, mask)
 
-    def value_error(self, values: Tensor, past: Experience) -> Tensor:
+    def squared_value_error(self, values: Tensor, past: Experience) -> Tensor:
         """[B, T]: ``(V - R)^2``. Raises ValueError where credit gave no returns."""
         if past.returns is None:
             raise ValueError(f"{type(self).__name__} needs the returns that its credit() computes")

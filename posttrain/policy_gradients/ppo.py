@@ -66,11 +66,11 @@ class PPO(WithCritic):
         r = ratio(now.logprobs, past.before.logprobs, mask)
         gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range)
         values = self.values_of(now, mask)
-        error = self.value_error(values, past)
+        error = self.squared_value_error(values, past)
         if self.value_clip_range is not None:
             old = self.values_of(past.before, mask)
             near = old + (values - old).clamp(-self.value_clip_range, self.value_clip_range)
-            error = torch.maximum(error, self.value_error(near, past))
+            error = torch.maximum(error, self.squared_value_error(near, past))
         terms = {
             "policy_loss": Term(-gain * past.weights, token_mean),
             "value_loss": Term(error / 2 * past.weights, token_mean, self.vf_coef),

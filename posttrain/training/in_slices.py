@@ -18,9 +18,8 @@ def in_slices(forward: Callable[[Any], Thought], record: Any, slices: Sequence[T
 
     Args:
         record: Rollouts, Experience or PreferenceBatch of B rows.
-        slices: index tensors that hold each row once. Evaluated in the slices of the update that follows, the
-        same
-            weights give the same bits, so the ratio of its first update is exactly 1.
+        slices: index tensors that hold each row once. With the slices of the next update equal weights give
+            the same bits, so the ratio of that update is exactly 1.
     """
     with torch.no_grad():
         if len(slices) == 1 and len(slices[0]) and bool((slices[0].diff() > 0).all()):
