@@ -28,6 +28,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from posttrain.pipeline.files import hash_text
 from posttrain.pipeline.finding import Finding, UserError, Waiting
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
@@ -59,6 +60,8 @@ class Count(Stage):
         if self.fate == "user":
             raise UserError("row 3: empty")
         if self.fate == "bug":
+            hash_text(None)  # raises in a module of posttrain
+        if self.fate == "own":
             raise KeyError("missing")
         if self.fate == "full":
             raise OSError(errno.ENOSPC, "No space left on device", str(output / "model"))
@@ -189,15 +192,20 @@ def test_list_report_and_lineage_find_what_was_made(home: Path, capsys: pytest.C
         (["run", "toy.py", "count.fate=memory"], 2, "stage count: out of memory; try --micro-batch-tokens"),
         (
             ["run", "toy.py", "count.fate=refused"],
-            1,
-            "count failed: ConnectionRefusedError: .* refused",
+            2,
+            r"stage count: Count.run raised ConnectionRefusedError: .* refused\n  at .*toy.py:\d+, in run: raise",
         ),
         (
             ["run", "toy.py", "count.fate=gate"],
             2,
             "(?s)stage count is made, but did not.*--accept-gate enough",
         ),
-        (["run", "toy.py", "count.fate=bug"], 1, "(?s)stage count failed: KeyError: 'missing'.*error.txt"),
+        (["run", "toy.py", "count.fate=bug"], 1, "(?s)stage count failed: AttributeError: .*error.txt"),
+        (
+            ["run", "toy.py", "count.fate=own"],
+            2,
+            r"stage count: Count.run raised KeyError: 'missing'\n  at .*toy.py:\d+, in run: raise .*\n  Mend",
+        ),
         (["run", "toy.py", "--workspace", "rows.txt"], 2, "rows.txt/products: a file is in the way"),
         (["report"], 2, "no run here"),
         (["report", "9"], 2, "9: no such run"),
@@ -207,7 +215,12 @@ def test_list_report_and_lineage_find_what_was_made(home: Path, capsys: pytest.C
         (
             ["doctor", "toy.py", "count.fate=bug"],
             2,
-            "(?s)this stands in the way.*stage count failed: KeyError",
+            "(?s)this stands in the way.*stage count failed: AttributeError",
+        ),
+        (
+            ["doctor", "toy.py", "count.fate=own"],
+            2,
+            r"(?s)this stands in the way.*stage count: Count.run raised KeyError.*toy.py:\d+, in run",
         ),
         (["doctor", "toy.py", "count.fate=user"], 2, "stage count: row 3: empty"),
         (

@@ -13,6 +13,7 @@ from pathlib import Path
 from posttrain.checks import machine as machines
 from posttrain.checks.supervised_row import first_row
 from posttrain.cost.sizes import FLOAT
+from posttrain.pipeline.blame import raised_by_user
 from posttrain.pipeline.files import alive
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.plan import plan
@@ -96,7 +97,9 @@ def _rehearse(
         return [str(error)]
     except StageFailed as error:
         cause = error.__cause__
-        told = trouble(cause, str(scratch.root)) if cause is not None else ""
+        told = ""
+        if cause is not None:
+            told = trouble(cause, str(scratch.root)) or raised_by_user(cause)
         what = told or f"failed: {type(cause).__name__}: {cause}"
         return [*_gates(error.run), f"stage {error.address}{':' if told else ''} {what}"]
 

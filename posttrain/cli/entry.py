@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from posttrain.cli.parser import TAKES_SETTINGS, build_parser
 from posttrain.kernels.compiled import NoSuchPath, kernel_path
+from posttrain.pipeline.blame import raised_by_user
 from posttrain.pipeline.files import write_whole
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.runner import StageFailed
@@ -86,8 +87,8 @@ def _printable(message: str) -> str:
 
 
 def _fault(error: Exception) -> int:
-    """Trouble of the machine is the user's to mend; anything else is not."""
-    if advice := trouble(error):
+    """Trouble of the machine and of a user's own code is the user's to mend; anything else is not."""
+    if advice := trouble(error) or raised_by_user(error):
         return _fail(2, advice)
     if isinstance(error, OSError) and error.filename:
         return _fail(2, f"{error.filename}: {error.strerror or error}")
@@ -102,10 +103,12 @@ def _stage_failed(error: StageFailed) -> int:
         return _fail(2, f"stage {error.address}: {advice}")
     if os.environ.get("POSTTRAIN_DEBUG"):
         traceback.print_exception(cause)
-    what = f"stage {error.address} failed: {type(cause).__name__}: {cause}"
+    own = raised_by_user(cause) if cause is not None else ""
+    failed = f"stage {error.address} failed: {type(cause).__name__}: {cause}"
+    what = f"stage {error.address}: {own}" if own else failed
     story = error.run.directory / "error.txt"
     try:
         write_whole(story, error.run.redaction.text("".join(traceback.format_exception(cause))))
     except OSError as problem:
         what += f"\n  (and {story} could not be written: {problem.strerror})"
-    return _fail(1, error.run.redaction.text(f"{what}\n  The whole story: {story}"))
+    return _fail(2 if own else 1, error.run.redaction.text(f"{what}\n  The whole story: {story}"))

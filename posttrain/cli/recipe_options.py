@@ -6,13 +6,13 @@ import argparse
 import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, get_args
 
 from posttrain import settings
 from posttrain.cli.recipe_files import find_recipe
 from posttrain.device import DEVICE_HELP, device
 from posttrain.pipeline.collector import uncollected
+from posttrain.pipeline.files import expanded
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Compute, HeldIn, Machine, Stage, addresses, base_name
 from posttrain.pipeline.store import Workspace
@@ -29,7 +29,7 @@ def declare_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="NAME=VALUE", help="settings, see posttrain run --help"
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the same settings in a YAML file")
+    parser.add_argument("--config", type=expanded, metavar="FILE", help="the same settings in a YAML file")
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave faulty rows of your files out, counted and named"
     )

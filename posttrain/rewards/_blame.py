@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import sysconfig
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
+from posttrain.pipeline.blame import ROOT, short, user_frames
 from posttrain.pipeline.finding import UserError
-
-ROOT = Path(__file__).resolve().parent.parent
-INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
-FRAMES = 3  # of the user's own code, the innermost ones
-LONGEST = 200  # characters of a message, of a source line and of a text
 
 
 class Answered(Protocol):
@@ -42,8 +35,8 @@ def blamed(reward: object, name: str, doing: str, where: Callable[[], str]) -> I
             isinstance(error, SystemExit) and type(error) is not SystemExit
         ):
             raise
-        lines = [f"reward {name} raised {_short(f'{type(error).__name__}: {error}')} in {doing}"]
-        lines += [f"  at {frame}" for frame in _frames(error)]
+        lines = [f"reward {name} raised {short(f'{type(error).__name__}: {error}')} in {doing}"]
+        lines += [f"  at {frame}" for frame in user_frames(error)]
         lines += [
             f"  {where()}",
             "  Mend the reward, or mark what it cannot score as not scored (Rewards.scored)",
@@ -54,9 +47,7 @@ def blamed(reward: object, name: str, doing: str, where: Callable[[], str]) -> I
 def named(episodes: Sequence[Answered], row: int) -> str:
     """An answer by its number in a batch, its prompt and its first words."""
     episode = episodes[row]
-    return (
-        f"answer {row + 1} of {len(episodes)}, {_short(repr(episode.response))}, to {asked(episode.prompt)}"
-    )
+    return f"answer {row + 1} of {len(episodes)}, {short(repr(episode.response))}, to {asked(episode.prompt)}"
 
 
 def asked(prompt: Mapping[str, Any]) -> str:
@@ -65,7 +56,7 @@ def asked(prompt: Mapping[str, Any]) -> str:
     if isinstance(text, list) and text and isinstance(text[-1], Mapping):
         text = text[-1].get("content", "")
     name = f"prompt {prompt['id']!r}" if "id" in prompt else "prompt"
-    return f"{name} {_short(repr(text))}" if text else name
+    return f"{name} {short(repr(text))}" if text else name
 
 
 def first_that_raises(score: Callable[[Sequence[Any]], Any], episodes: Sequence[Answered]) -> str:
@@ -92,23 +83,3 @@ def _raises(score: Callable[[Sequence[Any]], Any], some: Sequence[Any]) -> bool:
 
 def _of_this_package(kind: type) -> bool:
     return kind.__module__.partition(".")[0] == ROOT.name
-
-
-def _frames(error: BaseException) -> list[str]:
-    """``file:line, in function: source`` of the user's own code; of all code outside of this package where
-    none of it is the user's own.
-    """
-    outside = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not Path(frame.filename).is_relative_to(ROOT)
-    ]
-    theirs = [frame for frame in outside if not frame.filename.startswith(INSTALLED)] or outside
-    return [
-        f"{frame.filename}:{frame.lineno}, in {frame.name}: {_short(frame.line or '')}"
-        for frame in theirs[-FRAMES:]
-    ]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -38,6 +38,11 @@ def expression(recipe: Callable[..., Stage], overrides: Iterable[Override]) -> S
     for override in overrides:
         if override.path in takes:
             declared, default = takes[override.path]
+            if override.text == "":  # a variable of a shell that is not set, it may be
+                raise UserError(
+                    f"{override}: nothing is given after the equals sign, expected a value; leave "
+                    f"{override.path} out where none is meant"
+                )
             chosen[override.path] = coerced(override, declared, default)
         else:
             others.append(override)

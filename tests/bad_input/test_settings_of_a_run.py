@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
+import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from posttrain import cli
+from tests.bad_input.answer import Answer, accepted, tells
 
 
 @pytest.mark.parametrize(
@@ -28,6 +27,7 @@ from posttrain import cli
         (["sft=~nosuchuser-at-all/x"], "no home directory is known"),
         (["sft=/dev/zero"], "the value must be the directory of a finished product"),
         (["pairs.answers=1"], "answers is 1, expected at least 2"),
+        (["sft="], "sft=: nothing is given after the equals sign, expected a value; leave sft out where"),
         (["rl="], "rl is a stage, and no directory is named after the equals sign"),
         (["rl.steps=1" + "0" * 400], r"rl.steps=10+\.\.\.: expected a whole number"),
         ([f"seed={1 << 70}"], "seed is .*, expected 0 or more, and less than 2"),
@@ -37,24 +37,14 @@ from posttrain import cli
         (["--workspace", "~nosuchuser-at-all/x"], "no home directory is known"),
     ],
 )
-def test_settings_that_cannot_be_are_told(
-    wishes: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert cli.main(["run", "instructgpt", *wishes, "--dry-run"]) == 2
-    said = capsys.readouterr().err
-    assert re.search(told, said), said
-    assert "Traceback" not in said
-    assert list(tmp_path.iterdir()) == []
+def test_settings_that_cannot_be_are_told(wishes: list[str], told: str, refused: Answer) -> None:
+    tells(refused("run", "instructgpt", *wishes), told)
 
 
 @pytest.mark.parametrize("recipe", ["rounds", "iterated_dpo"])
 @pytest.mark.parametrize("count", ["0", "-1", "51", "1000000000"])
-def test_rounds_are_some_and_not_any_number(recipe: str, count: str, tmp_path: Path, capsys: Any) -> None:
-    command = ["run", recipe, f"count={count}", "--workspace", str(tmp_path), "--dry-run"]
-    assert cli.main(command) == 2
-    assert f"count={count}: expected from 1 to 50 rounds" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+def test_rounds_are_some_and_not_any_number(recipe: str, count: str, refused: Answer) -> None:
+    tells(refused("run", recipe, f"count={count}"), f"count={count}: expected from 1 to 50 rounds")
 
 
 BOMB = "a: &a {x: 1, y: 2}\n" + "".join(
@@ -81,24 +71,44 @@ EMPTY_BOMB = BOMB.replace("{x: 1, y: 2}", "{}")
         ("rl:\n\tsteps: 1\n", "indent with spaces, not tabs"),
         ("a: \x01\n", "settings.yaml"),
         ("? [a]\n: 1\n", "expected a name such as"),
+        ("rl:\n  steps: 1\n  steps: 2\n", "settings.yaml:3:3: .*steps is set twice"),
+        (b"seed: \xff\n", "settings.yaml: .*UTF-8"),
+        (b"seed: 1\0\n", "settings.yaml"),
+        (b'rl: {method: "\\ud800"}\n', "settings.yaml"),
     ],
 )
 @pytest.mark.timeout(60)
 def test_a_settings_file_that_cannot_be_is_told(
-    text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    text: str | bytes, told: str, home: Path, refused: Answer
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "settings.yaml").write_text(text)
-    assert cli.main(["run", "instructgpt", "--config", "settings.yaml", "--dry-run"]) == 2
-    said = capsys.readouterr().err
-    assert re.search(told, said), said
-    assert "Traceback" not in said
+    (home / "settings.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    tells(refused("run", "instructgpt", "--config", "settings.yaml"), "settings.yaml", told)
 
 
-def test_a_settings_file_that_is_none_is_not_waited_for(tmp_path: Path, capsys: Any) -> None:
+def test_a_settings_file_that_is_none_is_not_waited_for(home: Path, refused: Answer) -> None:
+    os.mkfifo(home / "pipe.yaml")
     for path, told in (
-        ("/dev/zero", "a device, expected a regular file"),
-        (str(tmp_path), "a directory, expected"),
+        ("/dev/zero", "/dev/zero: a device, expected a regular file"),
+        (str(home), "a directory, expected"),
+        ("pipe.yaml", "pipe.yaml: a pipe, expected a regular file"),
+        ("nowhere.yaml", "nowhere.yaml: cannot be read"),
+        ("", "an empty path"),
     ):
-        assert cli.main(["run", "instructgpt", "--config", path, "--dry-run"]) == 2
-        assert told in capsys.readouterr().err
+        tells(refused("run", "instructgpt", "--config", path), told, case=path)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "\ufeff", "\ufeff# nothing\r\n"])
+def test_an_empty_settings_file_changes_nothing(text: str, home: Path) -> None:
+    """1 and 20."""
+    (home / "settings.yaml").write_text(text)
+    plan = ["run", "instructgpt", "--dry-run"]
+    assert accepted([*plan, "--config", "settings.yaml"], home) == accepted(plan, home)
+
+
+@pytest.mark.parametrize("sizes", [(5, 3, 4), (1, 2, 7), (7, 2, 5)])
+def test_batches_of_any_size_are_planned(sizes: tuple[int, int, int], home: Path) -> None:
+    """8: a batch is counted in prompts, each answered ``group_size`` times, and is cut into any minibatches."""
+    prompts, answers, minibatches = sizes
+    wishes = [f"rl.prompts_per_step={prompts}", f"rl.group_size={answers}"]
+    wishes += ["rl.method=grpo", f"rl.method.minibatches={minibatches}"]
+    assert "rl" in accepted(["run", "instructgpt", *wishes, "--dry-run"], home)
