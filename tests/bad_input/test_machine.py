@@ -1,4 +1,4 @@
-"""A signal, a full disk, and a user's own code that raises: which stage, what to do, and nothing half-made."""
+"""A signal, a full disk, and a user's own code that raises: the stage, what to do, and nothing half-made."""
 
 from __future__ import annotations
 

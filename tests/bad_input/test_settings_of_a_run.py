@@ -107,7 +107,7 @@ def test_an_empty_settings_file_changes_nothing(text: str, home: Path) -> None:
 
 @pytest.mark.parametrize("sizes", [(5, 3, 4), (1, 2, 7), (7, 2, 5)])
 def test_batches_of_any_size_are_planned(sizes: tuple[int, int, int], home: Path) -> None:
-    """8: a batch is counted in prompts, each answered ``group_size`` times, and is cut into any minibatches."""
+    """8: a batch is counted in prompts, each answered ``group_size`` times, and cut into any minibatches."""
     prompts, answers, minibatches = sizes
     wishes = [f"rl.prompts_per_step={prompts}", f"rl.group_size={answers}"]
     wishes += ["rl.method=grpo", f"rl.method.minibatches={minibatches}"]
