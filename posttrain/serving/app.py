@@ -252,5 +252,8 @@ async def _invalid(_: Request, problem: Exception) -> JSONResponse:
 
 async def _unknown(_: Request, problem: Exception) -> JSONResponse:
     assert isinstance(problem, HTTPException)
+    if problem.status_code == 400:  # FastAPI could not decode the bytes, or Python not follow the nesting
+        message = "the body cannot be read; expected JSON in UTF-8, nested a few levels deep"
+        return JSONResponse(_error(message, 400, None, "invalid_json"), status_code=400)
     message = f"{problem.detail}; there is /v1/chat/completions, /v1/completions and /v1/models"
     return JSONResponse(_error(message, problem.status_code), status_code=problem.status_code)

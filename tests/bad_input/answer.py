@@ -87,6 +87,16 @@ def refused_over_http(status: int, body: dict[str, Any], field: str) -> str:
     return str(error["message"])
 
 
+def answered_over_http(status: int, body: dict[str, Any]) -> str:
+    """The text of an answer: status 200, whole characters, no error beside it."""
+    assert status == 200, (status, body)
+    assert "error" not in body, body
+    text = str(body["choices"][0]["message"]["content"])
+    assert text.encode(), body
+    assert body["usage"]["completion_tokens"] > 0, body
+    return text
+
+
 def _of_a_run(path: Path, made: tuple[str, ...]) -> bool:
     """Whether it is of what a run that stopped later may leave in ``workspace``."""
     if not made or "workspace" not in path.parts:

@@ -26,6 +26,13 @@ NONE_GOOD = f"{ROWS_}test_rows_of_which_none_can_be_used_are_counted"
 SCALE = f"{ROWS_}test_a_value_off_its_scale_is_told"
 COLUMN = f"{ROWS_}test_a_missing_cell_is_one_problem_a_row_and_a_missing_column_one_of_the_file"
 GOOD = f"{ROWS_}test_good_rows_in_every_form_are_read"
+KEPT = "tests/bad_input/test_kept.py::"
+MACHINE = "tests/bad_input/test_machine.py::"
+HUB = "tests/bad_input/test_hub.py::"
+TALK_ = "tests/bad_input/test_talk.py::"
+REQUEST = f"{TALK_}test_a_request_that_cannot_be_answered_is_told_by_its_field"
+TYPED = f"{TALK_}test_what_is_typed_is_answered_or_told_why_not"
+NO_TEXT = f"{PRODUCTS_}test_a_record_that_is_no_text_is_told_by_its_file"
 RUN = f"{SETTINGS_}test_settings_that_cannot_be_are_told"
 YAML = f"{SETTINGS_}test_a_settings_file_that_cannot_be_is_told"
 REFUSED = "tests/test_settings.py::test_what_does_not_fit_is_refused_in_words"
@@ -45,12 +52,13 @@ BAD_INPUT: dict[int, Bad] = {
         "empty file or data set",
         {
             "rows": (FILE,),
-            "settings": ("tests/test_settings.py::test_an_empty_file_changes_nothing",),
+            "settings": (f"{SETTINGS_}test_an_empty_settings_file_changes_nothing", RUN),
             "model": (PATHS_,),
-            "product": (RECORDS,),
+            "product": (NO_TEXT, RECORDS),
             "recipe": (CODE,),
+            "talk": (REQUEST,),
         },
-        "an empty line says nothing; a machine is never empty",
+        "a machine is never empty",
     ),
     2: (
         "every row filtered out",
@@ -85,7 +93,7 @@ BAD_INPUT: dict[int, Bad] = {
             ),
             "talk": (
                 f"{PRODUCTS_}test_a_temperature_that_is_none_is_told",
-                f"{SERVE}test_what_cannot_be_done_is_refused_as_openai_would",
+                REQUEST,
             ),
         },
         NUMBERS,
@@ -104,6 +112,7 @@ BAD_INPUT: dict[int, Bad] = {
         "batch not divisible by group size",
         {
             "settings": (
+                f"{SETTINGS_}test_batches_of_any_size_are_planned",
                 "tests/training/test_rl_loop.py::test_minibatches_hold_every_row_once_and_groups_whole",
             )
         },
@@ -129,6 +138,7 @@ BAD_INPUT: dict[int, Bad] = {
         "zero variance or truncation everywhere",
         {
             "rows": (
+                f"{KEPT}test_a_run_whose_answers_were_all_paid_the_same_stops",
                 "tests/checks/test_checks.py::test_what_was_never_paid_otherwise_stops_a_run_of_some_steps",
                 "tests/checks/test_checks.py::test_answers_that_do_not_end_stop_a_recipe_where_enough_were_looked_at",
             )
@@ -155,7 +165,7 @@ BAD_INPUT: dict[int, Bad] = {
                 f"{AHEAD}test_rows_beyond_a_plain_context_are_counted",
             ),
             "settings": (BESIDE, "tests/stages/test_rows_fit.py::test_an_answer_needs_room_for_a_prompt"),
-            "talk": (f"{SERVE}test_what_cannot_be_done_is_refused_as_openai_would",),
+            "talk": (REQUEST, TYPED),
         },
         "it holds no prompt",
     ),
@@ -163,13 +173,13 @@ BAD_INPUT: dict[int, Bad] = {
         "roles and their order",
         {
             "rows": (FIELD, f"{ROWS_}test_a_conversation_without_its_end_is_told"),
-            "talk": (f"{SERVE}test_what_cannot_be_done_is_refused_as_openai_would",),
+            "talk": (REQUEST,),
         },
         "it holds no messages",
     ),
     15: (
         "content that is no text",
-        {"rows": (FIELD,), "talk": (f"{SERVE}test_what_cannot_be_done_is_refused_as_openai_would",)},
+        {"rows": (FIELD,), "talk": (REQUEST,)},
         "it holds no messages",
     ),
     16: ("rows of different shape", {"rows": (COLUMN,)}, FORM),
@@ -197,7 +207,7 @@ BAD_INPUT: dict[int, Bad] = {
                 "tests/models/test_loading.py::test_several_labels_are_refused",
                 "tests/models/test_loading.py::test_missing_weights_are_refused",
             ),
-            "product": (f"{AHEAD}test_another_vocabulary",),
+            "product": (KIND, f"{AHEAD}test_another_vocabulary"),
         },
         "it holds no weights",
     ),
@@ -217,8 +227,8 @@ BAD_INPUT: dict[int, Bad] = {
         {
             "rows": (FILE, GOOD),
             "settings": (YAML,),
-            "product": (RECORDS,),
-            "talk": (f"{SERVE}test_half_of_a_surrogate_pair_is_refused",),
+            "product": (NO_TEXT, RECORDS),
+            "talk": (REQUEST, TYPED, f"{SERVE}test_half_of_a_surrogate_pair_is_refused"),
         },
         "text of a model is read by transformers, of a recipe by Python, which say so themselves",
     ),
@@ -293,15 +303,22 @@ BAD_INPUT: dict[int, Bad] = {
     29: (
         "emoji, right-to-left text, other scripts",
         {
-            "rows": (GOOD,),
-            "model": ("tests/models/test_chat.py::test_other_scripts_survive",),
-            "talk": (f"{SERVE}test_text_is_held_back_while_it_may_begin_a_stop_or_is_half_a_character",),
+            "rows": (GOOD, f"{KEPT}test_other_scripts_are_kept_as_they_are"),
+            "model": (
+                f"{KEPT}test_a_model_under_a_name_of_another_script_is_read",
+                "tests/models/test_chat.py::test_other_scripts_survive",
+            ),
+            "talk": (
+                TYPED,
+                f"{TALK_}test_other_scripts_are_answered",
+                f"{SERVE}test_text_is_held_back_while_it_may_begin_a_stop_or_is_half_a_character",
+            ),
         },
         "its text is names and numbers",
     ),
     30: (
         "Ctrl-C, SIGTERM",
-        {"machine": ("tests/test_cli.py::test_a_signal_leaves_nothing_half_made",)},
+        {"machine": (f"{MACHINE}test_a_signal_ends_a_command_with_nothing_half_made",)},
         "a signal is the machine's",
     ),
     31: (
@@ -324,8 +341,8 @@ BAD_INPUT: dict[int, Bad] = {
             ),
             "settings": (YAML, f"{SETTINGS_}test_a_settings_file_that_is_none_is_not_waited_for"),
             "model": (MODELS_, PATHS_),
-            "product": (RECORDS, TOUCHED_),
-            "talk": (f"{SERVE}test_a_body_that_is_no_json_is_told",),
+            "product": (NO_TEXT, RECORDS, TOUCHED_),
+            "talk": (REQUEST, f"{SERVE}test_a_body_that_is_no_json_is_told"),
         },
         "Python reads a recipe; it may do what its author pleases",
     ),
@@ -339,7 +356,7 @@ BAD_INPUT: dict[int, Bad] = {
         {
             "product": (KIND, f"{AHEAD}test_a_given_product_of_another_kind"),
             "model": (MODELS_,),
-            "talk": (f"{SERVE}test_a_reward_model_and_a_taken_port_are_refused",),
+            "talk": (KIND, f"{SERVE}test_a_reward_model_and_a_taken_port_are_refused"),
         },
         "it is no product",
     ),
@@ -353,6 +370,7 @@ BAD_INPUT: dict[int, Bad] = {
                 "tests/stages/test_dropped.py::test_a_demonstration_that_does_not_fit_is_dropped_and_counted_never_cut",
             ),
             "settings": (
+                BESIDE,
                 "tests/stages/test_rows_fit.py::test_every_stage_with_longer_rows_is_named_before_anything_is_made",
             ),
         },
@@ -362,10 +380,12 @@ BAD_INPUT: dict[int, Bad] = {
         "chat tokens inside text",
         {
             "rows": (
+                f"{KEPT}test_chat_tokens_inside_text_are_learned_as_text",
                 "tests/models/test_special_tokens.py::test_a_user_cannot_end_a_turn_or_speak_as_the_assistant",
                 "tests/models/test_special_tokens.py::test_an_answer_does_not_teach_to_speak_as_the_user",
             ),
             "talk": (
+                f"{TALK_}test_chat_tokens_inside_text_are_read_as_text",
                 "tests/models/test_special_tokens.py::test_a_text_that_is_its_templates_own_mark_stays_text",
             ),
         },
@@ -376,6 +396,7 @@ BAD_INPUT: dict[int, Bad] = {
         {
             "product": (
                 TOUCHED_,
+                f"{PRODUCTS_}test_a_note_in_a_product_is_kept_and_nothing_is_made_again",
                 "tests/pipeline/test_untouched.py::test_a_note_beside_the_weights_changes_nothing",
             )
         },
@@ -389,6 +410,7 @@ BAD_INPUT: dict[int, Bad] = {
             "model": (PATHS_,),
             "product": (
                 f"{PRODUCTS_}test_a_path_that_names_no_product_is_told",
+                f"{PRODUCTS_}test_a_stage_whose_name_leads_outside_is_refused",
                 "tests/pipeline/test_secrets.py::test_a_stages_name_cannot_lead_outside",
             ),
             "recipe": (f"{PRODUCTS_}test_an_option_that_cannot_be_is_told",),
@@ -400,6 +422,7 @@ BAD_INPUT: dict[int, Bad] = {
         "full disk while weights are saved",
         {
             "machine": (
+                f"{MACHINE}test_a_disk_that_is_full_while_a_stage_writes_is_told_by_path_and_stage",
                 "tests/pipeline/test_hostile_records.py::test_trouble_of_the_machine_is_told_however_it_is_said",
                 "tests/test_cli.py::test_errors_are_sentences_without_a_traceback",
             )
@@ -410,10 +433,14 @@ BAD_INPUT: dict[int, Bad] = {
         "a hub name that redirects, an answer that is no commit",
         {
             "model": (
+                f"{HUB}test_a_name_that_is_sent_on_to_another_host_is_refused",
+                f"{HUB}test_an_answer_that_is_no_commit_is_refused",
                 "tests/pipeline/test_hub_answers.py::test_the_token_does_not_follow_to_another_host",
                 "tests/pipeline/test_hub_answers.py::test_an_answer_that_is_no_commit_is_refused",
             ),
             "rows": (
+                f"{HUB}test_a_name_that_is_sent_on_to_another_host_is_refused",
+                f"{HUB}test_an_answer_that_is_no_commit_is_refused",
                 "tests/pipeline/test_sources.py::test_a_hub_data_set_is_read_at_the_commit_that_was_pinned",
             ),
         },
@@ -421,13 +448,19 @@ BAD_INPUT: dict[int, Bad] = {
     ),
     41: (
         "columns that are not read",
-        {"rows": ("tests/data/test_formats.py::test_columns_that_are_not_read_are_named_once",)},
+        {
+            "rows": (
+                f"{KEPT}test_columns_that_are_not_read_are_named_once",
+                "tests/data/test_formats.py::test_columns_that_are_not_read_are_named_once",
+            )
+        },
         FORM,
     ),
     42: (
         "two annotators who disagree",
         {
             "rows": (
+                f"{KEPT}test_annotators_who_disagree_are_counted_together",
                 "tests/data/test_pair_votes.py::test_the_order_of_votes_does_not_matter",
                 "tests/data/test_pair_votes.py::test_one_early_vote_does_not_outvote_nine_later_ones",
             )

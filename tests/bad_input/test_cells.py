@@ -184,6 +184,11 @@ KINDS: dict[str, tuple[str, str]] = {
         "run dpo base={llama} sft=scored comparisons=good.jsonl",
         r"sft=scored is a reward model; expected a language model for ",
     ),
+    "a reward model to serve": ("serve scored --port 0", "scored: .* scores (answers|text)"),
+    "a model of another vocabulary": (
+        "run instructgpt base={llama} teacher=scored comparisons=good.jsonl",
+        "teacher=scored is a reward model; expected a language model",
+    ),
     "a reward model to talk to": (
         "chat scored",
         "scored: .* scores answers and cannot write any; expected a language model",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.bad_input.answer import answer, tells
+from tests.bad_input.answer import accepted, answer, tells, tree
 from tests.pipeline.test_hostile_records import RECIPE, call
 
 Change = Callable[[Path], Any]
@@ -186,3 +186,43 @@ def test_a_temperature_that_is_none_is_told(value: str, made: Path) -> None:
     """6: before a model is loaded."""
     said = told(made.parent, "chat", "--temperature", value)
     tells(said, rf"--temperature {value}(\.0)?: expected 0 or more")
+
+
+EMPTY = {
+    "20 not UTF-8": b"\xff\xfe{",
+    "20 NUL": b"\0",
+    "20 half a surrogate": b'{"address": "\\ud800"}',
+    "1 empty": b"",
+    "32 nested": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("what", EMPTY)
+def test_a_record_that_is_no_text_is_told_by_its_file(what: str, made: Path) -> None:
+    """1, 20 and 32: in a run, and where somebody asks for the product's lineage."""
+    (_product(made) / "made.json").write_bytes(EMPTY[what])
+    said = told(made.parent, "run", "counting.py")
+    tells(
+        said,
+        "stage count: ",
+        r"made\.json: damaged or changed",
+        "Put back what changed, or run with --remake count",
+    )
+    tells(told(made.parent, "lineage", str(_product(made))), r"made\.json")
+
+
+def test_a_note_in_a_product_is_kept_and_nothing_is_made_again(made: Path) -> None:
+    """37, item 1: neither the note nor the product goes."""
+    note = _product(made) / "NOTES.md"
+    note.write_text("x\n")
+    before = tree(made / "products")
+    sys.modules.pop("counting", None)
+    tells(accepted(["run", "counting.py"], made.parent), "Nothing to do|cached")
+    assert tree(made / "products") == before
+
+
+@pytest.mark.parametrize("name", ["../../../x", "a/b", ".hidden", ""])
+def test_a_stage_whose_name_leads_outside_is_refused(name: str, made: Path) -> None:
+    """38, item 9: a name becomes a directory's."""
+    (made.parent / "counting.py").write_text(RECIPE.replace('address = "count"', f'address = "{name}"'))
+    tells(told(made.parent, "run", "counting.py"), "stage|name|address", "expected|letters")

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from posttrain import cli
-from tests.bad_input.answer import Answer, tells
+from tests.bad_input.answer import Answer, outcome, tells
 from tests.bad_input.entries import ENTRIES, PAIR, TALK, WAYS, Entry, lines, many
 from tests.data.test_hostile_files import gzip_bomb
 
@@ -266,9 +265,7 @@ def test_a_value_off_its_scale_is_told(
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_good_rows_in_every_form_are_read(
-    name: str, home: Path, llama: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_good_rows_in_every_form_are_read(name: str, home: Path, llama: Path) -> None:
     """20, 21 and 29: BOM and CRLF, an array, gzip, other scripts."""
     entry = ENTRIES[name]
     (home / "sums.jsonl").write_bytes(lines(many({"prompt": "2 + 2?", "answer": "4"}, 80)))
@@ -282,10 +279,9 @@ def test_good_rows_in_every_form_are_read(
     }
     for file, data in forms.items():
         (home / file).write_bytes(data)
-        code = cli.main([*entry.command(llama, file), "--dry-run"])
-        said = capsys.readouterr().err
-        assert code == 0 or "answers_fit_the_model" in said, (file, said)
-        assert file not in said
+        ended = outcome([*entry.command(llama, file), "--dry-run"], home, llama)
+        assert ended.code == 0 or "answers_fit_the_model" in ended.err, (file, ended.err)
+        assert file not in ended.err
 
 
 @pytest.mark.parametrize(
