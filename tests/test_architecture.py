@@ -48,6 +48,11 @@ MAX_ANY = 30  # in stages/ and models/ together
 WORLDS = ("field_guide",)
 # Parameters are those that a call may give by position. A public recipe's are words on the command line.
 MAX_REASONS = 10
+# fields of stages whose names pipeline uses for something else: rows and files of products, formats, kinds
+ALSO_WORDS = frozenset(
+    {"base", "comparisons", "demonstrations", "heldout", "prompts", "rows", "samples", "source", "text"}
+)
+BY_NAME = frozenset({"getattr", "hasattr", "setattr", "attrgetter"})
 MAX_LINES, MAX_FUNCTION, MAX_PARAMETERS, MAX_FIELDS = 300, 60, 7, 15
 REASON = "# size:"
 
@@ -74,6 +79,7 @@ def broken_rules(root: Path) -> list[str]:
         *_circles(edges),
         *_alone(edges, files),
         *_compiled(root),
+        *_fields_by_name(root),
     ]
 
 
@@ -157,6 +163,29 @@ def _alone(edges: dict[str, frozenset[str]], files: dict[str, Path]) -> Iterator
                 other = files.get(target)
                 if folder(target) == "stages" and other is not None and _defines_stage(other.read_text()):
                     yield f"{name} imports the stage {target}"
+
+
+def _fields_by_name(root: Path) -> Iterator[str]:
+    """Nothing in pipeline/ names a field of a stage: a stage says of itself what pipeline asks for."""
+    known = {
+        item.target.id
+        for path in (root / "posttrain" / "stages").glob("*.py")
+        for node in ast.parse(path.read_text("utf-8")).body
+        if _is_stage(node)
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+    }
+    for path in sorted((root / "posttrain" / "pipeline").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            allowed, values = ALSO_WORDS, [node]
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in BY_NAME:
+                allowed, values = frozenset(), list(node.args)
+            for value in values:
+                text = value.value if isinstance(value, ast.Constant) else None
+                if not isinstance(text, str) or not re.fullmatch(r"\w+([.\[]\S+)?", text):
+                    continue
+                if (name := re.split(r"[.\[]", text)[0]) in known - allowed:
+                    yield f"{path.name}:{value.lineno} names the field {name} of a stage"
 
 
 def _compiled(root: Path) -> Iterator[str]:
@@ -365,3 +394,21 @@ def test_training_may_not_reach_models_through_another_module(copy: Path) -> Non
     (copy / "posttrain/core/innocent.py").write_text("import posttrain.models.loading\n")
     (copy / "posttrain/training/innocent.py").write_text("import posttrain.core.innocent\n")
     assert any("training must not reach posttrain.models" in rule for rule in broken_rules(copy))
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('getattr(stage, "steps", 0)', True),
+        ('getattr(stage, "rows", 0)', True),
+        ('hasattr(stage, "lora")', True),
+        ('{"reward.model": 1}', True),
+        ('inputs["policies[1]"]', True),
+        ('read("rows")', False),
+        ('print("the steps of a stage")', False),
+    ],
+)
+def test_pipeline_that_knows_a_field_of_a_stage_is_found(copy: Path, line: str, found: bool) -> None:
+    path = copy / "posttrain/pipeline/values.py"
+    path.write_text(f"{path.read_text()}\n\ndef _late(stage, inputs, read):\n    return {line}\n")
+    assert any("names the field" in rule for rule in broken_rules(copy)) == found

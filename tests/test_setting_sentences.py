@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import shlex
 import typing
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from posttrain.models.lora import Lora
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import alternatives
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import LABELS, Stage, addresses
+from posttrain.pipeline.stage import LABELS, Stage, addresses, nested
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.settings.declared import declared_type
 from posttrain.settings.listing import Setting, as_typed, settings_of
@@ -31,41 +32,142 @@ METHODS = ("policy_gradients", "direct_alignment", "reward_losses")
 BY_NAME = (*METHODS, "rewards", "environments")
 
 
-def of_recipe(name: str) -> Iterator[tuple[str, type, Setting]]:
+# with words that make every kind of stage, and every kind of tuple, that a recipe may have
+OWN = ("base=somewhere", "demonstrations=a.jsonl", "comparisons=b.jsonl")
+VARIANTS = [
+    ("instructgpt", ("evidence=full", "ptx=1")),
+    ("instructgpt", ("evidence=full", "model=smollm2")),
+    ("instructgpt", (*OWN, "ptx=1", "text=t.jsonl", "evidence=full")),
+    ("instructgpt", (*OWN, "teacher=elsewhere")),
+    ("best_of_n", ("evidence=full",)),
+    ("best_of_n", OWN),
+    ("dpo", ("ratings=r.jsonl",)),
+    ("dpo", OWN),
+    ("tulu3", ("model=smollm2",)),
+    ("tulu3", (*OWN, "problems=p.jsonl")),
+    ("deepseek_r1", ("model=smollm2",)),
+    ("deepseek_r1_zero", ("evidence=full",)),
+    ("deepseek_r1_zero", ("model=smollm2", "problems=reasoning_gym:leg_counting")),
+    *(
+        ("rounds", (f"by={by}", "count=2", "evidence=full"))
+        for by in ("ppo", "dpo", "scored_dpo", "rejection")
+    ),
+    ("cartpole", ("method=a2c",)),
+]
+EVERY = [*((name, ()) for name in recipes()), *VARIANTS]
+# what may be chosen by name: the field, and a recipe that has it
+CHOSEN: list[tuple[str, str, str, tuple[str, ...]]] = [
+    ("policy_gradients", "rl.method", "instructgpt", ()),
+    ("direct_alignment", "alignment.method", "dpo", ()),
+    ("reward_losses", "rm.method", "instructgpt", ()),
+    ("rewards", "rl.reward", "deepseek_r1_zero", ()),
+    ("environments", "rl.environment", "cartpole", ()),
+]
+
+
+def of_recipe(name: str, words: tuple[str, ...]) -> Iterator[tuple[str, type, Setting]]:
     """Address, class of the stage and setting of all that a recipe shows."""
-    for address, stage in addresses(settings.expression(find_recipe(name), [])).items():
+    for address, stage in addresses(settings.expression(find_recipe(name), settings.parse(words))).items():
         for setting in settings_of(stage):
             yield address, type(stage), setting
 
 
-@pytest.mark.parametrize("name", recipes())
-def test_help_shows_a_sentence_for_every_setting(name: str) -> None:
+@pytest.mark.parametrize(("name", "words"), EVERY)
+def test_help_shows_a_sentence_for_every_setting(name: str, words: tuple[str, ...]) -> None:
     recipe = find_recipe(name)
-    assert [f"{a}.{s.name}" for a, _, s in of_recipe(name) if not s.sentence] == []
+    assert [f"{a}.{s.name}" for a, _, s in of_recipe(name, words) if not s.sentence] == []
     assert parameter_sentences(recipe).keys() == settings.parameters(recipe).keys()
 
 
-@pytest.mark.parametrize("name", recipes())
-def test_every_shown_setting_is_accepted_as_shown(name: str) -> None:
-    """All of them together change nothing. Those that name a class are accepted alone as well: that makes a
-    new object, which needs what has no default.
+@pytest.mark.parametrize(("name", "words"), EVERY)
+def test_every_shown_setting_is_accepted_as_shown(name: str, words: tuple[str, ...]) -> None:
+    """All of them together change nothing. Those that name a class, and those in a tuple, are accepted alone
+    as well: the first make a new object, which needs what has no default.
     """
     recipe = find_recipe(name)
-    as_it_is = settings.expression(recipe, [])
-    words, alone = [], set()
-    for address, kind, setting in of_recipe(name):
+    as_it_is = settings.expression(recipe, settings.parse(words))
+    shown, alone = list(words), set()
+    for address, kind, setting in of_recipe(name, words):
         (word,) = shlex.split(f"{address}.{setting}")
-        words.append(word)
-        if setting.text[:1].isupper() and (kind, setting.name, setting.text) not in alone:
-            alone.add((kind, setting.name, setting.text))
-            settings.expression(recipe, settings.parse([word]))
-    assert settings.expression(recipe, settings.parse(words)) == as_it_is
+        shown.append(word)
+        if (setting.text[:1].isupper() or "[" in setting.name) and (kind, str(setting)) not in alone:
+            alone.add((kind, str(setting)))
+            settings.expression(recipe, settings.parse([*words, word]))
+    assert settings.expression(recipe, settings.parse(shown)) == as_it_is
+    if words:
+        return
     defaults = [
         f"{parameter}={as_typed(default)}"
         for parameter, (_, default) in settings.parameters(recipe).items()
         if default not in (None, "")
     ]
     assert settings.expression(recipe, settings.parse(defaults)) == as_it_is
+
+
+def test_every_setting_of_a_stage_is_shown() -> None:
+    """What help leaves out are inputs, which have an address of their own, and the two labels."""
+    for name, words in EVERY:
+        for address, stage in addresses(
+            settings.expression(find_recipe(name), settings.parse(words))
+        ).items():
+            shown = {re.split(r"[.\[]", setting.name)[0] for setting in settings_of(stage)}
+            inputs = {re.split(r"[.\[]", path)[0] for path, _ in nested(stage)}
+            for item in fields(stage):
+                left_out = item.name in LABELS or item.name in inputs or _takes_a_stage(stage, item.name)
+                assert item.name in shown or left_out, f"{name}: {address}.{item.name}"
+
+
+def _takes_a_stage(stage: Stage, name: str) -> bool:
+    kinds = [declared_type(type(stage), name)]
+    kinds += [inner for kind in kinds for inner in typing.get_args(kind)]
+    kinds = [one for kind in kinds for one in alternatives(kind)]
+    return any(isinstance(kind, type) and issubclass(kind, Stage) for kind in kinds)
+
+
+@pytest.mark.parametrize(("folder", "place", "name", "words"), CHOSEN)
+def test_every_setting_of_what_is_chosen_by_name_is_accepted_as_shown(
+    folder: str, place: str, name: str, words: tuple[str, ...]
+) -> None:
+    recipe, package, taken = find_recipe(name), importlib.import_module(f"posttrain.{folder}"), 0
+    refused: list[str] = []
+    address, _, field = place.partition(".")
+
+    def chosen(*more: str) -> Any:
+        return getattr(
+            addresses(settings.expression(recipe, settings.parse([*words, *more])))[address], field
+        )
+
+    for item in pkgutil.iter_modules(package.__path__):
+        try:
+            value = chosen(f"{place}={item.name}")
+        except UserError as error:
+            refused.append(str(error))
+            continue
+        taken += 1
+        shown = [shlex.split(f"{place}.{setting}")[0] for setting in settings_of(value)]
+        assert chosen(f"{place}={item.name}", *shown) == value
+        for word in shown:
+            chosen(f"{place}={item.name}", word)
+    assert taken >= 3
+    for reason in refused:  # one that needs what has no default, or that is no choice here
+        assert re.search("also needs|no such choice|teacher|demonstrations|compares", reason)
+
+
+def test_the_objects_in_a_tuple_are_shown_and_set_by_number() -> None:
+    recipe = find_recipe("deepseek_r1")
+    shown = {f"{a}.{s.name}": s for a, _, s in of_recipe("deepseek_r1", ())}
+    assert str(shown["mixture.sources[1].weight"]) == "sources[1].weight=3.0"
+    assert shown["mixture.sources[2]"].text == "Source"
+    assert "mixture.sources[1].rows" not in shown  # a stage, at its own address
+    changed: Any = addresses(
+        settings.expression(
+            recipe, settings.parse(["mixture.sources[1].weight=5", "rl.reward.parts[2].weight=2"])
+        )
+    )
+    assert [source.weight for source in changed["mixture"].sources] == [5.0, 1.0]
+    assert [part.weight for part in changed["rl"].reward.parts] == [1.0, 2.0]
+    with pytest.raises(UserError, match=r"mixture.sources has no 3; it has 1, 2"):
+        settings.expression(recipe, settings.parse(["mixture.sources[3].weight=5"]))
 
 
 def choices() -> set[type]:

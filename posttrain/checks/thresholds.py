@@ -63,6 +63,14 @@ class OfRewardModel(Thresholds):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfAlignment(Thresholds):
+    """Of direct alignment, ``alignment.thresholds``."""
+
+    accuracy: float = 0.5
+    """Agreement with held-out comparisons must be above this share, its 95 % interval included."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OfReinforcement(Thresholds):
     """Of reinforcement, ``rl.thresholds``."""
 

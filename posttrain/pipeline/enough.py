@@ -8,6 +8,7 @@ stage that learns may have ``enough(rows)``: what it finds of its inputs' rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from posttrain.pipeline.finding import Finding, UserError
@@ -49,7 +50,7 @@ def short_of_rows(stages: Mapping[str, Stage], made: Collection[str], machine: M
 
 def _file(stage: Stage) -> str:
     """``rows.jsonl: ``, of the first of a user's files of rows that the stage is made from."""
-    source = getattr(stage, "source", None)
-    if isinstance(source, SourceFile):
+    values = [getattr(stage, item.name) for item in fields(stage)]
+    if source := next((value for value in values if isinstance(value, SourceFile)), None):
         return f"{source.path}: " if hasattr(stage, "foreseen") else ""
     return next((file for _, child in nested(stage) if (file := _file(child))), "")

@@ -175,7 +175,9 @@ def field_types(kind: type) -> dict[str, Any]:
 
 
 def alternatives(declared: Any) -> tuple[Any, ...]:
-    """The members of a union, or the type itself."""
+    """The members of a union, or the type itself; without what annotates them."""
+    if typing.get_origin(declared) is typing.Annotated:
+        return alternatives(typing.get_args(declared)[0])
     if typing.get_origin(declared) in (typing.Union, types.UnionType):
         return tuple(member for part in typing.get_args(declared) for member in alternatives(part))
     return (declared,)

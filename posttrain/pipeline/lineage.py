@@ -38,12 +38,20 @@ def lineage(product: Product, shown: Callable[[str], str] = str) -> str:
             lines.append(f"{indent}  given: {shown(str(record['path']))}")
         for name, value in _flat(_mapped(record.get("settings", {}), shown)):
             lines.append(f"{indent}  {name} = {value}")
+        for name, value in _in_effect(record, shown):
+            lines.append(f"{indent}  {name} = {value}  (in effect)")
         for used in record.get("inputs", []):
             known = used.get("fingerprint", "")
             tell(ancestors.get(known, used), known, depth + 1, f"{used.get('field', '?')} <- ")
 
     tell(product.made, product.made["fingerprint"], 0, "")
     return "\n".join(lines)
+
+
+def _in_effect(record: Mapping[str, Any], shown: Callable[[str], str]) -> list[tuple[str, str]]:
+    """The settings that the stage changed by itself."""
+    settings = _flat(_mapped(record.get("settings", {}), shown))
+    return [one for one in _flat(_mapped(record.get("effective", {}), shown)) if one not in settings]
 
 
 def _mapped(value: Any, shown: Callable[[str], str]) -> Any:

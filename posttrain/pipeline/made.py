@@ -42,7 +42,7 @@ def made_of(pipeline: Pipeline, products: Mapping[str, Product], address: str) -
         "version": type(stage).version,
         "fingerprint": pipeline.fingerprint[address],
         "settings": settings_of(pipeline, stage),
-        "seed": getattr(stage, "seed", None),
+        "effective": _effective(pipeline, stage),
         "inputs": used,
         "ancestors": ancestors,
         "versions": versions(),
@@ -56,6 +56,13 @@ def settings_of(pipeline: Pipeline, stage: Stage) -> dict[str, Any]:
     return {name: described(getattr(stage, name), pipeline.address_of) for name in names}
 
 
+def _effective(pipeline: Pipeline, stage: Stage) -> dict[str, Any]:
+    """The settings that the stage worked with in the place of those that were set."""
+    settings = settings_of(pipeline, stage)
+    applied = settings_of(pipeline, stage.effective())
+    return {name: value for name, value in applied.items() if value != settings[name]}
+
+
 def estimate_of(hoped: Estimate | None) -> dict[str, float]:
     """What the next estimate of such a stage is corrected by."""
     names = ("tokens", "seconds", "operations", "bytes")
@@ -64,7 +71,7 @@ def estimate_of(hoped: Estimate | None) -> dict[str, float]:
 
 def _parent(stage: Stage, address: str, product: Product) -> dict[str, Any]:
     """A parent as its children remember it, so that lineage survives a product's being copied elsewhere."""
-    keys = ("stage", "version", "settings", "seed", "inputs", "content", "finished", "seconds")
+    keys = ("stage", "version", "settings", "effective", "inputs", "content", "finished", "seconds")
     facts = {key: product.made[key] for key in keys if key in product.made}
     where = {"path": str(product.path)} if isinstance(stage, Finished) else {}
     return {"address": address, "stage": type(stage).__name__, **facts, **where}

@@ -208,7 +208,7 @@ def _given(pipeline: Pipeline) -> list[str]:
     wrong: dict[str, str] = {}
     for address, stage in pipeline.stages.items():
         inputs = [(field, other, pipeline.stages[other]) for field, other in pipeline.inputs(address)]
-        for told in other_kinds(address, inputs):
+        for told in other_kinds(address, stage, inputs):
             wrong.setdefault(told, f"stage {address}: {told}")
         for _, other, child in inputs:
             if isinstance(child, Finished) and (child.directory / "config.json").is_file():

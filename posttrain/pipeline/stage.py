@@ -7,32 +7,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Self, TypeVar
 
+from posttrain.pipeline.fields import (
+    LABELS,
+    SAMPLES,
+    SCALAR,
+    Compute,
+    HeldIn,
+    judging,
+    later,
+)
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.machine import Machine, Work
 from posttrain.pipeline.numbers import misses
 from posttrain.pipeline.store import Product, Report
 
-__all__ = [
-    "LABELS",
-    "SAMPLES",
-    "SCALAR",
-    "Compute",
-    "HeldIn",
-    "Inputs",
-    "Machine",
-    "Product",
-    "Report",
-    "Stage",
-    "Work",
-    "addresses",
-    "judging",
-    "later",
-    "making_order",
-    "nested",
-    "rewrite",
-]
+Stages = TypeVar("Stages")  # an expression, or a record of stages: a dataclass whose fields hold them
+
+__all__ = ["LABELS", "SAMPLES", "SCALAR", "Compute", "HeldIn", "Inputs", "Machine", "Product", "Report"]
+__all__ += ["Stage", "Work", "addresses", "judging", "later", "making_order", "nested", "rewrite"]
 
 
 class Inputs(Mapping[str, Any]):
@@ -78,26 +72,6 @@ class Inputs(Mapping[str, Any]):
 
 
 _ABSENT = object()
-Compute = Literal["float32", "bfloat16"]
-HeldIn = Literal["float32", "bfloat16", "int8", "nf4"]  # the matrices of a trunk that does not learn
-LABELS = ("name", "follows")  # fields of every stage that say nothing of its work
-# What a stage may need of the family of the model that it grows from.
-SAMPLES = "samples"  # answers are sampled from it in batches
-SCALAR = "scalar"  # a head of one label is put on it
-
-
-def later(default: Any) -> Any:
-    """A field that was added after products were made without it. At its default it is left out of the
-    fingerprint, so those products stay current.
-    """
-    return field(default=default, metadata={"later": True})
-
-
-def judging(default: Any) -> Any:
-    """A field that only a stage's gates read: it counts in no fingerprint, so what is made is judged by
-    another threshold and not made again.
-    """
-    return field(default=default, metadata={"judging": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +90,7 @@ class Stage:
     version: ClassVar[int] = 1
     positive: ClassVar[tuple[str, ...]] = ()
     at_least: ClassVar[Mapping[str, int]] = {}
+    amounts: ClassVar[tuple[tuple[str, str], ...]] = ()  # fields that say how large its work is, in words
     name: str = ""
     """The address in this recipe, where it is not the class's own; not part of the product's identity."""
     follows: str = field(default="", compare=False)
@@ -129,7 +104,7 @@ class Stage:
                 if isinstance(number, int | float) and (expected := misses(number, above, least)):
                     raise UserError(f"{item.name} is {value}, expected {expected}")
 
-    def following(self, was: Stage, now: Stage) -> Stage:
+    def following(self, was: Stage, now: Stage) -> Self:
         """This control of a stage as it ``was``, as one of that stage as it is ``now``: what was the same in
         both is the same again.
         """
@@ -140,6 +115,26 @@ class Stage:
             and getattr(self, item.name, _ABSENT) == getattr(was, item.name)
         }
         return replace(self, **changed) if changed else self
+
+    def effective(self) -> Self:
+        """The stage as it works: with the values that follow from other settings in the place of those that
+        were set. made.json records them beside the settings.
+        """
+        return self
+
+    def size(self) -> str:
+        """How large its work is, in words: ``6,000 rows``, ``45 steps, 192 prompts a step``."""
+        stage, words = self.effective(), []
+        for name, text in self.amounts:
+            value = getattr(stage, name)
+            if isinstance(value, int) and value > 1:  # once over the rows, one answer each: not worth a word
+                words.append(text.format(f"{value:,}"))
+        return ", ".join(words)
+
+    @property
+    def sampled(self) -> int:
+        """Answers that it samples and learns from; 0 where it learns from rows, or not at all."""
+        return 0
 
     def replaceable(self, path: Path) -> None:
         """Raises UserError where a finished product, or a model from outside, may not stand in this stage's
@@ -199,9 +194,9 @@ class Stage:
         return None
 
 
-def nested(stage: Stage) -> list[tuple[str, Stage]]:
-    """The stages among a stage's fields with their paths, in the order of the fields, not looking inside
-    them.
+def nested(stage: Any) -> list[tuple[str, Stage]]:
+    """The stages among the fields of a stage or of a record, with their paths, in the order of the fields,
+    not looking inside them.
     """
     found: list[tuple[str, Stage]] = []
 
@@ -223,8 +218,9 @@ def nested(stage: Stage) -> list[tuple[str, Stage]]:
     return found
 
 
-def rewrite(expression: Stage, change: Callable[[Stage, Stage], Stage]) -> Stage:
-    """The expression with every stage changed once, inputs first, so that what was shared stays shared.
+def rewrite(expression: Stages, change: Callable[[Stage, Stage], Stage]) -> Stages:
+    """An expression, or a record of stages, with every stage changed once, inputs first, so that what was
+    shared stays shared.
 
     ``change(stage, new)`` is given a stage as it was and with its inputs changed, and says what takes its
     place.
@@ -255,23 +251,24 @@ def rewrite(expression: Stage, change: Callable[[Stage, Stage], Stage]) -> Stage
             return value if all(inner[key] is value[key] for key in value) else inner
         return value
 
-    return of(expression)
+    return inside(expression)  # type: ignore[no-any-return]
 
 
-def making_order(expression: Stage) -> list[Stage]:
-    """Every stage once, inputs before what uses them; those without inputs first, so that a bad file is found
-    early.
+def making_order(expression: Any) -> list[Stage]:
+    """Every stage of an expression or a record once, inputs before what uses them; those without inputs
+    first, so that a bad file is found early.
     """
     order: list[Stage] = []
     seen: set[int] = set()
 
-    def visit(stage: Stage) -> None:
+    def visit(stage: Any) -> None:
         if id(stage) in seen:
             return
         seen.add(id(stage))
         for _, child in nested(stage):
             visit(child)
-        order.append(stage)
+        if isinstance(stage, Stage):
+            order.append(stage)
 
     visit(expression)
     return [s for s in order if not nested(s)] + [s for s in order if nested(s)]
@@ -281,8 +278,10 @@ def base_name(stage: Stage) -> str:
     return stage.name or type(stage).address or type(stage).__name__.lower()
 
 
-def addresses(expression: Stage) -> dict[str, Stage]:
-    """Address to stage in the order of making; stages of one name are numbered, ``rl[1]``, ``rl[2]``."""
+def addresses(expression: Any) -> dict[str, Stage]:
+    """Address to stage of an expression or a record, in the order of making; stages of one name are numbered,
+    ``rl[1]``, ``rl[2]``.
+    """
     order = making_order(expression)
     names = [base_name(stage) for stage in order]
     numbered: dict[str, Stage] = {}

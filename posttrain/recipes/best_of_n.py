@@ -5,10 +5,9 @@ reward model likes best is imitated. Beside it one of the n by lot.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
 
 from posttrain.pipeline.stage import Stage
-from posttrain.recipes.instructgpt import instructgpt
+from posttrain.recipes.instructgpt_stages import embedded_stages
 from posttrain.recipes.own_data import (
     JUDGE_SHARE,
     TEMPERED,
@@ -25,8 +24,8 @@ from posttrain.rollouts.rejection_rules import (
     random_overall,
     random_per_prompt,
 )
+from posttrain.settings import with_settings
 from posttrain.stages.contest import Contest
-from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.rejection import RejectionSampling
 from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
@@ -65,64 +64,78 @@ def best_of_n(  # size: the recipe's parameters, each a word on the command line
         judge_share: Share of your comparisons that trains a judge for the report in place of the policy; 0
             makes none.
     """
-    files: dict[str, Any] = {"demonstrations": demonstrations, "comparisons": comparisons, "prompts": prompts}
-    controlled = with_controls(evidence)
-    left_out = () if controlled else (BY_LOT,)
+    full = with_controls(evidence)
+    left_out = () if full else (BY_LOT,)
     if base:
         need_comparisons("best_of_n", comparisons)
-        own = from_own_data(
-            "best_of_n", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files
+        data = from_own_data(
+            seed,
+            base,
+            lora,
+            model=model,
+            sft=sft,
+            demonstrations=demonstrations,
+            comparisons=comparisons,
+            prompts=prompts,
+            judge_share=judge_share,
         )
-        rm, kept, tuned = _on_own_data(own, overall)
-        controls = (_by_lot(tuned, kept, overall),) if controlled else ()
-        return own.compared(tuned, reward_model=rm, controls=controls, left_out=left_out)
-    told = cast(HeldoutEvaluation, instructgpt(seed, model, lora=lora, **files))
-    first, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
-    kept = RejectionSampling(
+        rm, best, tuned = _on_own_data(data, overall)
+        controls = (_by_lot(tuned, best, overall),) if full else ()
+        return data.compared(tuned, reward_model=rm, controls=controls, left_out=left_out)
+    stages = embedded_stages(
+        seed, model, demonstrations=demonstrations, comparisons=comparisons, prompts=prompts, lora=lora
+    )
+    first, evaluate = stages.sft, stages.evaluate
+    best = RejectionSampling(
         policy=first,
-        prompts=told.prompts,
-        reward=LearnedReward(model=judge),
+        prompts=evaluate.prompts,
+        reward=LearnedReward(model=stages.rm),
         choose=best_overall if overall else best_per_prompt,
-        temperature=told.temperature,
-        max_completion_length=told.max_completion_length,
+        temperature=evaluate.temperature,
+        max_completion_length=evaluate.max_completion_length,
         seed=seed,
     )
     rate = first.learning_rate / TEMPERED
-    tuned = replace(first, name="best_of_n", base=first, demonstrations=kept, learning_rate=rate)
+    tuned = replace(first, name="best_of_n", base=first, demonstrations=best, learning_rate=rate)
     compared = Contest(
         policies=(first, tuned),
-        controls=(_by_lot(tuned, kept, overall),) if controlled else (),
-        prompts=told.prompts,
-        reward_model=judge,
-        temperature=told.temperature,
-        max_completion_length=told.max_completion_length,
+        controls=(_by_lot(tuned, best, overall),) if full else (),
+        prompts=evaluate.prompts,
+        reward_model=stages.rm,
+        temperature=evaluate.temperature,
+        max_completion_length=evaluate.max_completion_length,
         seed=seed,
         left_out=left_out,
     )
     return with_finished_sft(on_more_prompts(compared), sft)
 
 
-def _on_own_data(own: OwnData, overall: bool) -> tuple[RewardModeling, RejectionSampling, InstructionTuning]:
+def _on_own_data(data: OwnData, overall: bool) -> tuple[RewardModeling, RejectionSampling, InstructionTuning]:
     """The reward model that chooses, what it keeps, and who imitates that."""
-    assert own.labels is not None  # comparisons were needed
-    assert own.prompts is not None
-    rm = RewardModeling(base=own.policy, comparisons=own.labels, **own.modeling)
-    kept = RejectionSampling(
-        policy=own.policy,
-        prompts=own.prompts,
+    assert data.labels is not None  # comparisons were needed
+    assert data.prompts is not None
+    rm = data.reward_model(data.labels)
+    best = RejectionSampling(
+        policy=data.policy,
+        prompts=data.prompts,
         reward=LearnedReward(model=rm),
         choose=best_overall if overall else best_per_prompt,
-        seed=own.shared["seed"],
-        **own.sizes["rejection"],
-        **own.sizes["answers"],
+        seed=data.seed,
     )
-    imitating: dict[str, Any] = {**own.fit, **own.learning}
-    return rm, kept, InstructionTuning(name="best_of_n", base=own.policy, demonstrations=kept, **imitating)
+    best = with_settings(best, data.sizes.rejection, data.sizes.answers)
+    tuned = InstructionTuning(
+        name="best_of_n",
+        base=data.policy,
+        demonstrations=best,
+        learning_rate=data.rate / TEMPERED,
+        lora=data.lora,
+        seed=data.seed,
+    )
+    return rm, best, with_settings(tuned, data.sizes.fitting)
 
 
-def _by_lot(tuned: InstructionTuning, kept: RejectionSampling, overall: bool) -> InstructionTuning:
+def _by_lot(tuned: InstructionTuning, best: RejectionSampling, overall: bool) -> InstructionTuning:
     """The same imitation of answers that were drawn by lot."""
     choose = random_overall if overall else random_per_prompt
-    by_lot = replace(kept, name="by_lot", follows="rejection", choose=choose)
-    named: dict[str, Any] = {"name": "random_control", "follows": "best_of_n", "as_control": True}
-    return replace(tuned, demonstrations=by_lot, **named)
+    by_lot = replace(best, name="by_lot", follows="rejection", choose=choose)
+    return replace(tuned, name="random_control", follows="best_of_n", as_control=True, demonstrations=by_lot)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from posttrain.core.kl import KLInReward
 from posttrain.environments.cartpole import CartPole
@@ -15,27 +15,30 @@ from posttrain.stages.control import Control
 from posttrain.stages.control_evaluation import ControlEvaluation
 
 FREE = KLInReward(coef=0.0)  # no reference to stay close to
-SETTINGS: dict[str, dict[str, Any]] = {
-    "ppo": {
-        "method": PPO(gamma=0.99, kl=FREE, bootstrap_truncated=True, epochs=8, minibatches=4),
-        "steps": 40,
-        "starts": 32,
-        "learning_rate": 2e-3,
-        "critic_learning_rate": 5e-3,
-    },
-    "a2c": {
-        "method": A2C(gamma=0.99, gae_lambda=0.98, kl=FREE, bootstrap_truncated=True),
-        "steps": 120,
-        "starts": 64,
-        "learning_rate": 3e-3,
-        "critic_learning_rate": 1e-2,
-    },
-    "reinforce": {
-        "method": Reinforce(gamma=0.99, kl=FREE),
-        "steps": 120,
-        "starts": 16,
-        "learning_rate": 5e-3,
-    },
+TRAINED = {
+    "ppo": Control(
+        environment=CartPole(),
+        method=PPO(gamma=0.99, kl=FREE, bootstrap_truncated=True, epochs=8, minibatches=4),
+        steps=40,
+        starts=32,
+        learning_rate=2e-3,
+        critic_learning_rate=5e-3,
+    ),
+    "a2c": Control(
+        environment=CartPole(),
+        method=A2C(gamma=0.99, gae_lambda=0.98, kl=FREE, bootstrap_truncated=True),
+        steps=120,
+        starts=64,
+        learning_rate=3e-3,
+        critic_learning_rate=1e-2,
+    ),
+    "reinforce": Control(
+        environment=CartPole(),
+        method=Reinforce(gamma=0.99, kl=FREE),
+        steps=120,
+        starts=16,
+        learning_rate=5e-3,
+    ),
 }
 
 
@@ -46,7 +49,6 @@ def cartpole(method: str = "ppo", seed: int = 0) -> Stage:
         method: ppo, a2c or reinforce, each with settings that suit it; ``rl.method=NAME`` takes any other.
         seed: Seed of every stage.
     """
-    if method not in SETTINGS:
-        raise UserError(f"method={method}: expected one of {', '.join(SETTINGS)}, or rl.method={method}")
-    policy = Control(environment=CartPole(), seed=seed, **SETTINGS[method])
-    return ControlEvaluation(policy=policy, seed=seed)
+    if method not in TRAINED:
+        raise UserError(f"method={method}: expected one of {', '.join(TRAINED)}, or rl.method={method}")
+    return ControlEvaluation(policy=replace(TRAINED[method], seed=seed), seed=seed)

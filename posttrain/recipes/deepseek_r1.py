@@ -5,28 +5,24 @@ both.
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from posttrain.core.kl import KLInReward
 from posttrain.cost.scale import Paper
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
-from posttrain.recipes.instructgpt import instructgpt
+from posttrain.recipes.instructgpt_stages import embedded_stages, learned_reward
 from posttrain.recipes.presets import on_more_prompts, verifiable_world
 from posttrain.recipes.tulu3 import verifiable
 from posttrain.rewards.first_that_scores import FirstThatScores
-from posttrain.rewards.learned import LearnedReward
 from posttrain.rewards.weighted_sum import Weighted
 from posttrain.rollouts.rejection_rules import at_full_reward
+from posttrain.settings import with_overrides
 from posttrain.stages.contest import Contest
 from posttrain.stages.demonstrations import ConstraintDemonstrations
-from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.mixture import Mixture, Source
 from posttrain.stages.problems import WorkedAnswers
 from posttrain.stages.rejection import RejectionSampling
 from posttrain.stages.rl import Reinforcement
-from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
 
 PAPER = Paper(
@@ -38,19 +34,22 @@ PAPER = Paper(
         ("rl", "rules for reasoning, reward models for the rest"),
     ),
 )
-SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
-    "field_guide": {
-        "cold_start": {"learning_rate": 5e-4, "epochs": 2},
-        "reasoning_rl": {"steps": 40, "prompts_per_step": 32, "group_size": 8, "learning_rate": 3e-4},
-        "reasoning": {"rows": 3000, "heldout": 200, "answers": 8, "keep": 12000},
-        "rl": {"steps": 40, "prompts_per_step": 32, "group_size": 6, "learning_rate": 2.5e-4},
-    },
-    "smollm2": {
-        "cold_start": {"learning_rate": 5e-4, "batch_size": 8},
-        "reasoning_rl": {"steps": 8, "prompts_per_step": 8, "group_size": 4, "learning_rate": 2e-4},
-        "reasoning": {"rows": 120, "heldout": 24, "answers": 4},
-        "rl": {"steps": 8, "prompts_per_step": 8, "group_size": 4, "learning_rate": 2e-4},
-    },
+# by the embedded model
+OVERRIDES = {
+    "field_guide": """
+        cold_start.learning_rate=5e-4 cold_start.epochs=2
+        reasoning_rl.steps=40 reasoning_rl.prompts_per_step=32 reasoning_rl.group_size=8
+        reasoning_rl.learning_rate=3e-4
+        reasoning.rows=3000 reasoning.heldout=200 reasoning.answers=8 reasoning.keep=12000
+        rl.steps=40 rl.prompts_per_step=32 rl.group_size=6 rl.learning_rate=2.5e-4
+    """,
+    "smollm2": """
+        cold_start.learning_rate=5e-4 cold_start.batch_size=8
+        reasoning_rl.steps=8 reasoning_rl.prompts_per_step=8 reasoning_rl.group_size=4
+        reasoning_rl.learning_rate=2e-4
+        reasoning.rows=120 reasoning.heldout=24 reasoning.answers=4
+        rl.steps=8 rl.prompts_per_step=8 rl.group_size=4 rl.learning_rate=2e-4
+    """,
 }
 
 
@@ -64,18 +63,17 @@ def deepseek_r1(  # size: one stage after another, each with what it is made fro
         seed: Seed of every stage.
         model: field_guide, or smollm2, whose problems and general prompts are both constraints.
     """
-    if model not in SETTINGS:
-        raise UserError(f"model={model}: expected one of {', '.join(SETTINGS)}")
-    told = cast(HeldoutEvaluation, instructgpt(seed, verifiable_world(model)))
-    general, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
-    problems, verifier = verifiable(model, seed, told.prompts)
-    settings, longest = SETTINGS[model], told.max_completion_length
-    shared: dict[str, Any] = {"lora": general.lora, "seed": seed}
+    if model not in OVERRIDES:
+        raise UserError(f"model={model}: expected one of {', '.join(OVERRIDES)}")
+    stages = embedded_stages(seed, verifiable_world(model))
+    general, prompts = stages.sft, stages.evaluate.prompts
+    problems, verifier = verifiable(model, seed, prompts)
+    longest = stages.evaluate.max_completion_length
     worked: Stage = WorkedAnswers(rows=2000, seed=seed)
     if model == "smollm2":
         worked = ConstraintDemonstrations(name="worked", rows=64, heldout=16, obeying=1.0, seed=seed)
     cold = InstructionTuning(
-        name="cold_start", base=told.base, demonstrations=worked, **shared, **settings["cold_start"]
+        name="cold_start", base=general.base, demonstrations=worked, lora=general.lora, seed=seed
     )
     reasoning = Reinforcement(
         name="reasoning_rl",
@@ -84,10 +82,10 @@ def deepseek_r1(  # size: one stage after another, each with what it is made fro
         prompts=problems,
         method=GRPO(kl=KLInReward(coef=0.0)),
         max_completion_length=longest,
-        **shared,
-        **settings["reasoning_rl"],
+        lora=general.lora,
+        seed=seed,
     )
-    kept = RejectionSampling(
+    verified = RejectionSampling(
         name="reasoning",
         policy=reasoning,
         prompts=problems,
@@ -95,51 +93,49 @@ def deepseek_r1(  # size: one stage after another, each with what it is made fro
         choose=at_full_reward,
         max_completion_length=longest,
         seed=seed,
-        **settings["reasoning"],
     )
     both = Mixture(
         sources=(
-            Source(name="reasoning", rows=kept, weight=3.0),
+            Source(name="reasoning", rows=verified, weight=3.0),
             Source(name="general", rows=general.demonstrations),
         ),
         seed=seed,
     )
     tuned = InstructionTuning(
         name="r1_sft",
-        base=told.base,
+        base=general.base,
         demonstrations=both,
         learning_rate=general.learning_rate,
         batch_size=general.batch_size,
-        **shared,
+        lora=general.lora,
+        seed=seed,
     )
     deck = Mixture(
         name="deck",
-        sources=(Source(name="problems", rows=problems), Source(name="general", rows=told.prompts)),
+        sources=(Source(name="problems", rows=problems), Source(name="general", rows=prompts)),
         seed=seed,
     )
-    learned = LearnedReward(model=judge, missing_eos_penalty=1.0)
     final = Reinforcement(
         policy=tuned,
         reward=FirstThatScores(
             parts=(
                 Weighted(name="verified", reward=verifier),
-                Weighted(name="general", reward=learned),
+                Weighted(name="general", reward=learned_reward(stages.rm)),
             )
         ),
         prompts=deck,
         method=GRPO(kl=KLInReward(coef=0.05)),
         max_completion_length=longest,
-        **shared,
-        **settings["rl"],
+        lora=general.lora,
+        seed=seed,
     )
-    return on_more_prompts(
-        Contest(
-            controls=(general,),
-            policies=(cold, reasoning, tuned, final),
-            prompts=told.prompts,
-            problems=problems,
-            verifier=verifier,
-            max_completion_length=longest,
-            seed=seed,
-        )
+    compared = Contest(
+        controls=(general,),
+        policies=(cold, reasoning, tuned, final),
+        prompts=prompts,
+        problems=problems,
+        verifier=verifier,
+        max_completion_length=longest,
+        seed=seed,
     )
+    return on_more_prompts(with_overrides(compared, OVERRIDES[model]))

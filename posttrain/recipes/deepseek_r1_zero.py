@@ -4,15 +4,14 @@ reward, straight from a base model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from posttrain.core.kl import KLInReward
 from posttrain.cost.scale import Paper
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
-from posttrain.recipes.own_data import OwnData, from_own_data
+from posttrain.recipes.own_data import TEMPERED, OwnData, from_own_data
 from posttrain.recipes.presets import (
     Evidence,
     adapter,
@@ -29,9 +28,10 @@ from posttrain.rewards.exact_answer import ExactAnswer
 from posttrain.rewards.final_answer import FinalAnswer
 from posttrain.rewards.readable_answer import ReadableAnswer
 from posttrain.rollouts.rejection_rules import at_full_reward
+from posttrain.settings import with_settings
 from posttrain.stages.before_chat import BeforeChat
 from posttrain.stages.problems import SumLines
-from posttrain.stages.rejection import RejectionSampling, as_many_as
+from posttrain.stages.rejection import RejectionSampling
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.sft import InstructionTuning
 from posttrain.stages.solve import Solving
@@ -45,18 +45,20 @@ PAPER = Paper(
 )
 COIN = "random_control: the same reinforcement paid by a coin"
 FORM = "format_control: the same paid for the form of an answer alone"
+LONGEST = 40  # tokens of an answer of the embedded models
 IMITATED = "sft_verified: imitation of verified answers of the base, as many drawn as reinforcement draws"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Problems that suit a base, who verifies them, and settings that differ from the stages' own."""
+    """Problems that suit a base, who verifies them, and settings of stages, texts for ``with_settings``."""
 
     prompts: Stage
     reward: RewardSource
     form: RewardSource | None = None  # pays the form of an answer alone
-    longest: int = 48
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rl: str = ""
+    imitation: str = ""
+    evaluate: str = ""
 
 
 def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the command line
@@ -87,61 +89,62 @@ def deepseek_r1_zero(  # size: the recipe's parameters, each a word on the comma
         raise UserError(
             "a model of your own needs problems of yours: give problems=FILE, rows {prompt, answer}"
         )
-    own = from_own_data("deepseek_r1_zero", seed, base, lora, model=model) if base else None
+    data = from_own_data(seed, base, lora, model=model) if base else None
     chosen = preset(verifiable_world(model), seed)
     checked = verifiable_world(model) == "smollm2_constraints"
-    task = _smollm2(seed, chosen.prompts) if checked else _sums(seed)
+    task = _smollm2(chosen.prompts) if checked else _sums(seed)
     if problems:
         rows, pays = known_problems(problems, seed)
         task = replace(task, prompts=rows, reward=pays, form=None)
     task = replace(task, reward=verified_by(verifier, task.reward))
     if problems and isinstance(task.reward, ExactAnswer | FinalAnswer):
         task = replace(task, form=ReadableAnswer())
-    if own is not None:
-        longest = own.sizes["reasoning"]["max_completion_length"]
-        task = replace(task, longest=longest, settings=_settings(own))
-    learning: dict[str, Any] = {
-        "method": GRPO(kl=KLInReward(coef=0.0)),
-        "lora": adapter(chosen.lora_rank if lora < 0 else lora),
-        "seed": seed,
-        **task.settings["rl"],
-        "max_completion_length": task.longest,
-    }
     start = BeforeChat(base=chosen.base) if model == "field_guide" else chosen.base
-    start = own.policy if own is not None else start
-    rl = Reinforcement(policy=start, reward=task.reward, prompts=task.prompts, **learning)
-    controlled = with_controls(evidence)
+    adapters = adapter(chosen.lora_rank if lora < 0 else lora)
+    if data is not None:
+        start, adapters, task = data.policy, data.lora, _suiting(task, data)
+    rl = Reinforcement(
+        policy=start,
+        reward=task.reward,
+        prompts=task.prompts,
+        method=GRPO(kl=KLInReward(coef=0.0)),
+        max_completion_length=LONGEST,
+        lora=adapters,
+        seed=seed,
+    )
+    rl = with_settings(rl, task.rl)
+    full = with_controls(evidence)
     missing = (COIN, FORM, IMITATED) if task.form is not None else (COIN, IMITATED)
-    return Solving(
+    solved = Solving(
         base=start,
-        beside=_beside(rl, task, seed) if controlled else (),
+        beside=_beside(rl, task, seed) if full else (),
         final=rl,
         prompts=task.prompts,
         reward=task.reward,
-        max_completion_length=task.longest,
+        max_completion_length=LONGEST,
         seed=seed,
-        left_out=() if controlled else missing,
-        **task.settings.get("evaluate", {}),
+        left_out=() if full else missing,
     )
+    return with_settings(solved, task.evaluate)
 
 
-def _settings(own: OwnData) -> dict[str, dict[str, Any]]:
-    """What suits a user's model."""
-    return {
-        "rl": {**own.learning, **own.sizes["zero"]},
-        "sft": {**own.fit, **own.shared, "learning_rate": own.rate},
-        "evaluate": own.sizes["solve"],
-    }
+def _suiting(task: Task, data: OwnData) -> Task:
+    """The task with the settings of a user's model."""
+    return replace(
+        task,
+        rl=f"learning_rate={data.rate / TEMPERED} {data.sizes.zero} {data.sizes.reasoning}",
+        imitation=f"learning_rate={data.rate} {data.sizes.fitting}",
+        evaluate=f"{data.sizes.solve} {data.sizes.reasoning}",
+    )
 
 
 def _beside(rl: Reinforcement, task: Task, seed: int) -> tuple[Stage, ...]:
     """The two controls of the reward, and imitation with as many answers of the base."""
-    found: list[Stage] = [
+    controls: list[Stage] = [
         replace(rl, name="random_control", follows="rl", reward=CoinReward(seed=seed), as_control=True),
     ]
     if task.form is not None:
-        found.append(replace(rl, name="format_control", follows="rl", reward=task.form, as_control=True))
-    many: dict[str, Any] = {"answers": 8, **as_many_as(rl, 8)}
+        controls.append(replace(rl, name="format_control", follows="rl", reward=task.form, as_control=True))
     verified = RejectionSampling(
         name="verified",
         follows="rl",
@@ -149,13 +152,14 @@ def _beside(rl: Reinforcement, task: Task, seed: int) -> tuple[Stage, ...]:
         prompts=rl.prompts,
         reward=rl.reward,
         choose=at_full_reward,
-        **many,
+        answers=8,
         max_completion_length=rl.max_completion_length,
         seed=seed,
+    ).as_many_as(rl)
+    sft = InstructionTuning(
+        name="sft_verified", base=rl.policy, demonstrations=verified, lora=rl.lora, seed=seed
     )
-    imitation: dict[str, Any] = {"lora": rl.lora, "seed": seed, **task.settings.get("sft", {})}
-    sft = InstructionTuning(name="sft_verified", base=rl.policy, demonstrations=verified, **imitation)
-    return (*found, sft)
+    return (*controls, with_settings(sft, task.imitation))
 
 
 def _sums(seed: int) -> Task:
@@ -163,29 +167,18 @@ def _sums(seed: int) -> Task:
         prompts=SumLines(seed=seed),
         reward=ExactAnswer(),
         form=ReadableAnswer(),
-        longest=40,
-        settings={
-            "rl": {"steps": 60, "prompts_per_step": 32, "group_size": 8, "learning_rate": 5e-4},
-            "sft": {"learning_rate": 5e-4, "epochs": 2},
-        },
+        rl="steps=60 prompts_per_step=32 group_size=8 learning_rate=5e-4",
+        imitation="learning_rate=5e-4 epochs=2",
     )
 
 
-def _smollm2(seed: int, prompts: Stage) -> Task:
+def _smollm2(prompts: Stage) -> Task:
     return Task(
         prompts=prompts,
         reward=Constraints(whole=0.5),
-        longest=40,
-        settings={
-            "rl": {
-                "method": GRPO(kl=KLInReward(coef=0.003)),
-                "steps": 96,
-                "prompts_per_step": 8,
-                "group_size": 4,
-                "learning_rate": 4e-4,
-                "compute": "bfloat16",
-            },
-            "sft": {"learning_rate": 5e-4, "batch_size": 8, "compute": "bfloat16"},
-            "evaluate": {"rows": 300, "often": 8, "often_rows": 25, "temperature": 0.6},
-        },
+        rl="""
+            method.kl.coef=0.003 steps=96 prompts_per_step=8 group_size=4 learning_rate=4e-4 compute=bfloat16
+        """,
+        imitation="learning_rate=5e-4 batch_size=8 compute=bfloat16",
+        evaluate="rows=300 often=8 often_rows=25 temperature=0.6",
     )

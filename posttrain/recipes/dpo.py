@@ -5,27 +5,24 @@ evaluation.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
 
+from posttrain.core.batch import DirectAlignment
 from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.kto import KTO
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
-from posttrain.recipes.instructgpt import instructgpt
+from posttrain.recipes.instructgpt_stages import InstructGPT, embedded_stages
 from posttrain.recipes.own_data import (
-    GATE_IS_TOLD,
     JUDGE_SHARE,
     SLOWER,
+    OwnData,
     from_own_data,
     need_comparisons,
     with_finished_sft,
 )
 from posttrain.stages.alignment import Alignment
-from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.labels import RatedRows
-from posttrain.stages.rm import RewardModeling
-from posttrain.stages.sft import InstructionTuning
 
 
 def dpo(
@@ -63,32 +60,48 @@ def dpo(
     """
     if ratings and (comparisons or prompts):
         raise UserError("ratings stand in place of comparisons and prompts; give only one of them")
-    files: dict[str, Any] = {"demonstrations": demonstrations, "comparisons": comparisons, "prompts": prompts}
+    method = KTO() if ratings else DPO()
+    rated = RatedRows(source=SourceFile(ratings, "datasets")) if ratings else None
     if base:
-        if not ratings:
+        if rated is None:
             need_comparisons("dpo", comparisons)
-        own = from_own_data("dpo", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files)
-        learned = _rated(ratings) if ratings else own.labels
-        assert learned is not None  # comparisons were needed
-        method = KTO() if ratings else DPO()
-        aligned = Alignment(
-            policy=own.policy, comparisons=learned, method=method, **own.aligning, **GATE_IS_TOLD
+        data = from_own_data(
+            seed,
+            base,
+            lora,
+            model=model,
+            sft=sft,
+            demonstrations=demonstrations,
+            comparisons=comparisons,
+            prompts=prompts,
+            judge_share=judge_share,
+            reward_model=False,
         )
-        return aligned if ratings else own.compared(aligned)
-    told = cast(HeldoutEvaluation, instructgpt(seed, model, lora=lora, **files))
-    tuned, judge = cast(InstructionTuning, told.sft), cast(RewardModeling, told.reward_model)
-    aligned = Alignment(
-        policy=tuned,
-        comparisons=_rated(ratings) if ratings else judge.comparisons,
-        method=KTO() if ratings else DPO(),
-        learning_rate=tuned.learning_rate / SLOWER,
-        batch_size=judge.batch_size,
-        max_length=judge.max_length,
-        lora=tuned.lora,
-        seed=seed,
+        return _on_own_data(data, rated, method)
+    stages = embedded_stages(
+        seed, model, demonstrations=demonstrations, comparisons=comparisons, prompts=prompts, lora=lora
     )
-    return with_finished_sft(aligned if ratings else replace(told, final=aligned, left_out=()), sft)
+    aligned = _aligned(stages, rated or stages.rm.comparisons, method)
+    return with_finished_sft(aligned if rated is not None else replace(stages.evaluate, final=aligned), sft)
 
 
-def _rated(ratings: str) -> Stage:
-    return RatedRows(source=SourceFile(ratings, "datasets"))
+def _on_own_data(data: OwnData, rated: Stage | None, method: DirectAlignment) -> Stage:
+    """The user's model aligned to their ratings, or to their comparisons and then compared with its start."""
+    learned = rated or data.labels
+    assert learned is not None  # comparisons were needed
+    aligned = data.aligned(learned, method)
+    return aligned if rated is not None else data.compared(aligned)
+
+
+def _aligned(stages: InstructGPT, comparisons: Stage, method: DirectAlignment) -> Alignment:
+    """The tuned model of an embedded world, aligned in batches as its reward model has them."""
+    return Alignment(
+        policy=stages.sft,
+        comparisons=comparisons,
+        method=method,
+        learning_rate=stages.sft.learning_rate / SLOWER,
+        batch_size=stages.rm.batch_size,
+        max_length=stages.rm.max_length,
+        lora=stages.sft.lora,
+        seed=stages.sft.seed,
+    )

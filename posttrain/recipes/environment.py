@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from posttrain.core.kl import KLInReward
 from posttrain.environments.gymnasium import Gymnasium
@@ -10,14 +10,6 @@ from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.stages.control import Control
 from posttrain.stages.control_evaluation import ControlEvaluation
-
-NETWORK: dict[str, Any] = {"hidden": (64, 64), "learning_rate": 1e-3, "critic_learning_rate": 2e-3}
-TABLE: dict[str, Any] = {
-    "hidden": (),
-    "bias": False,  # what an action costs in one state says nothing of another
-    "learning_rate": 0.005,  # slow: a row that is seldom seen gives up actions that it tried once
-    "critic_learning_rate": 0.1,
-}
 
 
 def environment(id: str = "CartPole-v1", limit: int = 0, seed: int = 0) -> Stage:
@@ -50,9 +42,19 @@ def environment(id: str = "CartPole-v1", limit: int = 0, seed: int = 0) -> Stage
         steps=100,
         starts=8,
         least_steps=4096,
+        hidden=(64, 64),
+        learning_rate=1e-3,
+        critic_learning_rate=2e-3,
         normalise=True,
         scale_rewards=True,
         seed=seed,
-        **(TABLE if world.one_hot else NETWORK),
     )
+    if world.one_hot:  # a table, a row for each state
+        policy = replace(
+            policy,
+            hidden=(),
+            bias=False,  # what an action costs in one state says nothing of another
+            learning_rate=0.005,  # slow: a row that is seldom seen gives up actions that it tried once
+            critic_learning_rate=0.1,
+        )
     return ControlEvaluation(policy=policy, seed=seed)

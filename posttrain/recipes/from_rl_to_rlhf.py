@@ -29,7 +29,7 @@ def from_rl_to_rlhf(seed: int = 0) -> Stage:  # size: one row after another, eac
     play = CartPole(limit=200, absorbing=True)
     word = Writing()
     control = PPO(gamma=0.99, kl=KLInReward(coef=0.0), bootstrap_truncated=True, epochs=4, minibatches=4)
-    own = Control(
+    played = Control(
         name="environment_reward",
         environment=play,
         method=control,
@@ -39,14 +39,15 @@ def from_rl_to_rlhf(seed: int = 0) -> Stage:  # size: one row after another, eac
         warmup_steps=4,
         seed=seed,
     )
-    learned = replace(own, name="learned_reward", comparisons=STRETCHES)
+    learned = replace(played, name="learned_reward", comparisons=STRETCHES)
+    exploring = replace(control, entropy_coef=0.02)
     letters = replace(
         learned,
         name="no_transition",
         critic_only_steps=0,
         warmup_steps=0,
         environment=word,
-        method=replace(control, entropy_coef=0.02),
+        method=exploring,
         comparisons=Comparisons(
             most=1500,
             at_first=1000,
@@ -66,7 +67,7 @@ def from_rl_to_rlhf(seed: int = 0) -> Stage:  # size: one row after another, eac
         letters,
         name="one_action",
         environment=replace(word, whole=True),
-        method=replace(letters.method, gamma=1.0, gae_lambda=1.0, bootstrap_truncated=False),  # type: ignore[type-var]
+        method=replace(exploring, gamma=1.0, gae_lambda=1.0, bootstrap_truncated=False),
     )
     at_the_end = replace(whole, name="reward_at_the_end", paid_at_the_end=True)
     one_choice = replace(
@@ -80,12 +81,12 @@ def from_rl_to_rlhf(seed: int = 0) -> Stage:  # size: one row after another, eac
         whole,
         name="more_turns",
         environment=replace(word, whole=True, turns=3),
-        method=letters.method,
+        method=exploring,
     )
     longest = float(play.limit)
     return SideBySide(
         rows=(
-            TableRow(changes="a step is a decision, paid at once; γ 0.99", training=own, most=longest),
+            TableRow(changes="a step is a decision, paid at once; γ 0.99", training=played, most=longest),
             TableRow(changes="a reward learned from comparisons", training=learned, most=longest),
             TableRow(changes="nothing but what was said moves the state", training=letters, most=word.length),
             TableRow(

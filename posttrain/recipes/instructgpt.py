@@ -5,17 +5,16 @@ evaluation.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
 
-from posttrain.core.kl import KLInReward
 from posttrain.cost.scale import Paper
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.on_policy_distillation import OnPolicyDistillation
-from posttrain.policy_gradients.ppo import PPO
+from posttrain.recipes.instructgpt_stages import InstructGPT, embedded_stages, learned_reward
 from posttrain.recipes.own_data import (
     JUDGE_SHARE,
+    TEMPERED,
     OwnData,
     from_own_data,
     need_comparisons,
@@ -24,26 +23,16 @@ from posttrain.recipes.own_data import (
 from posttrain.recipes.presets import (
     Evidence,
     Objective,
-    Preset,
-    Settings,
-    adapter,
     check_objective,
+    in_place_of,
     on_more_prompts,
-    preset,
     with_controls,
-    with_objective,
 )
-from posttrain.rewards.learned import LearnedReward
+from posttrain.settings import with_settings
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.contest import Contest
-from posttrain.stages.demonstrations import DemonstrationRows
 from posttrain.stages.evaluate import HeldoutEvaluation
-from posttrain.stages.labels import Annotation, ComparisonRows
-from posttrain.stages.pairs import ComparisonPairs
-from posttrain.stages.prompts import PromptRows, PromptsOf
 from posttrain.stages.rl import Reinforcement
-from posttrain.stages.rm import RewardModeling
-from posttrain.stages.sft import InstructionTuning
 from posttrain.stages.text import PretrainingPages, TextRows
 
 PAPER = Paper(
@@ -114,84 +103,97 @@ def instructgpt(  # size: the recipe's parameters, each a word on the command li
     if base:
         check_objective(objective, sharpens=False)
         need_comparisons("instructgpt", comparisons)
-        files: dict[str, Any] = {
-            "demonstrations": demonstrations,
-            "comparisons": comparisons,
-            "prompts": prompts,
-        }
-        brought = from_own_data(
-            "instructgpt", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files
+        data = from_own_data(
+            seed,
+            base,
+            lora,
+            model=model,
+            sft=sft,
+            demonstrations=demonstrations,
+            comparisons=comparisons,
+            prompts=prompts,
+            judge_share=judge_share,
         )
         mixed = _pretraining(text, base, seed) if ptx else None
-        return _on_own_data(brought, teacher, mixed, ptx, with_controls(evidence))
-    chosen = with_objective(preset(model, seed), objective)
-    shown = DemonstrationRows(source=SourceFile(demonstrations, "datasets")) if demonstrations else None
-    compared = ComparisonRows(source=SourceFile(comparisons, "datasets")) if comparisons else None
-    asked = _prompts(prompts, compared) or chosen.prompts
-    if asked is not chosen.prompts and compared is None:
-        raise UserError(
-            "the simulated annotators know only the embedded world, so nobody could compare answers to "
-            "your own "
-            "prompts; give comparisons=FILE with rows {prompt, chosen, rejected}"
-        )
-    rank = chosen.lora_rank if lora < 0 else lora
-    made = _recipe(chosen, shown or chosen.demonstrations, compared, asked, rank, seed, teacher)
-    controlled = with_controls(evidence)
+        return _on_own_data(data, teacher, mixed, ptx, with_controls(evidence))
+    stages = embedded_stages(
+        seed,
+        model,
+        demonstrations=demonstrations,
+        comparisons=comparisons,
+        prompts=prompts,
+        lora=lora,
+        objective=objective,
+    )
+    if teacher:
+        stages = in_place_of(stages, stages.rl, _distilling(stages.rl, teacher))
+    full = with_controls(evidence)
     if ptx:
-        remembering = _remembering(made, _pretraining(text, model, seed), ptx, controlled)
-        return with_finished_sft(remembering, sft)
-    return with_finished_sft(made if controlled else without_controls(made), sft)
+        return with_finished_sft(_remembering(stages, _pretraining(text, model, seed), ptx, full), sft)
+    return with_finished_sft(_evaluated(stages, full), sft)
 
 
-def _on_own_data(own: OwnData, teacher: str, text: Stage | None, ptx: float, controlled: bool) -> Stage:
+def _evaluated(stages: InstructGPT, full: bool) -> HeldoutEvaluation:
+    """The evaluation with the controls; or without, naming what it leaves out."""
+    control = sft_4x = None
+    if stages.shuffled_control:
+        control = replace(
+            stages.rm,
+            name="rm_shuffled",
+            follows="rm",
+            shuffled_labels=True,
+            epochs=1,
+            sft_coef=0.0,
+            rows=CONTROL_ROWS,
+        )
+    if stages.more_demonstrations is not None:
+        sft_4x = replace(stages.sft, name="sft_4x", follows="sft", demonstrations=stages.more_demonstrations)
+    if full:
+        return replace(stages.evaluate, control=control, sft_4x=sft_4x)
+    controls = ((control, SHUFFLED), (sft_4x, MORE))
+    return replace(stages.evaluate, left_out=tuple(text for stage, text in controls if stage is not None))
+
+
+def _on_own_data(data: OwnData, teacher: str, text: Stage | None, ptx: float, full: bool) -> Stage:
     """Reward model and PPO on a user's files, judged by what learned from the rest of the comparisons."""
-    if controlled and text is None:
+    if full and text is None:
         raise UserError(
             "evidence=full: the controls of instructgpt are measured by a gold reward, which your data have "
             "not; the judge and the held-out comparisons are there with evidence=quick"
         )
-    assert own.labels is not None  # comparisons were needed
-    assert own.prompts is not None
-    rm = RewardModeling(base=own.policy, comparisons=own.labels, **own.modeling)
-    rl = Reinforcement(
-        policy=own.policy,
-        reward=LearnedReward(model=rm, missing_eos_penalty=1.0),
-        prompts=own.prompts,
-        critic=rm,
-        **{
-            "critic_learning_rate": own.rate / 2,
-            **own.learning,
-            **own.sizes["ppo"],
-            **own.sizes["answers"],
-            **_taught(teacher),
-        },
+    assert data.labels is not None  # comparisons were needed
+    assert data.prompts is not None
+    rm = data.reward_model(data.labels)
+    rl = with_settings(
+        Reinforcement(
+            policy=data.policy,
+            reward=learned_reward(rm),
+            prompts=data.prompts,
+            critic=rm,
+            learning_rate=data.rate / TEMPERED,
+            critic_learning_rate=data.rate / 2,
+            lora=data.lora,
+            seed=data.seed,
+        ),
+        data.sizes.ppo,
+        data.sizes.answers,
     )
+    if teacher:
+        rl = _distilling(rl, teacher)
     if text is None:
-        return own.compared(rl, reward_model=rm)
+        return data.compared(rl, reward_model=rm)
     plain = replace(rl, name="plain_control", follows="rl")
     mixed = replace(rl, pretraining=text, pretraining_coef=ptx)
-    return own.compared(
-        mixed,
-        reward_model=rm,
-        text=text,
-        controls=(plain,) if controlled else (),
-        left_out=() if controlled else (PLAIN,),
+    contest = data.compared(
+        mixed, reward_model=rm, controls=(plain,) if full else (), left_out=() if full else (PLAIN,)
     )
+    return replace(contest, text=text)
 
 
-def _taught(teacher: str) -> Settings:
-    """What reinforcement has of a model that is distilled in its place."""
-    if not teacher:
-        return {}
-    known = ExistingModel(name="teacher", source=SourceFile(teacher))
-    return {"method": OnPolicyDistillation(), "teacher": known}
-
-
-def without_controls(evaluation: HeldoutEvaluation) -> HeldoutEvaluation:
-    """The evaluation without the stages that are no part of the recipe; it names what it leaves out."""
-    left_out = ((evaluation.control, SHUFFLED), (evaluation.sft_4x, MORE))
-    missing = tuple(text for stage, text in left_out if stage is not None)
-    return replace(evaluation, control=None, sft_4x=None, left_out=missing)
+def _distilling(rl: Reinforcement, teacher: str) -> Reinforcement:
+    """The same stage with a model that is distilled in the place of reinforcement."""
+    model = ExistingModel(name="teacher", source=SourceFile(teacher))
+    return replace(rl, method=OnPolicyDistillation(), teacher=model)
 
 
 def _pretraining(given: str, model: str, seed: int) -> Stage:
@@ -205,84 +207,18 @@ def _pretraining(given: str, model: str, seed: int) -> Stage:
     return PretrainingPages(seed=seed)
 
 
-def _remembering(told: HeldoutEvaluation, text: Stage, coef: float, controlled: bool) -> Stage:
-    """PPO with pretraining text mixed in; ``controlled``: beside the same PPO without."""
-    plain = replace(cast(Reinforcement, told.final), name="plain_control", follows="rl")
+def _remembering(stages: InstructGPT, text: Stage, coef: float, full: bool) -> Stage:
+    """PPO with pretraining text mixed in; ``full``: beside the same PPO without."""
+    base, plain = stages.sft.base, replace(stages.rl, name="plain_control", follows="rl")
     return on_more_prompts(
         Contest(
-            controls=(told.base, plain) if controlled else (told.base,),
-            policies=(told.sft, replace(plain, name="", follows="", pretraining=text, pretraining_coef=coef)),
-            prompts=told.prompts,
-            reward_model=told.reward_model,
+            controls=(base, plain) if full else (base,),
+            policies=(stages.sft, replace(stages.rl, pretraining=text, pretraining_coef=coef)),
+            prompts=stages.evaluate.prompts,
+            reward_model=stages.rm,
             text=text,
-            max_completion_length=told.max_completion_length,
-            seed=told.seed,
-            left_out=() if controlled else (PLAIN,),
+            max_completion_length=stages.evaluate.max_completion_length,
+            seed=stages.evaluate.seed,
+            left_out=() if full else (PLAIN,),
         )
-    )
-
-
-def _prompts(given: str, rows: Stage | None) -> Stage | None:
-    """Prompts of their own, else those of the user's comparisons, else none."""
-    if given:
-        return PromptRows(source=SourceFile(given, "datasets"))
-    return None if rows is None else PromptsOf(rows=rows)
-
-
-def _recipe(
-    chosen: Preset,
-    demonstrations: Stage,
-    compared: Stage | None,
-    prompts: Stage,
-    rank: int,
-    seed: int,
-    teacher: str,
-) -> HeldoutEvaluation:
-    own_settings = chosen.settings
-    shared: dict[str, Any] = {"lora": adapter(rank), "seed": seed}
-    base = chosen.base
-    tuning: dict[str, Any] = {"base": base, **shared, **own_settings.get("sft", {})}
-    sft = InstructionTuning(demonstrations=demonstrations, **tuning)
-    pairs = None
-    if compared is None:
-        pairs = ComparisonPairs(policy=sft, prompts=prompts, seed=seed, **own_settings.get("pairs", {}))
-    labels = compared or Annotation(
-        pairs=pairs or sft, annotators=chosen.annotators, seed=seed, **own_settings.get("labels", {})
-    )
-    modeling: dict[str, Any] = {"base": sft, "comparisons": labels, **shared, **own_settings.get("rm", {})}
-    rm = RewardModeling(**modeling)
-    more = chosen.more_demonstrations if demonstrations is chosen.demonstrations else None
-    learning: dict[str, Any] = {
-        "method": PPO(kl=KLInReward(coef=0.3), epochs=1, minibatches=4),
-        **shared,
-        **own_settings.get("rl", {}),
-    }
-    learning |= _taught(teacher)
-    rl = Reinforcement(
-        policy=sft,
-        reward=LearnedReward(model=rm, missing_eos_penalty=1.0),
-        prompts=prompts,
-        critic=rm,
-        **learning,
-    )
-    control = RewardModeling(
-        name="rm_shuffled",
-        follows="rm",
-        shuffled_labels=True,
-        **{**modeling, "epochs": 1, "sft_coef": 0.0, "rows": CONTROL_ROWS},
-    )
-    return HeldoutEvaluation(
-        base=base,
-        sft=sft,
-        final=rl,
-        reward_model=rm,
-        prompts=prompts,
-        pairs=pairs,
-        labels=labels if pairs is not None else None,
-        control=control if chosen.shuffled_control else None,
-        sft_4x=None
-        if more is None
-        else InstructionTuning(name="sft_4x", follows="sft", demonstrations=more, **tuning),
-        seed=seed,
-        **own_settings.get("evaluate", {}),
     )

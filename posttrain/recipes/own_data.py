@@ -8,16 +8,17 @@ model, some a judge that no policy learns from, and the held-out ones train noth
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
-from posttrain.core.kl import KLInReward
+from posttrain.core.batch import DirectAlignment
 from posttrain.cost.sizes import Size
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import Finished, finished, is_directory
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage, base_name, rewrite
-from posttrain.policy_gradients.ppo import PPO
-from posttrain.recipes.presets import Settings, adapter
+from posttrain.recipes.presets import adapter
+from posttrain.settings import with_settings
+from posttrain.stages.alignment import Alignment
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.contest import Contest
 from posttrain.stages.demonstrations import DemonstrationRows
@@ -26,55 +27,77 @@ from posttrain.stages.part import PartOfRows
 from posttrain.stages.prompts import PromptRows, PromptsOf
 from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
-from posttrain.training.kl_control import AdaptiveKL
+
+if TYPE_CHECKING:
+    from posttrain.models.lora import Lora
 
 SMALL = 500_000_000  # parameters, below which a model is taken to be trained on a few cores
 RANK = 8  # of a small model's adapters
 SLOWER = 5  # instruction tuning's learning rate over that of alignment
 TEMPERED = 3  # and over that of reinforcement
 JUDGE_SHARE = 0.5  # of the comparisons
-GATE_IS_TOLD: Settings = {"gate_stops": False}  # what follows measures the same, with more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Settings that suit a size of model, by what a stage does: texts for ``with_settings``."""
+
+    demonstrations: str
+    comparisons: str  # that a policy or its reward model learns from
+    comparisons_alone: str  # the same, where no reward model is trained beside the policy
+    judge_comparisons: str
+    fitting: str  # of every stage that learns from rows
+    modeling: str  # of reward models, after those
+    ppo: str
+    rlvr: str  # verifiable rewards after alignment
+    zero: str  # the same straight from the base
+    solve: str
+    evaluate: str
+    rejection: str
+    answers: str  # of every stage that samples
+    reasoning: str  # of those that sample answers to problems
+
 
 # What a run takes follows the model: a small one is done in an hour on two cores at 200 GFLOP/s, however many
 # rows there are. Its settings are those of the preset smollm2, a model of that size.
-SIZES: dict[str, dict[str, Settings]] = {
-    "small": {
-        "rows": {"sft": 1000, "dpo": 1000, "other": 300, "judge": 250, "heldout": 150},
-        "fit": {"batch_size": 8},
-        "modeling": {"batch_size": 16, "fitted_head": True},
-        "ppo": {
-            "method": PPO(kl=KLInReward(coef=0.1), gae_lambda=1.0, epochs=1, minibatches=2),
-            "control": AdaptiveKL(target=4.0, horizon=64),
-            "steps": 20,
-            "prompts_per_step": 32,
-            "warmup": 3,
-        },
-        "rlvr": {"steps": 12, "prompts_per_step": 8, "group_size": 6, "warmup": 3},
-        "zero": {"steps": 36, "prompts_per_step": 8, "group_size": 6, "warmup": 3},
-        "solve": {"rows": 200, "often": 8, "often_rows": 50},
-        "evaluate": {"rows": 80},
-        "rejection": {"rows": 200, "heldout": 20, "answers": 4},
-        "answers": {"max_completion_length": 128, "temperature": 0.7},
-        "reasoning": {"max_completion_length": 256},
-    },
-    "large": {
-        "rows": {"sft": 0, "dpo": 0, "other": 0, "judge": 0, "heldout": 0},
-        "fit": {"batch_size": 16},
-        "modeling": {},
-        "ppo": {
-            "method": PPO(kl=KLInReward(coef=0.3), epochs=1, minibatches=4),
-            "steps": 50,
-            "prompts_per_step": 64,
-        },
-        "rlvr": {"steps": 100, "prompts_per_step": 32, "group_size": 16, "warmup": 10},
-        "zero": {"steps": 200, "prompts_per_step": 32, "group_size": 16, "warmup": 10},
-        "solve": {},
-        "evaluate": {"rows": 400},
-        "rejection": {},
-        "answers": {"max_completion_length": 128},
-        "reasoning": {"max_completion_length": 512},
-    },
-}
+SMALL_MODEL = Sizes(
+    demonstrations="rows=1000",
+    comparisons="most=300 most_heldout=150",
+    comparisons_alone="most=1000 most_heldout=150",
+    judge_comparisons="most=250 most_heldout=150",
+    fitting="max_length=1024 batch_size=8",
+    modeling="batch_size=16 fitted_head=true",
+    ppo="""
+        method=PPO method.kl.coef=0.1 method.gae_lambda=1 method.epochs=1 method.minibatches=2
+        control=AdaptiveKL control.target=4 control.horizon=64 steps=20 prompts_per_step=32 warmup=3
+    """,
+    rlvr="steps=12 prompts_per_step=8 group_size=6 warmup=3",
+    zero="steps=36 prompts_per_step=8 group_size=6 warmup=3",
+    solve="rows=200 often=8 often_rows=50",
+    evaluate="rows=80",
+    rejection="rows=200 heldout=20 answers=4",
+    answers="max_completion_length=128 temperature=0.7",
+    reasoning="max_completion_length=256",
+)
+LARGE_MODEL = Sizes(
+    demonstrations="rows=0",
+    comparisons="most=0 most_heldout=0",
+    comparisons_alone="most=0 most_heldout=0",
+    judge_comparisons="most=0 most_heldout=0",
+    fitting="max_length=1024 batch_size=16",
+    modeling="",
+    ppo="""
+        method=PPO method.kl.coef=0.3 method.epochs=1 method.minibatches=4
+        steps=50 prompts_per_step=64
+    """,
+    rlvr="steps=100 prompts_per_step=32 group_size=16 warmup=10",
+    zero="steps=200 prompts_per_step=32 group_size=16 warmup=10",
+    solve="",
+    evaluate="rows=400",
+    rejection="",
+    answers="max_completion_length=128",
+    reasoning="max_completion_length=512",
+)
 
 
 def is_small(base: str) -> bool:
@@ -105,47 +128,72 @@ class OwnData:
     labels: Stage | None  # comparisons that the policy, or its reward model, learns from and is measured on
     judge: RewardModeling | None
     prompts: Stage | None
-    rate: float
-    fit: Settings
-    sizes: dict[str, Settings]
-    shared: dict[str, Any]
+    rate: float  # of instruction tuning
+    sizes: Sizes
+    lora: Lora | None
+    seed: int
 
-    @property
-    def aligning(self) -> Settings:
-        """Of a stage that learns from ``labels`` without a reward model."""
-        return {**self.fit, **self.shared, "learning_rate": self.rate / SLOWER}
+    def reward_model(self, comparisons: Stage) -> RewardModeling:
+        """A reward model of these comparisons, which grows from the policy."""
+        return with_settings(
+            RewardModeling(
+                base=self.policy,
+                comparisons=comparisons,
+                learning_rate=self.rate,
+                weight_decay=0.0,
+                lora=self.lora,
+                seed=self.seed,
+            ),
+            self.sizes.fitting,
+            self.sizes.modeling,
+        )
 
-    @property
-    def modeling(self) -> Settings:
-        """Of a reward model."""
-        own: Settings = {"learning_rate": self.rate, "weight_decay": 0.0}
-        return {**self.fit, **self.shared, **own, **self.sizes["modeling"]}
+    def aligned(self, comparisons: Stage, method: DirectAlignment) -> Alignment:
+        """The policy, aligned without a reward model. A failed gate does not stop the recipe: the evaluation
+        measures the same, on more rows.
+        """
+        return with_settings(
+            Alignment(
+                policy=self.policy,
+                comparisons=comparisons,
+                method=method,
+                learning_rate=self.rate / SLOWER,
+                lora=self.lora,
+                seed=self.seed,
+                gate_stops=False,
+            ),
+            self.sizes.fitting,
+        )
 
-    @property
-    def learning(self) -> Settings:
-        """Of reinforcement; how much of it is in ``sizes``."""
-        return {**self.shared, "learning_rate": self.rate / TEMPERED}
-
-    def compared(self, *policies: Stage, **more: Any) -> Contest:
+    def compared(
+        self,
+        *policies: Stage,
+        reward_model: Stage | None = None,
+        controls: tuple[Stage, ...] = (),
+        left_out: tuple[str, ...] = (),
+    ) -> Contest:
         """The policies after the first one, side by side with it: by the judge, by the held-out comparisons,
         and with answers to read.
         """
+        assert self.prompts is not None  # a recipe that compares policies asks for prompts or comparisons
         before = () if self.base is self.policy else (self.base,)
-        given: dict[str, Any] = {
-            "prompts": self.prompts,
-            "judge": self.judge,
-            "comparisons": self.labels,
-            "seed": self.shared["seed"],
-            **self.sizes["evaluate"],
-            **self.sizes["answers"],
-            **more,
-        }
-        given["controls"] = (*before, *more.get("controls", ()))
-        return Contest(policies=(self.policy, *policies), **given)
+        return with_settings(
+            Contest(
+                policies=(self.policy, *policies),
+                controls=(*before, *controls),
+                prompts=self.prompts,
+                reward_model=reward_model,
+                judge=self.judge,
+                comparisons=self.labels,
+                seed=self.seed,
+                left_out=left_out,
+            ),
+            self.sizes.evaluate,
+            self.sizes.answers,
+        )
 
 
 def from_own_data(  # size: what a user may bring, each a word on the command line
-    recipe: str,
     seed: int,
     base: str,
     lora: int,
@@ -156,9 +204,11 @@ def from_own_data(  # size: what a user may bring, each a word on the command li
     comparisons: str = "",
     prompts: str = "",
     judge_share: float = JUDGE_SHARE,
+    reward_model: bool = True,
 ) -> OwnData:
-    """Raises UserError where a preset is named beside the model, where there are both a tuned model and
-    demonstrations to tune on, or a share is none.
+    """Without a ``reward_model`` beside the policy, the policy may learn from more comparisons. Raises
+    UserError where a preset is named beside the model, where there are both a tuned model and demonstrations
+    to tune on, or a share is none.
     """
     if model != "field_guide":
         raise UserError(f"base={base} and model={model} both name where to begin; give one of them")
@@ -167,52 +217,45 @@ def from_own_data(  # size: what a user may bring, each a word on the command li
     if not 0 <= judge_share < 1:
         raise UserError(f"judge_share is {judge_share}, expected a share of 0 or more and below 1")
     small = is_small(base)
-    sizes = SIZES["small" if small else "large"]
+    sizes = SMALL_MODEL if small else LARGE_MODEL
     rank = lora if lora >= 0 else RANK if small else 0
-    shared: Settings = {"lora": adapter(rank), "seed": seed}
-    fit: Settings = {"max_length": 1024, **sizes["fit"]}
-    given = ExistingModel(source=SourceFile(base))
-    policy = tuned_model(sft) if sft else given
+    rate, adapters = rate_of(small, rank), adapter(rank)
+    start = ExistingModel(source=SourceFile(base))
+    policy = tuned_model(sft) if sft else start
     if demonstrations:
-        shown = DemonstrationRows(source=SourceFile(demonstrations, "datasets"), rows=sizes["rows"]["sft"])
-        tuning: Settings = {**fit, **shared, "learning_rate": rate_of(small, rank)}
-        policy = InstructionTuning(base=given, demonstrations=shown, **tuning)
-    rows = ComparisonRows(source=SourceFile(comparisons, "datasets")) if comparisons else None
-    counts: dict[str, int] = sizes["rows"]
-    most = counts.get(recipe, counts["other"])
-    labels = judged = None
-    if rows is not None:
-        held = counts["heldout"]
-        labels = PartOfRows(
-            name="policy_comparisons", rows=rows, share=1 - judge_share, most=most, most_heldout=held
+        rows = DemonstrationRows(source=SourceFile(demonstrations, "datasets"))
+        tuning = InstructionTuning(
+            base=start,
+            demonstrations=with_settings(rows, sizes.demonstrations),
+            learning_rate=rate,
+            lora=adapters,
+            seed=seed,
         )
-    if rows is not None and judge_share:
-        judged = PartOfRows(
-            name="judge_comparisons",
-            rows=rows,
-            share=1 - judge_share,
-            rest=True,
-            most=sizes["rows"]["judge"],
-            most_heldout=sizes["rows"]["heldout"],
-        )
-    asked: Stage | None = PromptsOf(rows=rows) if rows is not None else None
+        policy = with_settings(tuning, sizes.fitting)
+    labels = ComparisonRows(source=SourceFile(comparisons, "datasets")) if comparisons else None
+    asked: Stage | None = PromptsOf(rows=labels) if labels is not None else None
     if prompts:
         asked = PromptRows(source=SourceFile(prompts, "datasets"))
-    found = OwnData(
-        base=given,
+    data = OwnData(
+        base=start,
         policy=policy,
-        labels=labels,
+        labels=None,
         judge=None,
         prompts=asked,
-        rate=rate_of(small, rank),
-        fit=fit,
+        rate=rate,
         sizes=sizes,
-        shared=shared,
+        lora=adapters,
+        seed=seed,
     )
-    if judged is None:
-        return found
-    judging: Settings = {**found.modeling, **GATE_IS_TOLD}
-    return replace(found, judge=RewardModeling(name="judge", base=policy, comparisons=judged, **judging))
+    if labels is None:
+        return data
+    part = PartOfRows(name="policy_comparisons", rows=labels, share=1 - judge_share)
+    amount = sizes.comparisons if reward_model else sizes.comparisons_alone
+    data = replace(data, labels=with_settings(part, amount))
+    if not judge_share:
+        return data
+    rest = with_settings(replace(part, name="judge_comparisons", rest=True), sizes.judge_comparisons)
+    return replace(data, judge=replace(data.reward_model(rest), name="judge", gate_stops=False))
 
 
 def tuned_model(sft: str) -> Stage:
@@ -241,10 +284,10 @@ def with_finished_sft(recipe: Stage, sft: str) -> Stage:
     """
     if not sft:
         return recipe
-    known = tuned_model(sft)
-    if not isinstance(known, Finished):
+    tuned = tuned_model(sft)
+    if not isinstance(tuned, Finished):
         raise UserError(
             f"sft={sft}: a model on the hub begins alignment on your own data; give base=DIR_OR_HUB_ID, the "
             "model that it was tuned from, and your files"
         )
-    return rewrite(recipe, lambda _, now: known if base_name(now) == "sft" else now)
+    return rewrite(recipe, lambda _, now: tuned if base_name(now) == "sft" else now)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
-from posttrain.core.kl import KLInReward
 from posttrain.feedback.constraint_annotators import CHECKERS
 from posttrain.feedback.everyday_annotators import READERS
 from posttrain.feedback.simulated import ANNOTATORS, Annotator
-from posttrain.models.reading import Reading
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
-from posttrain.pipeline.stage import Stage, rewrite
+from posttrain.pipeline.stage import Stage, Stages, rewrite
 from posttrain.pipeline.values import Override, named_class
-from posttrain.policy_gradients.ppo import PPO
 from posttrain.rewards.base import RewardSource
 from posttrain.rewards.exact_answer import ExactAnswer
 from posttrain.rewards.final_answer import FinalAnswer
@@ -29,16 +27,18 @@ from posttrain.stages.problems import ProblemRows
 from posttrain.stages.prompts import ConstraintPrompts, EverydayPrompts, FieldGuidePrompts
 from posttrain.stages.reasoning_gym import ReasoningGymTasks
 from posttrain.stages.smollm2 import SmolLM2
-from posttrain.training.kl_control import AdaptiveKL
 
-Settings = dict[str, Any]
+if TYPE_CHECKING:
+    from posttrain.models.lora import Lora
+
+Former = TypeVar("Former", bound=Stage)
 Evidence = Literal["quick", "full"]
 Objective = Literal["", "sharpened", "plain"]  # empty: what the preset has
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A base, data that suits it, and settings that differ from the stages' own, by address."""
+    """A base, data that suits it, and overrides of the stages of ``instructgpt``, as a user writes them."""
 
     base: Stage
     demonstrations: Stage
@@ -47,12 +47,13 @@ class Preset:
     more_demonstrations: Stage | None = None  # four times as many, for a control
     lora_rank: int = 0  # 0 trains every weight
     shuffled_control: bool = True  # a second reward model, on shuffled labels
-    settings: dict[str, Settings] = field(default_factory=dict)
-    plain: Settings = field(default_factory=dict)  # of rl where its settings are not of the plain objective
+    overrides: str = ""
+    sharpened: str = ""  # more of them, for the objective of that name; without any there is none
+    plain: str = ""
 
 
 def field_guide(seed: int) -> Preset:
-    """The embedded world and its base model: the stages' own settings were chosen for it."""
+    """The embedded world and its base model: the stages' defaults were chosen for it."""
     return Preset(
         base=ExistingModel(source=SourceFile(str(EMBEDDED)), field_guide=True),
         demonstrations=FieldGuideDemonstrations(seed=seed),
@@ -61,21 +62,18 @@ def field_guide(seed: int) -> Preset:
         ),
         prompts=FieldGuidePrompts(seed=seed),
         # chosen on held-out prompts drawn with another seed than the frozen ones that evaluation asks
-        settings={
-            "pairs": {"rows": 4000, "answers": 4},
-            "labels": {"per_pair": 5},
-            "rm": {"epochs": 2, "sft_coef": 0.3, "learning_rate": 7e-4, "batch_size": 64},
-            "rl": {
-                "method": PPO(kl=KLInReward(coef=0.3, power=3.0), epochs=1, minibatches=8),
-                "control": AdaptiveKL(target=2.4, horizon=640),
-                "steps": 42,
-            },
-        },
-        plain={
-            "method": PPO(kl=KLInReward(coef=0.2), epochs=1, minibatches=4),
-            "control": AdaptiveKL(target=2.5, horizon=640),
-            "steps": 45,
-        },
+        overrides="""
+            pairs.rows=4000 pairs.answers=4 labels.per_pair=5
+            rm.epochs=2 rm.sft_coef=0.3 rm.learning_rate=7e-4 rm.batch_size=64
+        """,
+        sharpened="""
+            rl.method.kl.coef=0.3 rl.method.kl.power=3 rl.method.minibatches=8
+            rl.control=AdaptiveKL rl.control.target=2.4 rl.control.horizon=640 rl.steps=42
+        """,
+        plain="""
+            rl.method.kl.coef=0.2 rl.method.minibatches=4
+            rl.control=AdaptiveKL rl.control.target=2.5 rl.control.horizon=640 rl.steps=45
+        """,
     )
 
 
@@ -84,7 +82,6 @@ def smollm2(seed: int) -> Preset:
 
     At temperature 1 this model writes word salad, at 0.7 it does not.
     """
-    answering = {"temperature": 0.7, "max_completion_length": 56}
     return Preset(
         base=SmolLM2(),
         demonstrations=EverydayDemonstrations(seed=seed),
@@ -92,31 +89,22 @@ def smollm2(seed: int) -> Preset:
         annotators=READERS,
         lora_rank=8,
         shuffled_control=False,
-        settings={
-            "sft": {"learning_rate": 1e-3, "epochs": 2, "batch_size": 8},
-            "pairs": {"rows": 640, "heldout": 120, "answers": 4, **answering},
-            "labels": {"per_pair": 4, "heldout_per_pair": 4},
-            "rm": {
-                "learning_rate": 1e-3,
-                "batch_size": 24,
-                "epochs": 2,
-                "weight_decay": 0.0,
-                "reading": Reading(layer=20, mean=True),
-                "fitted_head": True,
-                "mismatched": 0.5,  # whether an answer belongs to its prompt, which few comparisons turn on
-            },
-            "rl": {
-                "method": PPO(kl=KLInReward(coef=0.1), gae_lambda=1.0, epochs=1, minibatches=2),
-                "control": AdaptiveKL(target=1.8, horizon=64),
-                "learning_rate": 3e-4,
-                "critic_learning_rate": 1.5e-3,  # at 5e-4 it explained less than the mean of returns does
-                "warmup": 3,
-                "steps": 26,
-                "prompts_per_step": 32,
-                **answering,
-            },
-            "evaluate": {"rows": 240, "best_of": 8, "own_answers": 4, **answering},
-        },
+        overrides="""
+            sft.learning_rate=1e-3 sft.epochs=2 sft.batch_size=8
+            pairs.rows=640 pairs.heldout=120 pairs.answers=4
+            pairs.temperature=0.7 pairs.max_completion_length=56
+            labels.per_pair=4 labels.heldout_per_pair=4
+            rm.learning_rate=1e-3 rm.batch_size=24 rm.epochs=2 rm.weight_decay=0
+            rm.reading.layer=20 rm.reading.mean=true rm.fitted_head=true
+            rm.mismatched=0.5  # whether an answer belongs to its prompt, which few comparisons turn on
+            rl.method.kl.coef=0.1 rl.method.gae_lambda=1 rl.method.minibatches=2
+            rl.control=AdaptiveKL rl.control.target=1.8 rl.control.horizon=64
+            rl.learning_rate=3e-4 rl.warmup=3 rl.steps=26 rl.prompts_per_step=32
+            rl.critic_learning_rate=1.5e-3  # at 5e-4 it explained less than the mean of returns does
+            rl.temperature=0.7 rl.max_completion_length=56
+            evaluate.rows=240 evaluate.best_of=8 evaluate.own_answers=4
+            evaluate.temperature=0.7 evaluate.max_completion_length=56
+        """,
     )
 
 
@@ -131,26 +119,25 @@ def smollm2_constraints(seed: int) -> Preset:
         annotators=CHECKERS,
         lora_rank=8,
         shuffled_control=False,
-        settings={
-            "sft": {"learning_rate": 5e-4, "epochs": 2, "batch_size": 8},
-            "pairs": {"rows": 640, "heldout": 48, "answers": 3, "max_completion_length": 40},
-            "labels": {"per_pair": 4},
-            "rm": {"learning_rate": 6e-4, "batch_size": 8, "epochs": 1, "weight_decay": 0.0},
-            "rl": {
-                "method": PPO(kl=KLInReward(coef=0.05), gae_lambda=1.0, epochs=1, minibatches=2),
-                "learning_rate": 3e-4,
-                "critic_learning_rate": 5e-4,
-                "warmup": 3,
-                "steps": 24,
-                "prompts_per_step": 32,
-                "max_completion_length": 40,
-            },
-            "evaluate": {"rows": 300, "best_of": 2, "max_completion_length": 40},
-        },
+        overrides="""
+            sft.learning_rate=5e-4 sft.epochs=2 sft.batch_size=8
+            pairs.rows=640 pairs.heldout=48 pairs.answers=3 pairs.max_completion_length=40
+            labels.per_pair=4
+            rm.learning_rate=6e-4 rm.batch_size=8 rm.epochs=1 rm.weight_decay=0
+            rl.method.kl.coef=0.05 rl.method.gae_lambda=1 rl.method.minibatches=2
+            rl.learning_rate=3e-4 rl.critic_learning_rate=5e-4 rl.warmup=3
+            rl.steps=24 rl.prompts_per_step=32 rl.max_completion_length=40
+            evaluate.rows=300 evaluate.best_of=2 evaluate.max_completion_length=40
+        """,
     )
 
 
-def on_more_prompts(recipe: Stage) -> Stage:
+def in_place_of(stages: Stages, old: Former, new: Former) -> Stages:
+    """An expression, or a record of stages, with one stage in the place of another of its class."""
+    return rewrite(stages, lambda was, now: new if was is old else now)
+
+
+def on_more_prompts(recipe: Stages) -> Stages:
     """The recipe with 900 held-out prompts of the embedded world in place of 600: enough to tell policies
     apart that differ by a few points of gold.
     """
@@ -191,12 +178,13 @@ def check_objective(objective: Objective, sharpens: bool) -> None:
         )
 
 
-def with_objective(chosen: Preset, objective: Objective) -> Preset:
-    """The preset with the objective that was asked for. Raises UserError where it has no settings for it."""
-    check_objective(objective, bool(chosen.plain))
-    if objective == "plain" and chosen.plain:
-        return replace(chosen, settings={**chosen.settings, "rl": chosen.plain})
-    return chosen
+def overrides_of(chosen: Preset, objective: Objective) -> tuple[str, str]:
+    """The preset's overrides, and those of an objective; without a name the sharpened one where there is one.
+    Raises UserError where the preset has no settings for it.
+    """
+    check_objective(objective, sharpens=bool(chosen.sharpened))
+    sharpened = objective != "plain" and chosen.sharpened
+    return chosen.overrides, sharpened or chosen.plain
 
 
 def with_controls(evidence: Evidence) -> bool:
@@ -206,7 +194,7 @@ def with_controls(evidence: Evidence) -> bool:
     return evidence == "full"
 
 
-def adapter(rank: int) -> Any:
+def adapter(rank: int) -> Lora | None:
     """Adapters of that rank, or None for rank 0; transformers is imported only where there are any."""
     if rank == 0:
         return None
@@ -215,7 +203,7 @@ def adapter(rank: int) -> Any:
     return Lora(rank=rank, alpha=2.0 * rank)
 
 
-PRESETS = {
+PRESETS: dict[str, Callable[[int], Preset]] = {
     "field_guide": field_guide,
     "smollm2": smollm2,
     "smollm2_constraints": smollm2_constraints,

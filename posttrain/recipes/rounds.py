@@ -7,19 +7,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
 
-from posttrain.core.kl import KLInReward
 from posttrain.direct_alignment.dpo import DPO
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Stage
-from posttrain.policy_gradients.ppo import PPO
-from posttrain.recipes.instructgpt import instructgpt
+from posttrain.recipes.instructgpt_stages import InstructGPT, embedded_stages, learned_reward
 from posttrain.recipes.presets import Evidence, on_more_prompts, with_controls
 from posttrain.rewards.learned import LearnedReward
+from posttrain.settings import with_overrides
 from posttrain.stages.alignment import Alignment
 from posttrain.stages.contest import Contest
-from posttrain.stages.evaluate import HeldoutEvaluation
 from posttrain.stages.labels import Annotation
 from posttrain.stages.mixture import Mixture, Source
 from posttrain.stages.pairs import ComparisonPairs
@@ -28,27 +25,77 @@ from posttrain.stages.rejection import RejectionSampling
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
-from posttrain.training.kl_control import AdaptiveKL
 
 FROZEN = "frozen_control: as many rounds and labels, all labels of the first policy's answers"
-SIZES: dict[str, dict[str, dict[str, Any]]] = {
-    "field_guide": {
-        "pairs": {"rows": 800, "heldout": 100},
-        "rl": {
-            "method": PPO(kl=KLInReward(coef=0.1), epochs=1, minibatches=4),
-            "control": AdaptiveKL(target=3.0, horizon=640),
-            "steps": 15,
-        },
-        "rejection": {"rows": 1500, "heldout": 100},
-        "preferences": {"rows": 1500, "heldout": 100},
-    },
-    "smollm2": {
-        "pairs": {"rows": 80, "heldout": 24},
-        "rl": {"steps": 8},
-        "rejection": {"rows": 80, "heldout": 24, "answers": 4},
-        "preferences": {"rows": 80, "heldout": 24},
-    },
+# by the embedded model, of the stages of every round
+OVERRIDES = {
+    "field_guide": """
+        pairs.rows=800 pairs.heldout=100
+        rl.method.kl.coef=0.1 rl.control.target=3 rl.steps=15
+        rejection.rows=1500 rejection.heldout=100 preferences.rows=1500 preferences.heldout=100
+    """,
+    "smollm2": """
+        pairs.rows=80 pairs.heldout=24
+        rl.steps=8
+        rejection.rows=80 rejection.heldout=24 rejection.answers=4 preferences.rows=80 preferences.heldout=24
+    """,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundStages:
+    """The stages of a first round, one for each way to improve a policy; a later round has another policy in
+    them.
+    """
+
+    pairs: ComparisonPairs
+    labels: Annotation
+    rm: RewardModeling
+    rl: Reinforcement
+    alignment: Alignment
+    preferences: ScoredPreferences
+    rejection: RejectionSampling
+    imitation: InstructionTuning
+
+    @classmethod
+    def of(cls, stages: InstructGPT, seed: int) -> RoundStages:
+        """The stages of InstructGPT, and those that it has not."""
+        sft, evaluate = stages.sft, stages.evaluate
+        alignment = Alignment(
+            policy=sft,
+            comparisons=stages.labels,
+            method=DPO(),
+            learning_rate=sft.learning_rate / 5,
+            batch_size=stages.rm.batch_size,
+            lora=sft.lora,
+            seed=seed,
+        )
+        preferences = ScoredPreferences(
+            policy=sft,
+            prompts=evaluate.prompts,
+            reward=LearnedReward(model=stages.rm),
+            temperature=evaluate.temperature,
+            max_completion_length=evaluate.max_completion_length,
+            seed=seed,
+        )
+        rejection = RejectionSampling(
+            policy=sft,
+            prompts=evaluate.prompts,
+            reward=LearnedReward(model=stages.rm),
+            temperature=evaluate.temperature,
+            max_completion_length=evaluate.max_completion_length,
+            seed=seed,
+        )
+        return cls(
+            pairs=stages.pairs,
+            labels=stages.labels,
+            rm=stages.rm,
+            rl=stages.rl,
+            alignment=alignment,
+            preferences=preferences,
+            rejection=rejection,
+            imitation=replace(sft, name="imitation", learning_rate=sft.learning_rate / 2),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +106,7 @@ class Round:
 
     policy: Stage
     labels: Stage  # of all rounds so far
-    told: HeldoutEvaluation  # instructgpt's stages: their settings are those of every round
-    sizes: dict[str, dict[str, Any]]
+    stages: RoundStages
     seed: int
     again: float = 1.0
     named: str = ""
@@ -68,10 +114,13 @@ class Round:
     @property
     def judge(self) -> RewardModeling:
         """A reward model made afresh from the labels of all rounds so far."""
-        judge = cast(RewardModeling, self.told.reward_model)
-        epochs = math.ceil(judge.epochs * self.again)
-        own: dict[str, Any] = {"comparisons": self.labels, "epochs": epochs, "seed": self.seed}
-        return replace(judge, name=_rm(self.named), **own)
+        rm = self.stages.rm
+        epochs = math.ceil(rm.epochs * self.again)
+        return replace(rm, name=self.name("rm"), comparisons=self.labels, epochs=epochs, seed=self.seed)
+
+    def name(self, kind: str) -> str:
+        """Of a stage of this round; empty where the round is no ablation's."""
+        return f"{self.named}_{kind}" if self.named else ""
 
 
 MOST_ROUNDS = 50  # each has five stages, which read those of all rounds before
@@ -100,29 +149,29 @@ def rounds(
     """
     if by not in IMPROVED:
         raise UserError(f"by={by}: expected one of {', '.join(IMPROVED)}")
-    if model not in SIZES:
-        raise UserError(f"model={model}: expected one of {', '.join(SIZES)}")
+    if model not in OVERRIDES:
+        raise UserError(f"model={model}: expected one of {', '.join(OVERRIDES)}")
     if not 1 <= count <= MOST_ROUNDS:
         raise UserError(f"count={count}: expected from 1 to {MOST_ROUNDS} rounds")
-    told = cast(HeldoutEvaluation, instructgpt(seed, model))
-    sizes, improved = SIZES[model], IMPROVED[by]
-    policies: list[Stage] = [told.sft]
+    whole = embedded_stages(seed, model, objective="plain")
+    stages = with_overrides(RoundStages.of(whole, seed), OVERRIDES[model])
+    improved = IMPROVED[by]
+    policies: list[Stage] = [whole.sft]
     labels: list[Annotation] = []
-    shared: dict[str, Any] = {"told": told, "sizes": sizes}
     for number in range(count):
-        labels.append(_labels(told, policies[-1], sizes, seed + number))
-        known = labels[-1] if by == "dpo" else _together(labels, seed + number)
-        start = Round(policy=policies[-1], labels=known, seed=seed + number, **shared)
+        labels.append(_labels(stages, policies[-1], seed + number))
+        read = labels[-1] if by == "dpo" else _together(labels, seed + number)
+        start = Round(policy=policies[-1], labels=read, stages=stages, seed=seed + number)
         policies.append(improved(start, start.judge if by != "dpo" else None))
     controlled = with_controls(evidence) or count == 1  # one round is its own ablation
-    frozen = [_frozen(told, sizes, count, seed, by)] if controlled and count > 1 else []
+    frozen = [_frozen(stages, whole.sft, count, seed, by)] if controlled and count > 1 else []
     return on_more_prompts(
         Contest(
             controls=tuple(frozen),
             policies=tuple(policies),
-            prompts=told.prompts,
-            temperature=told.temperature,
-            max_completion_length=told.max_completion_length,
+            prompts=whole.evaluate.prompts,
+            temperature=whole.evaluate.temperature,
+            max_completion_length=whole.evaluate.max_completion_length,
             seed=seed,
             left_out=() if controlled else (FROZEN,),
         )
@@ -133,62 +182,46 @@ def _together(labels: list[Annotation], seed: int) -> Stage:
     """What annotators said in all rounds so far."""
     if len(labels) == 1:
         return labels[0]
-    sources = tuple(Source(name=f"round_{n}", rows=said) for n, said in enumerate(labels, start=1))
+    sources = tuple(Source(name=f"round_{n}", rows=rows) for n, rows in enumerate(labels, start=1))
     return Mixture(name="all_labels", sources=sources, seed=seed)
 
 
-def _frozen(
-    told: HeldoutEvaluation, sizes: dict[str, dict[str, Any]], count: int, seed: int, by: str
-) -> Stage:
+def _frozen(stages: RoundStages, policy: Stage, count: int, seed: int, by: str) -> Stage:
     """As many rounds and labels, all labels of the first policy's answers."""
-    pairs = {**sizes["pairs"], "rows": count * sizes["pairs"]["rows"]}
     named = "frozen_control"
-    labels = _labels(told, told.sft, {**sizes, "pairs": pairs}, seed, named)
+    more = replace(stages.pairs, name=f"{named}_pairs", rows=count * stages.pairs.rows)
+    labels = _labels(replace(stages, pairs=more), policy, seed)
+    labels = replace(labels, name=f"{named}_labels")
     again = (count + 1) / 2  # reward models of rounds read 1, 2, ... rounds' labels, this one count
-    start = Round(policy=told.sft, labels=labels, told=told, sizes=sizes, seed=seed, again=again, named=named)
+    start = Round(policy=policy, labels=labels, stages=stages, seed=seed, again=again, named=named)
     judge = start.judge if by != "dpo" else None
     for number in range(count):
         start = replace(start, policy=IMPROVED[by](start, judge), seed=seed + number + 1)
     return start.policy
 
 
-def _labels(
-    told: HeldoutEvaluation, policy: Stage, sizes: dict[str, dict[str, Any]], seed: int, named: str = ""
-) -> Annotation:
+def _labels(stages: RoundStages, policy: Stage, seed: int) -> Annotation:
     """What annotators say of pairs of this policy's answers."""
-    pairs, labels = cast(ComparisonPairs, told.pairs), cast(Annotation, told.labels)
-    named_pairs = f"{named}_pairs" if named else ""
-    own = replace(pairs, name=named_pairs, policy=policy, seed=seed, **sizes["pairs"])
-    return replace(labels, name=f"{named}_labels" if named else "", pairs=own, seed=seed)
-
-
-def _rm(named: str) -> str:
-    return f"{named}_rm" if named else ""
+    return replace(stages.labels, pairs=replace(stages.pairs, policy=policy, seed=seed), seed=seed)
 
 
 def _reinforced(start: Round, judge: RewardModeling | None) -> Stage:
     """PPO on this round's reward model; the reference is the policy that the round began with."""
-    rl = cast(Reinforcement, start.told.final)
     assert judge is not None
-    reward = replace(cast(LearnedReward, rl.reward), model=judge)
-    own: dict[str, Any] = {"policy": start.policy, "reward": reward, "critic": judge, "seed": start.seed}
-    own["as_control"] = bool(start.named)  # an ablation that does badly is a result
-    return replace(rl, name=start.named, **{**start.sizes["rl"], **own})
+    return replace(
+        start.stages.rl,
+        name=start.named,
+        policy=start.policy,
+        reward=learned_reward(judge),
+        critic=judge,
+        seed=start.seed,
+        as_control=bool(start.named),  # an ablation that does badly is a result
+    )
 
 
 def _aligned(start: Round, judge: RewardModeling | None) -> Stage:
     """DPO on this round's labels; the reference is the policy that the round began with."""
-    sft, rm = cast(InstructionTuning, start.told.sft), cast(RewardModeling, start.told.reward_model)
-    return Alignment(
-        name=start.named,
-        policy=start.policy,
-        comparisons=start.labels,
-        method=DPO(),
-        learning_rate=sft.learning_rate / 5,
-        batch_size=rm.batch_size,
-        lora=sft.lora,
-        seed=start.seed,
-    )
+    return _aligned_on(start, start.labels)
 
 
 def _aligned_by_reward(start: Round, judge: RewardModeling | None) -> Stage:
@@ -196,37 +229,45 @@ def _aligned_by_reward(start: Round, judge: RewardModeling | None) -> Stage:
     2024).
     """
     assert judge is not None
-    preferred = ScoredPreferences(
-        name=f"{start.named}_preferences" if start.named else "",
+    preferred = replace(
+        start.stages.preferences,
+        name=start.name("preferences"),
         policy=start.policy,
-        prompts=start.told.prompts,
         reward=LearnedReward(model=judge),
-        temperature=start.told.temperature,
-        max_completion_length=start.told.max_completion_length,
         seed=start.seed,
-        **start.sizes["preferences"],
     )
-    aligned = cast(Alignment, _aligned(start, judge))
-    return replace(aligned, comparisons=preferred)
+    return _aligned_on(start, preferred)
+
+
+def _aligned_on(start: Round, comparisons: Stage) -> Stage:
+    return replace(
+        start.stages.alignment,
+        name=start.named,
+        policy=start.policy,
+        comparisons=comparisons,
+        seed=start.seed,
+    )
 
 
 def _imitated(start: Round, judge: RewardModeling | None) -> Stage:
     """Instruction tuning on the answers that this round's reward model likes best."""
     assert judge is not None
-    kept = RejectionSampling(
-        name=f"{start.named}_rejection" if start.named else "",
+    best = replace(
+        start.stages.rejection,
+        name=start.name("rejection"),
         policy=start.policy,
-        prompts=start.told.prompts,
         reward=LearnedReward(model=judge),
-        temperature=start.told.temperature,
-        max_completion_length=start.told.max_completion_length,
         seed=start.seed,
-        **start.sizes["rejection"],
     )
-    sft = cast(InstructionTuning, start.told.sft)
-    name = start.named or "imitation"
-    own: dict[str, Any] = {"learning_rate": sft.learning_rate / 2, "as_control": bool(start.named)}
-    return replace(sft, name=name, base=start.policy, demonstrations=kept, seed=start.seed, **own)
+    imitation = start.stages.imitation
+    return replace(
+        imitation,
+        name=start.named or imitation.name,
+        base=start.policy,
+        demonstrations=best,
+        seed=start.seed,
+        as_control=bool(start.named),
+    )
 
 
 IMPROVED: dict[str, Callable[[Round, RewardModeling | None], Stage]] = {

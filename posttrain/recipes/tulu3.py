@@ -5,7 +5,6 @@ length-normalised DPO, then reinforcement with verifiable rewards.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
 
 from posttrain.core.kl import KLInReward
 from posttrain.cost.scale import Paper
@@ -13,10 +12,10 @@ from posttrain.direct_alignment.dpo import DPO
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Stage
 from posttrain.policy_gradients.grpo import GRPO
-from posttrain.recipes.instructgpt import instructgpt
+from posttrain.recipes.instructgpt_stages import embedded_stages
 from posttrain.recipes.own_data import (
-    GATE_IS_TOLD,
     JUDGE_SHARE,
+    TEMPERED,
     OwnData,
     from_own_data,
     need_comparisons,
@@ -26,15 +25,12 @@ from posttrain.recipes.presets import known_problems, on_more_prompts, verifiabl
 from posttrain.rewards.base import RewardSource
 from posttrain.rewards.constraints import Constraints
 from posttrain.rewards.exact_answer import ExactAnswer
+from posttrain.settings import with_overrides, with_settings
 from posttrain.stages.alignment import Alignment
 from posttrain.stages.contest import Contest
-from posttrain.stages.evaluate import HeldoutEvaluation
-from posttrain.stages.labels import Annotation
 from posttrain.stages.mixture import Mixture, Source
-from posttrain.stages.pairs import ComparisonPairs
 from posttrain.stages.problems import Questions, WorkedAnswers
 from posttrain.stages.rl import Reinforcement
-from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
 
 PAPER = Paper(
@@ -45,28 +41,18 @@ PAPER = Paper(
         ("rl", "29,946 prompts: GSM8K, MATH and verifiable constraints; PPO"),
     ),
 )
-SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
-    "field_guide": {
-        "worked": {"rows": 2000},
-        "pairs": {"rows": 2000, "answers": 3},
-        "alignment": {"method": DPO(beta=5.0, length_normalised=True), "learning_rate": 1.4e-4},
-        "rl": {"steps": 40, "prompts_per_step": 24, "group_size": 8, "learning_rate": 2.5e-4},
-    },
-    "smollm2": {
-        "pairs": {"rows": 480, "heldout": 120},
-        "alignment": {
-            "method": DPO(beta=5.0, length_normalised=True),
-            "learning_rate": 2e-4,
-            "compute": "bfloat16",
-        },
-        "rl": {
-            "steps": 48,
-            "prompts_per_step": 8,
-            "group_size": 4,
-            "learning_rate": 4e-4,
-            "compute": "bfloat16",
-        },
-    },
+PER_TOKEN = DPO(beta=5.0, length_normalised=True)
+VERIFIED = GRPO(kl=KLInReward(coef=0.05))
+# by the embedded model
+OVERRIDES = {
+    "field_guide": """
+        worked.rows=2000 pairs.rows=2000 pairs.answers=3 alignment.learning_rate=1.4e-4
+        rl.steps=40 rl.prompts_per_step=24 rl.group_size=8 rl.learning_rate=2.5e-4
+    """,
+    "smollm2": """
+        pairs.rows=480 pairs.heldout=120 alignment.learning_rate=2e-4 alignment.compute=bfloat16
+        rl.steps=48 rl.prompts_per_step=8 rl.group_size=4 rl.learning_rate=4e-4 rl.compute=bfloat16
+    """,
 }
 
 
@@ -106,7 +92,6 @@ def tulu3(  # size: the recipe's parameters, each a word on the command line
         judge_share: Share of your comparisons that trains a judge for the report in place of the policy; 0
             makes none.
     """
-    files: dict[str, Any] = {"demonstrations": demonstrations, "comparisons": comparisons, "prompts": prompts}
     if base:
         need_comparisons("tulu3", comparisons)
         if not problems:
@@ -114,80 +99,83 @@ def tulu3(  # size: the recipe's parameters, each a word on the command line
                 "tulu3 on a model of your own needs problems of yours too: give problems=FILE, rows {prompt, "
                 "answer}; without any, posttrain run dpo stops at the preferences"
             )
-        own = from_own_data("tulu3", seed, base, lora, model=model, sft=sft, judge_share=judge_share, **files)
-        return _on_own_data(own, problems, verifier)
+        data = from_own_data(
+            seed,
+            base,
+            lora,
+            model=model,
+            sft=sft,
+            demonstrations=demonstrations,
+            comparisons=comparisons,
+            prompts=prompts,
+            judge_share=judge_share,
+        )
+        return _on_own_data(data, problems, verifier)
+    files = {"demonstrations": demonstrations, "comparisons": comparisons, "prompts": prompts}
     if given := [f"{name}=" for name, file in files.items() if file] + ["lora="] * (lora >= 0):
         raise UserError(f"tulu3 takes {', '.join(given)} beside a model of your own: give base=DIR_OR_HUB_ID")
-    if model not in SETTINGS:
-        raise UserError(f"model={model}: expected one of {', '.join(SETTINGS)}")
-    told = cast(HeldoutEvaluation, instructgpt(seed, verifiable_world(model)))
-    judge, settings = cast(RewardModeling, told.reward_model), SETTINGS[model]
-    tuned = _skilled(cast(InstructionTuning, told.sft), settings.get("worked", {}), seed)
-    pairs = replace(cast(ComparisonPairs, told.pairs), policy=tuned, **settings["pairs"])
+    if model not in OVERRIDES:
+        raise UserError(f"model={model}: expected one of {', '.join(OVERRIDES)}")
+    stages = embedded_stages(seed, verifiable_world(model))
+    evaluate, tuned = stages.evaluate, stages.sft
+    if model == "field_guide":  # sums and reversed words are no part of its demonstrations
+        tuned = _skilled(tuned, seed)
     aligned = Alignment(
         policy=tuned,
-        comparisons=replace(cast(Annotation, told.labels), pairs=pairs),
-        batch_size=judge.batch_size,
-        max_length=judge.max_length,
+        comparisons=replace(stages.labels, pairs=replace(stages.pairs, policy=tuned)),
+        method=PER_TOKEN,
+        batch_size=stages.rm.batch_size,
+        max_length=stages.rm.max_length,
         lora=tuned.lora,
         seed=seed,
-        **settings["alignment"],
     )
-    asked, pays = known_problems(problems, seed) if problems else verifiable(model, seed, told.prompts)
+    asked, pays = known_problems(problems, seed) if problems else verifiable(model, seed, evaluate.prompts)
     pays = verified_by(verifier, pays)
     rl = Reinforcement(
         policy=aligned,
         reward=pays,
         prompts=asked,
-        max_completion_length=told.max_completion_length,
+        method=VERIFIED,
+        max_completion_length=evaluate.max_completion_length,
         lora=tuned.lora,
         seed=seed,
-        **{"method": GRPO(kl=KLInReward(coef=0.05)), **settings["rl"]},
     )
     compared = Contest(
         policies=(tuned, aligned, rl),
-        prompts=told.prompts,
+        prompts=evaluate.prompts,
         problems=asked,
         verifier=pays,
-        max_completion_length=told.max_completion_length,
+        max_completion_length=evaluate.max_completion_length,
         seed=seed,
     )
-    return with_finished_sft(on_more_prompts(compared), sft)
+    return with_finished_sft(on_more_prompts(with_overrides(compared, OVERRIDES[model])), sft)
 
 
-def _on_own_data(own: OwnData, problems: str, verifier: str) -> Stage:
+def _on_own_data(data: OwnData, problems: str, verifier: str) -> Stage:
     """Direct alignment on the user's own comparisons, then reinforcement on the user's problems."""
-    assert own.labels is not None  # comparisons were needed
-    asked, pays = known_problems(problems, own.shared["seed"])
+    assert data.labels is not None  # comparisons were needed
+    asked, pays = known_problems(problems, data.seed)
     asked, pays = replace(asked, name="problems"), verified_by(verifier, pays)
-    aligned = Alignment(
-        policy=own.policy,
-        comparisons=own.labels,
-        method=DPO(beta=5.0, length_normalised=True),
-        **own.aligning,
-        **GATE_IS_TOLD,
-    )
+    aligned = data.aligned(data.labels, PER_TOKEN)
     rl = Reinforcement(
         policy=aligned,
         reward=pays,
         prompts=asked,
-        **{
-            "method": GRPO(kl=KLInReward(coef=0.05)),
-            **own.learning,
-            **own.sizes["rlvr"],
-            **own.sizes["reasoning"],
-        },
+        method=VERIFIED,
+        learning_rate=data.rate / TEMPERED,
+        lora=data.lora,
+        seed=data.seed,
     )
-    return own.compared(aligned, rl, problems=asked, verifier=pays, **own.sizes["reasoning"])
+    rl = with_settings(rl, data.sizes.rlvr, data.sizes.reasoning)
+    compared = replace(data.compared(aligned, rl), problems=asked, verifier=pays)
+    return with_settings(compared, data.sizes.reasoning)
 
 
-def _skilled(sft: InstructionTuning, worked: dict[str, Any], seed: int) -> InstructionTuning:
+def _skilled(sft: InstructionTuning, seed: int) -> InstructionTuning:
     """Instruction tuning on demonstrations of the skills to be reinforced beside those of everything else."""
-    if not worked:
-        return sft
     sources = (
         Source(name="general", rows=sft.demonstrations, weight=3.0),
-        Source(name="worked", rows=WorkedAnswers(seed=seed, **worked)),
+        Source(name="worked", rows=WorkedAnswers(seed=seed)),
     )
     return replace(sft, demonstrations=Mixture(sources=sources, seed=seed))
 

@@ -90,7 +90,7 @@ class Made:
 
     @property
     def seed(self) -> Any:
-        return self.made.get("seed", self.settings.get("seed"))
+        return self.settings.get("seed")
 
     @property
     def fingerprint(self) -> str:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Inputs, Machine, Stage
+from posttrain.pipeline.kinds import RewardModelStage
+from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.rewards.base import Episode, Rewards, all_scored
 
 if TYPE_CHECKING:  # a recipe names this source; transformers is imported when it is opened
@@ -64,7 +65,7 @@ class LearnedReward:
     and standard deviation 1, so that one KL coefficient suits every reward model. Always in fp32.
     """
 
-    model: Stage
+    model: RewardModelStage
     """The reward model."""
     normalise: bool = True
     """Scores have mean 0 and standard deviation 1 over answers of the instruction-tuned model."""

@@ -41,7 +41,7 @@ class Comparisons:
     Two controls: with ``shuffled_labels`` every choice is a coin's, with ``constant`` the reward stays 0.
     """
 
-    recorded_as = "posttrain.rollouts.online_reward:Comparisons"
+    recorded_as = "posttrain.rollouts.compared:Comparisons"
     most: int = 1500
     """Comparisons that are asked in all; ties count."""
     at_first: int = 300

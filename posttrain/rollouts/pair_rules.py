@@ -14,7 +14,7 @@ from posttrain.pipeline.fingerprint import recorded_as
 Pair = tuple[int, int] | None
 
 
-@recorded_as("posttrain.rollouts.pair_rules:best_and_worst")
+@recorded_as("posttrain.rollouts.pairing:best_and_worst")
 def best_and_worst(rewards: Sequence[float | None], rng: Random) -> Pair:
     """The highest reward against the lowest; with ties the first answer."""
     scored = _scored(rewards)
@@ -27,7 +27,7 @@ def best_and_worst(rewards: Sequence[float | None], rng: Random) -> Pair:
     return (best[0], worst[0]) if best[1] > worst[1] else None
 
 
-@recorded_as("posttrain.rollouts.pair_rules:best_and_any")
+@recorded_as("posttrain.rollouts.pairing:best_and_any")
 def best_and_any(rewards: Sequence[float | None], rng: Random) -> Pair:
     """The highest reward against a random lower one (Tulu 3, Lambert et al. 2024, section 5.2)."""
     scored = _scored(rewards)
@@ -38,7 +38,7 @@ def best_and_any(rewards: Sequence[float | None], rng: Random) -> Pair:
     return (best[0], rng.choice(below)) if below else None
 
 
-@recorded_as("posttrain.rollouts.pair_rules:any_two")
+@recorded_as("posttrain.rollouts.pairing:any_two")
 def any_two(rewards: Sequence[float | None], rng: Random) -> Pair:
     """Two random answers that differ in reward, the better one chosen."""
     scored = _scored(rewards)

@@ -15,7 +15,7 @@ Scored = Sequence[Sequence[float | None]]
 Places = list[tuple[int, int]]
 
 
-@recorded_as("posttrain.rollouts.rejection_rules:best_per_prompt")
+@recorded_as("posttrain.rollouts.choosing:best_per_prompt")
 def best_per_prompt(rewards: Scored, keep: int, seed: int) -> Places:
     """The best answer to each prompt, with ties the first; of these the ``keep`` with the highest rewards."""
     best = []
@@ -26,14 +26,14 @@ def best_per_prompt(rewards: Scored, keep: int, seed: int) -> Places:
     return _first(best, rewards, keep or len(best))
 
 
-@recorded_as("posttrain.rollouts.rejection_rules:best_overall")
+@recorded_as("posttrain.rollouts.choosing:best_overall")
 def best_overall(rewards: Scored, keep: int, seed: int) -> Places:
     """The answers with the highest rewards, whichever prompts they answer."""
     scored = [(p, a) for p, answers in enumerate(rewards) for a, r in enumerate(answers) if r is not None]
     return _first(scored, rewards, keep or len(rewards))
 
 
-@recorded_as("posttrain.rollouts.rejection_rules:at_full_reward")
+@recorded_as("posttrain.rollouts.choosing:at_full_reward")
 def at_full_reward(rewards: Scored, keep: int, seed: int) -> Places:
     """Answers with a reward of 1 or more, which a verifier accepted; up to ``keep``, evenly over prompts."""
     order = random.Random(f"full:{seed}")
@@ -45,7 +45,7 @@ def at_full_reward(rewards: Scored, keep: int, seed: int) -> Places:
     return accepted[:keep] if keep else accepted
 
 
-@recorded_as("posttrain.rollouts.rejection_rules:random_per_prompt")
+@recorded_as("posttrain.rollouts.choosing:random_per_prompt")
 def random_per_prompt(rewards: Scored, keep: int, seed: int) -> Places:
     """A random answer to each prompt: the control of ``best_per_prompt``."""
     lot = random.Random(f"per prompt:{seed}")
@@ -54,7 +54,7 @@ def random_per_prompt(rewards: Scored, keep: int, seed: int) -> Places:
     return sorted(lot.sample(chosen, min(keep, len(chosen)))) if keep else chosen
 
 
-@recorded_as("posttrain.rollouts.rejection_rules:random_overall")
+@recorded_as("posttrain.rollouts.choosing:random_overall")
 def random_overall(rewards: Scored, keep: int, seed: int) -> Places:
     """Random answers, whichever prompts they answer: the control of ``best_overall``."""
     scored = [(p, a) for p, answers in enumerate(rewards) for a, r in enumerate(answers) if r is not None]

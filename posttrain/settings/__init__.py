@@ -5,7 +5,7 @@ below it (``rl.method.clip_range``). A stage's value is a finished product's dir
 object takes the name of a file in that object's folder, or of a class beside it.
 """
 
-from posttrain.settings.expression import expression, parameters
+from posttrain.settings.expression import expression, parameters, with_overrides, with_settings
 from posttrain.settings.written import from_yaml, parse
 
-__all__ = ["expression", "from_yaml", "parameters", "parse"]
+__all__ = ["expression", "from_yaml", "parameters", "parse", "with_overrides", "with_settings"]

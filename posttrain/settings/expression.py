@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, Generic
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import Finished, finished
-from posttrain.pipeline.stage import LABELS, Stage, addresses, base_name, rewrite
+from posttrain.pipeline.stage import LABELS, Stage, Stages, addresses, base_name, rewrite
 from posttrain.pipeline.values import NONE, Override, coerced, nearest
 from posttrain.settings.declared import declared_type
+from posttrain.settings.written import parse
 
 
 @dataclass
@@ -68,10 +70,33 @@ def parameters(recipe: Callable[..., Stage]) -> dict[str, tuple[Any, Any]]:
     }
 
 
-class Rewriting:
-    """Rewrites an expression once per stage, so that what was shared stays shared."""
+def with_overrides(stages: Stages, *written: str) -> Stages:
+    """The stages of an expression or of a record with overrides applied, written as on the command line:
+    ``"rl.steps=40 rl.method.kl.coef=0.1"``; ``#`` begins a comment. What is shared stays shared. Where two
+    texts set the same setting the last counts. Raises UserError for a name or value that does not fit, and
+    for a setting that comes twice in one text.
+    """
+    overrides = {override.path: override for text in written for override in parse(_words(text))}
+    return Rewriting(stages, overrides.values(), {}).result()
 
-    def __init__(self, made: Stage, overrides: Iterable[Override], parameters: Mapping[str, Any]) -> None:
+
+def with_settings(stage: Stages, *written: str) -> Stages:
+    """One stage with settings of its own, written as below its address: ``"steps=40 method.kl.coef=0.1"``.
+    Raises UserError as ``with_overrides`` does.
+    """
+    address = next(name for name, one in addresses(stage).items() if one is stage)
+    texts = (" ".join(f"{address}.{shlex.quote(word)}" for word in _words(text)) for text in written)
+    return with_overrides(stage, *texts)
+
+
+def _words(text: str) -> list[str]:
+    return shlex.split(text, comments=True)
+
+
+class Rewriting(Generic[Stages]):
+    """Rewrites an expression, or a record, once per stage, so that what was shared stays shared."""
+
+    def __init__(self, made: Stages, overrides: Iterable[Override], parameters: Mapping[str, Any]) -> None:
         self._expression = made
         self._stages = addresses(made)
         self._done: dict[int, Stage] = {}
@@ -91,7 +116,7 @@ class Rewriting:
                 tree = tree.below.setdefault(segment, OverrideTree())
             tree.whole = override
 
-    def result(self) -> Stage:
+    def result(self) -> Stages:
         return rewrite(self._expression, self._rewritten)
 
     def _rewritten(self, stage: Stage, new: Stage) -> Stage:

@@ -7,9 +7,9 @@ import shlex
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, get_args
+from typing import Any
 
-from posttrain.pipeline.fingerprint import field_types
+from posttrain.pipeline.fingerprint import alternatives, field_types
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import LABELS, Stage
 from posttrain.settings.sentences import field_sentences
@@ -29,28 +29,40 @@ class Setting:
 
 def settings_of(value: Any, prefix: str = "") -> Iterator[Setting]:
     """What can be set of a stage or of an object in one, in the order of its fields, the fields of an object
-    below it. A stage's inputs are left out: they are set at their own addresses.
+    below it; the objects in a tuple are numbered, ``parts[1].coef``. A stage's inputs are left out: they are
+    set at their own addresses.
     """
     kind: type = type(value)
     sentences = field_sentences(kind)
     for item in fields(value):
         inner = getattr(value, item.name)
-        if isinstance(inner, Stage) or (isinstance(value, Stage) and item.name in LABELS) or not item.init:
+        if (isinstance(value, Stage) and item.name in LABELS) or not item.init:
             continue
         if inner is None and _is_input(kind, item.name):
             continue
-        if isinstance(inner, tuple | list | dict) and any(map(is_dataclass, inner)):
-            continue
-        name = f"{prefix}{item.name}"
-        yield Setting(name, as_typed(inner), sentences.get(item.name, ""))
-        if is_dataclass(inner) and not isinstance(inner, type | SourceFile):
-            yield from settings_of(inner, f"{name}.")
+        yield from _listed(f"{prefix}{item.name}", inner, sentences.get(item.name, ""))
+
+
+def _listed(name: str, value: Any, sentence: str) -> Iterator[Setting]:
+    """A value, or those in it that can be set."""
+    if isinstance(value, tuple | list | dict) and any(map(is_dataclass, _items(value).values())):
+        for key, inner in _items(value).items():
+            yield from _listed(f"{name}[{key}]", inner, sentence)
+    elif not isinstance(value, Stage):
+        yield Setting(name, as_typed(value), sentence)
+        if is_dataclass(value) and not isinstance(value, type | SourceFile):
+            yield from settings_of(value, f"{name}.")
+
+
+def _items(value: Any) -> dict[str, Any]:
+    """The members of a collection by what stands in brackets."""
+    return value if isinstance(value, dict) else {str(n): inner for n, inner in enumerate(value, start=1)}
 
 
 def _is_input(kind: type, name: str) -> bool:
     """Whether a field takes a stage, of which a recipe may give none."""
-    declared = field_types(kind).get(name)
-    return any(isinstance(one, type) and issubclass(one, Stage) for one in (declared, *get_args(declared)))
+    members = alternatives(field_types(kind).get(name))
+    return any(isinstance(one, type) and issubclass(one, Stage) for one in members)
 
 
 def as_typed(value: Any) -> str:

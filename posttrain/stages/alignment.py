@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posttrain.checks import model_fits, prefers_the_chosen, rows_ahead, rows_enough
+from posttrain.checks.thresholds import OfAlignment
 from posttrain.core.batch import DirectAlignment, Evaluation, PreferenceBatch
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
@@ -15,7 +16,8 @@ from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.enough import ForeseenRows
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Compute, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.kinds import ComparisonStage, ModelStage
+from posttrain.pipeline.stage import Compute, Inputs, Machine, Report, Stage, judging, later
 from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, ratings
 from posttrain.stages.imitating import Imitating
 
@@ -40,13 +42,14 @@ class Alignment(Stage):
     """
 
     address = "alignment"
+    amounts = (("epochs", "{} epochs"),)
     version = 2  # a pair is a tie where half or more of its annotators say so
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     fits = model_fits.check
     usable = model_fits.usable
-    policy: Stage
+    policy: ModelStage
     """The model that is trained; as it came it is also the reference."""
-    comparisons: Stage
+    comparisons: ComparisonStage
     """Pairs of answers, or for KTO answers that were rated alone."""
     method: DirectAlignment = field(default_factory=DPO)
     """The direct alignment loss: a file of ``posttrain/direct_alignment``, such as dpo, ipo or kto."""
@@ -72,6 +75,8 @@ class Alignment(Stage):
     """Number format of matrix products in training; weights and heads stay in float32."""
     gate_stops: bool = later(True)
     """A failed gate ends the recipe; false only reports it."""
+    thresholds: OfAlignment = judging(OfAlignment())
+    """From which values on the gates of this stage fail."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,7 +156,7 @@ class Alignment(Stage):
         return rows_enough.check(self, rows(self.comparisons))
 
     def gates(self, report: Report) -> list[Finding]:
-        return [replace(prefers_the_chosen.check(report.figures), stops=self.gate_stops)]
+        return [replace(prefers_the_chosen.check(report.figures, self.thresholds), stops=self.gate_stops)]
 
     def rehearsal(self) -> Alignment:
         return replace(self, epochs=1, batch_size=8)

@@ -14,6 +14,7 @@ from posttrain.cost.work import ModelWork, StageWork
 from posttrain.data.rows import JsonRow, Row, family
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.kinds import ComparisonStage, PromptStage, RewardModelStage
 from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, base_name, later
 from posttrain.rewards.learned import LearnedReward
 
@@ -46,6 +47,7 @@ class Contest(Stage):
     """
 
     address = "evaluate"
+    amounts = (("rows", "{} rows"),)
     reads_gold = True  # it measures by it
     version = 1 + GOLD_VERSION  # KL at the temperature of the answers
     positive = ("rows", "max_completion_length")
@@ -56,9 +58,9 @@ class Contest(Stage):
     """Policies that are shown for comparison only."""
     policies: tuple[Stage, ...]
     """The policies in the order in which they were made; the first is where the others came from."""
-    prompts: Stage
+    prompts: PromptStage
     """Held-out prompts that every policy answers."""
-    reward_model: Stage | None = None
+    reward_model: RewardModelStage | None = None
     """A reward model that a policy may have learned from; its scores are shown."""
     problems: Stage | None = None
     """Held-out prompts with an answer that ``verifier`` can check."""
@@ -80,7 +82,7 @@ class Contest(Stage):
     """Controls that the recipe did not make, each with what it shows; the report says unknown."""
     judge: Stage | None = later(None)
     """A reward model that no policy learned from."""
-    comparisons: Stage | None = later(None)
+    comparisons: ComparisonStage | None = later(None)
     """People's comparisons; on the held-out ones each policy's likelihoods are compared with the labels."""
 
     def __post_init__(self) -> None:

@@ -53,6 +53,7 @@ class Control(Stage):
     """
 
     address = "rl"
+    amounts = (("steps", "{} steps"), ("starts", "{} starts a step"), ("group_size", "{} answers each"))
     positive = ("steps", "starts", "group_size", "learning_rate", "hidden")
     environment: Environment
     """The environment that answers the policy: a file of ``posttrain/environments``."""

@@ -23,6 +23,7 @@ class FieldGuideDemonstrations(Stage):
     """
 
     address = "demonstrations"
+    amounts = (("rows", "{} rows"),)
     positive = ("rows",)
     rows: int = 6000
     """Demonstrations that are trained on."""
@@ -56,6 +57,7 @@ class ConstraintDemonstrations(Stage):
     """Answers to prompts with verifiable constraints, of which a share obeys."""
 
     address = "demonstrations"
+    amounts = (("rows", "{} rows"),)
     positive = ("rows",)
     rows: int = 600
     """Demonstrations that are trained on."""
@@ -96,6 +98,7 @@ class EverydayDemonstrations(Stage):
     """
 
     address = "demonstrations"
+    amounts = (("rows", "{} rows"),)
     version = 2  # half of those that name a feeling name another one than the user's
     positive = ("rows",)
     rows: int = 640
@@ -135,6 +138,7 @@ class DemonstrationRows(UserRowsStage):
     """
 
     address = "demonstrations"
+    amounts = (("rows", "{} rows"),)
     version = 2  # several turns are put together from pieces; what looks like a special token is text
     reads: ClassVar[Reader] = staticmethod(read_messages)
     heldout_share: float = 0.1

@@ -16,6 +16,7 @@ from posttrain.cost.work import ModelWork, StageWork
 from posttrain.data.rows import JsonRow, Row
 from posttrain.field_guide.freeze import GOLD_VERSION
 from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.kinds import ModelStage, PromptStage, RewardModelStage
 from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, judging, later
 from posttrain.rewards.learned import LearnedReward
 
@@ -42,6 +43,7 @@ class HeldoutEvaluation(Stage):
 
     address = "evaluate"
     recorded_as = "posttrain.stages.evaluate:Evaluation"
+    amounts = (("rows", "{} rows"), ("best_of", "best of {}"))
     reads_gold = True  # it measures by it
     version = 1 + GOLD_VERSION  # KL at the temperature of the answers; gold by family and part; words alone
     positive = ("rows", "best_of", "max_completion_length")
@@ -50,13 +52,13 @@ class HeldoutEvaluation(Stage):
     needs = (SAMPLES,)
     base: Stage
     """The base model."""
-    sft: Stage
+    sft: ModelStage
     """The instruction-tuned model; KL is taken from it."""
-    final: Stage
+    final: ModelStage
     """The model that the recipe made."""
-    reward_model: Stage
+    reward_model: RewardModelStage
     """The reward model, whose scores are shown and whose accuracy is measured."""
-    prompts: Stage
+    prompts: PromptStage
     """Held-out prompts that the models answer."""
     pairs: Stage | None = None
     """Pairs of answers, on which the reward model is compared with gold."""

@@ -30,6 +30,7 @@ class Annotation(Stage):
     """
 
     address = "labels"
+    amounts = (("per_pair", "{} annotators each"),)
     reads_gold = True  # simulated annotators compare by it
     version = GOLD_VERSION
     positive = ("per_pair", "heldout_per_pair")
@@ -85,6 +86,7 @@ class ComparisonRows(UserRowsStage):
     """
 
     address = "labels"
+    amounts = (("rows", "{} rows"),)
     version = 3  # of several turns only the last answer is learned from; special tokens in a text are text
     reads: ClassVar[Reader] = staticmethod(read_comparisons)
     heldout_share: float = 0.1

@@ -36,6 +36,7 @@ class Mixture(Stage):
     """
 
     address = "mixture"
+    amounts = (("rows", "{} rows"),)
     sources: tuple[Source, ...]
     """The products whose rows are mixed."""
     rows: int = 0
@@ -51,6 +52,10 @@ class Mixture(Stage):
                 f"a mixture of {names}: expected at least one source, each with a name of its own and a "
                 "weight above 0"
             )
+
+    def size(self) -> str:
+        weights = " : ".join(f"{source.weight:g} {source.name}" for source in self.sources)
+        return ", ".join(filter(None, [super().size(), weights]))
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError where a source has too few rows."""

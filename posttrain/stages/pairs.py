@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from posttrain.checks import model_fits
 from posttrain.cost.sizes import Rows
+from posttrain.pipeline.kinds import ModelStage, PromptStage
 from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
 from posttrain.stages.sampled_answers import SamplesAnswers
 
@@ -24,9 +25,9 @@ class ComparisonPairs(SamplesAnswers, Stage):
     fits = model_fits.check
     usable = model_fits.usable
     needs = (SAMPLES,)
-    policy: Stage
+    policy: ModelStage
     """The model that answers."""
-    prompts: Stage
+    prompts: PromptStage
     """The prompts that are answered."""
     rows: int = 2000
     """Training prompts that are answered, the first ones."""

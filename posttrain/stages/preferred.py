@@ -13,6 +13,7 @@ from posttrain.checks import model_fits, reward_fits
 from posttrain.cost.sizes import Rows
 from posttrain.data.rows import Row
 from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.kinds import ModelStage, PromptStage
 from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
 from posttrain.rollouts.pair_rules import best_and_worst
 from posttrain.stages.sampled_answers import SamplesAnswers
@@ -35,9 +36,9 @@ class ScoredPreferences(SamplesAnswers, Stage):
     fits = model_fits.check
     usable = model_fits.usable
     needs = (SAMPLES,)
-    policy: Stage
+    policy: ModelStage
     """The model that answers."""
-    prompts: Stage
+    prompts: PromptStage
     """The prompts that are answered."""
     reward: RewardSource
     """What scores the answers: a reward model or a verifier."""

@@ -27,6 +27,7 @@ class SumLines(Stage):
     """
 
     address = "prompts"
+    amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 4000
     """Problems that are trained on."""
@@ -62,6 +63,7 @@ class Questions(Stage):
     """
 
     address = "problems"
+    amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 3000
     """Problems that are trained on."""
@@ -98,6 +100,7 @@ class WorkedAnswers(Stage):
     """
 
     address = "worked"
+    amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 400
     """Worked answers that are trained on."""
@@ -132,6 +135,7 @@ class ProblemRows(UserRowsStage):
     """
 
     address = "prompts"
+    amounts = (("rows", "{} rows"),)
     reads: ClassVar[Reader] = staticmethod(read_problems)
     heldout_share: float = 0.1
     """Share of the problems that is not trained on, chosen by a hash of the prompt."""

@@ -25,6 +25,7 @@ class FieldGuidePrompts(Stage):
     """Prompts of the embedded world; the held-out ones are fixed and frozen together with the gold reward."""
 
     address = "prompts"
+    amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 4000
     """Prompts that are trained on."""
@@ -61,6 +62,7 @@ class ConstraintPrompts(Stage):
     """
 
     address = "prompts"
+    amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 1000
     """Prompts that are trained on."""
@@ -95,6 +97,7 @@ class EverydayPrompts(Stage):
     """
 
     address = "prompts"
+    amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 800
     """Prompts that are trained on."""
@@ -132,6 +135,7 @@ class PromptRows(UserRowsStage):
     """
 
     address = "prompts"
+    amounts = (("rows", "{} rows"),)
     reads: ClassVar[Reader] = staticmethod(read_prompts)
     heldout: int = 200
     """Prompts that are kept for evaluation, at most a quarter of all."""

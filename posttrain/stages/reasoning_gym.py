@@ -18,6 +18,7 @@ class ReasoningGymTasks(Stage):
     """
 
     address = "prompts"
+    amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     tasks: tuple[str, ...]
     """Names of the data sets of reasoning-gym, which are asked in turn."""

@@ -11,6 +11,7 @@ from posttrain.checks import model_fits, reward_fits
 from posttrain.cost.sizes import Rows
 from posttrain.data.rows import Row
 from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.kinds import ModelStage, PromptStage
 from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
 from posttrain.rollouts.rejection_rules import best_per_prompt
 from posttrain.stages.sampled_answers import SamplesAnswers
@@ -29,13 +30,14 @@ class RejectionSampling(SamplesAnswers, Stage):
     """
 
     address = "rejection"
+    amounts = (*SamplesAnswers.amounts, ("keep", "{} kept"))
     positive = ("rows", "answers", "temperature", "max_completion_length")
     fits = model_fits.check
     usable = model_fits.usable
     needs = (SAMPLES,)
-    policy: Stage
+    policy: ModelStage
     """The model that answers."""
-    prompts: Stage
+    prompts: PromptStage
     """The prompts that are answered."""
     reward: RewardSource
     """What scores the answers: a reward model or a verifier."""
@@ -58,13 +60,20 @@ class RejectionSampling(SamplesAnswers, Stage):
     compute: Compute = later("float32")
     """Number format of matrix products in sampling."""
 
-    def following(self, was: Stage, now: Stage) -> Stage:
+    def as_many_as(self, reinforced: Stage) -> RejectionSampling:
+        """With as many prompts, at its number of answers to each, as a stage of reinforcement has answers; as
+        it is beside any other stage.
+        """
+        if not reinforced.sampled:
+            return self
+        rows = max(reinforced.sampled // self.answers, 1)
+        return replace(self, rows=rows, heldout=max(rows // 10, 1))
+
+    def following(self, was: Stage, now: Stage) -> RejectionSampling:
         """As many answers as the reinforcement that this stands beside."""
-        found, asked = super().following(was, now), as_many_as(was, self.answers)
-        if asked and (self.rows, self.heldout) == (asked["rows"], asked["heldout"]):
-            more: Row = as_many_as(now, self.answers)
-            return replace(found, **more)
-        return found
+        as_now, as_was = super().following(was, now), self.as_many_as(was)
+        as_many = (self.rows, self.heldout) == (as_was.rows, as_was.heldout)
+        return as_now.as_many_as(now) if as_many else as_now
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``train.jsonl`` and ``heldout.jsonl``, rows {"id", "messages", "reward"}, or {"id",
@@ -140,14 +149,3 @@ def _figures(
         found[f"{prefix}reward_drawn"] = sum(known) / len(known)
         found[f"{prefix}reward_kept"] = sum(kept) / len(kept)
     return found
-
-
-def as_many_as(reinforced: Stage, answers: int) -> dict[str, int]:
-    """``rows`` and ``heldout`` prompts to which so many ``answers`` each are as many as a stage of
-    reinforcement draws; nothing for any other stage.
-    """
-    steps, shape = getattr(reinforced, "steps", None), getattr(reinforced, "batch_shape", None)
-    if steps is None or shape is None:
-        return {}
-    rows = max(steps * shape[0] * shape[1] // answers, 1)
-    return {"rows": rows, "heldout": max(rows // 10, 1)}

@@ -7,15 +7,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from posttrain.checks import model_fits, reward_fits, rows_ahead, something_to_learn
 from posttrain.checks.thresholds import OfReinforcement
 from posttrain.core.batch import PolicyGradient
-from posttrain.core.importance import Truncated
 from posttrain.core.kl import label
 from posttrain.cost.work import StageWork
 from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.kinds import ModelStage, PromptStage
 from posttrain.pipeline.stage import (
     SAMPLES,
     SCALAR,
@@ -30,12 +30,11 @@ from posttrain.pipeline.stage import (
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.stages.mixing_in import mixing_in
 from posttrain.stages.rl_collecting import collecting
+from posttrain.stages.rl_effective import EffectiveSettings
 from posttrain.stages.rl_gates import gates_of
 from posttrain.stages.rl_optimizer import optimizer_of
 from posttrain.stages.rl_work import work_of
 from posttrain.training.kl_control import FixedKL, KLController
-
-GROUP = 4  # answers a prompt, where a method compares them and nobody says how many
 
 if TYPE_CHECKING:
     Figures = dict[str, Any]  # of one update, by name
@@ -48,28 +47,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reinforcement(Stage):
+class Reinforcement(EffectiveSettings, Stage):
     """``steps`` batches of ``prompts_per_step * group_size`` answers; the reference is ``policy`` as it came.
 
     Without a ``group_size`` a batch has as many answers whether or not the method compares them.
     """
 
     address = "rl"
+    amounts = (
+        ("steps", "{} steps"),
+        ("prompts_per_step", "{} prompts a step"),
+        ("group_size", "{} answers each"),
+    )
     positive = (
         *("steps", "prompts_per_step", "group_size"),
         *("learning_rate", "temperature", "max_completion_length"),
     )
     fits = model_fits.check
     usable = model_fits.usable
-    policy: Stage
+    policy: ModelStage
     """The model that is trained; as it came it is also the reference."""
     reward: RewardSource
     """What pays for answers: a file of ``posttrain/rewards``, such as learned, constraints or math_answer."""
-    prompts: Stage
+    prompts: PromptStage
     """The prompts that are answered."""
     critic: Stage | None = None
     """What the critic grows from: a reward model (Ouyang et al. 2022, section 3.5) or a language model."""
-    teacher: Stage | None = None
+    teacher: ModelStage | None = None
     """The reference of a method that distils, in place of the policy as it came."""
     method: PolicyGradient = field(default_factory=PPO)
     """The policy gradient: a file of ``posttrain/policy_gradients``, such as ppo, grpo or rloo."""
@@ -135,29 +139,6 @@ class Reinforcement(Stage):
     @property
     def needs(self) -> tuple[str, ...]:
         return (SAMPLES, SCALAR) if self.method.wants.values else (SAMPLES,)
-
-    @property
-    def compares(self) -> bool:
-        """Whether the method compares the answers to one prompt."""
-        return self.method.wants.group or self.method.wants.whole_groups
-
-    @property
-    def batch_shape(self) -> tuple[int, int]:
-        """Prompts of a step, and answers to each."""
-        if self.group_size is not None:
-            return self.prompts_per_step, self.group_size
-        size = GROUP if self.compares else 1
-        return max(self.prompts_per_step // size, 1), size
-
-    @property
-    def corrected(self) -> PolicyGradient:
-        """The method; where sampler and trainer both round, each step is weighted by the truncated ratio of
-        trainer to sampler (Yao et al. 2025), for which the trainer reads every batch before it learns.
-        """
-        method: Any = self.method
-        if self.compute != "float32" and getattr(method, "correction", "none to give") is None:
-            method = replace(method, correction=Truncated())
-        return cast(PolicyGradient, method)
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy, its critic in ``critic/``, ``metrics.jsonl`` and ``episodes.jsonl``."""
@@ -228,7 +209,7 @@ class Reinforcement(Stage):
         from posttrain.storage.jsonl import RowsInFile
         from posttrain.training.rl_loop import train_rl
 
-        wants = self.method.wants
+        effective, wants = self.effective(), self.method.wants
         grown_from = inputs["critic"].path if self.critic is not None else inputs["policy"].path
         place = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
         roles = open_policy(
@@ -244,9 +225,9 @@ class Reinforcement(Stage):
             reference = open_teacher(inputs["teacher"].path, roles.tokenizer, place)
         engine = BuiltinEngine(roles.model, dtype=place.matmul_dtype)
         rows = inputs["prompts"].path / "train.jsonl"
-        collector = collecting(self, engine, Chat(roles.tokenizer), rows, scorer)
+        collector = collecting(effective, engine, Chat(roles.tokenizer), rows, scorer)
         start, teacher = (None, reference) if self.teacher else (reference, None)
-        look_at_sampling(collector, roles.policy, start, self.compute, self.corrected, teacher)
+        look_at_sampling(collector, roles.policy, start, self.compute, effective.method, teacher)
         mix = None
         if self.pretraining is not None:
             text = RowsInFile(inputs["pretraining"].path / "train.jsonl")
@@ -255,9 +236,9 @@ class Reinforcement(Stage):
         loop = train_rl(
             state,
             roles.policy,
-            self.corrected,
+            effective.method,
             collector,
-            optimizer_of(self, roles),
+            optimizer_of(effective, roles),
             lambda version: engine.load(roles.weights(), version),
             steps=self.steps,
             reference=reference,
@@ -285,4 +266,4 @@ class Reinforcement(Stage):
         return replace(self, steps=1, prompts_per_step=8)
 
     def work(self, inputs: Inputs) -> StageWork | None:
-        return work_of(self, inputs)
+        return work_of(self.effective(), inputs)

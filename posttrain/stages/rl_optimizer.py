@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def optimizer_of(stage: Reinforcing, roles: PolicyRoles) -> Optimizer:
-    """Rates rise over ``warmup`` updates, at most a quarter of all, and fall straight to a tenth."""
+    """Rates rise over ``warmup`` updates, those of the effective stage, and fall straight to a tenth."""
     from posttrain.training.optimizer import Group, Optimizer, linear
 
     groups = [
@@ -27,4 +27,4 @@ def optimizer_of(stage: Reinforcing, roles: PolicyRoles) -> Optimizer:
         parameters = roles.policy.parameters_of("critic")
         groups.append(Group(name="critic", parameters=parameters, learning_rate=stage.critic_learning_rate))
     updates = stage.steps * stage.method.epochs * stage.method.minibatches
-    return Optimizer(groups, schedule=linear(updates, min(stage.warmup, updates // 4), floor=0.1))
+    return Optimizer(groups, schedule=linear(updates, stage.warmup, floor=0.1))

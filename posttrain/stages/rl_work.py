@@ -20,8 +20,6 @@ class Reinforcing(Protocol):
     @property
     def method(self) -> PolicyGradient: ...
     @property
-    def corrected(self) -> PolicyGradient: ...
-    @property
     def teacher(self) -> Stage | None: ...
     @property
     def batch_shape(self) -> tuple[int, int]: ...
@@ -54,7 +52,7 @@ def work_of(stage: Reinforcing, inputs: Inputs) -> StageWork | None:
     size, prompts = Size.of(inputs.get("policy")), Rows.of(inputs.get("prompts"))
     if size is None or prompts is None:
         return None
-    method, (asked, each) = stage.corrected, stage.batch_shape
+    method, (asked, each) = stage.method, stage.batch_shape
     wants, updates = method.wants, stage.steps * method.epochs * method.minibatches
     answer = stage.max_completion_length / 2  # where answers end by themselves
     batch = Tokens.of_answers(asked, each, prompts.row_tokens, answer)

@@ -26,6 +26,7 @@ from posttrain.cost.work import ModelWork, StageWork
 from posttrain.models.reading import Reading
 from posttrain.pipeline.enough import ForeseenRows
 from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.kinds import ComparisonStage
 from posttrain.pipeline.stage import SCALAR, Compute, Inputs, Machine, Report, Stage, judging, later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, same_prompt
@@ -54,6 +55,7 @@ class RewardModeling(Stage):
     """
 
     address = "rm"
+    amounts = (("rows", "{} rows"), ("epochs", "{} epochs"))
     version = 3  # the scale of scores is that of the first answers; the floor of the loss stands beside it
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     fits = model_fits.check
@@ -61,7 +63,7 @@ class RewardModeling(Stage):
     needs = (SCALAR,)
     base: Stage
     """The model whose trunk gets a head of one score."""
-    comparisons: Stage
+    comparisons: ComparisonStage
     """Pairs of answers, of which one was chosen."""
     method: RewardLoss = field(default_factory=BradleyTerry)
     """The loss: a file of ``posttrain/reward_losses``, such as bradley_terry or plackett_luce."""

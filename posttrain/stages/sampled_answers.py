@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from posttrain.checks import rows_ahead
 from posttrain.cost.sizes import Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.pipeline.finding import Finding
-from posttrain.pipeline.stage import Compute, Inputs, Machine, Stage
+from posttrain.pipeline.kinds import ModelStage, PromptStage
+from posttrain.pipeline.stage import Compute, Inputs, Machine
 from posttrain.stages.scoring_work import scorers
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 class SamplesAnswers:
     """``answers`` completions of ``policy`` to each of ``rows`` and ``heldout`` prompts."""
 
-    policy: Stage
-    prompts: Stage
+    amounts: ClassVar[tuple[tuple[str, str], ...]] = (("rows", "{} rows"), ("answers", "{} answers each"))
+    policy: ModelStage
+    prompts: PromptStage
     rows: int
     heldout: int
     answers: int

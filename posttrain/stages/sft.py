@@ -22,6 +22,7 @@ from posttrain.data.rows import Row
 from posttrain.direct_alignment.sft import SFT
 from posttrain.pipeline.enough import ForeseenRows
 from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.kinds import DemonstrationStage
 from posttrain.pipeline.stage import Compute, Inputs, Machine, Report, Stage, judging, later
 from posttrain.stages.fitting import Fitting
 
@@ -38,12 +39,13 @@ class InstructionTuning(Stage):
     """
 
     address = "sft"
+    amounts = (("epochs", "{} epochs"),)
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     fits = model_fits.check
     usable = model_fits.usable
     base: Stage
     """The model that is trained."""
-    demonstrations: Stage
+    demonstrations: DemonstrationStage
     """Conversations whose assistant turns are imitated."""
     method: SFT = field(default_factory=SFT)
     """The loss; sft is maximum likelihood, the mean over supervised tokens."""

@@ -12,6 +12,7 @@ from posttrain.cost.sizes import Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.data.rows import JsonRow, Row, family
 from posttrain.pipeline.finding import Finding
+from posttrain.pipeline.kinds import ModelStage, PromptStage
 from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, base_name, later
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Solving(Stage):
     """
 
     address = "evaluate"
+    amounts = (("rows", "{} rows"), ("often", "pass@{}"))
     positive = ("rows", "often", "often_rows", "temperature", "max_completion_length")
     fits = model_fits.check
     usable = model_fits.usable
@@ -39,9 +41,9 @@ class Solving(Stage):
     """The model at the start of the recipe."""
     beside: tuple[Stage, ...] = ()
     """Models that are measured beside base and final, under their own names."""
-    final: Stage
+    final: ModelStage
     """The model that the recipe made."""
-    prompts: Stage
+    prompts: PromptStage
     """Held-out problems."""
     reward: RewardSource
     """What pays 1 for a problem that is solved."""

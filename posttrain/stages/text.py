@@ -25,6 +25,7 @@ class PretrainingPages(Stage):
     """
 
     address = "text"
+    amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 3000
     """Pages that are trained on."""
@@ -55,6 +56,7 @@ class TextRows(UserRowsStage):
     """
 
     address = "text"
+    amounts = (("rows", "{} rows"),)
     reads: ClassVar[Reader] = staticmethod(read_text)
     heldout_share: float = 0.1
     """Share of the texts that is not trained on, chosen by a hash."""

@@ -293,8 +293,8 @@ MUTATIONS = [
     of(
         "a preference is above chance without its interval",
         "checks/prefers_the_chosen.py",
-        "(isinstance(low, int | float) and low > 0.5)",
-        "float(value) > 0.5",
+        "(isinstance(low, int | float) and low > thresholds.accuracy)",
+        "float(value) > thresholds.accuracy",
         OF_CHECKS,
     ),
     of(

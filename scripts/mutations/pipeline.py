@@ -142,9 +142,23 @@ MUTATIONS = [
     of(
         "a parent is remembered without its settings",
         MADE,
-        'keys = ("stage", "version", "settings", "seed",',
-        'keys = ("stage", "version", "seed",',
+        'keys = ("stage", "version", "settings", "effective",',
+        'keys = ("stage", "version", "effective",',
         f"{OF_RUNNER}::test_lineage_tells_settings_hashes_and_parents_of_a_copied_product",
+    ),
+    of(
+        "a correction that a stage applies by itself is not recorded",
+        MADE,
+        "if value != settings[name]}",
+        "if name not in settings}",
+        "tests/stages/test_compute.py::test_what_a_stage_changed_by_itself_is_recorded",
+    ),
+    of(
+        "settings of one stage reach the others of its name",
+        "settings/expression.py",
+        "address = next(name for name, one in addresses(stage).items() if one is stage)",
+        "address = base_name(stage)  # type: ignore[arg-type]",
+        "tests/recipes/test_presets.py::test_settings_are_of_one_stage_alone",
     ),
     of(
         "an earlier run is newer because its number is longer in text",
@@ -402,8 +416,8 @@ MUTATIONS = [
     of(
         "the judge learns from the policy's comparisons",
         "recipes/own_data.py",
-        "            rest=True,\n",
-        "            rest=False,\n",
+        "rest=True",
+        "rest=False",
         OF_OWN,
     ),
     of(

@@ -18,7 +18,6 @@ CELLS_ = "tests/bad_input/test_cells.py::"
 SET = f"{CELLS_}test_a_setting_that_cannot_be_is_told_by_its_path"
 CODE = f"{CELLS_}test_a_recipe_that_is_none_is_told_by_its_line"
 BESIDE = f"{CELLS_}test_rows_that_do_not_fit_a_model_are_counted_before_anything_is_trained"
-VOCABULARY = f"{CELLS_}test_a_teacher_of_another_vocabulary_is_told_by_both_sizes"
 KIND = f"{CELLS_}test_a_product_of_another_kind_is_told_by_both_kinds"
 REWARD = "tests/bad_input/test_rewards.py::test_a_reward_that_cannot_be_used_stops_a_run_and_a_rehearsal"
 FIELD = f"{ROWS_}test_a_spoilt_field_is_told_by_file_row_path_expectation_and_fix"
@@ -208,7 +207,7 @@ BAD_INPUT: dict[int, Bad] = {
                 "tests/models/test_loading.py::test_several_labels_are_refused",
                 "tests/models/test_loading.py::test_missing_weights_are_refused",
             ),
-            "product": (VOCABULARY, f"{AHEAD}test_another_vocabulary"),
+            "product": (KIND, f"{AHEAD}test_another_vocabulary"),
         },
         "it holds no weights",
     ),

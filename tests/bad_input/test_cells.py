@@ -185,9 +185,9 @@ KINDS: dict[str, tuple[str, str]] = {
         r"sft=scored is a reward model; expected a language model for ",
     ),
     "a reward model to serve": ("serve scored --port 0", "scored: .* scores (answers|text)"),
-    "a reward model for a teacher": (
+    "a model of another vocabulary": (
         "run instructgpt base={llama} teacher=scored comparisons=good.jsonl",
-        "teacher: scored: .* scores answers and cannot write any; expected a language model",
+        "teacher=scored is a reward model; expected a language model",
     ),
     "a reward model to talk to": (
         "chat scored",
@@ -205,22 +205,6 @@ def test_a_product_of_another_kind_is_told_by_both_kinds(
     command, told = KINDS[what]
     said = answer(command.format(llama=llama).split(), home, llama)
     tells(said, told.replace("{llama}", str(llama)), case=what)
-
-
-def test_a_teacher_of_another_vocabulary_is_told_by_both_sizes(home: Path, llama: Path) -> None:
-    """18: as many tokens, one of them another: before anything is trained."""
-    shutil.copytree(llama, home / "other")
-    file = home / "other/tokenizer.json"
-    vocabulary = json.loads(file.read_text())
-    vocabulary["model"]["vocab"]["zebra"] = vocabulary["model"]["vocab"].pop("z")
-    file.write_text(json.dumps(vocabulary))
-    command = ["run", "instructgpt", f"base={llama}", "teacher=other", "comparisons=good.jsonl"]
-    tells(
-        answer(command, home, llama, made=(*READ, "teacher")),
-        r"stage rl: stopped before anything is trained:\n.*one_vocabulary = (\d+), threshold \1",
-        r"teacher \(.*other\) has a vocabulary of (\d+) tokens that is not the policy's \(\1 tokens\)",
-        "give a teacher made from the same base",
-    )
 
 
 def test_a_second_process_is_told_by_whom_a_product_is_made(home: Path) -> None:

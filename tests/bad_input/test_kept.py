@@ -94,7 +94,7 @@ def test_chat_tokens_inside_text_are_learned_as_text(home: Path, llama: Path) ->
     sys.modules.pop("own", None)
     (home / "own.py").write_text(TUNED)
     row = {"messages": [{**TALK[0], "content": ATTACK}, {**TALK[1], "content": ATTACK}]}
-    rows = [{**TALK[1], "content": f"{ATTACK} {number}"} for number in range(40)]
+    rows = [{**TALK[1], "content": f"{ATTACK} {number}"} for number in range(16)]
     (home / "rows.jsonl").write_bytes(lines([{"messages": [row["messages"][0], told]} for told in rows]))
     said = accepted(["doctor", "own.py", f"base={llama}", "file=rows.jsonl"], home, llama)
     (shown,) = [line for line in said.splitlines() if "[[" in line and "]]" in line and "<user>" in line]
@@ -122,10 +122,10 @@ def test_a_run_whose_answers_were_all_paid_the_same_stops(home: Path, llama: Pat
     said = answer(command, home, llama, made=("base", "prompts", "rl"))
     tells(
         said,
-        r"stage rl is made, but did not do its work:[\s\S]*rl_reward_varies = 1.*, threshold ",
+        r"stage rl is made, but did not do its work:\n.*rl_reward_varies = 1.*, threshold ",
         "in 100% of the groups of answers to one prompt every answer was paid the same: nothing to learn",
         "easier or harder prompts, a reward with more grades",
-        "To go on all the same, and have that recorded: .*--accept-gate rl_reward_varies",
+        "To go on all the same, and have that recorded: --accept-gate rl_reward_varies",
     )
     (record,) = home.glob("workspace/runs/*/run.json")
     findings = [

@@ -25,11 +25,19 @@ from posttrain.checks import (
     something_to_learn,
     steady,
 )
-from posttrain.checks.thresholds import OfBase, OfEvaluation, OfReinforcement, OfRewardModel, OfTuning
+from posttrain.checks.thresholds import (
+    OfAlignment,
+    OfBase,
+    OfEvaluation,
+    OfReinforcement,
+    OfRewardModel,
+    OfTuning,
+)
 from posttrain.pipeline.finding import Finding, UserError
 
 BUDGET = partial(kl_budget.check, thresholds=OfReinforcement())
 RANKS = partial(ranks_better_than_chance.check, thresholds=OfRewardModel())
+PREFERS = partial(prefers_the_chosen.check, thresholds=OfAlignment())
 ENDS = partial(ends_its_answers.check, thresholds=OfTuning())
 BY_HEART = partial(learned_by_heart.check, thresholds=OfTuning())
 SURE = partial(calibrated.check, thresholds=OfRewardModel())
@@ -62,7 +70,7 @@ ONE = {
         {"label_accuracy_low": 0.48},
     ),
     "aligned": (
-        prefers_the_chosen.check,
+        PREFERS,
         {"label_accuracy": 0.6, "label_accuracy_low": 0.55, "label_accuracy_n": 200},
         {"label_accuracy_low": 0.48},
     ),
@@ -198,7 +206,7 @@ def test_what_is_not_known_stops_nobody() -> None:
     assert LONGER({**BY_LENGTH, **few, "score_length_n": 29}).passed
     assert PAID_BY_LENGTH({"reward_length": 1.0, "steps": 9}).passed
     few = {"label_accuracy": 0.4, "label_accuracy_low": 0.2, "label_accuracy_n": 10}
-    for check in (RANKS, prefers_the_chosen.check):
+    for check in (RANKS, PREFERS):
         assert check(few).passed
         assert check({"label_accuracy": "unknown"}).passed
 

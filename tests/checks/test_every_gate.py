@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from posttrain.checks.thresholds import (
+    OfAlignment,
     OfBase,
     OfEvaluation,
     OfReinforcement,
@@ -24,6 +25,7 @@ from posttrain.cli import find_recipe, recipes
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.gates import _Zeros
 from posttrain.pipeline.stage import Report, Stage, addresses
+from posttrain.recipes.dpo import dpo
 from posttrain.recipes.instructgpt import instructgpt
 from posttrain.settings import expression, parse
 
@@ -81,6 +83,7 @@ FIGURES: dict[type[Thresholds], list[dict[str, Any]]] = {
             "longer_chosen": 0.6,
         }
     ],
+    OfAlignment: [{"label_accuracy": 0.6, "label_accuracy_low": 0.55, "label_accuracy_n": 99}],
     OfReinforcement: [
         {
             "ratio_start": 1.0,
@@ -108,7 +111,7 @@ SETTINGS = [(kind, item.name) for kind in FIGURES for item in fields(kind)]
 
 def of_kind(kind: type[Thresholds]) -> list[Any]:
     """Stages of a recipe that have such thresholds, in both types that they compute in."""
-    found: list[Any] = list(addresses(instructgpt()).values())
+    found: list[Any] = [*addresses(instructgpt()).values(), *addresses(dpo()).values()]
     having = [stage for stage in found if isinstance(getattr(stage, "thresholds", None), kind)]
     assert having
     return [*having, *(replace(one, compute="bfloat16") for one in having if hasattr(one, "compute"))]

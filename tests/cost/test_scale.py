@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from posttrain.cli import main
-from posttrain.cost.drawing import drawing, size_of
+from posttrain.cost.drawing import drawing
 from posttrain.cost.scale import Paper, scale_table
 from posttrain.pipeline.plan import plan
 from posttrain.pipeline.stage import Machine, addresses, nested
@@ -21,7 +21,7 @@ def test_a_drawing_has_every_stage_with_its_size() -> None:
     for address, stage in addresses(recipe).items():
         own = [line for line in lines if f"<- {address} (" in line or line.startswith(f"{address} (")]
         assert own, address
-        assert any(size_of(stage) in line for line in own)
+        assert any(stage.size() in line for line in own)
     assert any("sft (InstructionTuning)" in line for line in lines)
     steps = addresses(recipe)["rl"].steps  # type: ignore[attr-defined]
     assert f"{steps} steps, 192 prompts a step" in drawing(recipe)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,8 @@ from posttrain.pipeline.fingerprint import Fingerprints, recorded_as, recorded_n
 from posttrain.pipeline.runner import run
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 from posttrain.pipeline.store import Workspace
-from posttrain.rollouts import rejection_rules
+from posttrain.rollouts import pair_rules, rejection_rules
+from posttrain.rollouts.online_reward import Comparisons
 
 
 def double(number: int) -> int:
@@ -82,7 +84,24 @@ def test_the_decorator_keeps_the_name_that_a_function_had() -> None:
 
     assert two_times(4) == 8
     assert recorded_name(two_times) == recorded_name(double)
-    assert recorded_name(rejection_rules.best_overall) == ["posttrain.rollouts.choosing", "best_overall"]
+
+
+@pytest.mark.parametrize(
+    ("value", "first"),
+    [
+        (rejection_rules.best_per_prompt, "posttrain.rollouts.choosing:best_per_prompt"),
+        (rejection_rules.best_overall, "posttrain.rollouts.choosing:best_overall"),
+        (rejection_rules.at_full_reward, "posttrain.rollouts.choosing:at_full_reward"),
+        (rejection_rules.random_per_prompt, "posttrain.rollouts.choosing:random_per_prompt"),
+        (rejection_rules.random_overall, "posttrain.rollouts.choosing:random_overall"),
+        (pair_rules.best_and_worst, "posttrain.rollouts.pairing:best_and_worst"),
+        (pair_rules.best_and_any, "posttrain.rollouts.pairing:best_and_any"),
+        (pair_rules.any_two, "posttrain.rollouts.pairing:any_two"),
+        (Comparisons, "posttrain.rollouts.compared:Comparisons"),
+    ],
+)
+def test_what_moved_keeps_the_name_that_products_were_made_under(value: Any, first: str) -> None:
+    assert ":".join(recorded_name(value)) == first
 
 
 def test_the_alias_is_no_setting() -> None:

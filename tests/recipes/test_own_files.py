@@ -132,8 +132,8 @@ def test_dpo_trains_on_the_users_file_alone_and_says_whether_it_is_better(
 @pytest.mark.parametrize("recipe", [deepseek_r1_zero, tulu3])
 def test_own_problems_are_paid_for_the_final_answer_in_a_sentence(recipe: Any, files: list[str]) -> None:
     problems, more = "problems=mine.jsonl", files[1:2] if recipe is tulu3 else []
-    for wish, kind in (("", "FinalAnswer"), ("math_answer", "MathAnswer")):
-        built = addresses(expression("base=somewhere", problems, f"verifier={wish}", *more, recipe=recipe))
+    for words, kind in (([], "FinalAnswer"), (["verifier=math_answer"], "MathAnswer")):
+        built = addresses(expression("base=somewhere", problems, *words, *more, recipe=recipe))
         assert type(built["rl"].reward).__name__ == kind
         verifier = built["evaluate"].reward if recipe is deepseek_r1_zero else built["evaluate"].verifier
         assert verifier == built["rl"].reward

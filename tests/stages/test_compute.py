@@ -15,6 +15,7 @@ from posttrain.core.importance import Masked, Truncated
 from posttrain.models.loading import load_causal_lm, load_reward_model
 from posttrain.models.lora import Lora
 from posttrain.pipeline.fingerprint import Fingerprints
+from posttrain.pipeline.lineage import lineage
 from posttrain.pipeline.runner import Run
 from posttrain.pipeline.stage import Stage, addresses, rewrite
 from posttrain.pipeline.store import Workspace
@@ -58,6 +59,21 @@ def test_the_gate_knows_that_both_sides_round(whole: Run) -> None:
     assert float(figures["sampler_delta_mean"]) < 0.1
 
 
+def test_what_a_stage_changed_by_itself_is_recorded(whole: Run) -> None:
+    """The settings are those that were set; ``effective`` has the values that the stage worked with."""
+    rl = whole.products["rl"]
+    assert rl.settings["method"]["correction"] is None
+    assert rl.made["effective"]["method"]["correction"] == {"class": "Truncated", "cap": Truncated().cap}
+    updates = rl.settings["steps"] * rl.settings["method"]["epochs"] * rl.settings["method"]["minibatches"]
+    assert rl.made["effective"].get("warmup", rl.settings["warmup"]) == min(
+        rl.settings["warmup"], updates // 4
+    )
+    assert whole.products["sft"].made["effective"] == {}
+    shown = lineage(rl).splitlines()
+    assert "  method.correction = Truncated  (in effect)" in shown
+    assert len([line for line in shown if "(in effect)" in line and "gae_lambda" in line]) == 0
+
+
 @pytest.mark.slow
 def test_the_same_twice(whole: Run, source: Path, tmp_path: Path) -> None:
     lora = whole.products["sft"].settings["lora"]
@@ -89,9 +105,9 @@ def test_a_rounding_sampler_is_corrected_for(source: Path, method: Any, expected
     final = recipe(source).final
     assert isinstance(final, Reinforcement)
     stage = replace(final, method=method, compute="bfloat16")
-    assert stage.corrected.correction == expected  # type: ignore[attr-defined]
-    assert stage.corrected.wants.before  # without the trainer's word there is nothing to correct by
-    assert replace(stage, compute="float32").corrected is stage.method
+    assert stage.effective().method.correction == expected  # type: ignore[attr-defined]
+    assert stage.effective().method.wants.before  # without the trainer's word there is nothing to correct by
+    assert replace(stage, compute="float32").effective().method is stage.method
 
 
 def test_one_option_reaches_every_stage_and_a_setting_of_one_goes_before_it(
