@@ -207,6 +207,22 @@ def test_a_product_of_another_kind_is_told_by_both_kinds(
     tells(said, told.replace("{llama}", str(llama)), case=what)
 
 
+def test_a_teacher_of_another_vocabulary_is_told_by_both_sizes(home: Path, llama: Path) -> None:
+    """18: as many tokens, one of them another: before anything is trained."""
+    shutil.copytree(llama, home / "other")
+    file = home / "other/tokenizer.json"
+    vocabulary = json.loads(file.read_text())
+    vocabulary["model"]["vocab"]["zebra"] = vocabulary["model"]["vocab"].pop("z")
+    file.write_text(json.dumps(vocabulary))
+    command = ["run", "instructgpt", f"base={llama}", "teacher=other", "comparisons=good.jsonl"]
+    tells(
+        answer(command, home, llama, made=(*READ, "teacher")),
+        r"stage rl: stopped before anything is trained:\n.*one_vocabulary = (\d+), threshold \1",
+        r"teacher \(.*teacher-\w+\) has a vocabulary of (\d+) tokens that is not the policy's \(\1 tokens\)",
+        "give a teacher made from the same base",
+    )
+
+
 def test_a_second_process_is_told_by_whom_a_product_is_made(home: Path) -> None:
     """24: who holds it, and what to do."""
     (home / "counting.py").write_text(RECIPE)

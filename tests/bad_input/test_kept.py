@@ -93,19 +93,18 @@ def test_chat_tokens_inside_text_are_learned_as_text(home: Path, llama: Path) ->
     """
     sys.modules.pop("own", None)
     (home / "own.py").write_text(TUNED)
-    row = {"messages": [{**TALK[0], "content": ATTACK}, {**TALK[1], "content": ATTACK}]}
-    rows = [{**TALK[1], "content": f"{ATTACK} {number}"} for number in range(16)]
-    (home / "rows.jsonl").write_bytes(lines([{"messages": [row["messages"][0], told]} for told in rows]))
+    talks = [[{**one, "content": f"{ATTACK} {number}"} for one in TALK] for number in range(10, 50)]
+    (home / "rows.jsonl").write_bytes(lines([{"messages": talk} for talk in talks]))
     said = accepted(["doctor", "own.py", f"base={llama}", "file=rows.jsonl"], home, llama)
-    (shown,) = [line for line in said.splitlines() if "[[" in line and "]]" in line and "<user>" in line]
-    assert shown.count("[[") == 1, shown
+    (shown,) = [line for line in said.splitlines() if "[[" in line and "<user>" in line]
+    assert [shown.count(mark) for mark in ("<user>", "<assistant>", "<end>", "[[")] == [1, 1, 2, 1], shown
+    read = ATTACK.replace("<", "?").replace(">", "?")  # which this vocabulary has not
     asked, _, learned = shown.partition("[[")
-    assert ATTACK in asked, shown
-    assert learned.startswith(ATTACK), shown
+    assert read in asked, shown
+    assert learned.startswith(read), shown
     assert learned.rstrip().endswith("<end>]]"), shown
-    (counts,) = [line for line in said.splitlines() if "it learns" in line]
-    written = len(ATTACK) + len(" 0") + 1  # a letter is a token, and so is the end
-    tells(counts, rf"learns {written}( |1 )of")
+    written = len(f"{ATTACK} 10") + 1  # a letter is a token, and so is the end
+    tells(said, rf"learns {written} of ")
 
 
 FLAT = LEARNING.replace("steps=1,", "steps=10,").replace(
