@@ -25,11 +25,13 @@ def gates_of(stage: Any, figures: Mapping[str, float | int | str]) -> list[Findi
         return [nearer_the_teacher.check(figures)]
     if stage.as_control:
         return [same_at_the_start.check(figures, stage.thresholds, stage.compute)]
+    differed = something_to_learn.check(figures, stage.compares, stage.thresholds)
+    nothing_to_learn = any(found.stops and not found.passed for found in differed)
     return [
         same_at_the_start.check(figures, stage.thresholds, stage.compute),
-        reward_rose.check(figures),
+        *([] if nothing_to_learn else [reward_rose.check(figures)]),  # its advice would mislead
         kl_budget.check(figures, stage.thresholds),
         more_than_length.of_rewards(figures, stage.thresholds),
-        *something_to_learn.check(figures, stage.compares, stage.thresholds),
+        *differed,
         *steady.check(figures, stage.thresholds),
     ]

@@ -187,7 +187,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "a reward model to serve": ("serve scored --port 0", "scored: .* scores (answers|text)"),
     "a model of another vocabulary": (
         "run instructgpt base={llama} teacher=scored comparisons=good.jsonl",
-        "teacher=scored is a reward model; expected a language model",
+        "stage teacher: scored: LlamaForSequenceClassification scores answers.*expected a language model",
     ),
     "a reward model to talk to": (
         "chat scored",

@@ -121,7 +121,7 @@ def test_a_run_whose_answers_were_all_paid_the_same_stops(home: Path, llama: Pat
     said = answer(command, home, llama, made=("base", "prompts", "rl"))
     tells(
         said,
-        r"stage rl is made, but did not do its work:\n.*rl_reward_varies = 1.*, threshold ",
+        r"stage rl is made, but did not do its work:\n(?s:.*)rl_reward_varies = 1.*, threshold ",
         "in 100% of the groups of answers to one prompt every answer was paid the same: nothing to learn",
         "easier or harder prompts, a reward with more grades",
         "To go on all the same, and have that recorded: --accept-gate rl_reward_varies",
