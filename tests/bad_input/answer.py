@@ -99,12 +99,14 @@ def answered_over_http(status: int, body: dict[str, Any]) -> str:
 
 def _of_a_run(path: Path, made: tuple[str, ...]) -> bool:
     """Whether it is of what a run that stopped later may leave in ``workspace``."""
+    if path.name == "hashes.json":  # what was learnt about files that were read
+        return True
     if not made or "workspace" not in path.parts:
         return False
     inside = path.parts[path.parts.index("workspace") + 1 :]
     if inside[:1] == ("products",):
         return len(inside) == 1 or inside[1].rpartition("-")[0] in made
-    return inside[:1] in ((), ("runs",), ("pins.json",), ("hashes.json",))
+    return inside[:1] in ((), ("runs",), ("pins.json",))
 
 
 def tells(said: str, *parts: str, case: object = "") -> None:

@@ -155,7 +155,7 @@ def test_a_canary_is_in_no_file_of_a_workspace(
         f"asked.judge.address=https://user:{canaries['address']}@judge.org/v1",
     ]
     assert main(["run", "asking.py", *settings]) == 0
-    assert main(["run", "asking.py", *settings, "told.fails=yes"]) == 1
+    assert main(["run", "asking.py", *settings, "told.fails=yes"]) == 2
     assert main(["report", "1"]) == main(["report", "2"]) == 0
     workspace = tmp_path / "workspace"
     texts = {path: path.read_text() for path in workspace.rglob("*") if path.is_file()}
