@@ -103,12 +103,12 @@ def _stage_failed(error: StageFailed) -> int:
         return _fail(2, f"stage {error.address}: {advice}")
     if os.environ.get("POSTTRAIN_DEBUG"):
         traceback.print_exception(cause)
-    own = raised_by_user(cause) if cause is not None else ""
+    user_error = raised_by_user(cause) if cause is not None else ""
     failed = f"stage {error.address} failed: {type(cause).__name__}: {cause}"
-    what = f"stage {error.address}: {own}" if own else failed
+    what = f"stage {error.address}: {user_error}" if user_error else failed
     story = error.run.directory / "error.txt"
     try:
         write_whole(story, error.run.redaction.text("".join(traceback.format_exception(cause))))
     except OSError as problem:
         what += f"\n  (and {story} could not be written: {problem.strerror})"
-    return _fail(2 if own else 1, error.run.redaction.text(f"{what}\n  The whole story: {story}"))
+    return _fail(2 if user_error else 1, error.run.redaction.text(f"{what}\n  The whole story: {story}"))

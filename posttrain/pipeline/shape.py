@@ -118,5 +118,8 @@ def misshapen(value: Any, shape: Any, path: str = "") -> str:
 
 
 def _wrong(value: Any, expected: str, path: str) -> str:
-    found = "a number" if type(value) in NUMBER else _NAMES[type(value)]
-    return f"{path or 'it'} is {found}, expected {expected}"
+    if type(value) in NUMBER:
+        beyond = not abs(value) < LARGEST
+        limit = f" between -{LARGEST:.0e} and {LARGEST:.0e}" if beyond and "number" in expected else ""
+        return f"{path or 'it'} is a number{' beyond those' if limit else ''}, expected {expected}{limit}"
+    return f"{path or 'it'} is {_NAMES[type(value)]}, expected {expected}"

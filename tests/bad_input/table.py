@@ -18,6 +18,7 @@ CELLS_ = "tests/bad_input/test_cells.py::"
 SET = f"{CELLS_}test_a_setting_that_cannot_be_is_told_by_its_path"
 CODE = f"{CELLS_}test_a_recipe_that_is_none_is_told_by_its_line"
 BESIDE = f"{CELLS_}test_rows_that_do_not_fit_a_model_are_counted_before_anything_is_trained"
+VOCABULARY = f"{CELLS_}test_a_teacher_of_another_vocabulary_is_told_by_both_sizes"
 KIND = f"{CELLS_}test_a_product_of_another_kind_is_told_by_both_kinds"
 REWARD = "tests/bad_input/test_rewards.py::test_a_reward_that_cannot_be_used_stops_a_run_and_a_rehearsal"
 FIELD = f"{ROWS_}test_a_spoilt_field_is_told_by_file_row_path_expectation_and_fix"
@@ -27,8 +28,8 @@ SCALE = f"{ROWS_}test_a_value_off_its_scale_is_told"
 COLUMN = f"{ROWS_}test_a_missing_cell_is_one_problem_a_row_and_a_missing_column_one_of_the_file"
 GOOD = f"{ROWS_}test_good_rows_in_every_form_are_read"
 KEPT = "tests/bad_input/test_kept.py::"
-MACHINE = "tests/bad_input/test_machine.py::"
-HUB = "tests/bad_input/test_hub.py::"
+MACHINE = "tests/bad_input/test_of_machine.py::"
+HUB = "tests/bad_input/test_of_hub.py::"
 TALK_ = "tests/bad_input/test_talk.py::"
 REQUEST = f"{TALK_}test_a_request_that_cannot_be_answered_is_told_by_its_field"
 TYPED = f"{TALK_}test_what_is_typed_is_answered_or_told_why_not"
@@ -207,7 +208,7 @@ BAD_INPUT: dict[int, Bad] = {
                 "tests/models/test_loading.py::test_several_labels_are_refused",
                 "tests/models/test_loading.py::test_missing_weights_are_refused",
             ),
-            "product": (KIND, f"{AHEAD}test_another_vocabulary"),
+            "product": (VOCABULARY, f"{AHEAD}test_another_vocabulary"),
         },
         "it holds no weights",
     ),

@@ -185,7 +185,7 @@ KINDS: dict[str, tuple[str, str]] = {
         r"sft=scored is a reward model; expected a language model for ",
     ),
     "a reward model to serve": ("serve scored --port 0", "scored: .* scores (answers|text)"),
-    "a model of another vocabulary": (
+    "a reward model for a teacher": (
         "run instructgpt base={llama} teacher=scored comparisons=good.jsonl",
         "stage teacher: scored: LlamaForSequenceClassification scores answers.*expected a language model",
     ),

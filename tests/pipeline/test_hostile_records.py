@@ -164,7 +164,7 @@ def test_a_record_that_somebody_made_up_is_told_in_a_sentence(home: Path, kind: 
     change(file)
     for command in COMMANDS:
         sys.modules.pop("counting", None)
-        outcome(command, home, codes=(0, 2))
+        outcome(command, home, codes=(0, 2), made=("rows", "count"))
 
 
 @pytest.mark.parametrize(
@@ -193,6 +193,9 @@ def test_the_shapes_of_records_say_where_they_are_not_met() -> None:
     assert (
         misshapen({"stages": [{"seconds": True}]}, RUN)
         == "stages[0].seconds is true or false, expected a number"
+    )
+    assert misshapen({"seconds": float("inf")}, RUN) == (
+        "seconds is a number beyond those, expected a number between -9e+18 and 9e+18"
     )
     assert misshapen([], RUN) == "it is a list, expected an object"
     assert misshapen({"anything": object(), "seconds": 1}, PRODUCT) == ""
