@@ -32,9 +32,12 @@ class PaidAlike:
         return self.flat and step >= self.limit
 
 
-def check(figures: Mapping[str, Any], grouped: bool, thresholds: OfReinforcement) -> list[Finding]:
+def check(
+    figures: Mapping[str, Any], grouped: bool, thresholds: OfReinforcement, least: int = STEPS
+) -> list[Finding]:
     """Reads ``flat_steps``, the share of steps whose answers were all paid the same, ``flat_groups``, that of
     groups, where a method compares the answers to one prompt (``grouped``), and ``truncated_final``.
+    Fewer than ``least`` steps stop nothing.
     """
     flat = float(figures.get("flat_groups" if grouped else "flat_steps", 0.0))
     cut = float(figures.get("truncated_final", 0.0))
@@ -49,7 +52,7 @@ def check(figures: Mapping[str, Any], grouped: bool, thresholds: OfReinforcement
             advice="easier or harder prompts, a reward with more grades, a higher rl.temperature or "
             "rl.group_size",
             learning=True,
-            stops=flat == 1.0 and int(figures.get("steps", 0)) >= STEPS,
+            stops=flat == 1.0 and int(figures.get("steps", 0)) >= least,
         ),
         Finding(
             name="rl_answers_end",

@@ -20,9 +20,8 @@ from posttrain.pipeline.store import Figure, Product
 
 PROCESS = 450_000_000  # bytes held before a model is loaded: Python, PyTorch, transformers
 FLOAT = 4  # bytes
-ACTIVATIONS = (
-    17  # floats a layer keeps for backward, a token and unit of width (Korthikanti et al. 2022, eq. 2)
-)
+# floats a layer keeps for backward, a token and unit of width (Korthikanti et al. 2022, eq. 2)
+ACTIVATIONS = 17
 ENGINE_ROWS = 512  # answers that an engine has under way at most
 _ANSWERS = ("chosen", "rejected")
 HELD = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.52}  # bytes a number, its scales with it

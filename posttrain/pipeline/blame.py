@@ -5,7 +5,6 @@ from __future__ import annotations
 import sysconfig
 import traceback
 from pathlib import Path
-from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
@@ -22,16 +21,12 @@ def raised_by_user(error: BaseException) -> str:
         if Path(file).is_relative_to(ROOT):
             return ""
         if not file.startswith(("<", *INSTALLED)):
-            lines = [f"{_name(frame)} raised {short(f'{type(error).__name__}: {error}')}"]
+            lines = [f"{frame.f_code.co_qualname} raised {short(f'{type(error).__name__}: {error}')}"]
             lines += [f"  at {line}" for line in user_frames(error)]
             return "\n".join(
                 [*lines, "  Mend that code; finished stages stay, and nothing half-made is left"]
             )
     return ""
-
-
-def _name(frame: FrameType) -> str:
-    return str(getattr(frame.f_code, "co_qualname", frame.f_code.co_name))  # Python 3.10 has no co_qualname
 
 
 def user_frames(error: BaseException) -> list[str]:

@@ -37,13 +37,13 @@ from posttrain.stages.rl_work import work_of
 from posttrain.training.kl_control import FixedKL, KLController
 
 if TYPE_CHECKING:
-    Figures = dict[str, Any]  # of one update, by name
-
     from posttrain.models.lora import Lora
     from posttrain.models.roles import PolicyRoles
     from posttrain.rewards.base import RewardSource, Scorer
     from posttrain.rollouts.collect import Collector
     from posttrain.training.rl_loop import RLState
+
+    Figures = dict[str, Any]  # of one update, by name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,8 @@ def gates_of(stage: Any, figures: Mapping[str, float | int | str]) -> list[Findi
         return [nearer_the_teacher.check(figures)]
     if stage.as_control:
         return [same_at_the_start.check(figures, stage.thresholds, stage.compute)]
-    differed = something_to_learn.check(figures, stage.compares, stage.thresholds)
+    least = min(stage.flat_steps or something_to_learn.STEPS, something_to_learn.STEPS)
+    differed = something_to_learn.check(figures, stage.compares, stage.thresholds, least)
     nothing_to_learn = any(found.stops and not found.passed for found in differed)
     return [
         same_at_the_start.check(figures, stage.thresholds, stage.compute),

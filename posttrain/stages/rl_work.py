@@ -65,9 +65,8 @@ def work_of(stage: Reinforcing, inputs: Inputs) -> StageWork | None:
     before = once if (wants.before or wants.values) and method.minibatches > 1 else NO_TOKENS
     frozen = once if wants.reference else NO_TOKENS
     reference = Size.of(inputs.get("teacher")) if stage.teacher is not None else size
-    adapted = (
-        stage.lora is not None and stage.teacher is None
-    )  # the reference is the trunk without its adapters
+    # where the reference is the trunk without its adapters
+    adapted = stage.lora is not None and stage.teacher is None
     greedy = Tokens.of_answers(asked, 1, prompts.row_tokens, answer) if wants.greedy else NO_TOKENS
     models = [
         ModelWork(

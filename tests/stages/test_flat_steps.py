@@ -63,6 +63,17 @@ def test_ends_after_ten_steps(stage: Reinforcement, tmp_path: Path, method: Rein
         run(stage, Workspace(tmp_path / "work"), Machine(quiet=True), say=lambda text: None)
 
 
+def test_a_run_that_was_to_end_sooner_is_stopped_as_well(stage: Reinforcement, tmp_path: Path) -> None:
+    """Else the recipe would go on with a policy that learned nothing."""
+    with pytest.raises(UserError, match="in 100% of the"):
+        run(
+            replace(stage, reward=PaysFrom(99), flat_steps=3),
+            Workspace(tmp_path / "work"),
+            Machine(quiet=True),
+            say=lambda text: None,
+        )
+
+
 def test_one_step_that_differs_keeps_it_going(stage: Reinforcement, tmp_path: Path) -> None:
     assert made(replace(stage, reward=PaysFrom(9)), tmp_path / "work").figures["steps"] == 14
 
