@@ -69,9 +69,7 @@ def rows(
     if train.rows and train.shortest > stage.max_length:
         evidence = f"none of {train.rows} rows to learn from fits into {setting}={stage.max_length}; the "
         evidence += f"shortest has {train.shortest} tokens"
-        found.append(
-            _finding("some_rows_fit", train.shortest, stage.max_length, evidence, f"raise {setting}")
-        )
+        found.append(failed("some_rows_fit", train.shortest, stage.max_length, evidence, f"raise {setting}"))
     if beyond := train.beyond + held.beyond:
         side = "train" if train.beyond else "heldout"
         evidence = f"{setting} is {stage.max_length}, the model has {context} positions, and {beyond} of "
@@ -79,23 +77,23 @@ def rows(
         evidence += f"held out; the longest has {max(train.longest, held.longest)} tokens, the first is row "
         evidence += f"{(train if train.beyond else held).first} of {side}.jsonl)"
         advice = f"set {setting}={context}, which leaves them out and counts them, or shorten them"
-        found.append(_finding("rows_fit_the_context", stage.max_length, context, evidence, advice))
+        found.append(failed("rows_fit_the_context", stage.max_length, context, evidence, advice))
     if train.silent:
         evidence = (
             f"{len(train.silent)} of the first {min(train.rows, LOOKED_AT)} rows have no token that is "
         )
         evidence += f"learned; the first is row {train.silent[0]} of train.jsonl"
         advice = "give rows whose last message is the assistant's and is not empty"
-        found.append(_finding("every_row_teaches", len(train.silent), 0, evidence, advice))
+        found.append(failed("every_row_teaches", len(train.silent), 0, evidence, advice))
     if train.doubled:
         evidence = f"{len(train.doubled)} of the first {min(train.rows, LOOKED_AT)} rows begin with two BOS "
         evidence += f"tokens; the first is row {train.doubled[0]} of train.jsonl"
         advice = "let either the chat template or the tokenizer write the BOS, and no row hold its text"
-        found.append(_finding("one_bos", len(train.doubled), 0, evidence, advice))
+        found.append(failed("one_bos", len(train.doubled), 0, evidence, advice))
     if train.ends and not train.ended:
         evidence = f"in none of {train.ends} answers the token that ends it is learned"
         advice = "let the chat template end the assistant's turn with the tokenizer's EOS or a special token"
-        found.append(_finding("the_end_is_learned", 0, train.ends, evidence, advice))
+        found.append(failed("the_end_is_learned", 0, train.ends, evidence, advice))
     return found
 
 
@@ -157,14 +155,14 @@ def prompts(stage: Any, model: Path | None, source: Path, side: str) -> list[Fin
     if not count:
         evidence = f"{file} has no row, and {name} {'measures' if side == 'heldout' else 'learns'} on them"
         advice = "give more rows, or prompts=FILE, of which a part is held out"
-        return [_finding("prompts_are_there", 0, 1, evidence, advice)]
+        return [failed("prompts_are_there", 0, 1, evidence, advice)]
     assert model is not None
     evidence = (
         f"none of {count} prompts leaves room for {name}.max_completion_length={answer}: the shortest has "
     )
     evidence += f"{shortest} tokens, the model {context_at(model)} positions"
     advice = f"set {name}.max_completion_length lower, or shorten the prompts"
-    return [_finding("prompts_fit_the_context", shortest + answer, context_at(model), evidence, advice)]
+    return [failed("prompts_fit_the_context", shortest + answer, context_at(model), evidence, advice)]
 
 
 def vocabularies(model: Path | None, others: Mapping[str, Path]) -> list[Finding]:
@@ -181,7 +179,7 @@ def vocabularies(model: Path | None, others: Mapping[str, Path]) -> list[Finding
             evidence = f"{name} ({path}) has a vocabulary of {len(theirs)} tokens that is not the policy's "
             evidence += f"({len(own)} tokens), and reads the policy's tokens"
             advice = f"give a {name} made from the same base"
-            found.append(_finding("one_vocabulary", len(theirs), len(own), evidence, advice))
+            found.append(failed("one_vocabulary", len(theirs), len(own), evidence, advice))
     return found
 
 
@@ -195,14 +193,13 @@ def both_sides(stage: Stage, source: Path) -> list[Finding]:
             count = sum(1 for _ in stream_jsonl(source / f"{other}.jsonl"))
             evidence = f"the {side} rows hold no prompt; there are {count} {other} rows"
             found.append(
-                _finding(
-                    "both_sides", 0, 1, evidence, "give prompts=FILE, or more rows: 8 are usually enough"
-                )
+                failed("both_sides", 0, 1, evidence, "give prompts=FILE, or more rows: 8 are usually enough")
             )
     return found
 
 
-def _finding(name: str, value: float, threshold: float, evidence: str, advice: str) -> Finding:
+def failed(name: str, value: float, threshold: float, evidence: str, advice: str) -> Finding:
+    """A finding of rows that do not do."""
     return Finding(
         name=name,
         value=float(value),

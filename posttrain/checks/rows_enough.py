@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from posttrain.checks.rows_ahead import failed
 from posttrain.pipeline.enough import Sides
 from posttrain.pipeline.finding import Finding
 
@@ -23,24 +24,13 @@ def check(stage: Any, sides: Sides | None) -> list[Finding]:
     sizes = f"{_counted(sides[0])} to learn from, {_counted(sides[1])} held out"
     if count < LEAST:
         advice = f"give more rows: at least {max(LEAST, stage.batch_size)} of them make a batch"
-        return [_finding("rows_to_learn_from", count, LEAST, f"{sizes}; needs at least {LEAST}", advice)]
+        return [failed("rows_to_learn_from", count, LEAST, f"{sizes}; needs at least {LEAST}", advice)]
     if stage.batch_size > count:
         evidence = f"{setting} is {stage.batch_size}, and there are {sizes}"
         advice = f"set {setting}={count} or less, or give more rows"
-        return [_finding("rows_fill_a_batch", count, stage.batch_size, evidence, advice)]
+        return [failed("rows_fill_a_batch", count, stage.batch_size, evidence, advice)]
     return []
 
 
 def _counted(rows: Sequence[Any]) -> str:
     return f"{len(rows)} row" if len(rows) == 1 else f"{len(rows)} rows"
-
-
-def _finding(name: str, value: int, threshold: int, evidence: str, advice: str) -> Finding:
-    return Finding(
-        name=name,
-        value=float(value),
-        threshold=float(threshold),
-        passed=False,
-        evidence=evidence,
-        advice=advice,
-    )

@@ -16,7 +16,6 @@ from posttrain.rollouts.encode import encode_answer, scores
 
 def scored(model: Path, pairs: Sequence[Mapping[str, Any]], machine: Machine) -> list[tuple[float, float]]:
     """Scores of ``a`` and ``b`` of each pair by the reward model in a directory."""
-
     loaded, tokenizer = load_reward_model(model, device=machine.device)
     chat = Chat(tokenizer)
     rows = [
