@@ -39,7 +39,6 @@ STEMS_TWICE = frozenset(
     (
         "base_knowledge",
         "evaluate",
-        "figures",
         "hub",
         "machine",
         "process",

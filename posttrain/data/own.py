@@ -9,12 +9,27 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from posttrain.data.read import ReadOptions
+from posttrain.data.row_counts import row_counts
 from posttrain.data.rows import Problems, Row
+from posttrain.metrics import Metric, declare_metric
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.sizes import loaded, tokens_of
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.storage.jsonl import write_jsonl
+
+SKIPPED = declare_metric(
+    "skipped",
+    "Bad rows of the user's file that were left out.",
+    unit="rows",
+    better="down",
+)
+DUPLICATES = declare_metric(
+    "duplicates",
+    "Rows that say the same as an earlier one.",
+    unit="rows",
+    better="down",
+)
 
 Reader = Callable[[str, str | None, ReadOptions | None], list[Row]]
 
@@ -53,10 +68,10 @@ class Own:
         )
 
     @property
-    def figures(self) -> dict[str, float | int | str]:
+    def metrics(self) -> dict[str, Metric]:
         """How many rows were left out, and how many say the same as an earlier one."""
         different = {json.dumps({k: v for k, v in row.items() if k != "id"}) for row in self.rows}
-        return {"skipped": len(self.skipped.rows), "duplicates": len(self.rows) - len(different)}
+        return SKIPPED.of(len(self.skipped.rows)) | DUPLICATES.of(len(self.rows) - len(different))
 
     @property
     def notes(self) -> list[str]:
@@ -113,8 +128,7 @@ class OwnRows(Stage):
         train, held = self._sides(own)
         write_jsonl(output / "train.jsonl", train)
         write_jsonl(output / "heldout.jsonl", held)
-        figures = {"rows": len(train), "heldout_rows": len(held), **own.figures}
-        return Report(figures=figures, notes=own.notes)
+        return Report(metrics=row_counts(len(train), len(held)) | own.metrics, notes=own.notes)
 
     def rehearsal(self) -> OwnRows:
         return replace(self, rows=16)

@@ -8,10 +8,18 @@ from typing import Any
 
 import torch
 
+from posttrain.metrics import Metric, declare_metric
 from posttrain.models.frozen import hold
 from posttrain.models.loading import short
 from posttrain.models.lora import Lora
 from posttrain.models.packed_attention import packs
+
+TRUNK_ROUNDING = declare_metric(
+    "trunk_rounding",
+    "How far the compressed trunk's hidden states are from those in float32, relative.",
+    unit="ratio",
+    better="down",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +53,6 @@ def held(model: Any, lora: Lora | None, place: Place, again: Callable[[], Any]) 
     return hold(model, lora.trunk, place.device, again)
 
 
-def rounding_figures(rounding: float | None) -> dict[str, float]:
+def rounding_metrics(rounding: float | None) -> dict[str, Metric]:
     """What a report says of it."""
-    return {} if rounding is None else {"trunk_rounding": rounding}
+    return {} if rounding is None else TRUNK_ROUNDING.of(rounding)

@@ -28,7 +28,7 @@ from posttrain.pipeline.progress import duration, headline
 from posttrain.pipeline.secrets import Redaction
 from posttrain.pipeline.shape import RUN, misshapen
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Stage, nested
-from posttrain.pipeline.store import SEALED, Product, Workspace
+from posttrain.pipeline.store import FORMAT, Product, Workspace
 
 RECORD = "run.json"
 LARGE = 64 << 20  # bytes taken by a stage, above which a pass over every object is worth its time
@@ -193,7 +193,9 @@ def _step(
     """One stage: cached, given, made, or waiting."""
     inputs = pipeline.inputs(address)
     blocked = [other for _, other in inputs if other not in record.products]
-    facts: dict[str, Any] = {"stage": type(pipeline.stages[address]).__name__, "inputs": dict(inputs)}
+    stage = pipeline.stages[address]
+    facts: dict[str, Any] = {"stage": type(stage).__name__, "inputs": dict(inputs)}
+    facts |= {"role": stage.role, "does": stage.summary(), "control": bool(stage.follows)}
     if blocked:
         record.waiting[address] = f"needs {', '.join(blocked)}"
         record.note(address, **facts, state="waiting")
@@ -213,7 +215,7 @@ def _step(
         state = "made"
     record.products[address] = product
     seconds = float(product.made.get("seconds", 0.0))
-    other = changed(product.made, pipeline.stages[address]) if state == "cached" else []
+    other = changed(product.made, stage) if state == "cached" else []
     record.note(address, **facts, state=state, seconds=seconds, **({"changed_since": other} if other else {}))
     told = f"made in {duration(seconds)}" if state == "made" else state
     say(f"{told.ljust(16)}  {headline(product.report)}".rstrip())
@@ -278,7 +280,7 @@ def _make(
 
 
 def _made(pipeline: Pipeline, record: Run, address: str) -> dict[str, Any]:
-    """What made.json says before the work's own figures: settings, inputs with their hashes, the whole
+    """What made.json says before the work's own metrics: settings, inputs with their hashes, the whole
     ancestry.
     """
     stage = pipeline.stages[address]
@@ -298,7 +300,7 @@ def _made(pipeline: Pipeline, record: Run, address: str) -> dict[str, Any]:
         ancestors |= product.made.get("ancestors", {})
         ancestors[pipeline.fingerprint[other]] = _parent(pipeline.stages[other], other, product)
     return {
-        "format": SEALED,
+        "format": FORMAT,
         "address": address,
         "stage": f"{type(stage).__module__}.{type(stage).__qualname__}",
         "version": type(stage).version,

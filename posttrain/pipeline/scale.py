@@ -146,6 +146,6 @@ def _rows(row: Planned) -> int:
     """How many rows a product has, or is expected to have."""
     read: Callable[[str], Any] = row.estimate.expects.get
     if isinstance(row.product, Product):
-        read = row.product.figures.get
+        read = row.product.values.get
     value = read("rows")
     return int(value) if isinstance(value, int | float) else 0

@@ -15,10 +15,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from posttrain.metrics import Value
 from posttrain.pipeline.files import check_regular, parsed, read_json
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Estimate, Machine
-from posttrain.pipeline.store import Figure, Product
+from posttrain.pipeline.store import Product
 
 PROCESS = 450_000_000  # bytes held before a model is loaded: Python, PyTorch, transformers
 FLOAT = 4  # bytes
@@ -50,9 +51,9 @@ class Size:
         if (product.path / "config.json").is_file():
             return cls.of_directory(product.path)
         names = tuple(cls.__dataclass_fields__)
-        if not all(name in product.figures for name in names):
+        if not all(name in product.values for name in names):
             return None
-        return cls(**{name: int(product.figures[name]) for name in names})
+        return cls(**{name: int(product.values[name]) for name in names})
 
     @classmethod
     def of_directory(cls, directory: Path) -> Size | None:
@@ -69,7 +70,7 @@ class Size:
         vocabulary = _whole(config.get("vocab_size"))
         return cls(parameters=parameters, layers=layers, width=width, cached=cached, vocabulary=vocabulary)
 
-    def figures(self) -> dict[str, Figure]:
+    def figures(self) -> dict[str, Value]:
         return dict(asdict(self))
 
     def reading(self, tokens: float) -> float:
@@ -151,14 +152,14 @@ class Rows:
             held, _, _ = _look(files[1]) if files[1].is_file() else (0, 0.0, 1.0)
             return cls(rows=rows, heldout_rows=held, row_tokens=tokens, fresh=fresh)
         names = tuple(cls.__dataclass_fields__)
-        if not all(name in product.figures for name in names):
+        if not all(name in product.values for name in names):
             return None
-        known = product.figures
+        known: dict[str, Any] = product.values
         held = int(known["heldout_rows"])
         tokens, fresh = float(known["row_tokens"]), float(known["fresh"])
         return cls(rows=int(known["rows"]), heldout_rows=held, row_tokens=tokens, fresh=fresh)
 
-    def figures(self) -> dict[str, Figure]:
+    def figures(self) -> dict[str, Value]:
         return dict(asdict(self))
 
 

@@ -11,30 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.machine import Estimate, Machine
-from posttrain.pipeline.store import Product, Report
+from posttrain.pipeline.machine import Estimate as Estimate
+from posttrain.pipeline.machine import Machine as Machine
+from posttrain.pipeline.stage_report import Report as Report
+from posttrain.pipeline.store import Product as Product
 
 LARGEST = 1 << 63  # of a whole number
-
-__all__ = [
-    "LABELS",
-    "SAMPLES",
-    "SCALAR",
-    "Compute",
-    "Estimate",
-    "HeldIn",
-    "Inputs",
-    "Machine",
-    "Product",
-    "Report",
-    "Stage",
-    "addresses",
-    "judging",
-    "later",
-    "making_order",
-    "nested",
-    "rewrite",
-]
 
 
 class Inputs(Mapping[str, Any]):
@@ -86,6 +68,8 @@ LABELS = ("name", "follows")  # fields of every stage that say nothing of its wo
 # What a stage may need of the family of the model that it grows from.
 SAMPLES = "samples"  # answers are sampled from it in batches
 SCALAR = "scalar"  # a head of one label is put on it
+# Roles of a stage: a policy learns from a reward, or from comparisons.
+REINFORCEMENT, ALIGNMENT = "reinforcement", "alignment"
 
 
 def later(default: Any) -> Any:
@@ -116,6 +100,8 @@ class Stage:
     address: ClassVar[str] = ""
     reads_gold: ClassVar[bool] = False  # its module may reach the gold answers that no training may see
     version: ClassVar[int] = 1
+    role: ClassVar[str] = ""  # REINFORCEMENT or ALIGNMENT
+    does: ClassVar[str] = ""  # in a few words; empty: the name of the class
     positive: ClassVar[tuple[str, ...]] = ()
     at_least: ClassVar[Mapping[str, int]] = {}
     name: str = ""
@@ -147,6 +133,10 @@ class Stage:
             and getattr(self, item.name, _ABSENT) == getattr(was, item.name)
         }
         return replace(self, **changed) if changed else self
+
+    def summary(self) -> str:
+        """What it does, in a few words, for drawings and reports."""
+        return self.does
 
     def replaceable(self, path: Path) -> None:
         """Raises UserError where a finished product, or a model from outside, may not stand in this stage's
@@ -190,7 +180,7 @@ class Stage:
     def gates(self, report: Report) -> list[Finding]:
         """Whether the stage did its work, from its own report; looked at in every run, also when cached.
 
-        Which gates there are follows from the settings; they are asked for their names with figures of 0.
+        Which gates there are follows from the settings; they are asked for their names with metrics of 0.
         """
         return []
 
@@ -199,7 +189,7 @@ class Stage:
         return self
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
-        """What it will take; an input that is not made yet has the figures it is expected to have, and is
+        """What it will take; an input that is not made yet has the metrics it is expected to have, and is
         absent where these are unknown. None: not known.
         """
         return None

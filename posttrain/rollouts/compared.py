@@ -11,15 +11,25 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import Judged, Rollouts, concatenate, take
+from posttrain.core.implicit_reward import ACCURACY, GAP, PAIR_LOSS
 from posttrain.core.preferences import ranked
 from posttrain.core.seeds import derive
 from posttrain.feedback.segments import Choice, Watcher
+from posttrain.metrics import declare_metric
 from posttrain.models.mlp import OBSERVATIONS, MLPReward
 from posttrain.pipeline.stage import later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.rollouts.play import Player
 from posttrain.training.fit import FitState, fit
 from posttrain.training.optimizer import Group, Optimizer
+
+COMPARISONS = declare_metric(
+    "comparisons", "Comparisons that people were asked for so far.", unit="comparisons", better="none"
+)
+TIES_ASKED = declare_metric(
+    "ties", "Share of a step's comparisons tied.", unit="share of comparisons", better="none", where="log"
+)
+OF_REWARD_MODEL = declare_metric("reward_model/{metric}", "Of the learned reward:", unit="", better="none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +183,7 @@ class Compared:
     reward, which stays in ``parts["return"]``.
 
     A batch depends on those before it, through the reward; so a run is repeated from its start. After a call
-    ``last_figures`` has the comparisons asked, the share of ties, and how the reward fits.
+    ``last_metrics`` has the comparisons asked, the share of ties, and how the reward fits.
     """
 
     def __init__(self, player: Player, settings: Comparisons, seed: int) -> None:
@@ -194,7 +204,7 @@ class Compared:
         self.asked = self.learned = 0  # pairs
         self.answered: list[Judged] = []
         self.waiting: list[tuple[int, Judged]] = []  # and the step at which the answers come
-        self.last_figures: dict[str, float] = {}
+        self.last_metrics: dict[str, float] = {}
 
     def __call__(self, step: int) -> Rollouts:
         """Play, ask, refresh, and pay what the reward says."""
@@ -208,7 +218,7 @@ class Compared:
         self.waiting = [(due, judged) for due, judged in self.waiting if due > step]
         if step % settings.every == 0 and not settings.constant:
             self._refresh(step)
-        self.last_figures["comparisons"] = self.asked
+        self.last_metrics[COMPARISONS.name] = self.asked
         if settings.constant:
             return replace(facts, rewards=torch.zeros_like(facts.rewards))
         with torch.no_grad():
@@ -249,7 +259,7 @@ class Compared:
         earned = shown.rewards.sum(1).reshape(-1, 2).tolist()
         choices = [self._choice(a, b, self.asked + place) for place, (a, b) in enumerate(earned)]
         self.asked += count
-        self.last_figures["ties"] = choices.count("tie") / count
+        self.last_metrics[TIES_ASKED.name] = choices.count("tie") / count
         rank = torch.tensor([place for one in choices for place in ((1, 0) if one == "b" else (0, 1))])
         sure = torch.tensor([0.5 if one == "tie" else 1.0 for one in choices for _ in range(2)])
         return ranked(shown, rank, sure)
@@ -276,9 +286,9 @@ class Compared:
             return self.reward.score(past.rollouts)
 
         steps = round(settings.updates * new)
-        for figures in fit(FitState(), forward, settings.method, batch, self.optimizer, steps=steps):
-            for name in ("pair_loss", "accuracy", "gap"):
-                self.last_figures[f"reward_model/{name}"] = figures[name]
+        for metrics in fit(FitState(), forward, settings.method, batch, self.optimizer, steps=steps):
+            for kind in (PAIR_LOSS, ACCURACY, GAP):
+                self.last_metrics[OF_REWARD_MODEL.named(metric=kind)] = metrics[kind.name]
         self.zero = self._zero(data.rollouts)
 
     @torch.no_grad()

@@ -9,8 +9,17 @@ import torch
 
 from posttrain.core.batch import Policy
 from posttrain.core.masked import masked_sum, wide
+from posttrain.metrics import Metric, declare_metric
 from posttrain.rollouts.in_parts import SAID, in_parts
 from posttrain.storage.token_rows import TokenRow
+
+ENDS_HELDOUT = declare_metric(
+    "ends_heldout",
+    "Probability that the model gives the stop token where a held-out answer ends, mean over answers.",
+    unit="share",
+    better="up",
+    title="Probability of the end where held-out answers end",
+)
 
 LOOKED_AT = 200  # rows
 
@@ -18,10 +27,10 @@ LOOKED_AT = 200  # rows
 @torch.no_grad()
 def ends(
     policy: Policy, rows: Sequence[TokenRow], stop_ids: Collection[int], pad_id: int, micro_batch_tokens: int
-) -> dict[str, float | int | str]:
+) -> dict[str, Metric]:
     """``ends_heldout``, the mean probability of the stop token that ends a row's last answer, after all that
-    stands before it, over the first ``LOOKED_AT`` rows that end with one; "unknown" without any. And
-    ``ends_heldout_n``, how many.
+    stands before it, over the first ``LOOKED_AT`` rows that end with one, and how many these are; "unknown"
+    without any.
 
     The token is looked for in the row and not in its mask: where a mask leaves the end out, a model that did
     not learn it shows here.
@@ -31,7 +40,8 @@ def ends(
     for part in in_parts(ended, pad_id, micro_batch_tokens):
         said = policy.evaluate(part, SAID).logprobs
         total += float(wide(masked_sum(said, part.action_mask)).exp().sum())
-    return {"ends_heldout": total / len(ended) if ended else "unknown", "ends_heldout_n": len(ended)}
+    value = total / len(ended) if ended else "unknown"
+    return {ENDS_HELDOUT.name: Metric(value, n=len(ended), unit=ENDS_HELDOUT.unit)}
 
 
 def _end(row: TokenRow, stop_ids: Collection[int]) -> TokenRow | None:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from posttrain.metrics import declare_metric
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import Size, opened
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+
+TOKENS_CHANGED = declare_metric(
+    "tokens_changed",
+    "Chat tokens whose embeddings were set back to those of tokens that were never trained.",
+    unit="tokens",
+    better="none",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +29,7 @@ class BeforeChat(Stage):
     """
 
     address = "before_chat"
+    does = "base model without chat tokens"
     base: Stage
     """The model whose chat tokens are made as unlikely as padding."""
 
@@ -39,7 +48,7 @@ class BeforeChat(Stage):
             for matrix in (model.get_input_embeddings(), model.get_output_embeddings()):
                 matrix.weight[changed] = matrix.weight[untouched].clone()
         save_causal_lm(output, model, tokenizer)
-        return Report(figures={"tokens_changed": len(changed)})
+        return Report(metrics=TOKENS_CHANGED.of(len(changed)))
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
         size = Size.of(inputs.get("base"))

@@ -14,8 +14,9 @@ from posttrain.checks import better_than_random
 from posttrain.core.batch import PolicyGradient
 from posttrain.core.kl import KLInReward
 from posttrain.environments.protocol import Environment
+from posttrain.metrics import Metric
 from posttrain.pipeline.finding import Finding, UserError
-from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import REINFORCEMENT, Estimate, Inputs, Machine, Report, Stage, later
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.rollouts.compared import Comparisons
 
@@ -45,6 +46,8 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
     """
 
     address = "rl"
+    does = "reinforcement"
+    role = REINFORCEMENT
     positive = ("steps", "starts", "group_size", "learning_rate")
     environment: Environment
     """The environment that answers the policy: a file of ``posttrain/environments``."""
@@ -110,6 +113,7 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy with its critic, and ``metrics.jsonl``."""
+        from posttrain.stages.play_metrics import of_last_plays, of_play, of_run
         from posttrain.storage.jsonl import JsonlWriter
         from posttrain.training.average import Average
         from posttrain.training.progress import progress
@@ -121,24 +125,26 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
         history: list[dict[str, Any]] = []
         shown = ["return", "reward"]
         with JsonlWriter(output / "metrics.jsonl") as log:
-            for figures in progress(
+            for metrics in progress(
                 loop,
                 self.steps,
                 self.name or self.address,
                 quiet=machine.quiet,
                 done=partial(getattr, state, "step"),  # of which each is several updates
-                figures=shown,
+                shown=shown,
                 note=machine.note,
             ):
                 if average is not None:
                     average.add()
-                told = self._told(figures, collect)
-                log.write({name: value for name, value in told.items() if math.isfinite(value)})
-                history.append(told)
+                update = of_play(
+                    metrics, getattr(collect.paying, "last_metrics", {}), self.comparisons is not None
+                )
+                log.write({name: value for name, value in update.items() if math.isfinite(value)})
+                history.append(update)
         if average is not None:
             average.take_over()
         policy.save(output)
-        return Report(figures=_figures(history) | _shape(collect.last), notes=self._notes())
+        return Report(metrics=of_run(history) | of_last_plays(collect.last), notes=self._notes())
 
     @property
     def _updates(self) -> int:
@@ -206,14 +212,6 @@ class Control(Stage):  # size: who learns where, from which reward, by what meth
             paying = ScaledRewards(paying, getattr(self.method, "gamma", 1.0))
         return paying
 
-    def _told(self, figures: dict[str, Any], collect: Any) -> dict[str, Any]:
-        """The figures by the names that mean something here: ``return`` is the environment's own reward."""
-        told = {name: value for name, value in figures.items() if name not in ("parts/return", "length")}
-        told["return"], told["play_length"] = figures["parts/return"], figures["length"]
-        if self.comparisons is None:
-            del told["reward"], told["reward_std"]
-        return told | getattr(collect.paying, "last_figures", {})
-
     def _notes(self) -> list[str]:
         return [] if self.comparisons is None else ["Those who compare are simulated."]
 
@@ -248,6 +246,7 @@ class ControlEvaluation(Stage):
     """
 
     address = "evaluate"
+    does = "evaluation"
     positive = ("episodes",)
     policy: Stage
     """The policy that is played."""
@@ -263,12 +262,13 @@ class ControlEvaluation(Stage):
     """Seed of the starting states and the actions."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
-        """Figures ``return/policy`` (sampled, as it was trained), ``return/greedy``, ``return/random``."""
+        """Metrics ``return/policy`` (sampled, as it was trained), ``return/greedy``, ``return/random``."""
         from posttrain.core.seeds import derive
-        from posttrain.evaluation.intervals import bootstrap, with_interval
+        from posttrain.evaluation.intervals import bootstrap
         from posttrain.evaluation.solved import against_the_optimum
         from posttrain.models.mlp import MLPPolicy
         from posttrain.rollouts.play import play
+        from posttrain.stages.play_metrics import RETURN_OF
 
         world: Any = self.environment or getattr(self.policy, "environment", None)
         if world is None:
@@ -279,7 +279,7 @@ class ControlEvaluation(Stage):
         chance = MLPPolicy(world.observations, world.actions, ())
         for parameter in chance.parameters():
             parameter.data.zero_()
-        figures: dict[str, float | int | str] = {}
+        metrics: dict[str, Metric] = {}
         for name, actor, warmth in (
             ("policy", policy, 1.0),
             ("greedy", policy, 0.0),
@@ -287,10 +287,10 @@ class ControlEvaluation(Stage):
         ):
             seeds = [derive(self.seed, "evaluate", row) for row in range(self.episodes)]
             earned = play(world, actor, seeds, temperature=warmth).parts["return"].tolist()
-            figures |= with_interval(f"return/{name}", bootstrap(earned, seed=self.seed))
+            metrics |= RETURN_OF.of(bootstrap(earned, seed=self.seed), play=name)
         if hasattr(world, "table"):
-            figures |= against_the_optimum(world, policy, self.gamma)
-        return Report(figures=figures, notes=self._notes(world))
+            metrics |= against_the_optimum(world, policy, self.gamma)
+        return Report(metrics=metrics, notes=self._notes(world))
 
     def _notes(self, world: Any) -> list[str]:
         """A policy that was never played so long may do what only fails later."""
@@ -300,7 +300,7 @@ class ControlEvaluation(Stage):
         return [f"Trained on plays of at most {trained} steps, judged on plays of up to {world.limit}."]
 
     def gates(self, report: Report) -> list[Finding]:
-        return [] if self.control else [better_than_random.check(report.figures)]
+        return [] if self.control else [better_than_random.check(report.metrics)]
 
     def rehearsal(self) -> ControlEvaluation:
         return replace(self, episodes=8)
@@ -308,33 +308,3 @@ class ControlEvaluation(Stage):
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
         world = self.environment or getattr(self.policy, "environment", None)
         return None if world is None else Estimate(seconds=3 * world.limit * SECONDS)
-
-
-def _figures(history: list[dict[str, Any]]) -> dict[str, float | int | str]:
-    """The first batch, and the mean of the last tenth of them."""
-    by_step = {row["step"]: row for row in reversed(history)}  # the first update of each step
-    rows = [by_step[step] for step in sorted(by_step)]
-    last = rows[-max(1, len(rows) // 10) :]
-    found: dict[str, float | int | str] = {}
-    for name in ("return", "reward", "entropy_before", "explained_variance", "kl"):
-        values = [row[name] for row in last if math.isfinite(row.get(name, math.nan))]
-        if values:
-            found[f"{name}_final"] = sum(values) / len(values)
-            if math.isfinite(rows[0].get(name, math.nan)):
-                found[f"{name}_start"] = rows[0][name]
-    if "comparisons" in rows[-1]:
-        found["comparisons"] = int(rows[-1]["comparisons"])
-    return found | {"steps": len(rows), "actions": int(sum(row["tokens"] for row in rows))}
-
-
-def _shape(facts: Any) -> dict[str, float | int | str]:
-    """What a row of the last batch looked like, on average."""
-    mask = facts.action_mask
-    steps = mask.sum(1).float()
-    decisions = (facts.turn.masked_fill(~mask, -1).amax(1) + 1).float()
-    paid = ((facts.rewards != 0) & mask).sum(1).float()
-    return {
-        "steps_per_play": float(steps.mean()),
-        "decisions_per_play": float(decisions.mean()),
-        "paid_steps_per_play": float(paid.mean()),
-    }

@@ -11,11 +11,34 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posttrain.metrics import Metric, declare_metric
 from posttrain.pipeline.stage import Machine
 
 if TYPE_CHECKING:
     from posttrain.storage.preference_store import PreferenceRow, PreferenceStore
     from posttrain.storage.token_rows import TokenRow
+
+TIES = declare_metric(
+    "ties",
+    "Comparisons that were a tie, or rated in both ways, and teach nothing.",
+    unit="comparisons",
+    better="down",
+    where="report",
+)
+EQUAL = declare_metric(
+    "equal",
+    "Comparisons of two answers that are the same, which are left out.",
+    unit="comparisons",
+    better="down",
+    title="left out as equal",
+)
+TOO_LONG = declare_metric(
+    "too_long",
+    "Rows that were left out because they are longer than a length limit.",
+    unit="rows",
+    better="down",
+    title="left out as too long",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +51,7 @@ class Fitting:
     epochs: int
     warmup: int
     seed: int
-    shown: Sequence[str]  # figures beside the bar
+    shown: Sequence[str]  # metrics beside the bar
     together: Sequence[int] | None = None  # rows with the same number are read in the same batch
     compute: str = "float32"  # of matrix products
 
@@ -80,10 +103,10 @@ class Fitting:
         )
         history = []
         with JsonlWriter(output / "metrics.jsonl") as log:
-            told: dict[str, Any] = {"quiet": machine.quiet, "figures": self.shown, "note": machine.note}
-            for figures in progress(loop, plan.steps, self.name, **told):
-                log.write(figures)
-                history.append(figures)
+            told: dict[str, Any] = {"quiet": machine.quiet, "shown": self.shown, "note": machine.note}
+            for metrics in progress(loop, plan.steps, self.name, **told):
+                log.write(metrics)
+                history.append(metrics)
         return history
 
 
@@ -105,22 +128,31 @@ def pairs(
     def side(row: Mapping[str, Any], name: str) -> TokenRow:
         return read(json.dumps((row["prompt"], row[name], row.get(f"{name}_ended", True))))
 
-    counts = {"ties": 0, "equal": 0, "too_long": 0}
+    counts = {kind.name: 0 for kind in (TIES, EQUAL, TOO_LONG)}
     for row in counted(rows):
         if most and len(kept) == most:
             break
         if row.get("tie"):
-            counts["ties"] += 1
+            counts[TIES.name] += 1
             continue
         both = [side(row, "chosen"), side(row, "rejected")]
         if both[0].ids == both[1].ids:
-            counts["equal"] += 1
+            counts[EQUAL.name] += 1
         elif max(len(answer.ids) for answer in both) > max_length:
-            counts["too_long"] += 1
+            counts[TOO_LONG.name] += 1
         else:
             confidence, margin = float(row.get("confidence", 1.0)), float(row.get("margin", 0.0))
             kept.append(PreferenceRow(rows=both, ranks=[0, 1], confidence=confidence, margin=margin))
     return counts
+
+
+def left_out(counts: Mapping[str, int]) -> dict[str, Metric]:
+    """Of what ``pairs`` or ``ratings`` counted."""
+    metrics: dict[str, Metric] = {}
+    for kind in (TIES, EQUAL, TOO_LONG):
+        if kind.name in counts:
+            metrics |= kind.of(counts[kind.name])
+    return metrics
 
 
 def same_prompt(found: Sequence[PreferenceRow]) -> Sequence[int]:
@@ -140,13 +172,13 @@ def ratings(
     from posttrain.rollouts.reread import reread
     from posttrain.storage.preference_store import PreferenceRow
 
-    counts = {"too_long": 0}
+    counts = {TOO_LONG.name: 0}
     for row in rows:
         answer = reread(chat, row["prompt"], row["completion"])
         if len(answer.ids) <= max_length:
             kept.append(PreferenceRow(rows=[answer], ranks=[0 if row["label"] else 1]))
         else:
-            counts["too_long"] += 1
+            counts[TOO_LONG.name] += 1
     return counts
 
 

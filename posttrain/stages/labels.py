@@ -9,13 +9,31 @@ from typing import Any, ClassVar
 
 from posttrain.data.own import OwnRows
 from posttrain.data.read import read_comparisons, read_ratings
+from posttrain.data.row_counts import ROWS, heldout
 from posttrain.data.rows import Row
 from posttrain.data.split import split
 from posttrain.feedback.simulated import ANNOTATORS, Annotator, decided, label
 from posttrain.field_guide.freeze import GOLD_VERSION
+from posttrain.metrics import Metric, declare_metric
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import PROCESS, Rows
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+from posttrain.stages.fitting import TIES
+
+AGREEMENT = declare_metric(
+    "agreement",
+    "Share of two annotators' choices on one pair that are the same, mean over pairs.",
+    unit="share of choices",
+    better="up",
+    title="annotators who agree on a pair",
+)
+ALPHA = declare_metric(
+    "krippendorff_alpha",
+    "Krippendorff's alpha of the annotators: agreement beyond chance; 1 is perfect, 0 chance.",
+    unit="alpha",
+    better="up",
+    title="Krippendorff's alpha",
+)
 
 LOOK = 0.15e-3  # seconds a simulated annotator takes over a pair, on one core of 2024
 
@@ -28,6 +46,7 @@ class Annotation(Stage):
     """
 
     address = "labels"
+    does = "preferences"
     reads_gold = True  # simulated annotators compare by it
     version = GOLD_VERSION
     positive = ("per_pair", "heldout_per_pair")
@@ -47,7 +66,7 @@ class Annotation(Stage):
         from posttrain.feedback.agreement import agreement, choices_of
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
-        figures: dict[str, float | int | str] = {}
+        metrics: dict[str, Metric] = {}
         for side, wanted in (("train", self.per_pair), ("heldout", self.heldout_per_pair)):
             pairs = read_jsonl(inputs["pairs"].path / f"{side}.jsonl")
             if side == "train" and not pairs:
@@ -58,13 +77,13 @@ class Annotation(Stage):
             rows = label(pairs, self.annotators, self.seed, per_pair)
             write_jsonl(output / f"{side}.jsonl", _with_endings(rows, pairs))
             kept, ties = decided(rows)
-            prefix = "" if side == "train" else "heldout_"
-            figures |= {f"{prefix}rows": len(kept), f"{prefix}ties": ties}
+            counted = ROWS.of(len(kept)) | TIES.of(ties)
+            metrics |= counted if side == "train" else heldout(counted)
             if per_pair > 1:
                 said = agreement(choices_of(rows))
-                figures |= {"agreement": said.raw, "krippendorff_alpha": said.alpha}
+                metrics |= AGREEMENT.of(said.raw) | ALPHA.of(said.alpha)
         return Report(
-            figures=figures, notes=["Every annotator is simulated: " + _names(self.annotators) + "."]
+            metrics=metrics, notes=["Every annotator is simulated: " + _names(self.annotators) + "."]
         )
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
@@ -83,6 +102,7 @@ class ComparisonRows(OwnRows):
     """
 
     address = "labels"
+    does = "preferences"
     version = 3  # of several turns only the last answer is learned from; special tokens in a text are text
     reads: ClassVar[Any] = staticmethod(read_comparisons)
     heldout_share: float = 0.1

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from posttrain.metrics import declare_metric
 from posttrain.pipeline.finding import UserError
+
+OF_TEXT = declare_metric(
+    "pretraining_{metric}",
+    "Of the pretraining text that is mixed into every update:",
+    unit="",
+    better="none",
+    title="{metric} of pretraining text",
+)
 
 
 def mixing_in(
@@ -36,7 +45,7 @@ def mixing_in(
             lambda past: policy.evaluate(past.rollouts, method.wants),
             method.loss,
             coef=coef,
-            name="pretraining_",
+            name=OF_TEXT.named(metric=""),
         )
 
     return of

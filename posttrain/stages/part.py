@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from posttrain.data.row_counts import row_counts
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sizes import PROCESS, WRITTEN, Rows
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
@@ -20,6 +21,7 @@ class PartOfRows(Stage):
     """
 
     address = "part"
+    does = "part of the rows"
     positive = ("share",)
     rows: Stage
     """The rows of which this is a part."""
@@ -62,7 +64,7 @@ class PartOfRows(Stage):
             if used_up < there:
                 wish = f"{self.name or self.address}.{setting}=0"
                 notes.append(f"The first {used_up} of {there} rows are {use}; {wish} takes all.")
-        return Report(figures={"rows": kept, "heldout_rows": held}, notes=notes)
+        return Report(metrics=row_counts(kept, held), notes=notes)
 
     def estimate(self, inputs: Inputs, machine: Machine) -> Estimate | None:
         known = Rows.of(inputs["rows"]) if "rows" in inputs else None

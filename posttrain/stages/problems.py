@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from posttrain.data.own import OwnRows
 from posttrain.data.read import read_problems
+from posttrain.data.row_counts import row_counts
 from posttrain.data.rows import Row
 from posttrain.data.split import split
 from posttrain.pipeline.finding import UserError
@@ -25,6 +26,7 @@ class SumLines(Stage):
     """
 
     address = "prompts"
+    does = "problems"
     positive = ("rows", "heldout")
     rows: int = 4000
     """Problems that are trained on."""
@@ -42,7 +44,7 @@ class SumLines(Stage):
 
         train = write_jsonl(output / "train.jsonl", sum_lines("train", self.rows, self.seed))
         held = write_jsonl(output / "heldout.jsonl", sum_lines("heldout", self.heldout, 0))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> SumLines:
         return replace(self, rows=8, heldout=8)
@@ -60,6 +62,7 @@ class Questions(Stage):
     """
 
     address = "problems"
+    does = "problems"
     positive = ("rows", "heldout")
     rows: int = 3000
     """Problems that are trained on."""
@@ -78,7 +81,7 @@ class Questions(Stage):
         train = write_jsonl(output / "train.jsonl", questions("train", self.rows, self.seed))
         known: Split | None = "train" if self.known_wordings else None
         held = write_jsonl(output / "heldout.jsonl", questions("heldout", self.heldout, 0, known))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> Questions:
         return replace(self, rows=9, heldout=9)
@@ -96,6 +99,7 @@ class WorkedAnswers(Stage):
     """
 
     address = "worked"
+    does = "worked answers"
     positive = ("rows", "heldout")
     rows: int = 400
     """Worked answers that are trained on."""
@@ -111,7 +115,7 @@ class WorkedAnswers(Stage):
 
         train = write_jsonl(output / "train.jsonl", worked_answers("train", self.rows, self.seed))
         held = write_jsonl(output / "heldout.jsonl", worked_answers("heldout", self.heldout, 0))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> WorkedAnswers:
         return replace(self, rows=9, heldout=9)
@@ -130,6 +134,7 @@ class ProblemRows(OwnRows):
     """
 
     address = "prompts"
+    does = "problems"
     reads: ClassVar[Any] = staticmethod(read_problems)
     heldout_share: float = 0.1
     """Share of the problems that is not trained on, chosen by a hash of the prompt."""

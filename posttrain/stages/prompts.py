@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from posttrain.data.own import OwnRows
+from posttrain.data.own import DUPLICATES, OwnRows
 from posttrain.data.read import read_prompts
+from posttrain.data.row_counts import row_counts
 from posttrain.data.rows import Row
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.sizes import Rows, loaded, tokens_of
@@ -21,6 +22,7 @@ class FieldGuidePrompts(Stage):
     """Prompts of the embedded world; the held-out ones are fixed and frozen together with the gold reward."""
 
     address = "prompts"
+    does = "prompts"
     positive = ("rows", "heldout")
     rows: int = 4000
     """Prompts that are trained on."""
@@ -38,7 +40,7 @@ class FieldGuidePrompts(Stage):
         # another seed than the demonstrations', so that prompts are new where the world has enough of them
         train = write_jsonl(output / "train.jsonl", items("train", self.rows, self.seed + 1_000_000))
         held = write_jsonl(output / "heldout.jsonl", heldout_prompts(self.heldout))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> FieldGuidePrompts:
         return replace(self, rows=8)
@@ -57,6 +59,7 @@ class ConstraintPrompts(Stage):
     """
 
     address = "prompts"
+    does = "prompts"
     positive = ("rows", "heldout")
     rows: int = 1000
     """Prompts that are trained on."""
@@ -72,7 +75,7 @@ class ConstraintPrompts(Stage):
 
         train = write_jsonl(output / "train.jsonl", prompts("train", self.rows, self.seed + 1_000_000))
         held = write_jsonl(output / "heldout.jsonl", prompts("heldout", self.heldout, 0))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> ConstraintPrompts:
         return replace(self, rows=8, heldout=8)
@@ -91,13 +94,14 @@ class EverydayPrompts(Stage):
     """
 
     address = "prompts"
+    does = "prompts"
     positive = ("rows", "heldout")
     rows: int = 800
     """Prompts that are trained on."""
     heldout: int = 320
     """Prompts with held-out topics and wordings."""
     validation: bool = False
-    """Held-out topics are those that settings are chosen on, not those that figures are quoted for."""
+    """Held-out topics are those that settings are chosen on, not those that metrics are quoted for."""
     seed: int = 0
     """Seed of the training and held-out prompts."""
 
@@ -109,7 +113,7 @@ class EverydayPrompts(Stage):
         split = "validation" if self.validation else "test"
         train = write_jsonl(output / "train.jsonl", prompts("train", self.rows, self.seed + 1_000_000))
         held = write_jsonl(output / "heldout.jsonl", prompts(split, self.heldout, self.seed))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> EverydayPrompts:
         return replace(self, rows=8, heldout=8)
@@ -128,6 +132,7 @@ class PromptRows(OwnRows):
     """
 
     address = "prompts"
+    does = "prompts"
     reads: ClassVar[Any] = staticmethod(read_prompts)
     heldout: int = 200
     """Prompts that are kept for evaluation, at most a quarter of all."""
@@ -148,6 +153,7 @@ class PromptsOf(Stage):
     """The prompts of ``rows``, demonstrations or comparisons, where no prompts of their own were given."""
 
     address = "prompts"
+    does = "prompts"
     rows: Stage
     """The demonstrations or comparisons whose prompts are taken."""
     heldout: int = 200
@@ -177,9 +183,7 @@ class PromptsOf(Stage):
                 raise UserError(f"the {side} rows hold no prompt; give prompts=FILE, or more rows")
             write_jsonl(output / f"{side}.jsonl", rows)
         counts = {side: len(rows) for side, rows in found.items()}
-        return Report(
-            figures={"rows": counts["train"], "heldout_rows": counts["heldout"], "duplicates": repeated}
-        )
+        return Report(metrics=row_counts(counts["train"], counts["heldout"]) | DUPLICATES.of(repeated))
 
     def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
         from posttrain.checks import rows_ahead

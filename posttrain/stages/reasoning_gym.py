@@ -5,9 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from posttrain.data.row_counts import row_counts
+from posttrain.metrics import declare_metric
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.sizes import loaded, tokens_of
 from posttrain.pipeline.stage import Estimate, Inputs, Machine, Report, Stage
+
+ALSO_HELD_OUT = declare_metric(
+    "also_held_out",
+    "Training questions that were left out because they are held out too.",
+    unit="rows",
+    better="down",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +26,7 @@ class ReasoningGymTasks(Stage):
     """
 
     address = "prompts"
+    does = "problems"
     positive = ("rows", "heldout")
     tasks: tuple[str, ...]
     """Names of the data sets of reasoning-gym, which are asked in turn."""
@@ -53,7 +63,7 @@ class ReasoningGymTasks(Stage):
         write_jsonl(output / "train.jsonl", train)
         write_jsonl(output / "heldout.jsonl", held)
         twice = len(drawn) - len(train)
-        return Report(figures={"rows": len(train), "heldout_rows": len(held), "also_held_out": twice})
+        return Report(metrics=row_counts(len(train), len(held)) | ALSO_HELD_OUT.of(twice))
 
     def rehearsal(self) -> ReasoningGymTasks:
         return replace(self, rows=16, heldout=8)

@@ -16,6 +16,7 @@ from posttrain.core.importance import Truncated
 from posttrain.core.kl import label
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import (
+    REINFORCEMENT,
     SAMPLES,
     SCALAR,
     Compute,
@@ -46,6 +47,8 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
     """
 
     address = "rl"
+    does = "reinforcement"
+    role = REINFORCEMENT
     positive = (
         *("steps", "prompts_per_step", "group_size"),
         *("learning_rate", "temperature", "max_completion_length"),
@@ -150,12 +153,13 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy, its critic in ``critic/``, ``metrics.jsonl`` and ``episodes.jsonl``."""
-        from posttrain.rollouts.reread import conversation_figures
+        from posttrain.rollouts.reread import conversation_metrics
+        from posttrain.stages.rl_summary import SHOWN, of_answers, summary
         from posttrain.storage.jsonl import JsonlWriter, RowsInFile
         from posttrain.training.average import Average
-        from posttrain.training.figures import by_step, finite, of_run
         from posttrain.training.progress import progress
         from posttrain.training.reinforce import ReinforceState
+        from posttrain.training.run_summary import by_step, finite
 
         told = [line for line in [label(self.method)] if line]
         if told and not machine.quiet:
@@ -168,19 +172,18 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             state = ReinforceState()
             roles, collector, loop = self._loop(inputs, machine, scorer, state)
             prompts = RowsInFile(inputs["prompts"].path / "train.jsonl")
-            conversations, more = conversation_figures(collector.chat, prompts)
+            conversations, more = conversation_metrics(collector.chat, prompts)
             average = Average(_of(roles, "policy"), self.average) if self.average else None
-            step, shown = 0, ("reward", "kl", "length")
-            facts: dict[str, Any] = {"quiet": machine.quiet, "figures": shown, "note": machine.note}
-            facts["done"] = partial(getattr, state, "step")  # of which each is several updates
-            for figures in progress(loop, self.steps, self.name or "rl", **facts):
-                if figures["step"] != step:
-                    step = figures["step"]
+            step, done = 0, partial(getattr, state, "step")  # of which each is several updates
+            facts: dict[str, Any] = {"quiet": machine.quiet, "note": machine.note, "done": done}
+            for metrics in progress(loop, self.steps, self.name or "rl", shown=SHOWN, **facts):
+                if metrics["step"] != step:
+                    step = metrics["step"]
                     for episode in collector.last_episodes[: self.kept_episodes]:
                         kept.write(episode)
-                    figures |= {f"answers/{name}": x for name, x in collector.last_figures.items()}
-                log.write({name: finite(value) for name, value in figures.items()})
-                history.append(figures)
+                    metrics |= of_answers(collector.last_metrics)
+                log.write({name: finite(value) for name, value in metrics.items()})
+                history.append(metrics)
                 if average is not None:
                     average.add()
             if average is not None:
@@ -191,7 +194,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
             notes.append(f"{failed} answers were neither paid nor counted as wrong: their verifier failed.")
         if collector.too_long:
             notes.append(f"{collector.too_long} prompts were too long beside an answer and were left out.")
-        return Report(figures=of_run(history) | conversations | roles.figures, notes=notes + more)
+        return Report(metrics=summary(history) | conversations | roles.metrics, notes=notes + more)
 
     def _loop(  # size: everything a run of reinforcement is made from
         self, inputs: Inputs, machine: Machine, scorer: Any, state: Any
@@ -282,7 +285,7 @@ class Reinforcement(Stage):  # size: who learns, from whom, on what, how much of
         return found
 
     def gates(self, report: Report) -> list[Finding]:
-        return gates_of(self, report.figures)
+        return gates_of(self, report.metrics)
 
     def rehearsal(self) -> Reinforcement:
         return replace(self, steps=1, prompts_per_step=8)

@@ -17,19 +17,19 @@ from posttrain.checks import (
 from posttrain.pipeline.finding import Finding
 
 
-def gates_of(stage: Any, figures: Mapping[str, Any]) -> list[Finding]:
+def gates_of(stage: Any, metrics: Mapping[str, Any]) -> list[Finding]:
     """Of a ``Reinforcement``: a method that distils is judged by its teacher, a control only by how it
     began.
     """
     if stage.teacher is not None:
-        return [nearer_the_teacher.check(figures)]
+        return [nearer_the_teacher.check(metrics)]
     if stage.as_control:
-        return [same_at_the_start.check(figures, stage.thresholds, stage.compute)]
+        return [same_at_the_start.check(metrics, stage.thresholds, stage.compute)]
     return [
-        same_at_the_start.check(figures, stage.thresholds, stage.compute),
-        reward_rose.check(figures),
-        kl_budget.check(figures, stage.thresholds),
-        more_than_length.of_rewards(figures, stage.thresholds),
-        *something_to_learn.check(figures, stage.compares, stage.thresholds),
-        *steady.check(figures, stage.thresholds),
+        same_at_the_start.check(metrics, stage.thresholds, stage.compute),
+        reward_rose.check(metrics),
+        kl_budget.check(metrics, stage.thresholds),
+        more_than_length.of_rewards(metrics, stage.thresholds),
+        *something_to_learn.check(metrics, stage.compares, stage.thresholds),
+        *steady.check(metrics, stage.thresholds),
     ]

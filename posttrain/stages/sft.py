@@ -15,7 +15,9 @@ from posttrain.checks import (
     rows_ahead,
 )
 from posttrain.checks.thresholds import OfTuning
+from posttrain.data.row_counts import ROWS
 from posttrain.direct_alignment.sft import SFT
+from posttrain.metrics import declare_metric
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Compute, Estimate, Inputs, Machine, Report, Stage, judging, later
 from posttrain.stages.fitting import Fitting
@@ -23,6 +25,34 @@ from posttrain.stages.fitting import Fitting
 if TYPE_CHECKING:
     from posttrain.models.lora import Lora
     from posttrain.storage.token_rows import TokenRowStore
+
+NLL_BEFORE = declare_metric(
+    "nll_heldout_before",
+    "Negative log-likelihood of held-out demonstrations under the model before training.",
+    unit="nats per token",
+    better="down",
+    title="held-out loss before",
+)
+NLL_AT_THE_END = declare_metric(
+    "nll_train_final",
+    "Negative log-likelihood of the training demonstrations, mean over the last tenth of the updates.",
+    unit="nats per token",
+    better="down",
+    title="training loss, last updates",
+)
+DROPPED = declare_metric(
+    "dropped",
+    "Demonstrations that were left out as longer than max_length.",
+    unit="rows",
+    better="down",
+    where="report",
+)
+SUPERVISED_TOKENS = declare_metric(
+    "supervised_tokens",
+    "Tokens that were learned from, all epochs together.",
+    unit="tokens",
+    better="none",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +62,7 @@ class InstructionTuning(Stage):
     """
 
     address = "sft"
+    does = "instruction tuning"
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     fits = model_fits.check
     usable = model_fits.usable
@@ -71,8 +102,8 @@ class InstructionTuning(Stage):
         from posttrain.models.collate import rollouts
         from posttrain.models.roles import Place, open_policy
         from posttrain.rollouts.ends import ends
-        from posttrain.rollouts.in_parts import nll
-        from posttrain.rollouts.reread import conversation_figures
+        from posttrain.rollouts.in_parts import NLL_HELDOUT, nll
+        from posttrain.rollouts.reread import conversation_metrics
         from posttrain.storage.jsonl import stream_jsonl
         from posttrain.storage.token_rows import TokenRowStore
         from posttrain.training.optimizer import Group
@@ -89,7 +120,7 @@ class InstructionTuning(Stage):
                 f"none of {dropped} demonstrations fits into max_length={self.max_length} tokens; raise "
                 "it, or shorten the conversations"
             )
-        told, notes = conversation_figures(chat, stream_jsonl(said / "train.jsonl"))
+        conversations, notes = conversation_metrics(chat, stream_jsonl(said / "train.jsonl"))
         plan = Fitting.of(self, len(train), shown=["nll"])
         learned = roles.policy.parameters_of("policy")
         group = Group(name="policy", parameters=learned, learning_rate=self.learning_rate)
@@ -107,13 +138,12 @@ class InstructionTuning(Stage):
         roles.save(output)
         start = roles.reference or open_policy(source, place=place).policy  # last: learning begins at once
         before = nll(start, held, chat.pad_id, machine.micro_batch_tokens)
-        found: dict[str, Any] = {"nll_heldout": after, "nll_heldout_before": before}
-        found = found if held else dict.fromkeys(found, "unknown")
-        found |= {"nll_train_final": _nll_at_the_end(history), **ended}
-        counts = {"rows": len(train), "dropped": dropped + held_dropped}
-        counts["supervised_tokens"] = int(sum(figures["tokens"] for figures in history))
+        metrics = NLL_HELDOUT.of(after if held else "unknown") | NLL_BEFORE.of(before if held else "unknown")
+        metrics |= NLL_AT_THE_END.of(_nll_at_the_end(history)) | ended
+        metrics |= ROWS.of(len(train)) | DROPPED.of(dropped + held_dropped)
+        metrics |= SUPERVISED_TOKENS.of(int(sum(update["tokens"] for update in history)))
         notes += _notes(chat, dropped + held_dropped, self.max_length)
-        return Report(figures=found | counts | told | roles.figures, notes=notes)
+        return Report(metrics=metrics | conversations | roles.metrics, notes=notes)
 
     def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
         if "demonstrations" not in inputs:
@@ -124,9 +154,9 @@ class InstructionTuning(Stage):
         if self.as_control:
             return []
         return [
-            learned_demonstrations.check(report.figures),
-            ends_its_answers.check(report.figures, self.thresholds),
-            learned_by_heart.check(report.figures, self.thresholds),
+            learned_demonstrations.check(report.metrics),
+            ends_its_answers.check(report.metrics, self.thresholds),
+            learned_by_heart.check(report.metrics, self.thresholds),
         ]
 
     def rehearsal(self) -> InstructionTuning:
@@ -170,7 +200,7 @@ def examples(chat: Any, rows: Iterable[dict[str, Any]], max_length: int, kept: T
 def _nll_at_the_end(history: list[dict[str, float]]) -> float:
     """Nats a token, the mean of the last tenth of the updates."""
     last = history[-max(1, len(history) // 10) :]
-    return sum(figures["nll"] for figures in last) / len(last)
+    return sum(update["nll"] for update in last) / len(last)
 
 
 def _notes(chat: Any, dropped: int, max_length: int) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from posttrain.data.own import OwnRows
 from posttrain.data.read import read_text
+from posttrain.data.row_counts import row_counts
 from posttrain.data.rows import Row
 from posttrain.data.split import split
 from posttrain.pipeline.sizes import loaded, tokens_of
@@ -23,6 +24,7 @@ class PretrainingPages(Stage):
     """
 
     address = "text"
+    does = "pretraining text"
     positive = ("rows", "heldout")
     rows: int = 3000
     """Pages that are trained on."""
@@ -37,7 +39,7 @@ class PretrainingPages(Stage):
 
         train = write_jsonl(output / "train.jsonl", _pages(self.rows, UNREAD * (2 + self.seed)))
         held = write_jsonl(output / "heldout.jsonl", _pages(self.heldout, UNREAD))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> PretrainingPages:
         return replace(self, rows=8, heldout=8)
@@ -53,6 +55,7 @@ class TextRows(OwnRows):
     """
 
     address = "text"
+    does = "pretraining text"
     reads: ClassVar[Any] = staticmethod(read_text)
     heldout_share: float = 0.1
     """Share of the texts that is not trained on, chosen by a hash."""

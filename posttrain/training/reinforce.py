@@ -12,11 +12,47 @@ from torch import Tensor
 
 from posttrain.core.batch import Evaluation, Policy, PolicyGradient, Rollouts, Wants, take
 from posttrain.core.seeds import derive
+from posttrain.metrics import declare_metric
 from posttrain.training.evaluate import in_slices
-from posttrain.training.figures import of_credit, of_rollouts
 from posttrain.training.kl_control import FixedKL, KLControl
 from posttrain.training.optimizer import Optimizer
+from posttrain.training.rollout_metrics import of_credit, of_rollouts
 from posttrain.training.update import Part, Past, cut, in_one_order, update
+
+STEP = declare_metric(
+    "step",
+    "Number of the step, counted from 1: of reinforcement one batch, elsewhere one update.",
+    unit="steps",
+    better="none",
+)
+UPDATE = declare_metric("update", "Updates of the weights so far.", unit="updates", better="none")
+SECONDS = declare_metric(
+    "seconds",
+    "Wall time of an update and, in the first of a step, of its batch.",
+    unit="seconds",
+    better="down",
+)
+SECONDS_OF = declare_metric(
+    "seconds/{part}",
+    "Wall time that a step spent on: {part}.",
+    unit="seconds",
+    better="down",
+)
+KL_COEF = declare_metric(
+    "kl_coef",
+    "Coefficient of the KL charge, which the KL controller moves.",
+    unit="reward per nat",
+    better="none",
+    title="KL coefficient",
+    order=15,
+)
+DROPPED_ROWS = declare_metric(
+    "dropped",
+    "Rows that the method cannot use, left out of the batch.",
+    unit="rows",
+    better="down",
+    where="log",
+)
 
 COMPARED_EVERY = 16  # batches; then the sampler is compared with the trainer, wherever its word is taken
 
@@ -29,7 +65,7 @@ class ReinforceState:
     step: int = 0  # batches of rollouts used up
     place: int = 0  # updates made on the batch in use
     past: Past | None = None  # the batch in use
-    figures: dict[str, float] = field(default_factory=dict)  # of the batch in use
+    metrics: dict[str, float] = field(default_factory=dict)  # of the batch in use
     kl_coef: float | None = None  # None until the first batch: the method's own
 
 
@@ -80,7 +116,7 @@ def reinforce(  # size: the loop's six ingredients, and what a stage may set
         mix: of the number of updates made: another part of the loss, such as pretraining text (PPO-ptx).
 
     Yields:
-        Figures of the rollouts (``figures.of_rollouts``, ``figures.of_credit``), of the update (the method's
+        Metrics of the rollouts (``rollout_metrics``), of the update (the method's
         terms, ``loss``, gradient norms, learning rates), ``step``, ``update``, ``kl_coef`` and seconds.
 
     Raises:
@@ -111,19 +147,19 @@ def reinforce(  # size: the loop's six ingredients, and what a stage may set
         )
         parts = [part] if mix is None else [part, mix(optimizer.steps)]
         updating = time.perf_counter()
-        figures = {**state.figures, **update(optimizer, parts, micro_batch_tokens)}
+        metrics = {**state.metrics, **update(optimizer, parts, micro_batch_tokens)}
         del first, part, parts
-        figures |= {
-            "step": state.step + 1,
-            "update": optimizer.steps,
-            "seconds": time.perf_counter() - started,
+        metrics |= {
+            STEP.name: state.step + 1,
+            UPDATE.name: optimizer.steps,
+            SECONDS.name: time.perf_counter() - started,
         }
-        figures["seconds/update"] = time.perf_counter() - updating
+        metrics[SECONDS_OF.named(part="update")] = time.perf_counter() - updating
         state.place += 1
         if state.place == method.epochs * _count(past, method):
             _finish(state, current, control or FixedKL())
             publish(state.step)
-        yield figures
+        yield metrics
 
 
 def _count(past: Past, method: PolicyGradient) -> int:
@@ -146,9 +182,9 @@ def _priced(method: Any, coef: float | None) -> Any:
 
 def _finish(state: ReinforceState, method: Any, control: KLControl) -> None:
     kl = getattr(method, "kl", None)
-    if kl is not None and "kl" in state.figures:
-        state.kl_coef = control.next(kl.coef, state.figures["kl"], int(state.figures["rows"]))
-    state.step, state.place, state.past, state.figures = state.step + 1, 0, None, {}
+    if kl is not None and "kl" in state.metrics:
+        state.kl_coef = control.next(kl.coef, state.metrics["kl"], int(state.metrics["rows"]))
+    state.step, state.place, state.past, state.metrics = state.step + 1, 0, None, {}
 
 
 def _collect(  # size: everything a batch of experience is made from
@@ -195,13 +231,13 @@ def _collect(  # size: everything a batch of experience is made from
         else:
             before = in_slices(read, rollouts, slices)
     past = method.credit(rollouts, before, anchor)
-    figures = of_rollouts(rollouts, before, anchor) | of_credit(past)
+    metrics = of_rollouts(rollouts, before, anchor) | of_credit(past)
     kl = getattr(method, "kl", None)
     if kl is not None:
-        figures["kl_coef"] = kl.coef
-    figures |= {"dropped": dropped, "seconds/collect": collected - started}
-    figures["seconds/evaluate"] = time.perf_counter() - collected
-    state.past, state.place, state.figures = past, 0, figures
+        metrics[KL_COEF.name] = kl.coef
+    metrics |= {DROPPED_ROWS.name: dropped, SECONDS_OF.named(part="collect"): collected - started}
+    metrics[SECONDS_OF.named(part="evaluate")] = time.perf_counter() - collected
+    state.past, state.place, state.metrics = past, 0, metrics
     return first if past.rollouts is rollouts else None
 
 

@@ -8,6 +8,7 @@ from mutations.mutation import of
 
 INTERVALS, COMPARE, SEVERAL = (f"evaluation/{name}.py" for name in ("intervals", "compare", "several"))
 ACCURACY, PASS = "evaluation/reward_accuracy.py", "evaluation/pass_at_k.py"
+SOLVED_SHARES = "evaluation/solved_shares.py"
 OF_INTERVALS, OF_COMPARE, OF_SEVERAL, OF_ACCURACY, OF_PASS = (
     f"tests/evaluation/test_{name}.py"
     for name in ("intervals", "compare", "several", "reward_accuracy", "pass_at_k")
@@ -94,9 +95,9 @@ MUTATIONS = [
     of(
         "a family has the mean of all",
         COMPARE,
-        "found.setdefault(family, []).append(judgement.total)",
+        "gathered.setdefault((family,), []).append(judgement.total)",
         'for every in {str(p["item"]["family"]) for p in prompts}:\n'
-        "                found.setdefault(every, []).append(judgement.total)",
+        "                gathered.setdefault((every,), []).append(judgement.total)",
         f"{OF_COMPARE}::test_families_have_their_own_means",
     ),
     of(
@@ -108,14 +109,14 @@ MUTATIONS = [
     ),
     of(
         "the last is compared with itself",
-        SEVERAL,
-        "(policies[:1] if row > 2 else [])",
-        "(policies[-1:] if row > 2 else [])",
+        SOLVED_SHARES,
+        "pairs = [(policies[0], policies[-1]),",
+        "pairs = [(policies[-1], policies[-1]),",
         OF_SEVERAL,
     ),
     of(
         "changes in what is solved are turned round",
-        SEVERAL,
+        SOLVED_SHARES,
         "gaps = [a - b for a, b in zip(right[now], right[before], strict=True)]",
         "gaps = [b - a for a, b in zip(right[now], right[before], strict=True)]",
         OF_SEVERAL,
@@ -186,8 +187,8 @@ MUTATIONS = [
     of(
         "what is left of the optimum is turned round",
         "evaluation/solved.py",
-        '"share_of_optimum": own / best',
-        '"share_of_optimum": best / own',
+        "SHARE_OF_OPTIMUM.of(own / best)",
+        "SHARE_OF_OPTIMUM.of(best / own)",
         "tests/evaluation/test_solved.py",
     ),
     of(
@@ -263,8 +264,8 @@ MUTATIONS = [
     of(
         "a judge that wins is a judge that loses",
         "checks/judge_agrees.py",
-        "if low > 0.5 and high < 0.5:",
-        "if low > 0.5 and high > 0.5:",
+        "if proxy.low > 0.5 and won.high < 0.5:",
+        "if proxy.low > 0.5 and won.high > 0.5:",
         OF_CHECKS,
     ),
     of(
@@ -276,10 +277,10 @@ MUTATIONS = [
     ),
     of(
         "length and reward are one where one stays",
-        "training/figures.py",
+        "training/rollout_metrics.py",
         "x, y = x - x.mean(), y - y.mean()",
         "x, y = x, y - y.mean()",
-        "tests/training/test_figures.py",
+        "tests/training/test_rollout_metrics.py",
     ),
     of(
         "a reward that stayed rose",
@@ -291,22 +292,22 @@ MUTATIONS = [
     of(
         "a preference is above chance without its interval",
         "checks/prefers_the_chosen.py",
-        "(isinstance(low, int | float) and low > 0.5)",
-        "float(value) > 0.5",
+        "(low is not None and low > 0.5)",
+        "agreement.number > 0.5",
         OF_CHECKS,
     ),
     of(
         "a reward model is above chance without its interval",
         "checks/ranks_better_than_chance.py",
-        "(isinstance(low, int | float) and low > thresholds.accuracy)",
-        "float(value) > 0.5",
+        "(low is not None and low > thresholds.accuracy)",
+        "agreement.number > 0.5",
         OF_CHECKS,
     ),
     of(
         "more is solved without an interval",
         "checks/solves_more.py",
-        "passed=float(low) > 0",
-        "passed=float(change) > 0",
+        "passed=low > 0",
+        "passed=change.number > 0",
         OF_CHECKS,
     ),
     of(
@@ -347,15 +348,15 @@ MUTATIONS = [
     of(
         "the largest ratio is a mean",
         "report/record.py",
-        'max(values) if name.endswith("_max") else',
-        'max(values) if name.endswith("_min") else',
+        "one is not None and one.kind.largest",
+        "one is None",
         OF_PARTS,
     ),
     of(
         "an interval turned round",
-        "report/figures.py",
-        "low, high = float(figures[name + down]), float(figures[name + up])",
-        "low, high = float(figures[name + up]), float(figures[name + down])",
+        "metrics.py",
+        "own_ends.get(LOW), own_ends.get(HIGH)",
+        "own_ends.get(HIGH), own_ends.get(LOW)",
         OF_PARTS,
     ),
     of(
@@ -382,22 +383,22 @@ MUTATIONS = [
     of(
         "a reward rose whose intervals overlap",
         "report/story.py",
-        "if before[1].interval[1] < after[1].interval[0]:",
-        "if before[1].number < after[1].number:",
+        "if before[1] < after[0]:",
+        "if before[0] < after[0]:",
         f"{OF_PAGE}::test_a_reward_whose_intervals_overlap_did_not_clearly_change",
     ),
     of(
         "play is better than chance whose intervals overlap",
         "report/returns.py",
-        "own.interval[0] > chance.interval[1]",
-        "own.number > chance.number",
+        "own[0] > chance[1]",
+        "own[0] > chance[0]",
         "tests/report/test_returns.py",
     ),
     of(
         "before and after swapped in a picture",
         "report/measured.py",
-        "before=of[ends[0]], after=of[ends[1]]",
-        "before=of[ends[1]], after=of[ends[0]]",
+        "before=ends[0], after=ends[1]",
+        "before=ends[1], after=ends[0]",
         "tests/report/test_returns.py",
     ),
     of(

@@ -352,8 +352,8 @@ MUTATIONS = [
     of(
         "ties are learned from",
         "stages/fitting.py",
-        'counts["ties"] += 1\n            continue',
-        'counts["ties"] += 1',
+        "counts[TIES.name] += 1\n            continue",
+        "counts[TIES.name] += 1",
         "tests/stages/test_endings.py",
     ),
     of(
