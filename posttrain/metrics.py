@@ -185,9 +185,9 @@ class Declarations:
         """
         matches = [match for match in map(lambda kind: self._match(kind, name), self.kinds) if match]
 
-        def rank(match: Declared) -> tuple[bool, bool, bool, int, int]:
+        def rank(match: Declared) -> tuple[int, bool, bool, int, int]:
             kind = match.kind
-            elsewhere = bool(where and kind.where and kind.where != where)
+            elsewhere = 0 if not where or kind.where == where else 2 if kind.where else 1
             other = metric is not None and not _in_unit_of(metric, match)
             literal = len(SLOT.sub("", kind.name))
             return elsewhere, other, match.of is not None, len(kind.slots), -literal

@@ -28,6 +28,7 @@ QUESTIONS_ANSWERED = declare_metric(
     "Share of bare questions that a sample of the base model answers rightly in its first sentence.",
     unit="share of questions",
     better="none",
+    where="report",
     axis="Bare questions to the base model",
     label="bare questions answered",
 )

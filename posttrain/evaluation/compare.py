@@ -48,7 +48,7 @@ COMPONENT_CHANGE_WORST = declare_metric(
 SCORE_OF = declare_metric(
     "reward/{model}",
     "Score by the reward model, on its own scale, of the answers of {model} to held-out prompts.",
-    unit="the reward model's own scale",
+    unit="score",
     better="up",
     axis="Score by the reward model, on its own scale",
 )

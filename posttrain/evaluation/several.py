@@ -37,7 +37,7 @@ JUDGE_WIN_RATE = declare_metric(
 JUDGE_CHANGE = declare_metric(
     "judge_change/{model}_vs_{other}",
     "The judge's score of {model} less that of {other}, paired by prompt, mean.",
-    unit="the judge's own scale",
+    unit="score",
     better="up",
     axis="Change of the judge's score",
     level="no change",
@@ -46,7 +46,7 @@ JUDGE_CHANGE = declare_metric(
 JUDGE_SCORE = declare_metric(
     "judge_score/{model}",
     "Score by the judge, on its own scale, of the answers of {model}, mean over prompts.",
-    unit="the judge's own scale",
+    unit="score",
     better="up",
     axis="Score by the judge, on its own scale",
 )

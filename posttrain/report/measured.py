@@ -64,7 +64,7 @@ def _axis(title: str, members: Sequence[Shown]) -> str:
     level = (_HALF if share else 0.0, name) if name else None
     dots = [_dot(one) for one in members]
     unit = next(one.metric.unit for one in members)
-    head = title if share or not unit or unit in title else f"{title}, {unit}"
+    head = title if share or unit.lower() in title.lower() else f"{title}, {unit}"
     drawn = whiskers(dots, share=share, level=level) + narrow_whiskers(dots, share=share, level=level)
     return tag("h4", escape(head), title=_meanings(members)) + drawn
 
@@ -152,7 +152,8 @@ def words(metrics: Iterable[Shown]) -> str:
 
 def _item(title: str, value: str, interval: str, one: Shown, meaning: str) -> str:
     """A metric in words, with its unit where its name does not say it; shares are in per cent."""
-    unit = "" if one.percent or one.metric.unit in title else one.metric.unit
+    said_already = one.percent or not one.metric.measured or one.metric.unit.lower() in title.lower()
+    unit = "" if said_already else one.metric.unit
     about = " ".join(text for text in (interval, unit) if text)
     body = escape(title) + tag("b", escape(value)) + (tag("i", escape(about)) if about else "")
     return tag("li", body, title=meaning or None)

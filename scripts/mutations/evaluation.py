@@ -13,6 +13,7 @@ OF_INTERVALS, OF_COMPARE, OF_SEVERAL, OF_ACCURACY, OF_PASS = (
     f"tests/evaluation/test_{name}.py"
     for name in ("intervals", "compare", "several", "reward_accuracy", "pass_at_k")
 )
+OF_METRICS = "tests/test_metrics.py"
 OF_CHECKS, OF_PARTS, OF_PAGE = (
     "tests/checks/test_checks.py",
     "tests/report/test_parts.py",
@@ -357,6 +358,48 @@ MUTATIONS = [
         "metrics.py",
         "own_ends.get(LOW), own_ends.get(HIGH)",
         "own_ends.get(HIGH), own_ends.get(LOW)",
+        OF_PARTS,
+    ),
+    of(
+        "a metric that is made of another has its own direction",
+        "metrics.py",
+        'return self.of.better if self.of and self.kind.better == "none" else self.kind.better',
+        "return self.kind.better",
+        OF_METRICS,
+    ),
+    of(
+        "a metric that is made of another has no unit",
+        "metrics.py",
+        'return self.kind.unit or (self.of.unit if self.of else "")',
+        "return self.kind.unit",
+        OF_METRICS,
+    ),
+    of(
+        "what is logged is taken for what is reported",
+        "metrics.py",
+        "elsewhere = 0 if not where or kind.where == where else 2 if kind.where else 1",
+        "elsewhere = 0",
+        OF_METRICS,
+    ),
+    of(
+        "a count of before metrics had units is a share",
+        "metrics.py",
+        "return fraction == is_share(match.unit)",
+        "return fraction != is_share(match.unit)",
+        OF_METRICS,
+    ),
+    of(
+        "metrics of before they were typed are forgotten",
+        "pipeline/stage_report.py",
+        'metrics = typed(value.get("figures", {}))',
+        "metrics = typed({})",
+        OF_METRICS,
+    ),
+    of(
+        "a curve without what it means",
+        "report/chart.py",
+        'parts.insert(0, svg.tag("title", escape(what.meaning)))',
+        "pass",
         OF_PARTS,
     ),
     of(

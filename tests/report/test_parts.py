@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from posttrain.metrics import Metric
-from posttrain.report import graph, measured, samples, titles
-from posttrain.report.catalogue import declared
+from posttrain.report import graph, measured, page, samples, titles
+from posttrain.report.catalogue import catalogue, declared
 from posttrain.report.chart import Panel, Series, at_the_end, panel, running_mean
 from posttrain.report.record import RunRecord
 from posttrain.report.scale import duration, extent, labels, number, percent, size, ticks
@@ -155,6 +156,24 @@ def test_names_are_read_by_their_declarations() -> None:
     assert of("kl_final", value=0.5).title == "KL from the reference, last steps"
     assert Shown("room_heat", Metric(1.0), None).title == "room heat"
     assert titles.words_of("my.CartPoleRun") == "cart pole run"
+
+
+def test_the_meaning_stands_beside_each_curve_and_number(tmp_path: Path) -> None:
+    rows = [{"step": step, "kl": step / 10, "kl_k3": 0.1, "mystery": 1.0} for step in (1, 2, 3)]
+    metrics = {"kl_final": 0.3, **fabricated.interval("gold/sft", 0.5), **fabricated.interval("gold/rl", 0.6)}
+    directory = fabricated.run(tmp_path, {"rl": {"metrics": metrics}}, {"rl": {"metrics.jsonl": rows}})
+    html = page.write(directory, tmp_path).read_text("utf-8")
+    for name in ("kl", "kl_k3"):
+        one = declared(name, "log")
+        assert one is not None
+        assert f"<title>{escape(one.meaning)}</title>" in html
+        assert f". {escape(one.meaning)}" in html  # read out where it cannot be seen
+    of_family = next(kind for kind in catalogue().kinds if kind.name == "gold/{model}")
+    assert f'<h4 title="{escape(of_family.meaning)}">{of_family.axis}</h4>' in html
+    last = declared("kl_final")
+    assert last is not None
+    assert f'title="{escape(last.meaning)}"' in html
+    assert ">mystery</text>" in html
 
 
 def test_a_stage_says_what_it_is_and_old_records_ask_its_class(tmp_path: Path) -> None:
