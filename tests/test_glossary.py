@@ -33,8 +33,8 @@ def members(node: ast.Module | ast.ClassDef) -> dict[str, ast.stmt]:
 
 
 def exists(name: str) -> bool:
-    """Whether ``folder.module``, or a module beside the folders, with a class, function, field or method below
-    it, is in the package.
+    """Whether ``folder.module``, or a module beside the folders, with a class, function, field or method
+    below it, is in the package.
     """
     folder, module, *inner = name.split(".")
     path = PACKAGE / folder / f"{module}.py"
