@@ -123,10 +123,10 @@ def metrics(workspace: Path) -> dict[str, Any]:
         row = json.loads(text)
         curve.setdefault(row["step"], row["return"])
     return {
-        "sampled": round(float(judged.figures["return/policy"]), 2),
-        "greedy": round(float(judged.figures["return/greedy"]), 2),
-        "random": round(float(judged.figures["return/random"]), 2),
-        "comparisons": trained.figures["comparisons"],
+        "sampled": round(float(judged.values["return/policy"]), 2),
+        "greedy": round(float(judged.values["return/greedy"]), 2),
+        "random": round(float(judged.values["return/random"]), 2),
+        "comparisons": trained.values["comparisons"],
         **endings(trained.path, int(judged.settings["seed"])),
         "curve": [round(curve[step]) for step in sorted(curve)],
     }

@@ -90,10 +90,11 @@ class Bench:
         return told(self.known[case.title])
 
     def _figures(self, case: Case, pipeline: Any) -> dict[str, Any]:
+        from posttrain.metrics import flat
         from posttrain.pipeline.store import Product
 
         made = {address: Product.load(place) for address, place in pipeline.place.items()}
-        learned, judged = ADDRESS[case.folder], made["evaluate"].figures
+        learned, judged = ADDRESS[case.folder], flat(made["evaluate"].metrics)
         gates = pipeline.stages[learned].gates(made[learned].report)
         figures: dict[str, Any] = {
             name: [judged[name], judged[f"{name}_low"], judged[f"{name}_high"]] for name in INTERVALS

@@ -113,7 +113,7 @@ def sought(case: Case, products: Any) -> tuple[dict[str, float], list[str]]:
     values, missing = {}, []
     for quoted in case.figures:
         address, _, name = quoted.name.partition(".")
-        value = products[address].figures.get(name) if address in products else None
+        value = products[address].values.get(name) if address in products else None
         if isinstance(value, int | float):
             values[quoted.name] = float(value)
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 # a file imports from lower floors and from its own folder
 FLOORS = {
-    **dict.fromkeys(("kernels", "storage"), 0),
+    **dict.fromkeys(("kernels", "storage", "metrics"), 0),
     **dict.fromkeys(("core", "pipeline", "sandbox"), 1),
     **dict.fromkeys(("cost", "direct_alignment", "reward_losses", "data", "everyday", "field_guide"), 2),
     **dict.fromkeys(("settings", "device"), 2),

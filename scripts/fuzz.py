@@ -153,7 +153,7 @@ class Rows(Stage):
             '{"prompt": [{"role": "user", "content": "a"}], "item": {"family": "fact"}, '
             '"answers": {"base": {"text": "b", "gold": 0.5, "ended": true}, "rows": "c"}}\\n'
         )
-        return Report(figures={"rows": 1, "loss": 1.5}, notes=["a note"])
+        return Report(metrics={"rows": 1, "loss": 1.5}, notes=["a note"])
 
 @dataclass(frozen=True, kw_only=True)
 class Count(Stage):
@@ -161,7 +161,7 @@ class Count(Stage):
     rows: Stage
     def run(self, inputs, output, machine):
         (output / "count").write_text("3")
-        return Report(figures={"count": 3.0})
+        return Report(metrics={"count": 3.0})
 
 def fuzzed(seed: int = 0) -> Stage:
     return Count(rows=Rows())

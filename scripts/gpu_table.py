@@ -97,7 +97,7 @@ def needed(stage: Stage, size: Size) -> float:
 
     def product(child: Stage) -> Product:
         known: Any = figures["ExistingModel"][child.source.path]  # type: ignore[attr-defined]
-        return Product(Path("nowhere"), {"report": {"figures": known}})
+        return Product(Path("nowhere"), {"report": {"metrics": known}})
 
     assert nested(stage)
     work = stage.work(Inputs.gather(stage, product))

@@ -150,13 +150,13 @@ def _alone(edges: dict[str, frozenset[str]], files: dict[str, Path]) -> Iterator
             yield f"{name}: core imports torch only, found {sorted(more)}"
         if home == "core" and (more := targets & (MACHINE_FACTS | MACHINE_MODULES)):
             yield f"{name}: core reads no machine facts, found {sorted(more)}"
-        if home == "core" and (more := inside - {"core", "kernels", ""}):
+        if home == "core" and (more := inside - {"core", "kernels", "metrics", ""}):
             yield f"{name}: core imports torch and kernels only, found {sorted(more)}"
         if home == "storage" and (more := outside - {"torch"} - set(sys.stdlib_module_names)):
             yield f"{name}: storage imports the standard library and torch only, found {sorted(more)}"
         if home in STANDARD_LIBRARY and (more := outside - set(sys.stdlib_module_names)):
             yield f"{name}: {home} imports the standard library only, found {sorted(more)}"
-        if home in LOSSES and (more := inside - {"core", home} - LOSS_USES.get(home, set())):
+        if home in LOSSES and (more := inside - {"core", "metrics", home} - LOSS_USES.get(home, set())):
             yield f"{name}: a loss imports core only, found {sorted(more)}"
         if home == "stages":
             for target in targets:

@@ -44,7 +44,7 @@ class Rows(Stage):
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         text = Path(self.source.path).read_text()
         (output / "rows").write_text(text)
-        return Report(figures={"characters": len(text)})
+        return Report(metrics={"characters": len(text)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class Count(Stage):
             (output / "half").write_text("x")
             time.sleep(60)
         (output / "count").write_text("3")
-        return Report(figures={"count": 3.0, "rate": self.rate})
+        return Report(metrics={"count": 3.0, "rate": self.rate})
 
     def gates(self, report: Report) -> list[Finding]:
         return [Finding(name="enough", value=3, threshold=4, passed=self.fate != "gate")]
@@ -161,8 +161,8 @@ def test_list_report_and_lineage_find_what_was_made(home: Path, capsys: pytest.C
     assert "instructgpt" in said
     assert "count.rate=0.25" in said
     assert call("report", "1", "--json") == 0
-    figures = json.loads(capsys.readouterr().out)
-    assert any(value == 0.25 for value in figures.values())
+    metrics = json.loads(capsys.readouterr().out)
+    assert any(value == 0.25 for value in metrics.values())
     for name in ("count", str(next((home / "workspace" / "products").glob("count-*")))):
         assert call("lineage", name) == 0
         told = capsys.readouterr().out

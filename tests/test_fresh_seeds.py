@@ -46,7 +46,7 @@ class Evaluated(Stage):
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         if self.fate == "stopped":
             raise KeyboardInterrupt
-        return Report(figures={"gold/final": 0.5 + self.seed / 1000, "unknown": "unknown"})
+        return Report(metrics={"gold/final": 0.5 + self.seed / 1000, "unknown": "unknown"})
 
     def gates(self, report: Report) -> list[Finding]:
         return [Finding(name="learned", value=0.0, threshold=1.0, passed=False, advice="wait")]

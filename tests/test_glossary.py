@@ -33,9 +33,13 @@ def members(node: ast.Module | ast.ClassDef) -> dict[str, ast.stmt]:
 
 
 def exists(name: str) -> bool:
-    """Whether ``folder.module``, with a class, function, field or method below it, is in the package."""
+    """Whether ``folder.module``, or a module beside the folders, with a class, function, field or method
+    below it, is in the package.
+    """
     folder, module, *inner = name.split(".")
     path = PACKAGE / folder / f"{module}.py"
+    if (PACKAGE / f"{folder}.py").is_file():
+        path, inner = PACKAGE / f"{folder}.py", [module, *inner]
     if not path.is_file():
         return False
     node: ast.AST | None = ast.parse(path.read_text("utf-8"))
@@ -55,7 +59,14 @@ def test_what_the_glossary_names_is_in_the_code(entry: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["core.batch.Rolouts", "core.batches.Rollouts", "core.batch.Rollouts.reward", "core.kl.exact.x"]
+    "name",
+    [
+        "core.batch.Rolouts",
+        "core.batches.Rollouts",
+        "core.batch.Rollouts.reward",
+        "core.kl.exact.x",
+        "metrics.Metrik",
+    ],
 )
 def test_a_name_that_is_not_in_the_code_is_found(name: str) -> None:
     assert not exists(name)

@@ -49,10 +49,10 @@ for axes in (left, right):
 figure.tight_layout()
 plt.show()
 
-figures = balanced["evaluate"].figures
+metrics = balanced["evaluate"].metrics
 for name in ("random", "policy", "greedy"):
-    mean, low, high = (figures[f"return/{name}{end}"] for end in ("", "_low", "_high"))
-    print(f"{name:8}{mean:6.1f}  [{low:.1f}, {high:.1f}]")
+    earned = metrics[f"return/{name}"]
+    print(f"{name:8}{earned.value:6.1f}  [{earned.low:.1f}, {earned.high:.1f}]")
 
 # %% [markdown]
 # While play gets longer the critic explains most of what differs between returns. Once every play lasts to the limit
@@ -64,24 +64,24 @@ for name in ("random", "policy", "greedy"):
 # steps, and what a cut play would still have earned is the critic's estimate (*bootstrapping*). Taken for an end in
 # place of a cut, the future would be worth nothing, and the policy would learn to save heating before the cut.
 #
-# With 15 temperatures and 3 actions value iteration finds the optimum, so the share of it that PPO reaches is a figure.
+# With 15 temperatures and 3 actions value iteration finds the optimum, so the share of it that PPO reaches is a metric.
 
 # %%
 heated = run(thermostat(), workspace, quiet, accept=None, say=lambda line: None).products
-figures = heated["evaluate"].figures
+values = heated["evaluate"].values
 log = {row["step"]: row for row in read_jsonl(heated["rl"].path / "metrics.jsonl")}
-degrees = [int(name.partition("/")[2]) for name in figures if name.startswith("action/")]
+degrees = [int(name.partition("/")[2]) for name in values if name.startswith("action/")]
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
 left.plot(sorted(log), [log[step]["return"] for step in sorted(log)])
 left.set_xlabel("step")
 left.set_ylabel("return of a play")
-right.bar(degrees, [figures[f"action/{one}"] for one in degrees])
+right.bar(degrees, [values[f"action/{one}"] for one in degrees])
 right.set_xticks(degrees[::2])
 right.set_xlabel("degrees in the room; 20 are wanted")
 right.set_ylabel("mean heating")
 figure.tight_layout()
 plt.show()
-print(f"{figures['share_of_optimum']:.2%} of what the best policy earns")
+print(f"{values['share_of_optimum']:.2%} of what the best policy earns")
 
 # %% [markdown]
 # ## What carries over to language

@@ -11,7 +11,7 @@
 #    `E[r(x, y)] - beta * KL(policy || tuned model)`.
 #
 # This notebook runs all of it on the embedded model (a million parameters, an invented world of facts, simulated
-# annotators) with a fraction of the data and steps, so its figures are worse than those of the whole recipe, which
+# annotators) with a fraction of the data and steps, so its metrics are worse than those of the whole recipe, which
 # [docs/instructgpt.md](../instructgpt.md) gives with their spread over seeds. `pip install posttrain matplotlib` is
 # all that it needs.
 
@@ -79,13 +79,13 @@ sft = made.products["sft"]
 log = read_jsonl(sft.path / "metrics.jsonl")
 plt.figure(figsize=(5, 2.6))
 plt.plot([row["step"] for row in log], [row["nll"] for row in log])
-plt.axhline(sft.figures["nll_heldout"], color="grey", linestyle="--", label="held out, at the end")
+plt.axhline(sft.values["nll_heldout"], color="grey", linestyle="--", label="held out, at the end")
 plt.xlabel("step")
 plt.ylabel("nats per token")
 plt.legend()
 plt.tight_layout()
 plt.show()
-print(f"held-out loss before {sft.figures['nll_heldout_before']:.2f}, after {sft.figures['nll_heldout']:.2f}")
+print(f"held-out loss before {sft.values['nll_heldout_before']:.2f}, after {sft.values['nll_heldout']:.2f}")
 
 # %% [markdown]
 # ## 2. A reward model
@@ -99,7 +99,7 @@ pair = read_jsonl(made.products["labels"].path / "train.jsonl")[0]
 print("Q:", pair["prompt"][-1]["content"])
 for side in ("chosen", "rejected"):
     print(f"{side}:", pair[side][-1]["content"] if isinstance(pair[side], list) else pair[side])
-print(f"\nagrees with {made.products['rm'].figures['label_accuracy']:.0%} of held-out comparisons")
+print(f"\nagrees with {made.products['rm'].values['label_accuracy']:.0%} of held-out comparisons")
 
 # %% [markdown]
 # ## 3. Reinforcement: reward against KL
@@ -131,12 +131,13 @@ plt.show()
 # model the one that the reward model likes best.
 
 # %%
-figures = made.products["evaluate"].figures
+metrics = made.products["evaluate"].metrics
 for name in ("base", "sft", "best_of_4", "final"):
-    gold, low, high = (figures[f"gold/{name}{end}"] for end in ("", "_low", "_high"))
-    print(f"gold of {name:10}{gold:6.1%}  [{low:.1%}, {high:.1%}]")
-wins, low, high = (figures[f"win_rate/final_vs_sft{end}"] for end in ("", "_low", "_high"))
-print(f"\nfinal against sft: {wins:.1%} [{low:.1%}, {high:.1%}], at {figures['kl']:.2f} nats")
+    gold = metrics[f"gold/{name}"]
+    print(f"gold of {name:10}{gold.value:6.1%}  [{gold.low:.1%}, {gold.high:.1%}]")
+wins = metrics["win_rate/final_vs_sft"]
+moved = metrics["kl"].value
+print(f"\nfinal against sft: {wins.value:.1%} [{wins.low:.1%}, {wins.high:.1%}], at {moved:.2f} nats")
 
 # %%
 for row in read_jsonl(made.products["evaluate"].path / "samples.jsonl")[:3]:

@@ -36,7 +36,7 @@ small = [
 told: Any = expression(instructgpt, parse(small))
 workspace, quiet = Workspace("workspace"), Machine(quiet=True)
 products = run(told.final, workspace, quiet, accept=None, say=lambda line: None).products
-print(f"the reward model agrees with {products['rm'].figures['label_accuracy']:.0%} of held-out comparisons")
+print(f"the reward model agrees with {products['rm'].values['label_accuracy']:.0%} of held-out comparisons")
 
 # %% [markdown]
 # ## Best of n: optimization without training

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from posttrain.checks.thresholds import OfBase
+from posttrain.metrics import Metrics
 from posttrain.pipeline.finding import Finding
 
 
-def check(figures: Mapping[str, Any], thresholds: OfBase) -> list[Finding]:
+def check(metrics: Metrics, thresholds: OfBase) -> list[Finding]:
     """Reads ``facts_heldout`` and ``continues`` of a base's report."""
-    facts, continues = float(figures["facts_heldout"]), float(figures["continues"])
+    facts, continues = metrics["facts_heldout"].number, metrics["continues"].number
     return [
         Finding(
             name="base_facts",

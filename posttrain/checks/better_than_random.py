@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from posttrain.metrics import Metrics
 from posttrain.pipeline.finding import Finding
 
 
-def check(figures: Mapping[str, Any]) -> Finding:
+def check(metrics: Metrics) -> Finding:
     """Reads ``return/policy`` and ``return/random`` with their intervals."""
-    own, low = float(figures["return/policy"]), float(figures["return/policy_low"])
-    chance, high = float(figures["return/random"]), float(figures["return/random_high"])
+    policy, random = metrics["return/policy"], metrics["return/random"]
+    low, high = policy.bounds[0], random.bounds[1]
     return Finding(
         name="better_than_random",
-        value=own,
-        threshold=chance,
+        value=policy.number,
+        threshold=random.number,
         passed=low > high,
-        evidence=f"it earns {own:.4g} a play (from {low:.4g}), a random policy {chance:.4g} (to {high:.4g})",
+        evidence=f"it earns {policy.number:.4g} a play (from {low:.4g}), a random policy "
+        f"{random.number:.4g} (to {high:.4g})",
         advice="more rl.steps, another rl.learning_rate; with comparisons, look whether the reward fits them",
         learning=True,
     )

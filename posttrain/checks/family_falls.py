@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from posttrain.metrics import Metrics, members
 from posttrain.pipeline.finding import Finding
 
-PREFIX = "family_change/"
 
-
-def check(figures: Mapping[str, Any]) -> Finding:
+def check(metrics: Metrics) -> Finding:
     """Reads ``family_change/FAMILY`` with its interval: a family has fallen where the interval is below 0."""
-    changes = {
-        name.removeprefix(PREFIX): float(value)
-        for name, value in figures.items()
-        if name.startswith(PREFIX) and f"{name}_high" in figures
-    }
-    fell = {name: value for name, value in changes.items() if float(figures[f"{PREFIX}{name}_high"]) < 0}
+    measured = {slots["family"]: change for slots, change in members(metrics, "family_change/{family}")}
+    changes = {family: change.number for family, change in measured.items() if change.high is not None}
+    fell = {family: value for family, value in changes.items() if measured[family].bounds[1] < 0}
     worst = min(changes, key=changes.__getitem__, default="")
     return Finding(
         name="family_gold_falls",

@@ -5,44 +5,44 @@ result of the run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from posttrain.checks.thresholds import OfEvaluation
+from posttrain.metrics import Metrics, members, read
 from posttrain.pipeline.finding import Finding
 
-JUDGES = {"win_rate": "gold", "judge_win_rate": "the judge"}
-PROXY = "reward_win_rate"
+JUDGES = {
+    "win_rate/{model}_vs_{other}": "gold",
+    "judge_win_rate/{model}_vs_{other}": "the judge",
+}
+PROXY = "reward_win_rate/{model}_vs_{other}"
 
 
-def check(figures: Mapping[str, Any]) -> Finding:
+def check(metrics: Metrics) -> Finding:
     """Reads ``reward_win_rate/A_vs_B``, and ``win_rate`` (gold) or ``judge_win_rate`` of the same models with
     its interval. Fails where the reward model finds A better and a judge finds it worse, each with all of its
     interval.
     """
-    known, wrong = [], []
-    for name in figures:
-        judge, _, models = name.partition("/")
-        high, low = figures.get(f"{name}_high"), figures.get(f"{PROXY}/{models}_low")
-        if judge in JUDGES and isinstance(high, int | float) and isinstance(low, int | float):
-            known.append(name)
-            if low > 0.5 and high < 0.5:
-                wrong.append(name)
-    told = [
-        f"{models.replace('_', ' ')}: it wins {float(figures[name]):.1%} by {JUDGES[judge]}, "
-        f"{float(figures[f'{PROXY}/{models}']):.1%} by the reward model"
-        for name in wrong
-        for judge, _, models in [name.partition("/")]
-    ]
+    proxies = {(slots["model"], slots["other"]): metric for slots, metric in members(metrics, PROXY)}
+    values, wrong = [], []
+    for family, judge in JUDGES.items():
+        for slots, won in members(metrics, family):
+            proxy = proxies.get((slots["model"], slots["other"]))
+            if proxy is None or proxy.low is None or won.high is None:
+                continue
+            values.append(won.number)
+            if proxy.low > 0.5 and won.high < 0.5:
+                models = f"{slots['model']} vs {slots['other']}".replace("_", " ")
+                wrong.append(
+                    f"{models}: it wins {won.number:.1%} by {judge}, {proxy.number:.1%} by the reward model"
+                )
     return Finding(
         name="judge_follows_reward",
-        value=min((float(figures[name]) for name in known), default="unknown"),
+        value=min(values) if values else "unknown",
         threshold=0.5,
         passed=not wrong,
-        evidence="; ".join(told)
+        evidence="; ".join(wrong)
         or (
-            f"{len(known)} comparisons: none in which reward and judge part"
-            if known
+            f"{len(values)} comparisons: none in which reward and judge part"
+            if values
             else "no judge: not known"
         ),
         advice="rl learned what the reward model (rm) is wrong about: raise rl.method.kl.coef, lower "
@@ -52,18 +52,20 @@ def check(figures: Mapping[str, Any]) -> Finding:
     )
 
 
-def on_policy(figures: Mapping[str, Any], thresholds: OfEvaluation) -> Finding:
+def on_policy(metrics: Metrics, thresholds: OfEvaluation) -> Finding:
     """Reads ``accuracy_on_policy`` with its interval, of pairs of the final policy's answers, where those
     were compared. Fails where the whole interval is below the threshold.
     """
-    own, high = figures.get("accuracy_on_policy", "unknown"), figures.get("accuracy_on_policy_high")
+    agreement = read(metrics, "accuracy_on_policy")
+    high = agreement.high
     return Finding(
         name="rm_ranks_own_answers",
-        value=own,
+        value=agreement.value,
         threshold=thresholds.accuracy_on_policy,
-        passed=not isinstance(high, int | float) or high >= thresholds.accuracy_on_policy,
-        evidence=f"in {float(own):.1%} of pairs of the final policy's answers rm prefers what gold prefers"
-        if isinstance(high, int | float)
+        passed=high is None or high >= thresholds.accuracy_on_policy,
+        evidence=f"in {agreement.number:.1%} of pairs of the final policy's answers rm prefers what gold "
+        "prefers"
+        if high is not None
         else "the final policy's answers were not compared (evaluate.own_answers): not known",
         advice="rm does not tell apart what rl writes: label answers of the final policy (recipe rounds), or "
         "lower rl.steps",

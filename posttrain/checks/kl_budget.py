@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from posttrain.checks.thresholds import OfReinforcement
+from posttrain.metrics import Metrics, number
 from posttrain.pipeline.finding import Finding
 
 
-def check(figures: Mapping[str, Any], thresholds: OfReinforcement) -> Finding:
+def check(metrics: Metrics, thresholds: OfReinforcement) -> Finding:
     """Reads ``kl_final``, nats per completion, and ``length_final``, tokens of a completion: KL is a sum over
     the tokens, so the budget is ``kl_per_token`` for each of them, and at least ``kl``.
     """
-    kl, length = float(figures.get("kl_final", 0.0)), float(figures.get("length_final", 0.0))
+    kl, length = number(metrics, "kl_final", 0.0), number(metrics, "length_final", 0.0)
     budget = max(thresholds.kl, thresholds.kl_per_token * length)
     return Finding(
         name="rl_kl_budget",

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from posttrain.checks.thresholds import OfTuning
+from posttrain.metrics import Metrics, read
 from posttrain.pipeline.finding import Finding
 
 
-def check(figures: Mapping[str, Any], thresholds: OfTuning) -> Finding:
+def check(metrics: Metrics, thresholds: OfTuning) -> Finding:
     """Reads ``nll_heldout`` and ``nll_train_final``, nats per token. It stops nothing: a tuned model that
     overfits may still be the better start (Ouyang et al. 2022, section 3.5, trained 16 epochs and overfitted
     after one).
     """
-    held, own = figures.get("nll_heldout", "unknown"), figures.get("nll_train_final", "unknown")
-    known = isinstance(held, int | float) and isinstance(own, int | float)
-    gap: float | str = held - own if known else "unknown"
+    held, own = read(metrics, "nll_heldout"), read(metrics, "nll_train_final")
+    known = held.measured and own.measured
+    gap: float | str = held.number - own.number if known else "unknown"
     return Finding(
         name="sft_fits",
         value=gap,
         threshold=thresholds.gap,
         passed=isinstance(gap, str) or gap <= thresholds.gap,
-        evidence=f"{own:.3f} nats per token of what was learned last, {held:.3f} of held-out rows"
+        evidence=f"{own.number:.3f} nats per token of what was learned last, {held.number:.3f} of held-out "
+        "rows"
         if known
         else "no demonstrations were held out, so this is not known",
         advice="fewer sft.epochs, a lower sft.learning_rate, or more demonstrations",

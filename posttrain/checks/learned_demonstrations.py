@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from posttrain.metrics import Metrics, read
 from posttrain.pipeline.finding import Finding
 
 
-def check(figures: Mapping[str, Any]) -> Finding:
+def check(metrics: Metrics) -> Finding:
     """Reads ``nll_heldout`` and ``nll_heldout_before``, nats per token; passes where nothing was held out."""
-    after, before = figures.get("nll_heldout", "unknown"), figures.get("nll_heldout_before", "unknown")
-    known = isinstance(after, int | float) and isinstance(before, int | float)
+    after, before = read(metrics, "nll_heldout"), read(metrics, "nll_heldout_before")
+    known = after.measured and before.measured
     return Finding(
         name="sft_learned",
-        value=after,
-        threshold=before,
-        passed=not known or after < before,
-        evidence=f"held-out demonstrations: {after:.3f} nats per token after, {before:.3f} before"
+        value=after.value,
+        threshold=before.value,
+        passed=not known or after.number < before.number,
+        evidence=f"held-out demonstrations: {after.number:.3f} nats per token after, "
+        f"{before.number:.3f} before"
         if known
         else "no demonstrations were held out, so this is not known",
         advice="lower sft.learning_rate or sft.epochs; look whether the chat template suits the "

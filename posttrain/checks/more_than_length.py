@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from posttrain.checks.thresholds import OfReinforcement, OfRewardModel
+from posttrain.metrics import Metrics, number, read
 from posttrain.pipeline.finding import Finding
 
 ENOUGH = 30  # comparisons under which an interval is too wide to stop a recipe
 STEPS = 10  # fewer say nothing
 
 
-def of_reward_model(figures: Mapping[str, Any], thresholds: OfRewardModel) -> Finding:
+def of_reward_model(metrics: Metrics, thresholds: OfRewardModel) -> Finding:
     """Reads ``score_length`` with its interval, ``label_accuracy_uneven`` and ``longer_chosen`` of held-out
     comparisons of answers of unequal length (``evaluation.confidence_and_length``). Fails where the interval
     of the correlation is beyond ``length_correlation``, either way, and the model agrees with people by less
     than ``beyond_length`` more often than does a rule that goes by length alone.
     """
-    value = figures.get("score_length", "unknown")
-    low, high = float(figures.get("score_length_low", 0.0)), float(figures.get("score_length_high", 0.0))
-    count, right = int(figures.get("score_length_n", 0)), float(figures.get("label_accuracy_uneven", 0.0))
-    chosen = float(figures.get("longer_chosen", 0.5))
+    correlation, right = read(metrics, "score_length"), number(metrics, "label_accuracy_uneven", 0.0)
+    value, count, (low, high) = correlation.value, correlation.n or 0, correlation.interval or (0.0, 0.0)
+    chosen = number(metrics, "longer_chosen", 0.5)
     rule, known = max(chosen, 1 - chosen), isinstance(value, int | float) and count >= ENOUGH
     follows = max(low, -high) > thresholds.length_correlation
     evidence = f"fewer than {ENOUGH} held-out comparisons of answers of unequal length: not known"
@@ -42,11 +39,11 @@ def of_reward_model(figures: Mapping[str, Any], thresholds: OfRewardModel) -> Fi
     )
 
 
-def of_rewards(figures: Mapping[str, Any], thresholds: OfReinforcement) -> Finding:
+def of_rewards(metrics: Metrics, thresholds: OfReinforcement) -> Finding:
     """Reads ``reward_length``, the mean correlation of reward and length in a batch. A reward for short
     answers is not found: verifiers pay nothing for what a limit cut, which looks the same.
     """
-    value, steps = float(figures.get("reward_length", 0.0)), int(figures.get("steps", 0))
+    value, steps = number(metrics, "reward_length", 0.0), number(metrics, "steps", 0)
     return Finding(
         name="rl_more_than_length",
         value=value,

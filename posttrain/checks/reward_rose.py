@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from posttrain.metrics import Metrics, number
 from posttrain.pipeline.finding import Finding
 
 STEPS = 10  # fewer say nothing
 
 
-def check(figures: Mapping[str, Any]) -> Finding:
+def check(metrics: Metrics) -> Finding:
     """Reads ``reward_start`` and ``reward_final`` (proxy reward, mean over answers)."""
-    start, final = float(figures["reward_start"]), float(figures["reward_final"])
+    start, final = metrics["reward_start"].number, metrics["reward_final"].number
     return Finding(
         name="rl_reward_rose",
         value=final,
         threshold=start,
-        passed=final > start or int(figures.get("steps", 0)) < STEPS,
+        passed=final > start or number(metrics, "steps", 0) < STEPS,
         evidence=f"reward {start:.3f} in the first batch, {final:.3f} in the last ones",
         advice="raise rl.learning_rate or rl.steps, or lower rl.method.kl.coef",
         learning=True,

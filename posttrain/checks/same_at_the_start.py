@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from posttrain.checks.thresholds import OfReinforcement
+from posttrain.metrics import Metrics, number
 from posttrain.pipeline.finding import Finding
 
 
-def check(figures: Mapping[str, Any], thresholds: OfReinforcement, compute: str = "float32") -> Finding:
+def check(metrics: Metrics, thresholds: OfReinforcement, compute: str = "float32") -> Finding:
     """Reads ``ratio_start``, ``kl_start``, ``sampler_delta_max`` and ``sampler_delta_mean`` of reinforcement,
     whose products were made in ``compute``.
     """
-    ratio, kl = float(figures.get("ratio_start", 1.0)), float(figures.get("kl_start", 0.0))
-    delta = float(figures.get("sampler_delta_max", 0.0))
-    mean = float(figures.get("sampler_delta_mean", 0.0))
+    ratio, kl = number(metrics, "ratio_start", 1.0), number(metrics, "kl_start", 0.0)
+    delta = number(metrics, "sampler_delta_max", 0.0)
+    mean = number(metrics, "sampler_delta_mean", 0.0)
     agrees = delta <= thresholds.sampler if compute == "float32" else mean <= thresholds.sampler_rounded
     return Finding(
         name="rl_same_at_the_start",

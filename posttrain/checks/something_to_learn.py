@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from posttrain.checks.thresholds import OfReinforcement
+from posttrain.metrics import Metrics, number
 from posttrain.pipeline.finding import Finding
 
 STEPS = 10  # fewer say nothing
@@ -32,15 +33,13 @@ class PaidAlike:
         return self.flat and step >= self.limit
 
 
-def check(
-    figures: Mapping[str, Any], grouped: bool, thresholds: OfReinforcement, least: int = STEPS
-) -> list[Finding]:
+def check(metrics: Metrics, grouped: bool, thresholds: OfReinforcement, least: int = STEPS) -> list[Finding]:
     """Reads ``flat_steps``, the share of steps whose answers were all paid the same, ``flat_groups``, that of
     groups, where a method compares the answers to one prompt (``grouped``), and ``truncated_final``.
     Fewer than ``least`` steps stop nothing.
     """
-    flat = float(figures.get("flat_groups" if grouped else "flat_steps", 0.0))
-    cut = float(figures.get("truncated_final", 0.0))
+    flat = number(metrics, "flat_groups" if grouped else "flat_steps", 0.0)
+    cut = number(metrics, "truncated_final", 0.0)
     of = "groups of answers to one prompt" if grouped else "steps"
     return [
         Finding(
@@ -52,7 +51,7 @@ def check(
             advice="easier or harder prompts, a reward with more grades, a higher rl.temperature or "
             "rl.group_size",
             learning=True,
-            stops=flat == 1.0 and int(figures.get("steps", 0)) >= least,
+            stops=flat == 1.0 and number(metrics, "steps", 0) >= least,
         ),
         Finding(
             name="rl_answers_end",

@@ -5,22 +5,21 @@ et al. 2025), and some methods clip most tokens by design.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from posttrain.checks.thresholds import OfReinforcement
+from posttrain.metrics import Metrics, number
 from posttrain.pipeline.finding import Finding
 
 STEPS = 10  # fewer say nothing
 
 
-def check(figures: Mapping[str, Any], thresholds: OfReinforcement) -> list[Finding]:
+def check(metrics: Metrics, thresholds: OfReinforcement) -> list[Finding]:
     """Reads start and end of ``entropy_before`` and ``length``, and ``clip_fraction_final``; what a method
     does not measure passes.
     """
-    early = int(figures.get("steps", 0)) < STEPS
-    entropy, length = _moved(figures, "entropy_before"), _moved(figures, "length")
-    clipped = float(figures.get("clip_fraction_final", 0.0))
+    early = number(metrics, "steps", 0) < STEPS
+    entropy = _moved(metrics, "entropy_before_start", "entropy_before_final")
+    length = _moved(metrics, "length_start", "length_final")
+    clipped = number(metrics, "clip_fraction_final", 0.0)
     most = thresholds.length_change
     drift = max(length, 1 / length) if length > 0 else 1.0
     return [
@@ -53,10 +52,10 @@ def check(figures: Mapping[str, Any], thresholds: OfReinforcement) -> list[Findi
     ]
 
 
-def _moved(figures: Mapping[str, Any], name: str) -> float:
+def _moved(metrics: Metrics, first: str, last: str) -> float:
     """The last ones as a multiple of the first; 1 where there is nothing to compare."""
-    start = float(figures.get(f"{name}_start", 0.0))
-    return float(figures[f"{name}_final"]) / start if start > 0 else 1.0
+    start = number(metrics, first, 0.0)
+    return metrics[last].number / start if start > 0 else 1.0
 
 
 def _told(name: str, value: float, threshold: float, passed: bool, evidence: str, advice: str) -> Finding:

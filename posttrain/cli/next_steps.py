@@ -15,7 +15,7 @@ BEFORE = "Next:"
 
 
 def next_steps(workspace: Workspace, device: str = "cpu") -> str:
-    """A command and what it does, a line each, for the latest run: its figures, and, where it made a model
+    """A command and what it does, a line each, for the latest run: its metrics, and, where it made a model
     that writes text, chat with that and where it came from.
 
     Commands begin as this process was called, and name the workspace and ``device`` where these are not the

@@ -19,7 +19,7 @@ HELP = """\
 From a base language model to an aligned one, with evidence.
 
   posttrain run instructgpt            the whole recipe on the embedded world; --dry-run says how long here
-  posttrain report --json              its figures
+  posttrain report --json              its metrics
   posttrain chat                       talk to the model it made
   posttrain serve                      the same over HTTP, as OpenAI's interface has it
   posttrain export --to gguf           the model for llama.cpp; also ollama, hub

@@ -38,7 +38,7 @@ Make every product of a recipe that is not made yet, then write the report.
 
 What comes out:
   workspace/products/<stage>-<fingerprint>/   models that plain transformers loads, records as JSON lines, and
-                                              made.json with settings, hashes and figures
+                                              made.json with settings, hashes and metrics
   workspace/runs/<n>-<recipe>/                run.json and report.html"""
 OWN_HELP = True  # with a recipe, --help lists its settings
 

@@ -16,6 +16,39 @@ from posttrain.core.kl import k3
 from posttrain.core.masked import bounded_exp, lengths, masked_sum, on_steps, wide, zero_outside
 from posttrain.core.ranges import above_zero
 from posttrain.core.reduction import maximum, token_mean
+from posttrain.metrics import declare_metric
+
+ENTROPY = declare_metric(
+    "entropy",
+    "Entropy of the policy's distribution over the next step, in the update's own forward pass.",
+    unit="nats per step",
+    better="none",
+)
+APPROX_KL = declare_metric(
+    "approx_kl",
+    "Estimate (k3) of KL(policy before the batch || policy now), how far the updates on one batch have gone.",
+    unit="nats per token",
+    better="none",
+    title="KL of one update",
+    order=13,
+)
+RATIO_MAX = declare_metric(
+    "ratio_max",
+    "Largest probability ratio, now to before the batch, of any step of the batch; 1 in its first update.",
+    unit="ratio",
+    better="none",
+    title="Largest probability ratio",
+    largest=True,
+    order=12,
+)
+CLIP_FRACTION = declare_metric(
+    "clip_fraction",
+    "Share of steps whose probability ratio is outside of the clip range.",
+    unit="share of tokens",
+    better="down",
+    title="Clip fraction",
+    order=7,
+)
 
 
 def _ratio(trainer: Tensor, sampler: Tensor, mask: Tensor) -> Tensor:
@@ -99,11 +132,11 @@ def measured(now: Evaluation, past: Experience, ratio: Tensor | None = None) -> 
     terms = {}
     with torch.no_grad():
         if now.entropy is not None:
-            terms["entropy"] = Term(zero_outside(now.entropy, mask), token_mean, 0.0)
+            terms[ENTROPY.name] = Term(zero_outside(now.entropy, mask), token_mean, 0.0)
         if ratio is not None:
             before = zero_outside(past.before.logprobs, mask)
-            terms["approx_kl"] = Term(k3(before, zero_outside(now.logprobs, mask)), token_mean, 0.0)
-            terms["ratio_max"] = Term(ratio.detach(), maximum, 0.0)
+            terms[APPROX_KL.name] = Term(k3(before, zero_outside(now.logprobs, mask)), token_mean, 0.0)
+            terms[RATIO_MAX.name] = Term(ratio.detach(), maximum, 0.0)
     return terms
 
 

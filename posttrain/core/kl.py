@@ -17,6 +17,15 @@ from torch import Tensor
 from posttrain.core.batch import Evaluation, Experience, Reduction, Term
 from posttrain.core.masked import bounded_exp, zero_outside
 from posttrain.core.reduction import token_mean
+from posttrain.metrics import declare_metric
+
+KL_LOSS = declare_metric(
+    "kl_loss",
+    "KL from the reference that is added to the loss, estimated on a step's token or exact, before its "
+    "coefficient.",
+    unit="nats, reduced like the policy's loss",
+    better="down",
+)
 
 Estimator = Callable[[Tensor, Tensor], Tensor]
 
@@ -143,7 +152,7 @@ class KLInLoss:
         mask = past.rollouts.action_mask
         reference = zero_outside(_of(past.reference, "KLInLoss").logprobs, mask)
         values = self.estimator(zero_outside(now.logprobs, mask), reference)
-        return {"kl_loss": Term(values, reduction, self.coef)}
+        return {KL_LOSS.name: Term(values, reduction, self.coef)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +188,9 @@ class KLExact:
         """One term, [B, T], reduced like the steps' gain, so that its price is in units of reward."""
         if self.coef == 0:
             return {}
-        return {"kl_loss": Term(zero_outside(_exact(now), past.rollouts.action_mask), reduction, self.coef)}
+        return {
+            KL_LOSS.name: Term(zero_outside(_exact(now), past.rollouts.action_mask), reduction, self.coef)
+        }
 
 
 KL = KLInReward | KLInLoss | KLExact

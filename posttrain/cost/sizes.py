@@ -1,6 +1,6 @@
 """How large models and rows are, read from their files: what a stage states its work in.
 
-A product that is not made yet has no files; then the figures it is expected to have stand for them, so
+A product that is not made yet has no files; then the metrics it is expected to have stand for them, so
 estimates follow one another through a recipe.
 """
 
@@ -14,9 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from posttrain.metrics import Value
 from posttrain.pipeline.files import check_regular, parsed, read_json
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.store import Figure, Product
+from posttrain.pipeline.store import Product
 
 PROCESS = 450_000_000  # bytes held before a model is loaded: Python, PyTorch, transformers
 FLOAT = 4  # bytes
@@ -73,9 +74,9 @@ class Size:
         if (product.path / "config.json").is_file():
             return cls.of_directory(product.path)
         names = tuple(cls.__dataclass_fields__)
-        if not all(name in product.figures for name in names):
+        if not all(name in product.values for name in names):
             return None
-        return cls(**{name: int(product.figures[name]) for name in names})
+        return cls(**{name: int(product.values[name]) for name in names})
 
     @classmethod
     def of_directory(cls, directory: Path) -> Size | None:
@@ -92,7 +93,7 @@ class Size:
         vocabulary = _whole(config.get("vocab_size"))
         return cls(parameters=parameters, layers=layers, width=width, cached=cached, vocabulary=vocabulary)
 
-    def figures(self) -> dict[str, Figure]:
+    def figures(self) -> dict[str, Value]:
         return dict(asdict(self))
 
     @property
@@ -171,14 +172,14 @@ class Rows:
             held, _, _ = _look(files[1]) if files[1].is_file() else (0, 0.0, 1.0)
             return cls(rows=rows, heldout_rows=held, row_tokens=tokens, fresh=fresh)
         names = tuple(cls.__dataclass_fields__)
-        if not all(name in product.figures for name in names):
+        if not all(name in product.values for name in names):
             return None
-        figures = product.figures
-        held = int(figures["heldout_rows"])
-        tokens, fresh = float(figures["row_tokens"]), float(figures["fresh"])
-        return cls(rows=int(figures["rows"]), heldout_rows=held, row_tokens=tokens, fresh=fresh)
+        values: dict[str, Any] = product.values
+        held = int(values["heldout_rows"])
+        tokens, fresh = float(values["row_tokens"]), float(values["fresh"])
+        return cls(rows=int(values["rows"]), heldout_rows=held, row_tokens=tokens, fresh=fresh)
 
-    def figures(self) -> dict[str, Figure]:
+    def figures(self) -> dict[str, Value]:
         return dict(asdict(self))
 
 

@@ -9,8 +9,22 @@ from pathlib import Path
 
 from posttrain.data.read import ReadOptions
 from posttrain.data.rows import Problems, Row
+from posttrain.metrics import Metric, declare_metric
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
+
+SKIPPED = declare_metric(
+    "skipped",
+    "Bad rows of the user's file that were left out.",
+    unit="rows",
+    better="down",
+)
+DUPLICATES = declare_metric(
+    "duplicates",
+    "Rows that say the same as an earlier one.",
+    unit="rows",
+    better="down",
+)
 
 Reader = Callable[[str, str | None, ReadOptions | None], list[Row]]
 
@@ -49,10 +63,10 @@ class UserRows:
         )
 
     @property
-    def figures(self) -> dict[str, float | int | str]:
+    def metrics(self) -> dict[str, Metric]:
         """How many rows were left out, and how many say the same as an earlier one."""
         different = {json.dumps({k: v for k, v in row.items() if k != "id"}) for row in self.rows}
-        return {"skipped": len(self.skipped.rows), "duplicates": len(self.rows) - len(different)}
+        return SKIPPED.of(len(self.skipped.rows)) | DUPLICATES.of(len(self.rows) - len(different))
 
     @property
     def notes(self) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import Evaluation, PreferenceBatch, Term
-from posttrain.core.implicit_reward import log_ratio, pair_figures
+from posttrain.core.implicit_reward import PAIR_LOSS, log_ratio, pair_metrics
 from posttrain.core.preferences import on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero
 from posttrain.core.reduction import pair_mean
@@ -37,12 +37,12 @@ class APOZero(PairLossWithReference):
         return torch.sigmoid(-won) + torch.sigmoid(lost)
 
     def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
-        """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as figures."""
+        """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as metrics."""
         between, rows, reward = pairs(past), len(past.rollouts), self.beta * log_ratio(now, past)
         won, lost = reward[between.winner], reward[between.loser]
         sure = pair_confidence(past, between).to(won)
         loss = sure * self.anchored(won, lost) + (1 - sure) * self.anchored(lost, won)
         return {
-            "pair_loss": Term(on_winner(loss, between, rows), pair_mean),
-            **pair_figures(won, lost, between, rows),
+            PAIR_LOSS.name: Term(on_winner(loss, between, rows), pair_mean),
+            **pair_metrics(won, lost, between, rows),
         }

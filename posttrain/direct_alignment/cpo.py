@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from posttrain.core.batch import Evaluation, PreferenceBatch, Term
-from posttrain.core.implicit_reward import (
-    mean_logprob,
-    pair_figures,
-    sequence_logprob,
-)
+from posttrain.core.implicit_reward import NLL, PAIR_LOSS, mean_logprob, pair_metrics, sequence_logprob
 from posttrain.core.preferences import logistic, on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero, not_negative
 from posttrain.core.reduction import pair_mean
@@ -37,13 +33,13 @@ class CPO(PairLoss):
         not_negative(self, "nll_coef")
 
     def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
-        """``pair_loss`` and ``nll`` [B], each pair booked on its winner; beta log pi, as figures."""
+        """``pair_loss`` and ``nll`` [B], each pair booked on its winner; beta log pi, as metrics."""
         between, rows = pairs(past), len(past.rollouts)
         reward, mean = self.beta * sequence_logprob(now, past), mean_logprob(now, past)
         won, lost = reward[between.winner], reward[between.loser]
         nll = logistic(won - lost, pair_confidence(past, between).to(won))
         return {
-            "pair_loss": Term(on_winner(nll, between, rows), pair_mean),
-            "nll": Term(on_winner(-mean[between.winner], between, rows), pair_mean, self.nll_coef),
-            **pair_figures(won, lost, between, rows),
+            PAIR_LOSS.name: Term(on_winner(nll, between, rows), pair_mean),
+            NLL.name: Term(on_winner(-mean[between.winner], between, rows), pair_mean, self.nll_coef),
+            **pair_metrics(won, lost, between, rows),
         }

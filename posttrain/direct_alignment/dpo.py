@@ -8,10 +8,7 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import Evaluation, PreferenceBatch, Term
-from posttrain.core.implicit_reward import (
-    pair_figures,
-    step_log_ratio,
-)
+from posttrain.core.implicit_reward import PAIR_LOSS, pair_metrics, step_log_ratio
 from posttrain.core.masked import lengths, zero_outside
 from posttrain.core.preferences import Pairs, logistic, on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero, fraction, not_negative
@@ -52,7 +49,7 @@ class DPO(PairLossWithReference):
         return confidence
 
     def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
-        """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as figures."""
+        """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as metrics."""
         between, rows = pairs(past), len(past.rollouts)
         steps = zero_outside(step_log_ratio(now, past), past.rollouts.action_mask)
         won = self.beta * self._answers(steps, past, between.winner, between)
@@ -61,8 +58,8 @@ class DPO(PairLossWithReference):
         longer = self.length_penalty * (count[between.winner] - count[between.loser]).to(won)
         nll = logistic(won - lost + longer, self.certainty(pair_confidence(past, between).to(won)))
         return {
-            "pair_loss": Term(on_winner(nll, between, rows), pair_mean),
-            **pair_figures(won, lost, between, rows),
+            PAIR_LOSS.name: Term(on_winner(nll, between, rows), pair_mean),
+            **pair_metrics(won, lost, between, rows),
         }
 
     def _answers(self, steps: Tensor, past: PreferenceBatch, rows: Tensor, between: Pairs) -> Tensor:

@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from posttrain.core.batch import Evaluation, PreferenceBatch, Term
-from posttrain.core.implicit_reward import (
-    either_way,
-    log_ratio,
-    pair_figures,
-)
+from posttrain.core.implicit_reward import PAIR_LOSS, either_way, log_ratio, pair_metrics
 from posttrain.core.masked import lengths
 from posttrain.core.preferences import on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero
@@ -38,7 +34,7 @@ class IPO(PairLossWithReference):
         above_zero(self, "beta")
 
     def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
-        """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as figures."""
+        """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as metrics."""
         between, rows, h = pairs(past), len(past.rollouts), log_ratio(now, past)
         if self.length_normalised:
             h = h / lengths(past.rollouts.action_mask).clamp(min=1)
@@ -46,6 +42,6 @@ class IPO(PairLossWithReference):
         sure = pair_confidence(past, between).to(h)
         error = either_way(lambda d: (d - 1 / (2 * self.beta)).square(), won - lost, sure)
         return {
-            "pair_loss": Term(on_winner(error, between, rows), pair_mean),
-            **pair_figures(self.beta * won, self.beta * lost, between, rows),
+            PAIR_LOSS.name: Term(on_winner(error, between, rows), pair_mean),
+            **pair_metrics(self.beta * won, self.beta * lost, between, rows),
         }

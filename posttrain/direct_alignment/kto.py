@@ -8,10 +8,27 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import Evaluation, PreferenceBatch, Term, Wants
-from posttrain.core.implicit_reward import log_ratio
+from posttrain.core.implicit_reward import ACCURACY, REWARD_CHOSEN, REWARD_REJECTED, log_ratio
 from posttrain.core.masked import wide
 from posttrain.core.ranges import above_zero
 from posttrain.core.reduction import ranked_mean
+from posttrain.metrics import declare_metric
+
+ROW_LOSS = declare_metric(
+    "row_loss",
+    "KTO's loss, mean over rated answers; one half of the weight of an answer is a guess.",
+    unit="loss per answer",
+    better="down",
+    title="Loss of a rated answer",
+    order=2,
+)
+BASELINE = declare_metric(
+    "baseline",
+    "KTO's reference point: the estimate of KL(policy || reference) that implicit rewards are compared "
+    "with, never below 0.",
+    unit="nats per completion",
+    better="none",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +69,7 @@ class KTO:
         return replace(past, baseline=mean.clamp(min=0).to(now.logprobs).expand(len(past.rank)))
 
     def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
-        """``row_loss`` [B]; the implicit rewards less the baseline, as figures."""
+        """``row_loss`` [B]; the implicit rewards less the baseline, as metrics."""
         if past.baseline is None:
             raise ValueError(
                 "KTO compares with a baseline: call measure() on the whole optimizer batch first"
@@ -69,9 +86,9 @@ class KTO:
 
         correct = torch.where(is_wanted, reward > 0, reward < 0)
         return {
-            "row_loss": Term(torch.where(judged, loss, 0), ranked_mean),
-            "accuracy": figure(correct.to(reward), judged),
-            "reward_chosen": figure(reward, is_wanted),
-            "reward_rejected": figure(reward, judged & ~is_wanted),
-            "baseline": figure(past.baseline.to(reward), judged),
+            ROW_LOSS.name: Term(torch.where(judged, loss, 0), ranked_mean),
+            ACCURACY.name: figure(correct.to(reward), judged),
+            REWARD_CHOSEN.name: figure(reward, is_wanted),
+            REWARD_REJECTED.name: figure(reward, judged & ~is_wanted),
+            BASELINE.name: figure(past.baseline.to(reward), judged),
         }

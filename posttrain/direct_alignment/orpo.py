@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import Evaluation, PreferenceBatch, Term
-from posttrain.core.implicit_reward import mean_logprob, pair_figures
+from posttrain.core.implicit_reward import NLL, PAIR_LOSS, mean_logprob, pair_metrics
 from posttrain.core.preferences import logistic, on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero
 from posttrain.core.reduction import pair_mean
@@ -36,15 +36,15 @@ class ORPO(PairLoss):
         above_zero(self, "beta")
 
     def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
-        """``nll`` and ``pair_loss`` [B], each pair booked on its winner; log-odds, as figures."""
+        """``nll`` and ``pair_loss`` [B], each pair booked on its winner; log-odds, as metrics."""
         between, rows, mean = pairs(past), len(past.rollouts), mean_logprob(now, past)
         odds = log_odds(mean)
         won, lost = odds[between.winner], odds[between.loser]
         nll = logistic(won - lost, pair_confidence(past, between).to(won))
         return {
-            "nll": Term(on_winner(-mean[between.winner], between, rows), pair_mean),
-            "pair_loss": Term(on_winner(nll, between, rows), pair_mean, self.beta),
-            **pair_figures(won, lost, between, rows),
+            NLL.name: Term(on_winner(-mean[between.winner], between, rows), pair_mean),
+            PAIR_LOSS.name: Term(on_winner(nll, between, rows), pair_mean, self.beta),
+            **pair_metrics(won, lost, between, rows),
         }
 
 

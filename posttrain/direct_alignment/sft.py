@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from posttrain.core.batch import Evaluation, PreferenceBatch, Term, Wants
+from posttrain.core.implicit_reward import NLL
 from posttrain.core.masked import zero_outside
 from posttrain.core.reduction import token_mean
 
@@ -29,4 +30,4 @@ class SFT:
 
     def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         """One term, [B, T]: the negative log-likelihood in nats per token."""
-        return {"nll": Term(-zero_outside(now.logprobs, past.rollouts.action_mask), token_mean)}
+        return {NLL.name: Term(-zero_outside(now.logprobs, past.rollouts.action_mask), token_mean)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 
 from posttrain.core.batch import Evaluation, PreferenceBatch, Term
-from posttrain.core.implicit_reward import either_way, mean_logprob, pair_figures
+from posttrain.core.implicit_reward import PAIR_LOSS, either_way, mean_logprob, pair_metrics
 from posttrain.core.preferences import on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero, not_negative
 from posttrain.core.reduction import pair_mean
@@ -35,12 +35,12 @@ class SimPO(PairLoss):
         not_negative(self, "gamma")
 
     def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
-        """``pair_loss`` [B], each pair booked on its winner; the rewards per step, as figures."""
+        """``pair_loss`` [B], each pair booked on its winner; the rewards per step, as metrics."""
         between, rows, reward = pairs(past), len(past.rollouts), self.beta * mean_logprob(now, past)
         won, lost = reward[between.winner], reward[between.loser]
         sure = pair_confidence(past, between).to(won)
         nll = either_way(lambda d: -F.logsigmoid(d - self.gamma), won - lost, sure)
         return {
-            "pair_loss": Term(on_winner(nll, between, rows), pair_mean),
-            **pair_figures(won, lost, between, rows),
+            PAIR_LOSS.name: Term(on_winner(nll, between, rows), pair_mean),
+            **pair_metrics(won, lost, between, rows),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from posttrain.core.batch import Evaluation, PreferenceBatch, Term
-from posttrain.core.implicit_reward import either_way, pair_figures, sequence_logprob
+from posttrain.core.implicit_reward import NLL, PAIR_LOSS, either_way, pair_metrics, sequence_logprob
 from posttrain.core.preferences import on_winner, pair_confidence, pairs
 from posttrain.core.ranges import above_zero, not_negative
 from posttrain.core.reduction import pair_mean
@@ -34,13 +34,13 @@ class SLiC(PairLoss):
         not_negative(self, "nll_coef")
 
     def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
-        """``pair_loss`` and ``nll`` [B], each pair booked on its winner; log-probabilities, as figures."""
+        """``pair_loss`` and ``nll`` [B], each pair booked on its winner; log-probabilities, as metrics."""
         between, rows, total = pairs(past), len(past.rollouts), sequence_logprob(now, past)
         won, lost = total[between.winner], total[between.loser]
         sure = pair_confidence(past, between).to(won)
         hinge = either_way(lambda d: (self.margin - d).relu(), won - lost, sure)
         return {
-            "pair_loss": Term(on_winner(hinge, between, rows), pair_mean),
-            "nll": Term(on_winner(-won, between, rows), pair_mean, self.nll_coef),
-            **pair_figures(won, lost, between, rows),
+            PAIR_LOSS.name: Term(on_winner(hinge, between, rows), pair_mean),
+            NLL.name: Term(on_winner(-won, between, rows), pair_mean, self.nll_coef),
+            **pair_metrics(won, lost, between, rows),
         }

@@ -1,1 +1,1 @@
-"""What a model is worth: gold and figures with intervals, read after training and never by it."""
+"""What a model is worth: gold and metrics with intervals, read after training and never by it."""

@@ -12,6 +12,7 @@ from posttrain.core.masked import masked_sum
 from posttrain.core.seeds import derive
 from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
+from posttrain.metrics import declare_metric
 from posttrain.models.chat import Chat
 from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy
@@ -22,6 +23,32 @@ from posttrain.rollouts.sample import encode_prompts, sample
 from posttrain.storage.token_rows import TokenRow
 from posttrain.training.in_slices import in_slices
 from posttrain.training.update import cut
+
+KL_FINAL = declare_metric(
+    "kl",
+    "KL(final policy || the model that it started from), exact at every step of the final policy's own "
+    "answers to held-out prompts, mean over answers.",
+    unit="nats per completion",
+    better="none",
+    where="report",
+    title="KL from the reference",
+)
+KL_OF = declare_metric(
+    "kl/{model}",
+    "KL({model} || the first policy), exact at every step of the answers of {model} to held-out prompts, "
+    "mean.",
+    unit="nats per completion",
+    better="none",
+    axis="KL from the first policy",
+    title="KL from the first policy: {model}",
+)
+PROMPTS = declare_metric("prompts", "Held-out prompts that were answered.", unit="prompts", better="none")
+PROMPTS_TOO_LONG = declare_metric(
+    "prompts_too_long",
+    "Held-out prompts that were left out because they are too long beside an answer.",
+    unit="prompts",
+    better="down",
+)
 
 
 def answers(

@@ -7,6 +7,18 @@ from typing import Any
 
 from posttrain.evaluation.gold import judge
 from posttrain.evaluation.intervals import bootstrap
+from posttrain.metrics import HIGH, LOW, declare_metric
+
+GOLD_CURVE = declare_metric(
+    "gold",
+    "Gold reward of the answers that reinforcement sampled at a step, as a share of what a prompt can earn, "
+    "mean; nothing is trained on it.",
+    unit="share of the attainable",
+    better="up",
+    where="log",
+    title="Gold reward",
+    order=3,
+)
 
 
 def gold_over_steps(episodes: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, float]]:
@@ -21,4 +33,5 @@ def gold_over_steps(episodes: Sequence[Mapping[str, Any]]) -> Iterator[dict[str,
             by_step.setdefault(int(episode["step"]) + 1, []).append(judgement.total)
     for step in sorted(by_step):
         one = bootstrap(by_step[step], resamples=200)
-        yield {"step": step, "gold": one.value, "gold_low": one.low, "gold_high": one.high}
+        name = GOLD_CURVE.name
+        yield {"step": step, name: one.value, f"{name}{LOW}": one.low, f"{name}{HIGH}": one.high}

@@ -11,11 +11,41 @@ from torch import Tensor
 
 from posttrain.core.batch import Policy
 from posttrain.core.masked import lengths, masked_sum, wide
-from posttrain.evaluation.intervals import bootstrap, wilson, with_interval
+from posttrain.evaluation.intervals import bootstrap, wilson
+from posttrain.metrics import Metric, declare_metric
 from posttrain.rollouts.batched_eval import LOGPROBS, micro_batches
 from posttrain.storage.token_rows import TokenRow
 
-Figures = dict[str, float | int | str]
+LABEL_ACCURACY_OF = declare_metric(
+    "label_accuracy/{model}",
+    "Share of held-out comparisons in which {model} finds the chosen answer likelier per token; ties as "
+    "half.",
+    unit="share of comparisons",
+    better="up",
+    axis="Agreement with held-out labels",
+    level="chance",
+    title="agreement with held-out labels: {model}",
+)
+IMPLICIT_ACCURACY = declare_metric(
+    "implicit_accuracy/{model}_vs_{other}",
+    "Share of held-out comparisons in which the log-ratio of {model} to {other}, its implicit reward, is "
+    "higher for the chosen answer; ties as half.",
+    unit="share of comparisons",
+    better="up",
+    axis="Agreement with held-out labels",
+    level="chance",
+    title="agreement of the implicit reward with held-out labels: {model} vs {other}",
+    label="implicit reward of {model} vs {other}",
+)
+LABEL_ACCURACY_CHANGE = declare_metric(
+    "label_accuracy_change/{model}_vs_{other}",
+    "Agreement of {model} with held-out labels less that of {other}, paired by comparison.",
+    unit="comparisons, of one",
+    better="up",
+    axis="Change of the agreement with held-out labels",
+    level="no change",
+    title="change of the agreement with held-out labels: {model} vs {other}",
+)
 
 
 @torch.no_grad()
@@ -29,7 +59,7 @@ def log_likelihoods(policy: Policy, rows: Sequence[TokenRow], pad_id: int, micro
     return torch.cat(likelihoods)
 
 
-def label_accuracy(likelihoods: Mapping[str, Tensor], first: str) -> Figures:
+def label_accuracy(likelihoods: Mapping[str, Tensor], first: str) -> dict[str, Metric]:
     """``label_accuracy/NAME``: how often the chosen answer is the likelier one per token, ties as half;
     ``label_accuracy_change/NAME_vs_FIRST`` its change from the ``first`` policy, paired; and
     ``implicit_accuracy/NAME_vs_FIRST``: how often the log-ratio to the first policy is higher for the chosen
@@ -38,20 +68,18 @@ def label_accuracy(likelihoods: Mapping[str, Tensor], first: str) -> Figures:
     Args:
         likelihoods: each policy's ``log_likelihoods`` [2n, 2] of the same rows, chosen and rejected in turn.
     """
-    figures: Figures = {}
+    metrics: dict[str, Metric] = {}
     right = {name: _right(of[:, 1]) for name, of in likelihoods.items()}
     for name, correct in right.items():
-        figures |= with_interval(f"label_accuracy/{name}", wilson(float(correct.sum()), len(correct)))
+        metrics |= LABEL_ACCURACY_OF.of(wilson(float(correct.sum()), len(correct)), model=name)
     for name, of in likelihoods.items():
         if name != first:
             implicit = _right(of[:, 0] - likelihoods[first][:, 0])
-            label = f"{name}_vs_{first}"
-            figures |= with_interval(
-                f"implicit_accuracy/{label}", wilson(float(implicit.sum()), len(implicit))
-            )
+            pair = {"model": name, "other": first}
+            metrics |= IMPLICIT_ACCURACY.of(wilson(float(implicit.sum()), len(implicit)), **pair)
             change = (right[name] - right[first]).tolist()
-            figures |= with_interval(f"label_accuracy_change/{label}", bootstrap(change))
-    return figures
+            metrics |= LABEL_ACCURACY_CHANGE.of(bootstrap(change), **pair)
+    return metrics
 
 
 def _right(score: Tensor) -> Tensor:

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 
+from posttrain.metrics import IntervalEstimate
+
 Z = 1.959963984540054  # the 97.5 % point of the normal distribution
-
-
-class IntervalEstimate(NamedTuple):
-    """A figure, its 95 % interval and how many observations it rests on."""
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 UNKNOWN = IntervalEstimate(math.nan, math.nan, math.nan, 0)
@@ -56,15 +48,3 @@ def bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = 1000) 
     means = x[torch.randint(n, (resamples, n), generator=generator)].mean(1).sort().values
     low, high = means[int(0.025 * resamples)], means[int(0.975 * resamples) - 1]
     return IntervalEstimate(float(x.mean()), float(low), float(high), n)
-
-
-def with_interval(name: str, estimate: IntervalEstimate) -> dict[str, float | int | str]:
-    """The metrics ``name``, ``name_low``, ``name_high`` and ``name_n``; "unknown" for an empty sample."""
-    if estimate.n == 0:
-        return {name: "unknown"}
-    return {
-        name: estimate.value,
-        f"{name}_low": estimate.low,
-        f"{name}_high": estimate.high,
-        f"{name}_n": estimate.n,
-    }

@@ -10,14 +10,39 @@ from typing import Any
 from posttrain.core.seeds import derive
 from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
-from posttrain.evaluation.intervals import wilson, with_interval
+from posttrain.evaluation.intervals import wilson
 from posttrain.field_guide.phrasing import QUESTIONS_TRAIN, asking_variants, attributes, prefix, question
 from posttrain.field_guide.world import accepted, entities
+from posttrain.metrics import Metric, declare_metric
 
-Figures = dict[str, float | int | str]
+FACTS_HELDOUT = declare_metric(
+    "facts_heldout",
+    "Share of held-out facts whose sentence, cut before the value, the base model completes rightly and "
+    "greedily.",
+    unit="share of facts",
+    better="up",
+    title="held-out facts completed in plain text",
+)
+QUESTIONS_ANSWERED = declare_metric(
+    "answers",
+    "Share of bare questions that a sample of the base model answers rightly in its first sentence.",
+    unit="share of questions",
+    better="none",
+    where="report",
+    axis="Bare questions to the base model",
+    label="bare questions answered",
+)
+CONTINUES = declare_metric(
+    "continues",
+    "Share of bare questions after which the base model goes on writing something else than an answer.",
+    unit="share of questions",
+    better="none",
+    axis="Bare questions to the base model",
+    label="bare questions written on from",
+)
 
 
-def measure(model: Any, tokenizer: Any) -> Figures:
+def measure(model: Any, tokenizer: Any) -> dict[str, Metric]:
     """The base model's knowledge, as shares with intervals.
 
     ``facts_heldout``: held-out facts whose sentence, cut before the value, the model completes correctly with
@@ -32,7 +57,7 @@ def measure(model: Any, tokenizer: Any) -> Figures:
     correct = sum(
         _begins_with_one(text, accepted(e, a)) for (e, a), text in zip(asked, continuations, strict=True)
     )
-    figures = with_interval("facts_heldout", wilson(correct, len(asked)))
+    metrics = FACTS_HELDOUT.of(wilson(correct, len(asked)))
     rng = Random(1)
     picked = [(e, rng.choice(attributes(e))) for e in rng.sample(list(entities()), 300)]
     texts = [question(e, a, rng.randrange(QUESTIONS_TRAIN)) for e, a in picked]
@@ -44,9 +69,9 @@ def measure(model: Any, tokenizer: Any) -> Figures:
         for (e, a), text in zip(picked, first, strict=True)
     )
     return (
-        figures
-        | with_interval("answers", wilson(answered, len(picked)))
-        | with_interval("continues", wilson(len(picked) - answered, len(picked)))
+        metrics
+        | QUESTIONS_ANSWERED.of(wilson(answered, len(picked)))
+        | CONTINUES.of(wilson(len(picked) - answered, len(picked)))
     )
 
 

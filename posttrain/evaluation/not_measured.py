@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from posttrain.metrics import Metric, declare_metric
+
+NOT_MEASURED = declare_metric(
+    "not_measured/{stage}",
+    "{stage} is a control that was left out for quick evidence; the value says how to add it.",
+    unit="words",
+    better="none",
+)
+
 HOW = "evidence=full"
 
 
-def not_measured(left_out: Sequence[str]) -> tuple[dict[str, float | int | str], list[str]]:
-    """A figure ``not_measured/NAME`` for each control that was left out, and one note for the report.
+def not_measured(left_out: Sequence[str]) -> tuple[dict[str, Metric], list[str]]:
+    """A metric ``not_measured/NAME`` for each control that was left out, and one note for the report.
 
     Args:
         left_out: "NAME: what the control shows" of each.
@@ -16,6 +25,8 @@ def not_measured(left_out: Sequence[str]) -> tuple[dict[str, float | int | str],
     if not left_out:
         return {}, []
     parts = [text.partition(": ") for text in left_out]
-    figures: dict[str, float | int | str] = {f"not_measured/{name}": f"{HOW} adds it" for name, _, _ in parts}
+    metrics: dict[str, Metric] = {}
+    for name, _, _ in parts:
+        metrics |= NOT_MEASURED.of(f"{HOW} adds it", stage=name)
     named = "; ".join(f"{name} ({shows})" for name, _, shows in parts)
-    return figures, [f"Not measured: {named}. {HOW} adds {'it' if len(parts) == 1 else 'them'}."]
+    return metrics, [f"Not measured: {named}. {HOW} adds {'it' if len(parts) == 1 else 'them'}."]

@@ -6,6 +6,16 @@ import math
 from collections.abc import Sequence
 
 from posttrain.evaluation.intervals import IntervalEstimate, bootstrap
+from posttrain.metrics import declare_metric
+
+PASS_AT = declare_metric(
+    "pass@{k}/{model}",
+    "Probability that at least one of {k} sampled answers of {model} solves a held-out problem, unbiased.",
+    unit="share of problems",
+    better="up",
+    axis="Solved by one of several answers",
+    title="pass@{k}: {model}",
+)
 
 
 def pass_at_k(right: Sequence[Sequence[bool]], k: int) -> IntervalEstimate:

@@ -6,69 +6,90 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from posttrain.evaluation.compare import Answers, Figures, against, falls, of_one, win_rate
-from posttrain.evaluation.intervals import IntervalEstimate, bootstrap, wilson, with_interval
+from posttrain.evaluation.compare import COMPONENT_CHANGE_WORST, Answers, against, falls, of_one, win_rate
+from posttrain.evaluation.intervals import bootstrap
+from posttrain.metrics import IntervalEstimate, Metric, declare_metric
+
+COMPONENT_CHANGE_WORST_OF = declare_metric(
+    "component_change_worst/{model}_vs_{other}",
+    "The least of the changes of the components of the gold reward from {other} to {model}.",
+    unit="gold reward",
+    better="up",
+    title="smallest change of a component of gold: {model} vs {other}",
+)
+GOLD_SLOPE = declare_metric(
+    "gold_slope",
+    "Gold reward gained from one policy of the row to the next, least squares over the row, paired by "
+    "prompt.",
+    unit="gold reward per policy",
+    better="up",
+)
+JUDGE_WIN_RATE = declare_metric(
+    "judge_win_rate/{model}_vs_{other}",
+    "Share of prompts to which a judge that no policy learned from scores the answer of {model} higher than "
+    "that of {other}, ties as half.",
+    unit="share of prompts",
+    better="up",
+    axis="Win rates by the judge, ties as half",
+    level="even",
+    title="win rate by the judge: {model} vs {other}",
+)
+JUDGE_CHANGE = declare_metric(
+    "judge_change/{model}_vs_{other}",
+    "The judge's score of {model} less that of {other}, paired by prompt, mean.",
+    unit="score",
+    better="up",
+    axis="Change of the judge's score",
+    level="no change",
+    title="change of the judge's score: {model} vs {other}",
+)
+JUDGE_SCORE = declare_metric(
+    "judge_score/{model}",
+    "Score by the judge, on its own scale, of the answers of {model}, mean over prompts.",
+    unit="score",
+    better="up",
+    axis="Score by the judge, on its own scale",
+)
 
 
-def in_a_row(policies: Sequence[Answers], controls: Sequence[Answers], rewarded: bool) -> Figures:
-    """Figures of each by itself; of each against the one before it, of the last against the first and against
+def in_a_row(policies: Sequence[Answers], controls: Sequence[Answers], rewarded: bool) -> dict[str, Metric]:
+    """Metrics of each by itself; of each against the one before it, of the last against the first and against
     every control; the slope of gold over the row. Without a reward model nothing is said of rewards.
     """
-    figures: Figures = {}
     last = policies[-1]
+    metrics = against(last, policies[0], rewarded) if len(policies) > 2 else {}
     for before, now in pairwise(policies):
-        figures |= against(now, before)
-        worst = falls(now, before)["component_change_worst"]
-        figures[f"component_change_worst/{now.name}_vs_{before.name}"] = worst
-    for other in [policies[0], *controls] if len(policies) > 2 else controls:
-        figures |= against(last, other)
+        metrics |= against(now, before, rewarded)
+        worst = falls(now, before)[COMPONENT_CHANGE_WORST.name].value
+        metrics |= COMPONENT_CHANGE_WORST_OF.of(worst, model=now.name, other=before.name)
+    for other in controls:
+        metrics |= against(last, other, rewarded)
     if len(policies) > 2:
-        figures |= with_interval("gold_slope", slope(policies))
+        metrics |= GOLD_SLOPE.of(slope(policies))
     for one in (*policies, *controls):
-        figures |= of_one(one)
-    return figures if rewarded else {n: v for n, v in figures.items() if not n.startswith("reward")}
+        metrics |= of_one(one, rewarded)
+    return metrics
 
 
-def by_judge(scores: Mapping[str, Sequence[float]], row: int) -> Figures:
+def by_judge(scores: Mapping[str, Sequence[float]], row: int) -> dict[str, Metric]:
     """Scores of answers to the same prompts by a judge, a reward model that trained no policy.
 
     ``judge_score`` is of each policy; ``judge_win_rate`` (a tie is a half) and ``judge_change`` compare two.
     The first ``row`` of ``scores`` are a series of policies: the last is compared with the first and with all
     controls, and each with the one before it.
     """
-    figures: Figures = {}
+    metrics: dict[str, Metric] = {}
     names = list(scores)
     policies, controls = names[:row], names[row:]
     last = policies[-1]
     pairs = [(policies[0], last), *pairwise(policies), *((name, last) for name in controls)]
     for before, now in dict.fromkeys(pairs):
         gaps = [a - b for a, b in zip(scores[now], scores[before], strict=True)]
-        figures |= with_interval(f"judge_win_rate/{now}_vs_{before}", win_rate(gaps))
-        figures |= with_interval(f"judge_change/{now}_vs_{before}", bootstrap(gaps))
+        metrics |= JUDGE_WIN_RATE.of(win_rate(gaps), model=now, other=before)
+        metrics |= JUDGE_CHANGE.of(bootstrap(gaps), model=now, other=before)
     for name, values in scores.items():
-        figures |= with_interval(f"judge_score/{name}", bootstrap(values))
-    return figures
-
-
-def solved_in_a_row(right: Mapping[str, Sequence[float]], row: int, families: Sequence[str]) -> Figures:
-    """Shares of problems solved, also by family where there are several, and their paired changes.
-
-    ``right`` has a 1 or a 0 for each problem, ``families`` its family. The first ``row`` of ``right`` are a
-    series of policies: each is compared with its predecessor, the last also with the first and all controls.
-    """
-    figures: Figures = {}
-    names = list(right)
-    policies, controls = names[:row], names[row:]
-    pairs = [*pairwise(policies), *((x, policies[-1]) for x in (policies[:1] if row > 2 else []) + controls)]
-    for name, hits in right.items():
-        figures |= with_interval(f"solved/{name}", wilson(sum(hits), len(hits)))
-        for family in sorted(set(families)) if len(set(families)) > 1 else ():
-            of = [x for x, other in zip(hits, families, strict=True) if other == family]
-            figures |= with_interval(f"solved/{name}/{family}", wilson(sum(of), len(of)))
-    for before, now in pairs:
-        gaps = [a - b for a, b in zip(right[now], right[before], strict=True)]
-        figures |= with_interval(f"solved_change/{now}_vs_{before}", bootstrap(gaps))
-    return figures
+        metrics |= JUDGE_SCORE.of(bootstrap(values), model=name)
+    return metrics
 
 
 def slope(policies: Sequence[Answers]) -> IntervalEstimate:

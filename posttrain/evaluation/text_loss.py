@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from posttrain.metrics import declare_metric
 from posttrain.models.chat import Chat
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.positions import context_of
@@ -12,6 +13,15 @@ from posttrain.models.prepare import prepare
 from posttrain.rollouts.batched_eval import nll
 from posttrain.rollouts.encode import example
 from posttrain.storage.token_rows import TokenRow
+
+TEXT_NLL = declare_metric(
+    "text_nll/{model}",
+    "Negative log-likelihood that {model} gives to held-out pretraining text: higher than the base's, it "
+    "forgot.",
+    unit="nats per token",
+    better="down",
+    title="loss on pretraining text: {model}",
+)
 
 
 def text_loss(model: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], limit: int) -> float:

@@ -12,12 +12,13 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from posttrain import __version__
+from posttrain.metrics import flat
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.lineage import lineage
 from posttrain.pipeline.runner import run_number
 from posttrain.pipeline.sources import HUB_NAME
 from posttrain.pipeline.store import LOCATED, Product, Workspace, read_json
-from posttrain.report.figures import flat
+from posttrain.report.shown import flat_metrics
 
 _MODEL = (
     "config.json",
@@ -48,7 +49,7 @@ class Card:
     told_base: str
     license: str
     lineage: str
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -73,7 +74,7 @@ class Card:
             told_base=names.get(kind) or hub or (Path(source).name if source else "unknown"),
             license=chosen or "other",
             lineage=lineage(product, _without_directory),
-            figures=_figures(product, workspace),
+            metrics=_metrics(product, workspace),
             notes=notes,
         )
 
@@ -81,14 +82,14 @@ class Card:
         """README.md, with what the hub reads of it in front."""
         front = [f"license: {self.license}", *([f"base_model: {self.base}"] if self.base else [])]
         front += ["library_name: transformers", "pipeline_tag: text-generation", "tags:", "- posttrain"]
-        rows = "\n".join(f"| `{key}` | {_shown(value)} |" for key, value in self.figures.items())
+        rows = "\n".join(f"| `{key}` | {_shown(value)} |" for key, value in self.metrics.items())
         return _CARD.format(
             front="\n".join(front),
             name=self.name,
             base=f"[{self.base}](https://huggingface.co/{self.base})" if self.base else self.told_base,
             version=__version__,
             adapter=_ADAPTER.format(base=self.base) if adapter else _NO_ADAPTER,
-            figures=f"| figure | value |\n|---|---|\n{rows}" if rows else "None were measured.",
+            metrics=f"| metric | value |\n|---|---|\n{rows}" if rows else "None were measured.",
             lineage=self.lineage,
         )
 
@@ -171,8 +172,8 @@ def _without_directory(value: str) -> str:
     return value
 
 
-def _figures(product: Product, workspace: Workspace) -> dict[str, Any]:
-    """Of the newest run that has the product: the figures of its stage and of evaluation; else its own."""
+def _metrics(product: Product, workspace: Workspace) -> dict[str, Any]:
+    """Of the newest run that has the product: the metrics of its stage and of evaluation; else its own."""
     for path in sorted(workspace.runs.glob("*-*/run.json"), key=lambda p: -run_number(p.parent)):
         products = read_json(path, {}).get("products", {})
         addresses = [
@@ -180,9 +181,9 @@ def _figures(product: Product, workspace: Workspace) -> dict[str, Any]:
         ]
         if addresses:
             wanted = tuple(f"{address}." for address in (*addresses, "evaluate"))
-            figures = flat(path.parent, workspace.root)
-            return {key: value for key, value in figures.items() if key.startswith(wanted)}
-    return dict(product.figures)
+            metrics = flat_metrics(path.parent, workspace.root)
+            return {key: value for key, value in metrics.items() if key.startswith(wanted)}
+    return dict(flat(product.metrics))
 
 
 def _shown(value: Any) -> str:
@@ -216,11 +217,11 @@ print(say([{{"role": "user", "content": "Hello"}}])[0]["generated_text"][-1]["co
 
 {adapter}
 
-## Figures
+## Metrics
 
 As posttrain's report has them; names ending in `_low` and `_high` are the ends of 95 % intervals.
 
-{figures}
+{metrics}
 
 ## Where it came from
 

@@ -55,7 +55,7 @@ class Population:
     """A group with a taste of its own."""
 
     name: str
-    """Name of the group in figures."""
+    """Name of the group in metrics."""
     courtesy: float
     """Utility of a courteous phrase to this group, in units of the gold total; below 0 it is disliked."""
 
@@ -89,7 +89,7 @@ class Annotator:
     """Who compares: noise (`temperature`, `tosses`), an oversight (`skips_facts`) and likings (the rest)."""
 
     name: str
-    """Name in the labels and figures."""
+    """Name in the labels and metrics."""
     temperature: float
     """Noise of a choice (Bradley and Terry 1952), in units of the gold total; larger is less reliable."""
     tosses: float = 0.0

@@ -8,10 +8,18 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from posttrain.metrics import Metric, declare_metric
 from posttrain.models.frozen import hold
 from posttrain.models.loading import short
 from posttrain.models.lora import Lora
 from posttrain.models.packed_attention import packs
+
+TRUNK_ROUNDING = declare_metric(
+    "trunk_rounding",
+    "How far the compressed trunk's hidden states are from those in float32, relative.",
+    unit="ratio",
+    better="down",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +59,6 @@ def held(
     return hold(model, lora.trunk, placement.device, again)
 
 
-def rounding_figures(rounding: float | None) -> dict[str, float | int | str]:
+def rounding_metrics(rounding: float | None) -> dict[str, Metric]:
     """The rounding error as a metric of a report."""
-    return {} if rounding is None else {"trunk_rounding": rounding}
+    return {} if rounding is None else TRUNK_ROUNDING.of(rounding)

@@ -17,6 +17,7 @@ from typing import cast
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from posttrain.metrics import Metric
 from posttrain.models.adapter_files import load_adapter, save_adapter
 from posttrain.models.cutting import cut
 from posttrain.models.frozen import reads_in
@@ -29,7 +30,7 @@ from posttrain.models.loading import (
     scalar_model,
 )
 from posttrain.models.lora import Adapter, Lora, merged
-from posttrain.models.placement import ModelPlacement, held, loads_to, rounding_figures
+from posttrain.models.placement import ModelPlacement, held, loads_to, rounding_metrics
 from posttrain.models.prepare import prepare
 from posttrain.models.reading import Reading, mark
 from posttrain.models.role import Role, frozen_role_of, role_of
@@ -62,9 +63,9 @@ class PolicyRoles:
     rounding: float | None = None  # what a trunk held in fewer bits lost, relative to its size
 
     @property
-    def figures(self) -> dict[str, float | int | str]:
+    def metrics(self) -> dict[str, Metric]:
         """What a report says of them."""
-        return rounding_figures(self.rounding)
+        return rounding_metrics(self.rounding)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """The policy's weights as the plain model names them, adapter folded in: what an engine loads."""
@@ -95,8 +96,8 @@ class RewardRole:
     rounding: float | None = None
 
     @property
-    def figures(self) -> dict[str, float | int | str]:
-        return rounding_figures(self.rounding)
+    def metrics(self) -> dict[str, Metric]:
+        return rounding_metrics(self.rounding)
 
     def save(self, directory: Source) -> None:
         """A plain model with one label; its adapter, with the head, in ``adapter/`` if it has one. Where it

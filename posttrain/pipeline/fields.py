@@ -11,6 +11,8 @@ LABELS = ("name", "follows")  # fields of every stage that say nothing of its wo
 # What a stage may need of the family of the model that it grows from.
 SAMPLES = "samples"  # answers are sampled from it in batches
 SCALAR = "scalar"  # a head of one label is put on it
+# Roles of a stage: a policy learns from a reward, or from comparisons.
+REINFORCEMENT, ALIGNMENT = "reinforcement", "alignment"
 
 
 def later(default: Any) -> Any:

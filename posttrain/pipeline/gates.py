@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
+from posttrain.metrics import Metric
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.progress import described
 from posttrain.pipeline.stage import Stage
-from posttrain.pipeline.store import Report
+from posttrain.pipeline.stage_report import Report
 from posttrain.pipeline.values import nearest
 
 
-class _Zeros(dict[str, Any]):
-    """Figures of a stage that has not run: every one is there, and 0."""
+class _Zeros(dict[str, Metric]):
+    """Metrics of a stage that has not run: every one is there, and 0."""
 
-    def __missing__(self, name: str) -> float:
-        return 0.0
+    def __missing__(self, name: str) -> Metric:
+        return Metric(0.0, 0.0, 0.0, 0)
 
 
 def names(stage: Stage) -> list[str] | None:
-    """What a stage's gates are called, asked with figures of 0; None where it cannot say before."""
+    """What a stage's gates are called, asked with metrics of 0; None where it cannot say before."""
     try:
-        return [found.name for found in stage.gates(Report(figures=_Zeros()))]
+        return [found.name for found in stage.gates(Report(metrics=_Zeros()))]
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError):
-        return None  # a stage from outside, whose figures are no numbers
+        return None  # a stage from outside, whose metrics are no numbers
 
 
 def check_accepted(accept: Collection[str] | None, stages: Mapping[str, Stage]) -> None:

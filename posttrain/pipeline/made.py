@@ -1,4 +1,4 @@
-"""What made.json says of how a product came to be."""
+"""What made.json says of how a product came to be, and a run's record of its stages."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from posttrain.pipeline.fingerprint import Finished, described
 from posttrain.pipeline.machine import Estimate
 from posttrain.pipeline.plan import Pipeline
 from posttrain.pipeline.stage import Stage
-from posttrain.pipeline.store import SEALED, Product
+from posttrain.pipeline.store import FORMAT, Product
 
 
 def made_of(pipeline: Pipeline, products: Mapping[str, Product], address: str) -> dict[str, Any]:
-    """What made.json says before the work's own figures: settings, inputs with their hashes, the whole
+    """What made.json says before the work's own metrics: settings, inputs with their hashes, the whole
     ancestry.
     """
     stage = pipeline.stages[address]
@@ -36,7 +36,7 @@ def made_of(pipeline: Pipeline, products: Mapping[str, Product], address: str) -
         ancestors |= product.made.get("ancestors", {})
         ancestors[pipeline.fingerprint[other]] = _parent(pipeline.stages[other], other, product)
     return {
-        "format": SEALED,
+        "format": FORMAT,
         "address": address,
         "stage": f"{type(stage).__module__}.{type(stage).__qualname__}",
         "version": type(stage).version,
@@ -54,6 +54,12 @@ def settings_of(pipeline: Pipeline, stage: Stage) -> dict[str, Any]:
     """Every field but ``follows``; a stage in it by its address."""
     names = [f.name for f in fields(stage) if f.name != "follows"]
     return {name: described(getattr(stage, name), pipeline.address_of) for name in names}
+
+
+def step_facts(stage: Stage, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """What a run's record says of a stage, whatever becomes of it; ``inputs`` are addresses by field."""
+    facts = {"stage": type(stage).__name__, "inputs": dict(inputs)}
+    return facts | {"role": stage.role, "does": stage.summary(), "control": bool(stage.follows)}
 
 
 def _effective(pipeline: Pipeline, stage: Stage) -> dict[str, Any]:

@@ -154,8 +154,8 @@ def plan(
         if product is None:
             said = estimated(pipeline, address, {**hoped, **made}, machine) or Estimate()
             if said.expects:
-                figures = {"figures": dict(said.expects)}
-                hoped[address] = Product(pipeline.place[address], {"report": figures})
+                expected = {"metrics": dict(said.expects)}
+                hoped[address] = Product(pipeline.place[address], {"report": expected})
             estimate, measured = corrected(said, last_time(stage, workspace), speed)
         else:
             made[address] = product

@@ -1,14 +1,15 @@
-"""The lines a run prints: which stage, what became of it, its key figures."""
+"""The lines a run prints: which stage, what became of it, its first metrics."""
 
 from __future__ import annotations
 
+from posttrain.metrics import Value
 from posttrain.pipeline.finding import Finding
-from posttrain.pipeline.store import Figure, Report
+from posttrain.pipeline.stage_report import Report
 
-HEADLINE = 3  # figures on a stage's line
+HEADLINE = 3  # metrics on a stage's line
 
 
-def figure(value: Figure) -> str:
+def figure(value: Value) -> str:
     """Four significant digits, whole numbers whole."""
     if isinstance(value, float):
         return f"{value:.0f}" if 1 <= abs(value) < 1e6 and value == round(value) else f"{value:.4g}"
@@ -16,7 +17,7 @@ def figure(value: Figure) -> str:
 
 
 def headline(report: Report) -> str:
-    shown = list(report.figures.items())[:HEADLINE]
+    shown = list(report.values.items())[:HEADLINE]
     return " · ".join(f"{name} {figure(value)}" for name, value in shown)
 
 

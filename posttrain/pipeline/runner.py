@@ -20,7 +20,7 @@ from posttrain.pipeline.expected import memory
 from posttrain.pipeline.files import load_json, make_directory, read_json, write_json
 from posttrain.pipeline.finding import UserError, Waiting
 from posttrain.pipeline.heartbeat import heartbeat
-from posttrain.pipeline.made import estimate_of, made_of, settings_of
+from posttrain.pipeline.made import estimate_of, made_of, settings_of, step_facts
 from posttrain.pipeline.plan import Pipeline, check_ahead, check_fits, estimated, preflight
 from posttrain.pipeline.progress import described as described_finding
 from posttrain.pipeline.progress import duration, headline
@@ -193,9 +193,9 @@ def _step(
     pipeline: Pipeline, record: Run, machine: Machine, address: str, say: Callable[[str], None]
 ) -> None:
     """One stage: cached, given, made, or waiting."""
-    inputs = pipeline.inputs(address)
+    stage, inputs = pipeline.stages[address], pipeline.inputs(address)
     blocked = [other for _, other in inputs if other not in record.products]
-    facts: dict[str, Any] = {"stage": type(pipeline.stages[address]).__name__, "inputs": dict(inputs)}
+    facts = step_facts(stage, dict(inputs))
     if blocked:
         record.waiting[address] = f"needs {', '.join(blocked)}"
         record.note(address, **facts, state="waiting")
@@ -215,7 +215,7 @@ def _step(
         state = "made"
     record.products[address] = product
     seconds = float(product.made.get("seconds", 0.0))
-    other = changed(product.made, pipeline.stages[address]) if state == "cached" else []
+    other = changed(product.made, stage) if state == "cached" else []
     record.note(address, **facts, state=state, seconds=seconds, **({"changed_since": other} if other else {}))
     told = f"made in {duration(seconds)}" if state == "made" else state
     say(f"{told.ljust(16)}  {headline(product.report)}".rstrip())

@@ -26,7 +26,7 @@ class Finite:
     """A number that can be reckoned with: no infinity, and none that a float cannot hold."""
 
 
-NUMBER = (int, float)  # infinities and NaN are figures too
+NUMBER = (int, float)  # infinities and NaN are metrics too
 FIGURE = (*NUMBER, str, bool, type(None))
 FINDING = {
     "name": str,
@@ -38,6 +38,7 @@ FINDING = {
     "learning": bool,
     "stops": bool,
 }
+METRIC = {"value": FIGURE, "low": NUMBER, "high": NUMBER, "n": int, "unit": str}
 _USED = {"field": str, "address": str, "fingerprint": str, "content": str, "path": str}
 _ORIGIN = {
     "address": str,
@@ -61,7 +62,7 @@ PRODUCT = {
     "peak_bytes": Finite,
     "estimate": Each(Finite),
     "machine": Each(Finite),
-    "report": {"figures": Each(FIGURE), "findings": [FINDING], "notes": [str]},
+    "report": {"metrics": Each(METRIC), "figures": Each(FIGURE), "findings": [FINDING], "notes": [str]},
     "findings": [FINDING],
 }
 RUN = {
@@ -80,6 +81,9 @@ RUN = {
         {
             "address": str,
             "stage": str,
+            "role": str,
+            "does": str,
+            "control": bool,
             "state": str,
             "seconds": Finite,
             "inputs": Each(str),

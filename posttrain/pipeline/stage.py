@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 from posttrain.pipeline.fields import (
+    ALIGNMENT,
     LABELS,
+    REINFORCEMENT,
     SAMPLES,
     SCALAR,
     Compute,
@@ -21,12 +23,14 @@ from posttrain.pipeline.fields import (
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.machine import Machine, Work
 from posttrain.pipeline.numbers import misses
-from posttrain.pipeline.store import Product, Report
+from posttrain.pipeline.stage_report import Report
+from posttrain.pipeline.store import Product
 
 Stages = TypeVar("Stages")  # an expression, or a record of stages: a dataclass whose fields hold them
 
-__all__ = ["LABELS", "SAMPLES", "SCALAR", "Compute", "HeldIn", "Inputs", "Machine", "Product", "Report"]
-__all__ += ["Stage", "Work", "addresses", "judging", "later", "making_order", "nested", "rewrite"]
+__all__ = ["ALIGNMENT", "LABELS", "REINFORCEMENT", "SAMPLES", "SCALAR", "Compute", "HeldIn", "Inputs"]
+__all__ += ["Machine", "Product", "Report", "Stage", "Work", "addresses", "judging", "later", "making_order"]
+__all__ += ["nested", "rewrite"]
 
 
 class Inputs(Mapping[str, Any]):
@@ -43,9 +47,7 @@ class Inputs(Mapping[str, Any]):
 
     @classmethod
     def gather(cls, stage: Stage, product: Callable[[Stage], Product | None]) -> Inputs:
-        """Every nested stage's product; those for which ``product`` returns None (not made yet) are left
-        out.
-        """
+        """Every nested stage's product, less those for which ``product`` returns None (not made yet)."""
         found = [(path, child, product(child)) for path, child in nested(stage)]
         by_path: dict[str, Any] = {path: made for path, _, made in found if made is not None}
         for path, _, made in found:
@@ -88,6 +90,8 @@ class Stage:
     address: ClassVar[str] = ""
     reads_gold: ClassVar[bool] = False  # its module may reach the gold answers that no training may see
     version: ClassVar[int] = 1
+    role: ClassVar[str] = ""  # REINFORCEMENT or ALIGNMENT
+    does: ClassVar[str] = ""  # in a few words; empty: the name of the class
     positive: ClassVar[tuple[str, ...]] = ()
     at_least: ClassVar[Mapping[str, int]] = {}
     amounts: ClassVar[tuple[tuple[str, str], ...]] = ()  # fields that say how large its work is, in words
@@ -115,6 +119,10 @@ class Stage:
             and getattr(self, item.name, _ABSENT) == getattr(was, item.name)
         }
         return replace(self, **changed) if changed else self
+
+    def summary(self) -> str:
+        """What it does, in a few words, for drawings and reports."""
+        return self.does
 
     def effective(self) -> Self:
         """The stage as it works: with the values that follow from other settings in the place of those that
@@ -178,7 +186,7 @@ class Stage:
     def gates(self, report: Report) -> list[Finding]:
         """Whether the stage did its work, from its own report; looked at in every run, also when cached.
 
-        Which gates there are follows from the settings; they are asked for their names with figures of 0.
+        Which gates there are follows from the settings; they are asked for their names with metrics of 0.
         """
         return []
 
@@ -188,7 +196,7 @@ class Stage:
 
     def work(self, inputs: Inputs) -> Work | None:
         """What making it takes, from which its operations, memory and seconds follow on any machine; an input
-        that is not made yet has the figures it is expected to have, and is absent where these are unknown.
+        that is not made yet has the metrics it is expected to have, and is absent where these are unknown.
         None: not known.
         """
         return None

@@ -10,10 +10,11 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from posttrain.metrics import Metrics, Value
 from posttrain.pipeline.files import (
     abandoned,
     expanded,
@@ -25,14 +26,16 @@ from posttrain.pipeline.files import (
     read_json,
     write_json,
 )
-from posttrain.pipeline.finding import Finding, UserError
+from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.secrets import Redaction
-from posttrain.pipeline.shape import FINDING, PRODUCT, misshapen
+from posttrain.pipeline.shape import PRODUCT, misshapen
+from posttrain.pipeline.stage_report import Report
 from posttrain.storage.durable import flush, hash_file
 
 MADE = "made.json"
 SEAL = "record_sha256"  # of made.json without this key
 SEALED = 2  # made.json of this format and later has one
+FORMAT = 3  # metrics are typed
 EXPECTED = "expected a model's or product's directory"
 MOST_FILES = 10_000  # of a product
 MAKING, STALE = ".making-", ".stale-"  # how directories beside products begin: half-written, to be deleted
@@ -42,42 +45,6 @@ CURVES = "metrics.jsonl"
 # An adapter's config names the directory of its base, which is elsewhere on another machine; what else it
 # says stands in base.json beside it, which counts.
 LOCATED = "adapter_config.json"
-Figure = float | int | str
-
-
-def _plain(value: Any) -> Any:
-    """Scalars of numpy and torch as Python's own, so that made.json holds numbers and not their
-    descriptions.
-    """
-    return value.item() if hasattr(value, "item") else value
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a stage says about its work. The first three figures are its headline on the command line."""
-
-    figures: dict[str, Figure] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        figures = {name: _plain(value) for name, value in self.figures.items()}
-        return {
-            "figures": figures,
-            "findings": [asdict(found) for found in self.findings],
-            "notes": list(self.notes),
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Report:
-        findings = [
-            Finding(**{key: said for key, said in found.items() if key in FINDING})
-            for found in value.get("findings", [])
-            if "name" in found and "value" in found
-        ]
-        return cls(
-            figures=dict(value.get("figures", {})), findings=findings, notes=list(value.get("notes", []))
-        )
 
 
 @dataclass(frozen=True)
@@ -111,8 +78,13 @@ class Product:
         return Report.from_json(self.made.get("report", {}))
 
     @property
-    def figures(self) -> dict[str, Figure]:
-        return self.report.figures
+    def metrics(self) -> Metrics:
+        return self.report.metrics
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """The value of each metric, by its name."""
+        return self.report.values
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -274,10 +246,10 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unsealed(made: Mapping[str, Any]) -> str:
     """Empty where made.json is as it was written, as far as it can tell."""
-    if made.get("format", 1) not in (1, SEALED):
-        return f"format {made['format']}, expected {SEALED}; another version of posttrain wrote it"
+    if made.get("format", 1) not in range(1, FORMAT + 1):
+        return f"format {made['format']}, expected {FORMAT}; another version of posttrain wrote it"
     if SEAL not in made:
-        return f"no {SEAL}" if made.get("format", 1) == SEALED else ""
+        return f"no {SEAL}" if made.get("format", 1) >= SEALED else ""
     return "" if sealed(made)[SEAL] == made[SEAL] else f"its {SEAL} is another"
 
 

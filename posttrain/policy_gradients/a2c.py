@@ -10,7 +10,7 @@ from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import zero_outside
 from posttrain.core.ranges import fraction, not_negative
 from posttrain.core.reduction import token_mean
-from posttrain.policy_gradients.base import WithCritic
+from posttrain.policy_gradients.base import POLICY_LOSS, VALUE_LOSS, WithCritic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class A2C(WithCritic):
         gain = past.advantages * zero_outside(now.logprobs, mask)
         error = self.squared_value_error(self.values_of(now, mask), past) / 2
         terms = {
-            "policy_loss": Term(-gain * past.weights, token_mean),
-            "value_loss": Term(error * past.weights, token_mean, self.vf_coef),
+            POLICY_LOSS.name: Term(-gain * past.weights, token_mean),
+            VALUE_LOSS.name: Term(error * past.weights, token_mean, self.vf_coef),
         }
         return terms | self.shared_terms(now, past, token_mean)

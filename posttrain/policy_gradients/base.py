@@ -13,6 +13,28 @@ from posttrain.core.batch import Evaluation, Experience, Reduction, Rollouts, Te
 from posttrain.core.importance import Correction, measured, step_weights
 from posttrain.core.kl import KL
 from posttrain.core.masked import masked_sum, zero_outside
+from posttrain.metrics import declare_metric
+
+POLICY_LOSS = declare_metric(
+    "policy_loss",
+    "The method's surrogate whose gradient improves the policy; its value measures nothing.",
+    unit="advantage, negative",
+    better="none",
+)
+VALUE_LOSS = declare_metric(
+    "value_loss",
+    "The critic's squared error against the returns, with the factor and weights of the method's formula.",
+    unit="squared reward",
+    better="down",
+    title="Critic: value loss",
+    order=11,
+)
+ENTROPY_BONUS = declare_metric(
+    "entropy_bonus",
+    "Entropy that the loss rewards, before its coefficient.",
+    unit="nats, reduced like the policy's loss",
+    better="none",
+)
 
 
 class SampledGradient:
@@ -79,7 +101,7 @@ class SampledGradient:
         terms = dict(self.kl.terms(now, past, reduction))
         if self.entropy_coef and now.entropy is not None:
             entropy = zero_outside(now.entropy, past.rollouts.action_mask)
-            terms["entropy_bonus"] = Term(entropy, reduction, -self.entropy_coef)
+            terms[ENTROPY_BONUS.name] = Term(entropy, reduction, -self.entropy_coef)
         return terms | measured(now, past, ratio)
 
 

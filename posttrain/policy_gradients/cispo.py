@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from posttrain.core.advantages import group_centred
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term
-from posttrain.core.importance import Correction, outside, ratio
+from posttrain.core.importance import CLIP_FRACTION, Correction, outside, ratio
 from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import on_steps, zero_outside
 from posttrain.core.ranges import above_zero, at_least_one, fraction
 from posttrain.core.reduction import token_mean
-from posttrain.policy_gradients.base import Grouped
+from posttrain.policy_gradients.base import POLICY_LOSS, Grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,6 @@ class CISPO(Grouped):
         r = ratio(now.logprobs, past.before.logprobs, mask).detach()
         weight = r.clamp(1 - self.clip_range, 1 + self.clip_range_high)
         gain = weight * past.advantages * zero_outside(now.logprobs, mask)
-        terms = {"policy_loss": Term(-gain * past.weights, token_mean)}
+        terms = {POLICY_LOSS.name: Term(-gain * past.weights, token_mean)}
         terms |= self.shared_terms(now, past, token_mean, r)
-        return terms | {"clip_fraction": outside(r, self.clip_range, self.clip_range_high)}
+        return terms | {CLIP_FRACTION.name: outside(r, self.clip_range, self.clip_range_high)}

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from posttrain.core.advantages import differing, group_centred, in_company
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
-from posttrain.core.importance import Correction, clipped_gain, outside, ratio
+from posttrain.core.importance import CLIP_FRACTION, Correction, clipped_gain, outside, ratio
 from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import lengths, masked_sum, on_steps
 from posttrain.core.ranges import above_zero, at_least_one, counted, fraction, not_negative
 from posttrain.core.reduction import token_mean
-from posttrain.policy_gradients.base import Grouped
+from posttrain.policy_gradients.base import POLICY_LOSS, Grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +105,6 @@ class DAPO(Grouped):
         """The terms of the formula, then what a run reports of them."""
         r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
         gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range_high)
-        terms = {"policy_loss": Term(-gain * past.weights, token_mean)}
+        terms = {POLICY_LOSS.name: Term(-gain * past.weights, token_mean)}
         terms |= self.shared_terms(now, past, token_mean, r)
-        return terms | {"clip_fraction": outside(r, self.clip_range, self.clip_range_high)}
+        return terms | {CLIP_FRACTION.name: outside(r, self.clip_range, self.clip_range_high)}

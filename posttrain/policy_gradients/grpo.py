@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from posttrain.core.advantages import group_centred
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term
-from posttrain.core.importance import Correction, clipped_gain, outside, ratio
+from posttrain.core.importance import CLIP_FRACTION, Correction, clipped_gain, outside, ratio
 from posttrain.core.kl import KL, KLInLoss, k3
 from posttrain.core.masked import on_steps
 from posttrain.core.ranges import above_zero, at_least_one
 from posttrain.core.reduction import sequence_mean
-from posttrain.policy_gradients.base import Grouped
+from posttrain.policy_gradients.base import POLICY_LOSS, Grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,6 @@ class GRPO(Grouped):
         """The terms of the formula, then what a run reports of them."""
         r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
         gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range)
-        terms = {"policy_loss": Term(-gain * past.weights, sequence_mean)}
+        terms = {POLICY_LOSS.name: Term(-gain * past.weights, sequence_mean)}
         terms |= self.shared_terms(now, past, sequence_mean, r)
-        return terms | {"clip_fraction": outside(r, self.clip_range, self.clip_range)}
+        return terms | {CLIP_FRACTION.name: outside(r, self.clip_range, self.clip_range)}

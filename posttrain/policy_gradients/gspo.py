@@ -6,17 +6,12 @@ from dataclasses import dataclass, field, replace
 
 from posttrain.core.advantages import group_centred
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
-from posttrain.core.importance import (
-    Correction,
-    clipped_gain,
-    outside,
-    sequence_ratio,
-)
+from posttrain.core.importance import CLIP_FRACTION, Correction, clipped_gain, outside, sequence_ratio
 from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import on_steps
 from posttrain.core.ranges import above_zero, at_least_one
 from posttrain.core.reduction import sequence_mean
-from posttrain.policy_gradients.base import Grouped
+from posttrain.policy_gradients.base import POLICY_LOSS, Grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +62,6 @@ class GSPO(Grouped):
         """The terms of the formula, then what a run reports of them."""
         s = sequence_ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
         gain = clipped_gain(s, past.advantages, self.clip_range, self.clip_range_high)
-        terms = {"policy_loss": Term(-gain * past.weights, sequence_mean)}
+        terms = {POLICY_LOSS.name: Term(-gain * past.weights, sequence_mean)}
         terms |= self.shared_terms(now, past, sequence_mean, s)
-        return terms | {"clip_fraction": outside(s, self.clip_range, self.clip_range_high)}
+        return terms | {CLIP_FRACTION.name: outside(s, self.clip_range, self.clip_range_high)}

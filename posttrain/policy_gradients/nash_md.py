@@ -10,10 +10,12 @@ from torch import Tensor
 
 from posttrain.core.advantages import in_company
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term, Wants
+from posttrain.core.importance import ENTROPY
 from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import masked_sum, zero_outside
 from posttrain.core.ranges import above_zero, at_least_one, fraction
 from posttrain.core.reduction import row_total
+from posttrain.policy_gradients.base import POLICY_LOSS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ class NashMD:
         """``policy_loss`` [B, T], summed over a row's steps and averaged over rows; the KL's own terms."""
         mask = past.rollouts.action_mask
         gain = zero_outside(now.logprobs, mask) * past.advantages
-        terms = {"policy_loss": Term(-gain * past.weights, row_total)} | self.kl.terms(now, past)
+        terms = {POLICY_LOSS.name: Term(-gain * past.weights, row_total)} | self.kl.terms(now, past)
         if now.entropy is not None:
-            terms["entropy"] = Term(zero_outside(now.entropy, mask), row_total, 0.0)
+            terms[ENTROPY.name] = Term(zero_outside(now.entropy, mask), row_total, 0.0)
         return terms

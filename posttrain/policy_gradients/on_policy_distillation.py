@@ -13,7 +13,7 @@ from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import zero_outside
 from posttrain.core.ranges import fraction, not_negative
 from posttrain.core.reduction import token_mean
-from posttrain.policy_gradients.base import SampledGradient
+from posttrain.policy_gradients.base import POLICY_LOSS, SampledGradient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,5 +70,5 @@ class OnPolicyDistillation(SampledGradient):
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
         logprobs = zero_outside(now.logprobs, past.rollouts.action_mask)
-        terms = {"policy_loss": Term(-past.advantages * logprobs * past.weights, token_mean)}
+        terms = {POLICY_LOSS.name: Term(-past.advantages * logprobs * past.weights, token_mean)}
         return terms | self.shared_terms(now, past, token_mean)

@@ -8,11 +8,11 @@ import torch
 
 from posttrain.core.advantages import whiten
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term
-from posttrain.core.importance import Correction, clipped_gain, outside, ratio
+from posttrain.core.importance import CLIP_FRACTION, Correction, clipped_gain, outside, ratio
 from posttrain.core.kl import KL, KLInReward
 from posttrain.core.ranges import above_zero, at_least_one, fraction, not_negative
 from posttrain.core.reduction import token_mean
-from posttrain.policy_gradients.base import WithCritic
+from posttrain.policy_gradients.base import POLICY_LOSS, VALUE_LOSS, WithCritic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +72,8 @@ class PPO(WithCritic):
             near = old + (values - old).clamp(-self.value_clip_range, self.value_clip_range)
             error = torch.maximum(error, self.squared_value_error(near, past))
         terms = {
-            "policy_loss": Term(-gain * past.weights, token_mean),
-            "value_loss": Term(error / 2 * past.weights, token_mean, self.vf_coef),
+            POLICY_LOSS.name: Term(-gain * past.weights, token_mean),
+            VALUE_LOSS.name: Term(error / 2 * past.weights, token_mean, self.vf_coef),
         }
         terms |= self.shared_terms(now, past, token_mean, r)
-        return terms | {"clip_fraction": outside(r, self.clip_range, self.clip_range)}
+        return terms | {CLIP_FRACTION.name: outside(r, self.clip_range, self.clip_range)}

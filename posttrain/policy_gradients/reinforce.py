@@ -11,7 +11,7 @@ from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import zero_outside
 from posttrain.core.ranges import fraction, not_negative
 from posttrain.core.reduction import row_total
-from posttrain.policy_gradients.base import SampledGradient
+from posttrain.policy_gradients.base import POLICY_LOSS, SampledGradient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,5 +54,5 @@ class Reinforce(SampledGradient):
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
         logprobs = zero_outside(now.logprobs, past.rollouts.action_mask)
-        terms = {"policy_loss": Term(-past.advantages * logprobs * past.weights, row_total)}
+        terms = {POLICY_LOSS.name: Term(-past.advantages * logprobs * past.weights, row_total)}
         return terms | self.shared_terms(now, past, row_total)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from posttrain.core.advantages import returns_to_go, whiten
 from posttrain.core.batch import Evaluation, Experience, Rollouts, Term
-from posttrain.core.importance import Correction, clipped_gain, outside, ratio
+from posttrain.core.importance import CLIP_FRACTION, Correction, clipped_gain, outside, ratio
 from posttrain.core.kl import KL, KLInReward
 from posttrain.core.ranges import above_zero, at_least_one
 from posttrain.core.reduction import token_mean
-from posttrain.policy_gradients.base import SampledGradient
+from posttrain.policy_gradients.base import POLICY_LOSS, SampledGradient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,6 @@ class ReinforcePlusPlus(SampledGradient):
         """The terms of the formula, then what a run reports of them."""
         r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
         gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range)
-        terms = {"policy_loss": Term(-gain * past.weights, token_mean)}
+        terms = {POLICY_LOSS.name: Term(-gain * past.weights, token_mean)}
         terms |= self.shared_terms(now, past, token_mean, r)
-        return terms | {"clip_fraction": outside(r, self.clip_range, self.clip_range)}
+        return terms | {CLIP_FRACTION.name: outside(r, self.clip_range, self.clip_range)}

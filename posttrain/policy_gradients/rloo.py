@@ -10,7 +10,7 @@ from posttrain.core.importance import Correction
 from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import on_steps, zero_outside
 from posttrain.core.reduction import row_total
-from posttrain.policy_gradients.base import Grouped
+from posttrain.policy_gradients.base import POLICY_LOSS, Grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,5 +41,5 @@ class RLOO(Grouped):
     def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
         logprobs = zero_outside(now.logprobs, past.rollouts.action_mask)
-        terms = {"policy_loss": Term(-past.advantages * logprobs * past.weights, row_total)}
+        terms = {POLICY_LOSS.name: Term(-past.advantages * logprobs * past.weights, row_total)}
         return terms | self.shared_terms(now, past, row_total)

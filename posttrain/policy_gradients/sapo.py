@@ -13,7 +13,7 @@ from posttrain.core.kl import KL, KLInReward
 from posttrain.core.masked import on_steps
 from posttrain.core.ranges import above_zero, at_least_one
 from posttrain.core.reduction import sequence_mean
-from posttrain.policy_gradients.base import Grouped
+from posttrain.policy_gradients.base import POLICY_LOSS, Grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,5 +58,5 @@ class SAPO(Grouped):
         r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
         tau = torch.where(past.advantages > 0, r.new_tensor(self.tau), r.new_tensor(self.tau_negative))
         gain = (tau * (r - 1)).sigmoid() * 4 / tau * past.advantages
-        terms = {"policy_loss": Term(-gain * past.weights, sequence_mean)}
+        terms = {POLICY_LOSS.name: Term(-gain * past.weights, sequence_mean)}
         return terms | self.shared_terms(now, past, sequence_mean, r)

@@ -11,7 +11,15 @@ from posttrain.core.implicit_reward import sequence_logprob
 from posttrain.core.masked import masked_sum
 from posttrain.core.ranges import above_zero, not_negative
 from posttrain.core.reduction import row_mean
+from posttrain.metrics import declare_metric
 from posttrain.policy_gradients.online_dpo import OnlineDPO
+
+BONUS = declare_metric(
+    "bonus",
+    "XPO's optimistic exploration term, before its weight alpha.",
+    unit="nats per completion",
+    better="none",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,4 +64,4 @@ class XPO(OnlineDPO):
         if past.baseline is None:
             raise ValueError("XPO needs the weights that credit() found")
         bonus = past.baseline * sequence_logprob(now, past)
-        return super().loss(now, past) | {"bonus": Term(bonus, row_mean, self.alpha)}
+        return super().loss(now, past) | {BONUS.name: Term(bonus, row_mean, self.alpha)}

@@ -1,4 +1,4 @@
-"""One offline HTML file a run, its figures as one flat object, and one picture. Standard library only.
+"""One offline HTML file a run, its metrics as one flat object, and one picture. Standard library only.
 
 The page draws what it finds in the products of a run, whatever the recipe. What a stage writes is read by
 these names; none is needed, and what has another name is shown too, further down and without a sentence.

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from posttrain.pipeline.finding import UserError
-from posttrain.report import names, story, svg
+from posttrain.report import story, svg
 from posttrain.report.picture import css, draw_run, titled
 from posttrain.report.record import RunRecord
 from posttrain.report.samples import answers, chosen, prompt_text
 from posttrain.report.scale import percent
+from posttrain.report.titles import plain
 
 ROWS = 6
 _MODELS = ("sft", "final")
@@ -39,7 +40,7 @@ def before_after(run: RunRecord, rows: int = ROWS) -> str:
     columns = [_MARGIN + sum(_WIDTHS[:at]) + at * _GAP for at in range(3)]
     heads = (
         "asked",
-        *(f"{when}: {names.model(name)}" for when, name in zip(("before", "after"), _MODELS, strict=True)),
+        *(f"{when}: {plain(name)}" for when, name in zip(("before", "after"), _MODELS, strict=True)),
     )
     parts += [svg.text(x, y, head, class_="title") for x, head in zip(columns, heads, strict=True)]
     width = columns[-1] + _WIDTHS[-1] + _MARGIN
@@ -101,7 +102,7 @@ def _wrapped(text: str, room: float) -> list[str]:
 
 
 def _lines(run: RunRecord, room: float) -> list[str]:
-    """What the figures allow to be said."""
+    """What the metrics allow to be said."""
     return [line for sentence in story.verdict(run)[:2] for line in _wrapped(sentence, room)]
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
 from itertools import pairwise
 
 from posttrain.report import svg
@@ -54,6 +55,7 @@ class Panel:
     dots: bool = False  # both coordinates were measured: points, and a path through their running means
     ends: tuple[str, str] = ("", "")  # words beside the first and the last point
     marks: Sequence[Mark] = field(default_factory=tuple)
+    meaning: str = ""  # one sentence, for the tooltip and the description
 
 
 def panel(what: Panel) -> str:
@@ -77,7 +79,9 @@ def panel(what: Panel) -> str:
         parts.append(svg.circle(x(mark.x), y(mark.y), 3.4, f"hollow {mark.tone}"))
         parts.append(svg.text(x(mark.x), y(mark.y) - 8, mark.label, class_="note", text_anchor="middle"))
     parts += ['<g class="cursor"><line/><circle r="3"/><text/></g>']
-    told = f"{what.title}, {what.unit}: " + _story(what)
+    told = f"{what.title}, {what.unit}: " + _story(what) + (f". {what.meaning}" if what.meaning else "")
+    if what.meaning:
+        parts.insert(0, svg.tag("title", escape(what.meaning)))
     return svg.drawing(WIDTH, HEIGHT, parts, told, class_="panel", data_points=_hover(what, x, y))
 
 

@@ -4,82 +4,78 @@ better, by a judge that no policy learned from and by comparisons that nothing w
 
 from __future__ import annotations
 
-import math
-
-from posttrain.report import names
 from posttrain.report.dots import between
-from posttrain.report.figures import Figure, find, grouped
 from posttrain.report.record import RunRecord
-from posttrain.report.scale import number, percent
+from posttrain.report.scale import number
+from posttrain.report.shown import Shown, find, of_family
+from posttrain.report.titles import plain
 
 READ = "Whether it is better for you is in the answers below: read some of them side by side."
 
 
+JUDGE = "judge_win_rate/{model}_vs_{other}"
+IMPLICIT = "implicit_accuracy/{model}_vs_{other}"
+
+
 def known(run: RunRecord) -> bool:
     """Whether an evaluation asked a judge, or held-out comparisons."""
-    return _first(run, "judge_win_rate/") is not None or _first(run, "implicit_accuracy/") is not None
+    return _first(run, JUDGE) is not None or _first(run, IMPLICIT) is not None
 
 
 def keys(run: RunRecord) -> list[tuple[str, str, str]]:
     """Label, value, detail."""
     rows = []
-    for prefix, label in (
-        ("judge_win_rate/", "the judge prefers {} to {}, win + ½ tie"),
-        ("implicit_accuracy/", "{} against {}: implicit reward sides with people"),
+    for family, label in (
+        (JUDGE, "the judge prefers {} to {}, win + ½ tie"),
+        (IMPLICIT, "{} against {}: implicit reward sides with people"),
     ):
-        figure = _first(run, prefix)
-        if figure is not None:
-            last, first = _pair(figure)
-            rows.append((label.format(names.model(last), names.model(first)), *_share(figure)))
-    figure = _first(run, "implicit_accuracy/")
-    if figure is not None:
-        last, first = _pair(figure)
-        before, after = (_figure(run, f"label_accuracy/{name}") for name in (first, last))
-        if before and after:
-            told = f"{percent(before.number)} → {percent(after.number)}"
-            rows.append(("likelihood sides with people", told, _change(run, last, first)))
+        one = _first(run, family)
+        if one is not None:
+            rows.append((label.format(*_pair(one)), one.brief, _within(one)))
+    implicit = _first(run, IMPLICIT)
+    ends = _likelihood(run, implicit) if implicit is not None else None
+    if implicit is not None and ends is not None:
+        moved = f"{ends[0].brief} → {ends[1].brief}"
+        rows.append(("likelihood sides with people", moved, _change(run, implicit)))
     return rows
 
 
 def verdict(run: RunRecord) -> list[str]:
     """The judge's word and how far it can be trusted, the comparisons' word, and what to do."""
     sentences = []
-    judged = _first(run, "judge_win_rate/")
+    judged = _first(run, JUDGE)
     if judged is not None:
-        sentences += [_judged(judged), *_trusted(_figure(run, "judge_accuracy"))]
-    preferred = _first(run, "implicit_accuracy/")
+        sentences += [_judged(judged), *_trusted(find(run.stages, "judge_accuracy"))]
+    preferred = _first(run, IMPLICIT)
     if preferred is not None:
         sentences.append(_preferring(run, preferred))
     return [*sentences, READ] if sentences else []
 
 
-def _first(run: RunRecord, prefix: str) -> Figure | None:
-    """The figure of the last policy against the first, which comes first."""
-    for stage in reversed(run.stages):
-        for figure in grouped(stage.figures):
-            if figure.name.startswith(prefix) and math.isfinite(figure.number):
-                return figure
-    return None
+def _first(run: RunRecord, family: str) -> Shown | None:
+    """Of the last policy against the first, which comes first."""
+    return next(iter(of_family(run.stages, family)), None)
 
 
-def _figure(run: RunRecord, name: str) -> Figure | None:
-    found = find(run.stages, name)
-    return found[1] if found and math.isfinite(found[1].number) else None
+def _pair(one: Shown) -> tuple[str, str]:
+    return plain(one.slot("model")), plain(one.slot("other"))
 
 
-def _pair(figure: Figure) -> tuple[str, str]:
-    last, _, first = figure.name.rpartition("/")[2].partition("_vs_")
-    return last, first
+def _likelihood(run: RunRecord, of: Shown) -> tuple[Shown, Shown] | None:
+    """How often likelihood agrees with labels, of the model before and of the one after."""
+    before, after = (find(run.stages, f"label_accuracy/{of.slot(model)}") for model in ("other", "model"))
+    return (before, after) if before and after else None
 
 
-def _share(figure: Figure) -> tuple[str, str]:
-    detail = f"95 % interval {between(*figure.interval, True)}" if figure.interval else ""
-    return percent(figure.number), detail + (f", n {number(figure.count)}" if figure.count else "")
+def _within(one: Shown) -> str:
+    interval, count = one.metric.interval, one.metric.n
+    detail = f"95 % interval {between(*interval, True)}" if interval else ""
+    return detail + (f", n {number(count)}" if count else "")
 
 
-def _judged(figure: Figure) -> str:
-    last, first = (names.model(name) for name in _pair(figure))
-    low, high = figure.interval or (0.0, 1.0)
+def _judged(one: Shown) -> str:
+    last, first = _pair(one)
+    low, high = one.metric.interval or (0.0, 1.0)
     claim = f"By a judge that no policy learned from, the {last} model "
     if low > 0.5:
         claim += f"is better than {first}"
@@ -87,40 +83,40 @@ def _judged(figure: Figure) -> str:
         claim += f"is worse than {first}"
     else:
         claim += f"cannot be told apart from {first}"
-    asked = f", {number(figure.count)} prompts" if figure.count else ""
-    share = f"it prefers its answer to {percent(figure.number)} of prompts, ties counted as half"
+    asked = f", {number(one.metric.n)} prompts" if one.metric.n else ""
+    share = f"it prefers its answer to {one.brief} of prompts, ties counted as half"
     return f"{claim}: {share} (95 % interval {between(low, high, True)}{asked})."
 
 
-def _trusted(figure: Figure | None) -> list[str]:
+def _trusted(one: Shown | None) -> list[str]:
     """How far the judge itself can be trusted."""
-    if figure is None or figure.interval is None:
+    if one is None or one.metric.interval is None:
         return []
-    told = f"The judge sides with people in {percent(figure.number)} of comparisons that it has not seen"
-    within = f" (95 % interval {between(*figure.interval, True)})"
-    doubt = "" if figure.interval[0] > 0.5 else ", which is no better than a coin: its word is worth nothing"
-    return [f"{told}{within}{doubt}."]
+    low, high = one.metric.interval
+    claim = f"The judge sides with people in {one.brief} of comparisons that it has not seen"
+    doubt = "" if low > 0.5 else ", which is no better than a coin: its word is worth nothing"
+    return [f"{claim} (95 % interval {between(low, high, True)}){doubt}."]
 
 
-def _preferring(run: RunRecord, figure: Figure) -> str:
-    last, first = _pair(figure)
-    within = f" (95 % interval {between(*figure.interval, True)})" if figure.interval else ""
-    asked = f"{number(figure.count)} held-out comparisons" if figure.count else "held-out comparisons"
-    told = (
-        f"On {asked} the reward that it behaves as if it maximised, its log-ratio to {names.model(first)}, "
-        f"sides with people in {percent(figure.number)}{within}"
+def _preferring(run: RunRecord, one: Shown) -> str:
+    interval, count = one.metric.interval, one.metric.n
+    within = f" (95 % interval {between(*interval, True)})" if interval else ""
+    asked = f"{number(count)} held-out comparisons" if count else "held-out comparisons"
+    claim = (
+        f"On {asked} the reward that it behaves as if it maximised, its log-ratio to {_pair(one)[1]}, "
+        f"sides with people in {one.brief}{within}"
     )
-    before, after = (_figure(run, f"label_accuracy/{name}") for name in (first, last))
-    if not before or not after:
-        return f"{told}."
-    moved = f"{percent(before.number)} to {percent(after.number)}"
-    return f"{told}; its likelihood per token went from {moved} ({_change(run, last, first)})."
+    ends = _likelihood(run, one)
+    if ends is None:
+        return f"{claim}."
+    moved = f"{ends[0].brief} to {ends[1].brief}"
+    return f"{claim}; its likelihood per token went from {moved} ({_change(run, one)})."
 
 
-def _change(run: RunRecord, last: str, first: str) -> str:
+def _change(run: RunRecord, of: Shown) -> str:
     """The interval of the paired change, in points."""
-    figure = _figure(run, f"label_accuracy_change/{last}_vs_{first}")
-    if figure is None or figure.interval is None:
+    change = find(run.stages, f"label_accuracy_change/{of.slot('model')}_vs_{of.slot('other')}")
+    if change is None or change.metric.interval is None:
         return ""
-    low, high = (f"{100 * bound:+.1f}".replace("-", "−") for bound in figure.interval)
+    low, high = (f"{100 * bound:+.1f}".replace("-", "−") for bound in change.metric.interval)
     return f"95 % interval of the change {low} to {high} points"

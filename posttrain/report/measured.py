@@ -1,13 +1,12 @@
-"""Each stage's figures with their 95 % intervals: shares as dots and whiskers, everything else as words."""
+"""Each stage's metrics with their 95 % intervals: those of one axis as dots and whiskers, others in words."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from posttrain.report import names
+from posttrain.metrics import MetricKind
+from posttrain.report import titles
 from posttrain.report.dots import (
     Change,
     Dot,
@@ -17,67 +16,24 @@ from posttrain.report.dots import (
     narrow_whiskers,
     whiskers,
 )
-from posttrain.report.figures import Figure, grouped
+from posttrain.report.headline_pair import compared
 from posttrain.report.record import Made, RunRecord
-from posttrain.report.scale import number, percent
+from posttrain.report.scale import number
+from posttrain.report.shown import Shown, shown
 from posttrain.report.svg import tag
 
 CAPTION = (
     "Lines are 95 % intervals, and n how many rows they are over. In words, an arrow goes from the first "
     "step to the mean of the last tenth of the steps. Hollow grey dots are controls and people to compare "
-    "with: what does not have the skill that is tested, and those whose choices were learned from."
+    "with: what does not have the skill that is tested, and those whose choices were learned from. The "
+    "tooltip of a name says what it means."
 )
-# Shares that are compared with each other share an axis; the line to compare with, and its name.
-_GROUPS: tuple[tuple[str, re.Pattern[str], tuple[float, str] | None], ...] = (
-    ("Win rates in gold, ties as half", re.compile(r"win_rate(/|$)"), (0.5, "even")),
-    ("Win rates by the reward model, ties as half", re.compile(r"reward_win_rate(/|$)"), (0.5, "even")),
-    ("Win rates by the judge, ties as half", re.compile(r"judge_win_rate(/|$)"), (0.5, "even")),
-    ("Ties in gold", re.compile(r"tie_rate(/|$)"), None),
-    ("Gold reward, share of the attainable maximum", re.compile(r"gold(/|$)"), None),
-    (
-        "Agreement with gold on pairs",
-        re.compile(r"(accuracy|accuracy_on_policy|control|annotators?)(/|$)"),
-        (0.5, "chance"),
-    ),
-    (
-        "Agreement with held-out labels",
-        re.compile(r"(label_(accuracy|control)|(implicit|judge)_accuracy)(/|$)"),
-        (0.5, "chance"),
-    ),
-    ("Answers that end by themselves", re.compile(r"(ends|ended)(/|$)"), None),
-    ("Shares", re.compile(r""), None),
-)
-# Quantities that are no shares, by the first part of their names.
-_TITLES = {
-    "gold_change": "Change of the gold reward, 1 is all that can be earned",
-    "reward": "Score by the reward model, on its own scale",
-}
-_LABELS = {
-    "accuracy": "reward model",
-    "accuracy/clear": "reward model, clear pairs",
-    "accuracy_on_policy": "reward model, the final policy's answers",
-    "accuracy_on_policy/clear": "reward model, the final policy's answers, clear pairs",
-    "control/bag_of_words": "words alone",
-    "control/bag_of_words/clear": "words alone, clear pairs",
-    "annotators": "mean annotator",
-    "answers": "bare questions answered",
-    "continues": "bare questions written on from",
-}
-# Figures with two names of their own are drawn as changes from one model to another.
-_CHANGES = (
-    ("Components of the gold reward", re.compile(r"gold/([^/]+)/([^/]+)"), "component_change"),
-    ("Gold reward by kind of prompt", re.compile(r"gold_by_family/([^/]+)/([^/]+)"), "family_change"),
-    (
-        "Components of the gold reward by kind of prompt",
-        re.compile(r"gold_by_family/([^/]+)/([^/]+/[^/]+)"),
-        "",
-    ),
-)
-_ENDS = (("sft", "final"), ("sft", "rl"), ("base", "final"), ("base", "rl"), ("base", "sft"))
+_HALF = 0.5  # of a share, where an axis has a level; other quantities have theirs at 0
+_START, _FINAL = "{metric}_start", "{metric}_final"  # families of a run's first step and its last ones
 
 
 def blocks(run: RunRecord) -> list[str]:
-    """One block a stage that has figures."""
+    """One block a stage that has metrics."""
     drawn = []
     for stage in reversed(run.stages):  # what is measured last says most
         body = _stage(stage)
@@ -89,110 +45,125 @@ def blocks(run: RunRecord) -> list[str]:
 
 
 def _stage(stage: Made) -> str:
-    changes, drawn = _changes(stage)
-    figures = [figure for figure in grouped(stage.figures) if figure.name not in drawn]
-    charts, rest = [], list(figures)
-    for title, pattern, level in _GROUPS:
-        members = [figure for figure in rest if figure.share and pattern.match(figure.name)]
-        if len(members) > 1 and any(figure.interval for figure in members):
-            rest = [figure for figure in rest if figure not in members]
-            dots = _dots(members, pattern)
-            charts.append(tag("h4", title) + whiskers(dots, share=True, level=level))
-            charts.append(narrow_whiskers(dots, share=True, level=level))
-    for prefix in dict.fromkeys(f.name.partition("/")[0] for f in rest if "/" in f.name and f.interval):
-        pattern = re.compile(re.escape(prefix) + "/")
-        members = [figure for figure in rest if pattern.match(figure.name) and figure.interval]
-        if len(members) > 1:
-            rest = [figure for figure in rest if figure not in members]
-            charts.append(_beside(prefix, _dots(members, pattern)))
+    metrics = shown(stage)
+    changes, of_changes = _changes(metrics)
+    rest = [one for one in metrics if one.name not in of_changes]
+    charts = []
+    for axis in dict.fromkeys(one.kind.axis for one in rest if one.kind and one.kind.axis):
+        members = [one for one in rest if one.kind and one.kind.axis == axis and one.finite]
+        if len(members) > 1 and any(one.metric.interval for one in members):
+            rest = [one for one in rest if one not in members]
+            charts.append(_axis(axis, members))
     return words(rest) + "".join(charts) + changes
 
 
-def _beside(prefix: str, dots: Sequence[Dot]) -> str:
-    """A quantity that is no share, of several models."""
-    level = (0.0, "no change") if "change" in prefix else None
-    title = _TITLES.get(prefix) or names.readable(prefix).capitalize()
-    unit = names.unit(prefix)
-    head = tag("h4", escape(f"{title}, {unit}" if unit else title))
-    drawn = whiskers(dots, share=False, level=level) + narrow_whiskers(dots, share=False, level=level)
-    return head + drawn
+def _axis(title: str, members: Sequence[Shown]) -> str:
+    """Metrics of one unit and axis under their title; it says what the first of them means."""
+    share = all(one.percent for one in members)
+    name = next((one.kind.level for one in members if one.kind and one.kind.level), "")
+    level = (_HALF if share else 0.0, name) if name else None
+    dots = [_dot(one) for one in members]
+    unit = next(one.metric.unit for one in members)
+    head = title if share or unit.lower() in title.lower() else f"{title}, {unit}"
+    drawn = whiskers(dots, share=share, level=level) + narrow_whiskers(dots, share=share, level=level)
+    return tag("h4", escape(head), title=_meanings(members)) + drawn
 
 
-def _dots(figures: Sequence[Figure], group: re.Pattern[str]) -> list[Dot]:
-    """One dot a figure; what the group is called by is not said again on every row."""
-    rows = []
-    for figure in sorted(figures, key=lambda f: names.rank(f.name)):
-        low, high = figure.interval or (None, None)
-        control = bool(re.match(r"(label_)?control|annotators?(/|$)", figure.name))
-        tone = "muted" if control else "gold" if figure.name.startswith("gold/") else "ink"
-        short = "" if "accuracy" in group.pattern else group.sub("", figure.name, count=1)
-        label = _LABELS.get(figure.name) or names.readable(short or figure.name)
-        note = f"n = {number(figure.count)}" if figure.count else ""
-        rows.append(
-            Dot(label=label, value=figure.number, low=low, high=high, note=note, control=control, tone=tone)
-        )
-    return rows
+def _meanings(members: Sequence[Shown]) -> str:
+    """What the declarations of an axis mean, each once, with the names of their slots."""
+    return " ".join(dict.fromkeys(one.kind.meaning for one in members if one.kind))
 
 
-def _changes(stage: Made) -> tuple[str, set[str]]:
-    """Changes from SFT to the final model, and the names of the figures that need no other place then."""
-    figures = {figure.name: figure for figure in grouped(stage.figures)}
+def _dot(one: Shown) -> Dot:
+    low, high = one.metric.interval or (None, None)
+    kind = one.kind
+    baseline = kind is not None and kind.baseline
+    tone = "muted" if baseline else "gold" if kind is not None and kind.name == "gold/{model}" else "ink"
+    note = f"n = {number(one.metric.n)}" if one.metric.n else ""
+    return Dot(
+        label=one.label, value=one.metric.number, low=low, high=high, note=note, control=baseline, tone=tone
+    )
+
+
+def _changes(metrics: Sequence[Shown]) -> tuple[str, set[str]]:
+    """Metrics that are drawn as changes from one model to another, and the names of all that are drawn so."""
     drawn, taken = "", set()
-    for title, pattern, change in _CHANGES:
-        parts: dict[str, dict[str, float]] = {}
-        for name, figure in figures.items():
-            found = pattern.fullmatch(name)
-            if found and math.isfinite(figure.number):
-                parts.setdefault(found[2], {})[found[1]] = figure.number
-                taken.add(name)
-        ends = next((e for e in _ENDS if any(set(e) <= of.keys() for of in parts.values())), None)
+    pair = compared(metrics)
+    by_name = {one.name: one for one in metrics}
+    kinds = dict.fromkeys(one.kind for one in metrics if one.kind is not None and one.kind.change)
+    for kind in kinds:
+        members = [one for one in metrics if one.kind == kind]
+        before, after = pair or _ends(members)
         rows = []
-        for part, of in parts.items():
-            if ends and set(ends) <= of.keys():
-                known = figures.get(f"{change}/{part}")
-                note = f"[{_points(*known.interval)}]" if known and known.interval else ""
-                taken.add(f"{change}/{part}")
-                rows.append(Change(label=names.model(part), before=of[ends[0]], after=of[ends[1]], note=note))
-        if ends and rows:
-            models = names.model(ends[0]), names.model(ends[1])
-            drawn += tag("h4", escape(f"{title}: {models[0]} → {models[1]}, change in points"))
+        for parts in dict.fromkeys(_parts(one) for one in members):
+            of = {one.slot("model"): one for one in members if _parts(one) == parts and one.finite}
+            taken |= {one.name for one in of.values()}
+            if before not in of or after not in of or before == after:
+                continue
+            change = by_name.get(_change_of(kind, of[after]))
+            note = f"[{_points(*change.metric.interval)}]" if change and change.metric.interval else ""
+            taken |= {change.name} if change else set()
+            ends = (of[before].metric.number, of[after].metric.number)
+            rows.append(Change(label=titles.plain("/".join(parts)), before=ends[0], after=ends[1], note=note))
+        if rows:
+            models = titles.plain(before), titles.plain(after)
+            head = f"{kind.axis}: {models[0]} → {models[1]}, change in points"
+            drawn += tag("h4", escape(head), title=kind.meaning)
             drawn += dumbbells(rows, *models) + narrow_dumbbells(rows)
     return drawn, taken
+
+
+def _parts(one: Shown) -> tuple[str, ...]:
+    """What is measured, without the model that it is measured of."""
+    return tuple(text for slot, text in one.slots.items() if slot != "model")
+
+
+def _ends(members: Sequence[Shown]) -> tuple[str, str]:
+    """The first and the last model that are measured, in a stage that compares none."""
+    models = list(dict.fromkeys(one.slot("model") for one in members))
+    return models[0], models[-1]
+
+
+def _change_of(kind: MetricKind, one: Shown) -> str:
+    return titles.filled(kind.change, one.slots)
 
 
 def _points(low: float, high: float) -> str:
     return f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
-def words(figures: Iterable[Figure]) -> str:
-    """Figures in a row of words: name, value, unit."""
-    said, listed = [], list(figures)
-    by_name = {figure.name: figure for figure in listed}
-    for figure in listed:
-        stem = figure.name.removesuffix("_start").removesuffix("_final")
-        start, end = by_name.get(f"{stem}_start"), by_name.get(f"{stem}_final")
-        if start and end:
-            if figure is end:
-                arrow = tag("b", escape(f"{brief(start)} → {brief(end)}"))
-                unit = names.unit(stem)
-                said.append(
-                    tag("li", escape(names.readable(stem)) + arrow + (tag("i", escape(unit)) if unit else ""))
-                )
+def words(metrics: Iterable[Shown]) -> str:
+    """Metrics in a row of words: name, value, unit; first and last steps of a run in one."""
+    listed = list(metrics)
+    items = []
+    for one in listed:
+        kind = one.kind.name if one.kind else ""
+        if kind == _START and _other_end(one, _FINAL, listed):
             continue
-        about = " ".join(word for word in (_between(figure), names.unit(figure.name)) if word)
-        value = tag("b", escape(brief(figure)))
-        said.append(
-            tag(
-                "li", escape(names.readable(figure.name)) + value + (tag("i", escape(about)) if about else "")
-            )
-        )
-    return tag("ul", "".join(said), class_="inline") if said else ""
+        start = _other_end(one, _START, listed) if kind == _FINAL else None
+        if start is None or one.declared is None:
+            items.append(_item(one.title, one.brief, _between(one), one, one.meaning))
+        else:
+            of, name = one.declared.of, one.slot("metric")
+            value = f"{start.brief} → {one.brief}"
+            items.append(_item(titles.title(of, name), value, "", one, of.meaning if of else ""))
+    return tag("ul", "".join(items), class_="inline") if items else ""
 
 
-def brief(figure: Figure) -> str:
-    """The value alone."""
-    return percent(figure.number) if figure.share else number(figure.value)
+def _item(title: str, value: str, interval: str, one: Shown, meaning: str) -> str:
+    """A metric in words, with its unit where its name does not say it; shares are in per cent."""
+    said_already = one.percent or not one.metric.measured or one.metric.unit.lower() in title.lower()
+    unit = "" if said_already else one.metric.unit
+    about = " ".join(text for text in (interval, unit) if text)
+    body = escape(title) + tag("b", escape(value)) + (tag("i", escape(about)) if about else "")
+    return tag("li", body, title=meaning or None)
 
 
-def _between(figure: Figure) -> str:
-    return f"[{between(*figure.interval, figure.share)}]" if figure.interval else ""
+def _other_end(one: Shown, family: str, among: Sequence[Shown]) -> Shown | None:
+    """The start of a run's metric beside its end, or its end."""
+    same = (x for x in among if x.kind and x.kind.name == family and x.slot("metric") == one.slot("metric"))
+    return next(same, None)
+
+
+def _between(one: Shown) -> str:
+    return f"[{between(*one.metric.interval, one.percent)}]" if one.metric.interval else ""

@@ -36,7 +36,7 @@ def html(run: RunRecord) -> str:
             sections.over_steps(run),
             sections.over_optimization(run),
             sections.side_by_side(run),
-            chapter("Figures of each stage", *measured.blocks(run), caption=measured.CAPTION),
+            chapter("Metrics of each stage", *measured.blocks(run), caption=measured.CAPTION),
             chapter("Checks", provenance.checks(run)),
             chapter("Time and memory", provenance.costs(run)),
             chapter("Lineage", provenance.lineage(run)),

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from posttrain.pipeline.finding import UserError
-from posttrain.report import names, story, svg
+from posttrain.report import story, svg
 from posttrain.report.chart import HEIGHT, WIDTH
 from posttrain.report.dots import Dot, whiskers
-from posttrain.report.figures import Figure, grouped
 from posttrain.report.record import RunRecord
 from posttrain.report.scale import number
 from posttrain.report.sections import curve
+from posttrain.report.shown import of_family
 from posttrain.report.style import CSS, FONTS
 
 _GAP, _MARGIN, _HEAD = 24.0, 20.0, 34.0
@@ -53,22 +53,20 @@ def picture(run: RunRecord) -> str:
 def _standing(run: RunRecord) -> tuple[str, str]:
     """Win rates, or without any the shares of problems solved; what they are and their drawing."""
     about = "on held-out {}; lines are 95 % intervals"
-    if wins := _dots(run, "win_rate"):
+    if wins := _dots(run, "win_rate/{model}_vs_{other}"):
         words = f"Win rates in gold, ties as half, {about.format('prompts')}"
         return words, whiskers(wins, share=True, level=(0.5, "even"))
-    return f"Solved, {about.format('problems')}", whiskers(_dots(run, "solved"), share=True)
+    return f"Solved, {about.format('problems')}", whiskers(_dots(run, "solved/{model}"), share=True)
 
 
-def _dots(run: RunRecord, what: str) -> list[Dot]:
-    found: dict[str, Figure] = {}
-    for stage in run.stages:
-        found |= {f.name: f for f in grouped(stage.figures) if f.name.startswith(f"{what}/") and f.interval}
+def _dots(run: RunRecord, family: str) -> list[Dot]:
+    """The metrics of a family that have an interval, each of the last stage that has it."""
+    last = {one.name: one for one in reversed(of_family(run.stages, family)) if one.metric.interval}
     dots = []
-    for figure in found.values():
-        low, high = figure.interval or (None, None)
-        label = names.readable(figure.name.partition("/")[2])
-        note = f"n = {number(figure.count)}" if figure.count else ""
-        dots.append(Dot(label=label, value=figure.number, low=low, high=high, note=note))
+    for one in last.values():
+        low, high = one.metric.bounds
+        note = f"n = {number(one.metric.n)}" if one.metric.n else ""
+        dots.append(Dot(label=one.label, value=one.metric.number, low=low, high=high, note=note))
     return dots
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from posttrain.report import names
 from posttrain.report.record import Made, RunRecord
 from posttrain.report.scale import duration, number, size
 from posttrain.report.svg import tag
+from posttrain.report.titles import plain
 
 _SHORT = 12  # letters of a hash that are shown
 
@@ -23,7 +23,7 @@ def checks(run: RunRecord) -> str:
             accepted = f"{stage.address}.{found.name}" in run.record.get("accepted_gates", [])
             limit = "" if found.threshold is None else escape(number(found.threshold))
             words = " ".join(word for word in (found.evidence, "" if found.passed else found.advice) if word)
-            cells = tag("td", escape(stage.address)) + tag("td", escape(names.readable(found.name)))
+            cells = tag("td", escape(stage.address)) + tag("td", escape(plain(found.name)))
             cells += tag("td", mark + (" (accepted)" if accepted else ""))
             cells += tag("td", escape(number(found.value)), class_="n", data_name="value")
             cells += tag("td", limit, class_="n", data_name="threshold")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from posttrain.metrics import Metric
 from posttrain.pipeline.files import parsed
 from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.runner import read_record
 from posttrain.pipeline.store import Product
-from posttrain.report import names
+from posttrain.report.catalogue import declared
+from posttrain.report.titles import words_of
 
 Curve = list[tuple[float, float]]
 _SAMPLES = "samples.jsonl"
@@ -39,8 +43,9 @@ class Made:
         return self.product.made
 
     @cached_property
-    def figures(self) -> dict[str, Any]:
-        return dict(self.made.get("report", {}).get("figures", {}))
+    def metrics(self) -> dict[str, Metric]:
+        """Each in its unit; of a product that was made before metrics had one, that of the declaration."""
+        return {name: _in_unit(name, metric) for name, metric in self.product.metrics.items()}
 
     @cached_property
     def findings(self) -> list[Finding]:
@@ -69,10 +74,21 @@ class Made:
         """The stage's class."""
         return str(self.made.get("stage") or self.run.get("stage") or "")
 
-    @property
+    @cached_property
+    def role(self) -> str:
+        """``pipeline.stage.REINFORCEMENT``, ``ALIGNMENT`` or nothing."""
+        return str(self.run.get("role", getattr(_class_of(self.kind), "role", "")))
+
+    @cached_property
     def does(self) -> str:
         """What the stage does, in a few words."""
-        return names.stage(self.address, self.kind, self.settings)
+        declared_by_class = getattr(_class_of(self.kind), "does", "")
+        return str(self.run.get("does") or declared_by_class or words_of(self.kind))
+
+    @property
+    def control(self) -> bool:
+        """Whether it was made to compare another with."""
+        return bool(self.run.get("control", False))
 
     @property
     def cached(self) -> bool:
@@ -102,17 +118,15 @@ class Made:
 
     @cached_property
     def curves(self) -> dict[str, Curve]:
-        """Name to (step, value), steps ascending; rows of one step are averaged, ``*_max``: largest."""
+        """Name to (step, value), steps ascending; of the rows of one step the mean, or the largest."""
         gathered: dict[str, dict[float, list[float]]] = {}
         for file in sorted(self.path.glob("*.jsonl")):
             if file.name != _SAMPLES and file.is_file() and file.stat().st_size < _LARGE:
                 for row in _steps(file):
                     for name, value in row.items():
                         if name != "step" and _number(value) is not None:
-                            key = names.canonical(name)
-                            gathered.setdefault(key, {}).setdefault(float(row["step"]), []).append(
-                                float(value)
-                            )
+                            by_step = gathered.setdefault(name, {})
+                            by_step.setdefault(float(row["step"]), []).append(float(value))
         whole = {name: by_step for name, by_step in gathered.items() if len(by_step) > 1}
         return {
             name: [(step, _together(name, values)) for step, values in sorted(by_step.items())]
@@ -238,4 +252,24 @@ def _number(value: Any) -> float | None:
 
 
 def _together(name: str, values: list[float]) -> float:
-    return max(values) if name.endswith("_max") else math.fsum(values) / len(values)
+    one = declared(name, "log")
+    return max(values) if one is not None and one.kind.largest else math.fsum(values) / len(values)
+
+
+def _in_unit(name: str, metric: Metric) -> Metric:
+    if metric.unit:
+        return metric
+    one = declared(name, "report", metric)
+    return metric if one is None or not one.kind.fits(metric.value) else replace(metric, unit=one.unit)
+
+
+@cache
+def _class_of(kind: str) -> type | None:
+    """The stage's class, for runs whose record does not say what it declares; only the package's own."""
+    module, _, name = kind.rpartition(".")
+    if not re.fullmatch(r"posttrain\.stages\.\w+", module):
+        return None
+    try:
+        return getattr(import_module(module), name, None)
+    except ImportError:  # renamed since
+        return None

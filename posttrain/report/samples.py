@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from posttrain.report import names
 from posttrain.report.scale import number, percent
 from posttrain.report.svg import tag
+from posttrain.report.titles import plain
 
 _ABOUT = {
     "prompt",
@@ -24,6 +24,7 @@ _ABOUT = {
     "kind",
     "split",
 }
+_SHARES = ("gold",)  # facts of an answer that are shares
 _LONGEST = 1200  # characters of an answer
 
 
@@ -95,7 +96,7 @@ def table(rows: Sequence[Mapping[str, Any]], seed: object, count: int = 12, at_m
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     models = list(dict.fromkeys(name for row in rows for name in answers(row)))
-    head = "".join(tag("th", escape(names.model(name)), scope="col") for name in ("prompt", *models))
+    head = "".join(tag("th", escape(plain(name)), scope="col") for name in ("prompt", *models))
     body = "".join(tag("tr", _prompt(row) + "".join(_answer(row, name) for name in models)) for row in rows)
     wide = tag("table", tag("thead", tag("tr", head)) + tag("tbody", body))
     return tag("div", wide, class_="samples")
@@ -109,7 +110,7 @@ def _prompt(row: Mapping[str, Any]) -> str:
 
 def _answer(row: Mapping[str, Any], model: str) -> str:
     answer = answers(row).get(model)
-    who = names.model(model)  # where the columns are stacked, each answer says whose it is
+    who = plain(model)  # where the columns are stacked, each answer says whose it is
     if answer is None:
         return tag("td", tag("span", "no answer", class_="meta"), data_model=who)
     if isinstance(answer, str):
@@ -124,7 +125,7 @@ def _answer(row: Mapping[str, Any], model: str) -> str:
 
 
 def _fact(name: str, value: float) -> str:
-    written = percent(value, 0) if names.is_share(name, float(value)) else number(value, 2)
+    written = percent(value, 0) if name in _SHARES else number(value, 2)
     return f"{name.replace('_', ' ')} {written}"
 
 

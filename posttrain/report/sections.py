@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from posttrain.metrics import COUNT, HIGH, LOW, is_share
 from posttrain.pipeline.circumstances import standing
-from posttrain.report import names, samples, story
+from posttrain.report import samples, story, titles
+from posttrain.report.catalogue import declared
 from posttrain.report.chart import Mark, Panel, Series, panel, tail, window
-from posttrain.report.figures import grouped
 from posttrain.report.graph import Node, diagram
-from posttrain.report.measured import brief
 from posttrain.report.record import Curve, Made, RunRecord
 from posttrain.report.scale import number
+from posttrain.report.shown import shown
 from posttrain.report.svg import tag
 
-_BANDS = ("_low", "_high", "_n")
-_FLOOR = "_floor"  # the least that a loss can be, in the same panel
-_BACKGROUND = re.compile(r"^(step|update|rows|tokens|seconds|dropped|unscored|answers)($|/)")
+_TONES = {"reward": "proxy", "return": "gold", "gold": "gold", "kl": "kl"}  # classes of the style sheet
+_BACKGROUND = frozenset(("steps", "updates", "rows", "tokens", "seconds", "answers"))  # units that count
+_PER_TOKEN = "per token"  # how the unit of a mean over tokens ends
 
 
 def chapter(title: str, *parts: str, caption: str = "") -> str:
@@ -29,7 +29,7 @@ def chapter(title: str, *parts: str, caption: str = "") -> str:
 
 
 def head(run: RunRecord) -> str:
-    """Title, headline and the few figures it rests on."""
+    """Title, headline and the few metrics it rests on."""
     seeds = list(dict.fromkeys(str(stage.seed) for stage in run.stages if stage.seed is not None))
     facts = [f"run {run.directory.name}", str(run.record.get("started", ""))[:16].replace("T", " ")]
     facts += [
@@ -87,8 +87,8 @@ def notes(run: RunRecord) -> str:
 def recipe(run: RunRecord) -> str:
     nodes = []
     for stage in run.stages:
-        first = next(iter(grouped(stage.figures)), None)
-        says = f"{names.readable(first.name)} {brief(first)}" if first else ""
+        first = next(iter(shown(stage)), None)
+        says = f"{first.title} {first.brief}" if first else ""
         failed = any(not found.passed for found in stage.findings)
         does = stage.does
         does = "" if does == stage.address else does
@@ -98,20 +98,20 @@ def recipe(run: RunRecord) -> str:
 
 
 def curves(stage: Made, gold: tuple[Made, Curve] | None) -> str:
-    """A stage's curves as small multiples, the ones with a known name first, the rest behind a click."""
+    """A stage's curves as small multiples: those that are declared with an order first, the rest behind a
+    click.
+    """
     found = dict(stage.curves)
     bands: dict[str, Mapping[str, Curve]] = {"gold": stage.curves}
     if gold and "gold" not in found and "reward" in found:
         found["gold"] = gold[1]
         bands["gold"] = gold[0].curves
-    drawn = [name for name in found if not name.endswith((*_BANDS, _FLOOR)) and not _BACKGROUND.search(name)]
-    known = [name for name in names.CURVES if name in drawn]
-    if not {"reward", "return"} & set(known):  # the objective of reinforcement is no measure of anything
-        known = [name for name in [*names.FITS, *names.CURVES] if name in drawn]
-    if {"nll", "pair_loss"} & set(known) and "loss" in known:
-        known.remove("loss")  # the same curve again, plus terms that are zero or small
-    rest = sorted(set(drawn) - set(known))
-    first = "".join(curve(name, found[name], bands.get(name, found)) for name in known)
+    kinds = {name: declared(name, "log") for name in found if not _beside_another(name, found)}
+    order = {name: one.kind.order for name, one in kinds.items() if one is not None and one.kind.order}
+    leading = sorted(order, key=order.__getitem__)
+    counting = {name for name, one in kinds.items() if one is not None and one.unit in _BACKGROUND}
+    rest = sorted(kinds.keys() - order.keys() - counting)
+    first = "".join(curve(name, found[name], bands.get(name, found)) for name in leading)
     others = "".join(curve(name, found[name], found) for name in rest)
     if not first:
         first, others = others, ""
@@ -122,21 +122,39 @@ def curves(stage: Made, gold: tuple[Made, Curve] | None) -> str:
     return body
 
 
+def _beside_another(name: str, curves: Mapping[str, Curve]) -> bool:
+    """Whether a curve has no panel: it is an interval's end, a count, or the floor of another."""
+    ends = (name.removesuffix(end) for end in (LOW, HIGH, COUNT) if name.endswith(end))
+    one = declared(name, "log")
+    return any(end in curves for end in ends) or (one is not None and one.kind.floor_of in curves)
+
+
 def curve(name: str, points: Curve, beside: Mapping[str, Curve]) -> str:
-    what = names.curve(name)
-    lows, highs = dict(beside.get(f"{name}_low", [])), dict(beside.get(f"{name}_high", []))
+    """The panel of a curve, with what its metric means as the tooltip; ``beside`` has its interval, the
+    counts that its steps are weighted by, and the least that it can be.
+    """
+    what = declared(name, "log")
+    unit, tone = what.unit if what else "", _TONES.get(name, "ink")
+    lows, highs = dict(beside.get(f"{name}{LOW}", [])), dict(beside.get(f"{name}{HIGH}", []))
     band = [(lows[step], highs[step]) for step, _ in points if step in lows and step in highs]
     band = band if len(band) == len(points) else []
-    share = what.share and all(0 <= y <= 1 for _, y in points if math.isfinite(y))
-    counted = dict(beside.get("tokens" if "per token" in what.unit else "rows", []))
+    share = is_share(unit) and all(0 <= y <= 1 for _, y in points if math.isfinite(y))
+    counted = dict(beside.get("tokens" if unit.endswith(_PER_TOKEN) else "rows", []))
     weights = [counted.get(step, 0.0) for step, _ in points]
     weights = weights if all(weight > 0 for weight in weights) else []
-    series = [Series(points=points, weights=weights, tone=what.tone, band=band)]
-    unit = what.unit
-    if least := beside.get(f"{name}{_FLOOR}"):
+    series = [Series(points=points, weights=weights, tone=tone, band=band)]
+    if least := _floor(name, beside):
         series.append(Series(points=least, tone="muted"))
         unit = f"{unit}; grey: the least these labels allow"
-    return panel(Panel(title=what.title, unit=unit, series=series, share=share, positive=what.positive))
+    title, meaning = titles.title(what, name), what.meaning if what else ""
+    title = title[:1].upper() + title[1:] if what else title
+    return panel(Panel(title=title, unit=unit, meaning=meaning, series=series, share=share, positive=True))
+
+
+def _floor(name: str, curves: Mapping[str, Curve]) -> Curve:
+    """The curve that is declared as the least of another."""
+    kinds = {other: declared(other, "log") for other in curves}
+    return next((curves[o] for o, one in kinds.items() if one is not None and one.kind.floor_of == name), [])
 
 
 def over_steps(run: RunRecord) -> str:
@@ -144,12 +162,12 @@ def over_steps(run: RunRecord) -> str:
     main = story.policy_stage(run) or story.aligned(run)
     blocks = []
     for stage in [s for s in [main, *[one for one in run.stages if one is not main]] if s]:
-        only_gold = main is not None and stage is not main and set(stage.curves) <= _measured()
+        only_gold = main is not None and stage is not main and _measures_gold(stage)
         drawn = "" if only_gold else curves(stage, story.gold_curve(run) if stage is main else None)
         if drawn:
             does = stage.does
             title = stage.address if does == stage.address else f"{stage.address}: {does}"
-            if names.CONTROL.search(stage.address):
+            if stage.control:
                 blocks.append(tag("details", tag("summary", escape(title)) + drawn))
             else:
                 blocks.append(tag("h3", escape(title)) + drawn)
@@ -166,9 +184,9 @@ def over_steps(run: RunRecord) -> str:
     return chapter("Over the steps", *blocks, caption=caption)
 
 
-def _measured() -> set[str]:
-    names_of = ("gold", "reward", "kl", "length", "ended")
-    return {name + end for name in names_of for end in ("", *_BANDS)}
+def _measures_gold(stage: Made) -> bool:
+    """Whether its curves are the gold of another stage's steps, which stands beside that stage's own."""
+    return "gold" in stage.curves and not stage.role
 
 
 def over_optimization(run: RunRecord) -> str:
@@ -196,7 +214,8 @@ def over_optimization(run: RunRecord) -> str:
 
 
 def _against_kl(name: str, points: Curve, kl: Mapping[float, float], marks: Sequence[Mark]) -> str:
-    what = names.curve(name)
+    what = declared(name, "log")
+    unit = what.unit if what else ""
     distance = [math.sqrt(max(0.0, kl.get(step, math.nan))) for step, _ in points]
     path = [
         (d, y) for d, (_, y) in zip(distance, points, strict=True) if math.isfinite(d) and math.isfinite(y)
@@ -204,11 +223,12 @@ def _against_kl(name: str, points: Curve, kl: Mapping[float, float], marks: Sequ
     last = points[-1][0] if points else 0
     return panel(
         Panel(
-            title=what.title,
-            unit=what.unit,
-            series=[Series(points=path, tone=what.tone)],
+            title=titles.title(what, name),
+            unit=unit,
+            meaning=what.meaning if what else "",
+            series=[Series(points=path, tone=_TONES.get(name, "ink"))],
             x_title="√KL from the reference, √nats per completion",
-            share=what.share and all(0 <= y <= 1 for _, y in path),
+            share=is_share(unit) and all(0 <= y <= 1 for _, y in path),
             x_zero=True,
             dots=True,
             ends=("", f"step {last:g}"),
@@ -221,12 +241,11 @@ def _best_of(run: RunRecord) -> list[Mark]:
     """Best of n by the reward model, at its bound on KL, log n - (n - 1) / n (Beirami et al. 2024)."""
     marks = {}
     for stage in run.stages:
-        for name, value in stage.figures.items():
-            found = re.fullmatch(r"gold/best_of_(\d+)", name)
-            if found and isinstance(value, int | float) and math.isfinite(value):
-                n = int(found[1])
-                distance = math.sqrt(max(0.0, math.log(n) - (n - 1) / n))
-                marks[n] = Mark(x=distance, y=float(value), label=f"best of {n}")
+        n = stage.settings.get("best_of")
+        gold = stage.metrics.get(f"gold/best_of_{n}")
+        if isinstance(n, int) and gold is not None and math.isfinite(gold.number):
+            distance = math.sqrt(max(0.0, math.log(n) - (n - 1) / n))
+            marks[n] = Mark(x=distance, y=gold.number, label=f"best of {n}")
     return list(marks.values())
 
 

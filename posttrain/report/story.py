@@ -1,15 +1,18 @@
-"""The headline: what the run did, and what its figures allow to be said about it."""
+"""The headline: what the run did, and what its metrics allow to be said about it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from posttrain.report import judged, names, returns
+from posttrain.pipeline.stage import ALIGNMENT, REINFORCEMENT
+from posttrain.report import judged, returns
 from posttrain.report.dots import between
-from posttrain.report.figures import Figure, find, grouped
+from posttrain.report.headline_pair import models
 from posttrain.report.record import Curve, Made, RunRecord
 from posttrain.report.scale import duration, number, percent
+from posttrain.report.shown import Shown, find, of_family
+from posttrain.report.titles import plain
 
 GOLD_UNKNOWN = (
     "Gold reward unknown: these prompts come without an answer key. This report can tell whether the policy "
@@ -26,7 +29,7 @@ GOLD_UNKNOWN_UNREWARDED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """A figure of the headline."""
+    """A metric of the headline."""
 
     label: str
     value: str
@@ -34,17 +37,21 @@ class Key:
 
 
 def policy_stage(run: RunRecord) -> Made | None:
-    """The last stage that trained a policy against a reward: the one whose curves have reward and KL."""
-    curved = [stage for stage in run.stages if {"reward", "kl"} <= stage.curves.keys()]
+    """The last stage that trained a policy against a reward, controls aside; where no stage of the run has a
+    role, the last one whose curves have a reward, and KL where any has.
+    """
     rewarded = [stage for stage in run.stages if "reward" in stage.curves]
-    return next(iter([*curved[::-1], *rewarded[::-1]]), None)
+    trained = [stage for stage in rewarded if stage.role == REINFORCEMENT and not stage.control]
+    if not any(stage.role for stage in run.stages):
+        trained = [stage for stage in rewarded if "kl" in stage.curves] or rewarded
+    return trained[-1] if trained else None
 
 
 def aligned(run: RunRecord) -> Made | None:
     """The stage that trained the policy on comparisons alone, where no stage trained one against a reward."""
     if policy_stage(run):
         return None
-    return next((s for s in reversed(run.stages) if s.kind.rpartition(".")[2] == "Alignment"), None)
+    return next((s for s in reversed(run.stages) if s.role == ALIGNMENT and not s.control), None)
 
 
 def gold_curve(run: RunRecord) -> tuple[Made, Curve] | None:
@@ -52,39 +59,26 @@ def gold_curve(run: RunRecord) -> tuple[Made, Curve] | None:
     return next(((s, s.curves["gold"]) for s in reversed(run.stages) if "gold" in s.curves), None)
 
 
-def win_rate(run: RunRecord) -> tuple[Made, Figure] | None:
-    """The last policy against its starting point; of several, the ones everybody asks for first."""
-    usual = ("win_rate/final_vs_sft", "win_rate/rl_vs_sft", "win_rate/final_vs_base", "win_rate")
-    found = find(run.stages, *usual)
-    if found and math.isfinite(found[1].number):
-        return found
-    for stage in reversed(run.stages):
-        for figure in grouped(stage.figures):
-            if figure.name.startswith("win_rate") and math.isfinite(figure.number):
-                return stage, figure
-    return None
+def win_rate(run: RunRecord) -> Shown | None:
+    """The last policy against its starting point: the first comparison by gold of the last evaluation."""
+    return next(iter(of_family(run.stages, "win_rate/{model}_vs_{other}")), None)
 
 
-def compared(figure: Figure) -> tuple[str, str]:
-    """Who is compared with whom in ``win_rate/final_vs_sft``."""
-    first, _, second = figure.name.rpartition("/")[2].partition("_vs_")
-    return (names.model(first), names.model(second)) if second else ("final", "SFT")
-
-
-def _pair(run: RunRecord, quantity: str) -> tuple[float, float] | None:
-    """A quantity of the SFT model and of the final one, as evaluation measured it."""
-    before = find(run.stages, f"{quantity}/sft", f"{quantity}/base")
-    after = find(run.stages, f"{quantity}/final", f"{quantity}/rl")
-    if not before or not after or not all(math.isfinite(found[1].number) for found in (before, after)):
+def _ends(run: RunRecord, family: str) -> tuple[Shown, Shown] | None:
+    """A quantity of the model before and of the one after, as evaluation measured it."""
+    pair = models(run)
+    if pair is None:
         return None
-    return before[1].number, after[1].number
+    before, after = (find(run.stages, f"{family}/{model}") for model in pair)
+    return (before, after) if before and after else None
 
 
-def kl(run: RunRecord) -> tuple[Figure | None, float] | None:
+def kl(run: RunRecord) -> tuple[Shown | None, float] | None:
     """KL of the final policy from its reference, nats per completion: evaluated, else at the end."""
-    found = find(run.stages, "kl", "kl/final", "kl/final_vs_sft", "kl/sft")
-    if found and math.isfinite(found[1].number):
-        return found[1], found[1].number
+    pair = models(run)
+    measured = find(run.stages, "kl", *([f"kl/{pair[1]}"] if pair else []))
+    if measured:
+        return measured, measured.metric.number
     stage = policy_stage(run)
     last = stage.curves["kl"][-1][1] if stage and "kl" in stage.curves else math.nan
     return (None, last) if math.isfinite(last) else None
@@ -95,11 +89,11 @@ def reward(run: RunRecord) -> tuple[float, float] | None:
 
     The two have scales of their own: evaluation shows the reward model's score, training what was paid.
     """
-    measured = _pair(run, "reward")
+    measured = _ends(run, "reward")
+    if measured:
+        return measured[0].metric.number, measured[1].metric.number
     stage = policy_stage(run)
-    if measured or stage is None:
-        return measured
-    values = [y for _, y in stage.curves["reward"] if math.isfinite(y)]
+    values = [y for _, y in stage.curves["reward"] if math.isfinite(y)] if stage else []
     tenth = max(1, len(values) // 10)
     if not values:
         return None
@@ -107,16 +101,15 @@ def reward(run: RunRecord) -> tuple[float, float] | None:
 
 
 def gold(run: RunRecord) -> tuple[float, float] | None:
-    measured = _pair(run, "gold")
-    curve = gold_curve(run)
-    if measured or curve is None:
-        return measured
-    values = [y for _, y in curve[1] if math.isfinite(y)]
+    measured, curve = _ends(run, "gold"), gold_curve(run)
+    if measured:
+        return measured[0].metric.number, measured[1].metric.number
+    values = [y for _, y in curve[1] if math.isfinite(y)] if curve else []
     return (values[0], values[-1]) if values else None
 
 
 def keys(run: RunRecord) -> list[Key]:
-    """A few figures that say most about an aligned model."""
+    """A few metrics that say most about an aligned model."""
     rows = [Key(label=label, value=value, detail=detail) for label, value, detail in returns.keys(run)]
     if rows:
         return rows
@@ -124,14 +117,13 @@ def keys(run: RunRecord) -> list[Key]:
     rows = [Key(label=label, value=value, detail=detail) for label, value, detail in asked]
     won = win_rate(run)
     if won:
-        first, second = compared(won[1])
-        detail = f"95 % interval {between(*won[1].interval, True)}" if won[1].interval else ""
-        rows.append(
-            Key(label=f"{first} beats {second}, win + ½ tie", value=percent(won[1].number), detail=detail)
-        )
+        first, second = plain(won.slot("model")), plain(won.slot("other"))
+        interval = won.metric.interval
+        detail = f"95 % interval {between(*interval, True)}" if interval else ""
+        rows.append(Key(label=f"{first} beats {second}, win + ½ tie", value=won.brief, detail=detail))
     moved = kl(run)
     if moved:
-        interval = moved[0].interval if moved[0] else None
+        interval = moved[0].metric.interval if moved[0] else None
         detail = f"95 % interval {between(*interval, False)}" if interval else "nats per completion"
         rows.append(Key(label="KL from the reference, nats", value=number(moved[1]), detail=detail))
     for label, pair, share in (
@@ -140,8 +132,8 @@ def keys(run: RunRecord) -> list[Key]:
     ):
         if pair:
             before, after = (percent(v) if share else number(v) for v in pair)
-            steps = not share and not _pair(run, "reward")
-            over = "first to last tenth of the steps" if steps else _over(run, "gold" if share else "reward")
+            ends = _ends(run, "gold" if share else "reward")
+            over = _over(ends) if ends or share else "first to last tenth of the steps"
             rows.append(Key(label=label, value=f"{before} → {after}", detail=over))
         elif share and not asked:
             rows.append(Key(label=label, value="unknown", detail="no answer key"))
@@ -164,22 +156,23 @@ def did(run: RunRecord) -> str:
 
 
 def verdict(run: RunRecord) -> list[str]:
-    """What the figures say, one sentence each, none said more firmly than its interval allows."""
+    """What the metrics say, one sentence each, none said more firmly than its interval allows."""
     own = judged.known(run)
     sentences = returns.verdict(run) + judged.verdict(run)
     won = win_rate(run)
     if won:
-        sentences.append(_won(won[1], kl(run)))
+        sentences.append(_won(won, kl(run)))
     direct = aligned(run)
     if direct and not own:
         sentences += _prefers(direct)
     proxy, truth = reward(run), gold(run)
     told = f"the {_proxy(run)} {_rose(run, proxy)}" if proxy else ""
     if proxy and truth:
-        change = find(run.stages, "gold_change/final_vs_sft", "gold_change/rl_vs_sft")
+        ends = models(run)
+        change = find(run.stages, f"gold_change/{ends[1]}_vs_{ends[0]}") if ends else None
         climbed = direct is None and told.endswith(" rose")
         tail = f"{told} ({number(proxy[0])} to {number(proxy[1])})"
-        sentences.append(_both(tail, climbed, truth, change[1].interval if change else None))
+        sentences.append(_both(tail, climbed, truth, change.metric.interval if change else None))
     elif proxy:
         far = kl(run)
         distance = f", at a KL of {number(far[1])} nats per completion" if far and not won else ""
@@ -194,11 +187,11 @@ def verdict(run: RunRecord) -> list[str]:
     return sentences or ["This run measured no policy against another."]
 
 
-def _won(figure: Figure, moved: tuple[Figure | None, float] | None) -> str:
-    first, second = compared(figure)
-    interval = figure.interval
+def _won(won: Shown, moved: tuple[Shown | None, float] | None) -> str:
+    first, second = plain(won.slot("model")), plain(won.slot("other"))
+    interval = won.metric.interval
     if interval is None:
-        claim = f"The {first} model wins {percent(figure.number)} against {second}, without an interval"
+        claim = f"The {first} model wins {won.brief} against {second}, without an interval"
     elif interval[0] > 0.5:
         claim = f"The {first} model is better than {second}"
     elif interval[1] < 0.5:
@@ -206,43 +199,46 @@ def _won(figure: Figure, moved: tuple[Figure | None, float] | None) -> str:
     else:
         claim = f"The {first} model cannot be told apart from {second}"
     if interval is not None:
-        claim += f": it wins {percent(figure.number)} of comparisons, ties counted as half"
+        claim += f": it wins {won.brief} of comparisons, ties counted as half"
         claim += f" (95 % interval {between(*interval, True)}"
-        claim += f", {number(figure.count)} prompts)" if figure.count else ")"
+        claim += f", {number(won.metric.n)} prompts)" if won.metric.n else ")"
     return claim + (f", at a KL of {number(moved[1])} nats per completion." if moved else ".")
 
 
 def _rose(run: RunRecord, proxy: tuple[float, float]) -> str:
     """Whether the proxy rose; where both ends have an interval, only if these are apart."""
-    before, after = (find(run.stages, f"reward/{name}") for name in ("sft", "final"))
-    if before and after and before[1].interval and after[1].interval:
-        if before[1].interval[1] < after[1].interval[0]:
+    ends = _ends(run, "reward")
+    if ends and ends[0].metric.interval and ends[1].metric.interval:
+        before, after = ends[0].metric.interval, ends[1].metric.interval
+        if before[1] < after[0]:
             return "rose"
-        return "fell" if after[1].interval[1] < before[1].interval[0] else "did not clearly change"
+        return "fell" if after[1] < before[0] else "did not clearly change"
     return "rose" if proxy[1] > proxy[0] else "did not rise"
 
 
 def _proxy(run: RunRecord) -> str:
     if aligned(run):
         return "score of a reward model that it never saw"
-    return "reward model's score" if _pair(run, "reward") else "reward it was trained on"
+    return "reward model's score" if _ends(run, "reward") else "reward it was trained on"
 
 
-def _over(run: RunRecord, quantity: str) -> str:
+def _over(ends: tuple[Shown, Shown] | None) -> str:
     """From which model to which, and on how many prompts where that is known."""
-    found = find(run.stages, f"{quantity}/final", f"{quantity}/rl")
-    count = found[1].count if found else None
-    return "SFT to final" + (f", {number(count)} prompts" if count else "")
+    if ends is None:
+        return "first to last measured step"
+    before, after = (plain(one.slot("model")) for one in ends)
+    count = ends[1].metric.n
+    return f"{before} to {after}" + (f", {number(count)} prompts" if count else "")
 
 
 def _prefers(stage: Made) -> list[str]:
     """What was learned from comparisons, on held-out ones."""
-    found = find([stage], "label_accuracy")
-    if not found or not math.isfinite(found[1].number):
+    agreement = find([stage], "label_accuracy")
+    if not agreement:
         return []
-    figure = found[1]
-    within = f" (95 % interval {between(*figure.interval, True)})" if figure.interval else ""
-    told = f"Trained on comparisons alone, it sides with the annotators in {percent(figure.number)}"
+    interval = agreement.metric.interval
+    within = f" (95 % interval {between(*interval, True)})" if interval else ""
+    told = f"Trained on comparisons alone, it sides with the annotators in {agreement.brief}"
     return [f"{told} of held-out ones{within}."]
 
 

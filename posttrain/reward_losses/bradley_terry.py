@@ -8,9 +8,32 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import PreferenceBatch, Term, Wants
+from posttrain.core.implicit_reward import ACCURACY, GAP, PAIR_LOSS
 from posttrain.core.masked import masked_sum
 from posttrain.core.preferences import floor, logistic, on_winner, pair_confidence, pair_margin, pairs
 from posttrain.core.reduction import pair_mean, row_mean
+from posttrain.metrics import declare_metric
+
+PAIR_LOSS_FLOOR = declare_metric(
+    "pair_loss_floor",
+    "The least mean loss that labels as sure as these allow: the entropy of the annotators' votes.",
+    unit="nats per pair",
+    better="none",
+    floor_of="pair_loss",
+)
+CENTER_LOSS = declare_metric(
+    "center_loss",
+    "Squared sum of a pair's scores, or of a group's mean, before its coefficient: how far scores are from "
+    "0.",
+    unit="squared score",
+    better="down",
+)
+SCORE = declare_metric(
+    "score",
+    "The reward model's score, mean over the batch's answers.",
+    unit="score",
+    better="none",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +75,12 @@ class BradleyTerry:
         gap = (won - lost).detach()
         correct = (gap > 0).to(gap) + (gap == 0).to(gap) / 2
         return {
-            "pair_loss": Term(on_winner(nll, between, rows), pair_mean),
-            "pair_loss_floor": Term(on_winner(floor(confidence), between, rows), pair_mean, 0.0),
-            "center_loss": Term(on_winner((won + lost).square(), between, rows), pair_mean, self.center_coef),
-            "accuracy": Term(on_winner(correct, between, rows), pair_mean, 0.0),
-            "gap": Term(on_winner(gap, between, rows), pair_mean, 0.0),
-            "score": Term(total.detach(), row_mean, 0.0),
+            PAIR_LOSS.name: Term(on_winner(nll, between, rows), pair_mean),
+            PAIR_LOSS_FLOOR.name: Term(on_winner(floor(confidence), between, rows), pair_mean, 0.0),
+            CENTER_LOSS.name: Term(
+                on_winner((won + lost).square(), between, rows), pair_mean, self.center_coef
+            ),
+            ACCURACY.name: Term(on_winner(correct, between, rows), pair_mean, 0.0),
+            GAP.name: Term(on_winner(gap, between, rows), pair_mean, 0.0),
+            SCORE.name: Term(total.detach(), row_mean, 0.0),
         }

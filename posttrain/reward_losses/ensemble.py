@@ -11,7 +11,21 @@ from posttrain.core.batch import PreferenceBatch, RewardLoss, Term, Wants
 from posttrain.core.masked import masked_sum
 from posttrain.core.preferences import on_winner, pairs
 from posttrain.core.reduction import pair_mean, row_mean
+from posttrain.metrics import declare_metric
 from posttrain.reward_losses.bradley_terry import BradleyTerry
+
+DISAGREEMENT = declare_metric(
+    "disagreement",
+    "Standard deviation over the ensemble's members of a pair's gap, mean over pairs.",
+    unit="score",
+    better="down",
+)
+SCORE_SPREAD = declare_metric(
+    "score_spread",
+    "Standard deviation over the ensemble's members of an answer's score, mean over answers.",
+    unit="score",
+    better="down",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +62,8 @@ class Ensemble:
             gap = total[:, between.winner] - total[:, between.loser]
             spread = on_winner(_spread(gap), between, len(past.rank))
             return terms | {
-                "disagreement": Term(spread, pair_mean, 0.0),
-                "score_spread": Term(_spread(total), row_mean, 0.0),
+                DISAGREEMENT.name: Term(spread, pair_mean, 0.0),
+                SCORE_SPREAD.name: Term(_spread(total), row_mean, 0.0),
             }
 
 

@@ -9,9 +9,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from posttrain.core.batch import PreferenceBatch, Term, Wants
+from posttrain.core.implicit_reward import ACCURACY
 from posttrain.core.masked import masked_sum
 from posttrain.core.preferences import outcomes
 from posttrain.core.reduction import outcome_mean
+from posttrain.metrics import declare_metric
+from posttrain.reward_losses.bradley_terry import SCORE
+
+OUTCOME_LOSS = declare_metric(
+    "outcome_loss",
+    "Binary cross-entropy of labelled answers, mean over them; ln 2 is a guess.",
+    unit="nats per answer",
+    better="down",
+    title="Loss of an answer",
+    order=2,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +50,7 @@ class Outcome:
         nll = F.binary_cross_entropy_with_logits(total, label, reduction="none")
         correct = ((total > 0) == (label > 0.5)).to(total)
         return {
-            "outcome_loss": Term(torch.where(labelled, nll, 0), outcome_mean),
-            "accuracy": Term(torch.where(labelled, correct, 0), outcome_mean, 0.0),
-            "score": Term(torch.where(labelled, total.detach(), 0), outcome_mean, 0.0),
+            OUTCOME_LOSS.name: Term(torch.where(labelled, nll, 0), outcome_mean),
+            ACCURACY.name: Term(torch.where(labelled, correct, 0), outcome_mean, 0.0),
+            SCORE.name: Term(torch.where(labelled, total.detach(), 0), outcome_mean, 0.0),
         }

@@ -8,11 +8,22 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import PreferenceBatch, Term, Wants
-from posttrain.core.implicit_reward import PAIRS, pair_figures
+from posttrain.core.implicit_reward import ACCURACY, GAP, PAIRS, pair_metrics
 from posttrain.core.masked import masked_sum
 from posttrain.core.preferences import pairs
 from posttrain.core.ranges import not_negative
 from posttrain.core.reduction import group_mean, row_mean
+from posttrain.metrics import declare_metric
+from posttrain.reward_losses.bradley_terry import CENTER_LOSS, SCORE
+
+RANKING_LOSS = declare_metric(
+    "ranking_loss",
+    "Negative log-likelihood of a group's ranking, mean over groups.",
+    unit="nats per group",
+    better="down",
+    title="Loss of a ranking",
+    order=2,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +65,13 @@ class PlackettLuce:
         mean = torch.where(compared, total[None, :], 0).sum(1) / count
         decides = torch.isin(past.rollouts.group, past.rollouts.group[between.winner]) & ranked
         centre = torch.where(decides, (2 * mean).square() / count, 0)
-        figures = pair_figures(total[between.winner], total[between.loser], between, len(total))
+        metrics = pair_metrics(total[between.winner], total[between.loser], between, len(total))
         return {
-            "ranking_loss": Term(confidence * down + (1 - confidence) * up, group_mean),
-            "center_loss": Term(centre, group_mean, self.center_coef),
-            "accuracy": figures["accuracy"],
-            "gap": figures["gap"],
-            "score": Term(total.detach(), row_mean, 0.0),
+            RANKING_LOSS.name: Term(confidence * down + (1 - confidence) * up, group_mean),
+            CENTER_LOSS.name: Term(centre, group_mean, self.center_coef),
+            ACCURACY.name: metrics[ACCURACY.name],
+            GAP.name: metrics[GAP.name],
+            SCORE.name: Term(total.detach(), row_mean, 0.0),
         }
 
 

@@ -9,7 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from posttrain.core.batch import PreferenceBatch, Term, Wants
+from posttrain.core.implicit_reward import ACCURACY
 from posttrain.core.reduction import labelled_mean
+from posttrain.metrics import declare_metric
+
+PROCESS_LOSS = declare_metric(
+    "process_loss",
+    "Binary cross-entropy of labelled steps, mean over them; ln 2 is a guess.",
+    unit="nats per step",
+    better="down",
+    title="Loss of a step",
+    order=2,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +50,6 @@ class Process:
         nll = F.binary_cross_entropy_with_logits(inside, label, reduction="none")
         correct = ((inside > 0) == (label > 0.5)).to(scores)
         return {
-            "process_loss": Term(torch.where(spoken, nll, 0), labelled_mean),
-            "accuracy": Term(torch.where(spoken, correct, 0), labelled_mean, 0.0),
+            PROCESS_LOSS.name: Term(torch.where(spoken, nll, 0), labelled_mean),
+            ACCURACY.name: Term(torch.where(spoken, correct, 0), labelled_mean, 0.0),
         }

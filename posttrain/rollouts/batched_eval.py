@@ -10,10 +10,19 @@ import torch
 
 from posttrain.core.batch import Policy, Rollouts, Wants
 from posttrain.core.masked import wide, zero_outside
+from posttrain.metrics import declare_metric
 from posttrain.models.collate import rollouts
 from posttrain.storage.logprob_store import LogprobStore
 from posttrain.storage.token_rows import TokenRow
 from posttrain.training.update import cut_rows
+
+NLL_HELDOUT = declare_metric(
+    "nll_heldout",
+    "Negative log-likelihood of held-out demonstrations after training.",
+    unit="nats per token",
+    better="down",
+    title="held-out loss",
+)
 
 LOGPROBS = Wants(before=False, entropy=False)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from posttrain.core.batch import Rollouts
 from posttrain.core.seeds import derive
 from posttrain.engines.base import Engine, Sampling
+from posttrain.metrics import declare_metric
 from posttrain.models.chat import Chat
 from posttrain.models.collate import rollouts
 from posttrain.pipeline.finding import UserError
@@ -21,6 +22,56 @@ from posttrain.rewards.base import Episode, Rewards, Scorer, all_scored, rewards
 from posttrain.rollouts.prompt_order import PromptOrder
 from posttrain.rollouts.sample import encode_prompts, sample
 from posttrain.storage.token_rows import TokenRow
+
+SAMPLED = declare_metric(
+    "answers",
+    "Answers that were sampled in a step.",
+    unit="answers",
+    better="none",
+    where="log",
+)
+UNSCORED = declare_metric(
+    "unscored",
+    "Answers that could not be scored; they are dropped and never paid.",
+    unit="answers",
+    better="down",
+)
+ENDED = declare_metric(
+    "ended",
+    "Share of a step's sampled answers that ended by themselves, before the length limit.",
+    unit="share of answers",
+    better="up",
+    where="log",
+    title="Answers that end by themselves",
+)
+FLAT_GROUPS = declare_metric(
+    "flat_groups",
+    "Share of groups of answers to one prompt that were all paid the same and so teach nothing; of a run, "
+    "the mean over its steps.",
+    unit="share of groups",
+    better="down",
+    title="All paid the same",
+    order=9,
+)
+VERIFIER_FAILED = declare_metric(
+    "verifier_failed",
+    "Answers on which the verifier itself failed; neither paid nor counted as wrong.",
+    unit="answers",
+    better="down",
+)
+OF_ANSWERS = declare_metric(
+    "answers/{metric}",
+    "Of all answers that a step sampled, also those that it dropped:",
+    unit="",
+    better="none",
+    title="{metric}",
+)
+GREEDY_REWARD = declare_metric(
+    "greedy_reward",
+    "Reward of the greedy answers, the baseline of ReMax, mean over prompts.",
+    unit="reward per completion",
+    better="up",
+)
 
 
 class Collector:
@@ -33,7 +84,7 @@ class Collector:
     among the rows as well. Where nothing was informative in the end the batch is that of the first turn.
     The batch of a step is a function of the arguments, the step and the engine's weights: nothing is lost
     when a run continues. After a call ``last_episodes`` has a plain dict an answer (also of those dropped)
-    and ``last_figures`` what there was to count. ``too_long`` prompts were left out from the start.
+    and ``last_metrics`` what there was to count. ``too_long`` prompts were left out from the start.
     """
 
     def __init__(
@@ -73,12 +124,12 @@ class Collector:
         self.refills, self.informative = refills, informative
         self.spare = PromptOrder(len(self.asked), derive(seed, "spare prompts"))
         self.last_episodes: list[dict[str, Any]] = []
-        self.last_figures: dict[str, float] = {}
+        self.last_metrics: dict[str, float] = {}
 
     def __call__(self, step: int) -> Rollouts:
         """The batch of a step. Raises UserError where no answer could be scored."""
         n = self.prompts_per_step
-        self.last_episodes, self.last_figures = [], {}
+        self.last_episodes, self.last_metrics = [], {}
         numbers = [self.order.at(step * n + i) for i in range(n)]
         rows = self._turn(step, 0, numbers)
         batch = rollouts(rows, self.chat.pad_id)
@@ -147,7 +198,7 @@ class Collector:
         episodes = sample(self.engine, self.chat, prompts, greedy, [0] * len(prompts))
         rewards = rewards_of(self.scorer, episodes)
         scored = rewards.scored
-        self.last_figures["greedy_reward"] = (
+        self.last_metrics[GREEDY_REWARD.name] = (
             float(rewards.values[scored].mean()) if bool(scored.any()) else 0.0
         )
         return rewards.values.float().masked_fill(~scored, float("nan"))
@@ -182,15 +233,15 @@ class Collector:
             for i, episode in enumerate(episodes)
         ]
         episode_rows = self.last_episodes
-        self.last_figures |= {
-            "answers": len(episode_rows),
-            "unscored": sum(one["reward"] is None for one in episode_rows),
-            "ended": sum(one["ended"] for one in episode_rows) / len(episode_rows),
+        self.last_metrics |= {
+            SAMPLED.name: len(episode_rows),
+            UNSCORED.name: sum(one["reward"] is None for one in episode_rows),
+            ENDED.name: sum(one["ended"] for one in episode_rows) / len(episode_rows),
         }
         if self.group_size > 1:
-            self.last_figures["flat_groups"] = _flat_groups(episode_rows)
+            self.last_metrics[FLAT_GROUPS.name] = _flat_groups(episode_rows)
         if rewards.failed:
-            self.last_figures["verifier_failed"] = self.last_figures.get("verifier_failed", 0) + len(
+            self.last_metrics[VERIFIER_FAILED.name] = self.last_metrics.get(VERIFIER_FAILED.name, 0) + len(
                 rewards.failed
             )
 

@@ -12,11 +12,25 @@ from torch import Tensor
 
 from posttrain.core.batch import Rollouts
 from posttrain.data.dedup import first_indices, number_items
+from posttrain.metrics import Metric, declare_metric
 from posttrain.models.chat import Chat
 from posttrain.models.language_policy import LanguageReward
 from posttrain.rollouts.batched_eval import micro_batches
 from posttrain.storage.lazy import Mapped
 from posttrain.storage.token_rows import TokenRow
+
+SERVED_OTHERWISE = declare_metric(
+    "served_otherwise_share",
+    "Share of the conversations compared that a server would read as other tokens than are trained on.",
+    unit="share of conversations",
+    better="down",
+)
+SPECIAL_TOKENS = declare_metric(
+    "special_tokens_as_text",
+    "Conversations that hold the text of a special token, which is read as plain text.",
+    unit="conversations",
+    better="down",
+)
 
 COMPARED = 200  # conversations; a share of them is known to 4 points
 
@@ -47,9 +61,9 @@ def example(chat: Chat, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
     return chat.text_example(row["prompt"], row["completion"])
 
 
-def conversation_figures(
+def conversation_metrics(
     chat: Chat, rows: Iterable[Mapping[str, Any]]
-) -> tuple[dict[str, float | int | str], list[str]]:
+) -> tuple[dict[str, Metric], list[str]]:
     """What is to be known of conversations and prompts as tokens, and notes on it, each where there is any.
 
     ``special_tokens_as_text`` counts those whose messages hold the text of a special token.
@@ -69,24 +83,24 @@ def conversation_figures(
             trained, served = chat.prompt_ids(before), chat.served_ids(before)
             if trained != served:
                 different.append(_first_difference(chat, trained, served))
-    figures: dict[str, float | int | str] = {}
+    metrics: dict[str, Metric] = {}
     notes = []
     if compared:
-        figures["served_otherwise_share"] = len(different) / compared
+        metrics |= SERVED_OTHERWISE.of(len(different) / compared)
     if different:
         notes.append(
             f"{len(different)} of {compared} conversations will be served as other tokens than are trained "
             f"on: {different[0]}."
         )
     if holding:
-        figures["special_tokens_as_text"] = holding
+        metrics |= SPECIAL_TOKENS.of(holding)
         notes.append(f"{holding} conversations hold the text of a special token; it was read as plain text.")
     if folded:
         notes.append(
             f"The chat template refuses system messages: those of {folded} conversations were put before the "
             "user's first message."
         )
-    return figures, notes
+    return metrics, notes
 
 
 def _conversation(row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -11,15 +11,25 @@ import torch
 from torch import Tensor
 
 from posttrain.core.batch import PreferenceBatch, Rollouts, concatenate, take
+from posttrain.core.implicit_reward import ACCURACY, GAP, PAIR_LOSS
 from posttrain.core.preferences import ranked
 from posttrain.core.seeds import derive
 from posttrain.feedback.segments import Choice, SegmentAnnotator
+from posttrain.metrics import declare_metric
 from posttrain.models.mlp import OBSERVATIONS, MLPReward
 from posttrain.pipeline.stage import later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.rollouts.play import Player
 from posttrain.training.fit import FitState, fit
 from posttrain.training.optimizer import Group, Optimizer
+
+COMPARISONS = declare_metric(
+    "comparisons", "Comparisons that people were asked for so far.", unit="comparisons", better="none"
+)
+TIES_ASKED = declare_metric(
+    "ties", "Share of a step's comparisons tied.", unit="share of comparisons", better="none", where="log"
+)
+OF_REWARD_MODEL = declare_metric("reward_model/{metric}", "Of the learned reward:", unit="", better="none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +38,6 @@ class Comparisons:
     a step until ``most`` were asked. A tie counts as asked, and as a label of one half. Answers to a step's
     pairs come ``delay`` steps later. Every ``every`` steps the reward model trains on all answers so far,
     with ``updates`` for each new answer; in between it stays the same.
-
-    ``first_plays`` is how many plays of the untrained policy the first comparisons come from (0: those of the
-    first step). With ``normalised`` the reward model's inputs are centred and scaled over all compared
-    stretches.
 
     Comparisons do not determine a constant of the reward. It is chosen so that the mean step of the compared
     stretches is paid 0, or with ``zero_untrained`` the median step of the untrained policy's play. A constant
@@ -177,7 +183,7 @@ class OnlineReward:
     ``parts["return"]``.
 
     A batch depends on those before it through the reward model, so a stopped run starts again. After a call
-    ``last_figures`` has the number of comparisons, the share of ties, and the fit of the reward model.
+    ``last_metrics`` has the number of comparisons, the share of ties, and the fit of the reward model.
     """
 
     def __init__(self, player: Player, settings: Comparisons, seed: int) -> None:
@@ -198,7 +204,7 @@ class OnlineReward:
         self.asked = self.learned = 0  # pairs
         self.answered: list[PreferenceBatch] = []
         self.waiting: list[tuple[int, PreferenceBatch]] = []  # and the step at which the answers come
-        self.last_figures: dict[str, float] = {}
+        self.last_metrics: dict[str, float] = {}
 
     def __call__(self, step: int) -> Rollouts:
         """Plays, asks for comparisons, trains the reward model, and pays its rewards."""
@@ -212,7 +218,7 @@ class OnlineReward:
         self.waiting = [(due, judged) for due, judged in self.waiting if due > step]
         if step % settings.every == 0 and not settings.constant:
             self._refresh(step)
-        self.last_figures["comparisons"] = self.asked
+        self.last_metrics[COMPARISONS.name] = self.asked
         if settings.constant:
             return replace(facts, rewards=torch.zeros_like(facts.rewards))
         with torch.no_grad():
@@ -253,7 +259,7 @@ class OnlineReward:
         earned = shown.rewards.sum(1).reshape(-1, 2).tolist()
         choices = [self._choice(a, b, self.asked + n) for n, (a, b) in enumerate(earned)]
         self.asked += count
-        self.last_figures["ties"] = choices.count("tie") / count
+        self.last_metrics[TIES_ASKED.name] = choices.count("tie") / count
         rank = torch.tensor([n for one in choices for n in ((1, 0) if one == "b" else (0, 1))])
         confidence = torch.tensor([0.5 if one == "tie" else 1.0 for one in choices for _ in range(2)])
         return ranked(shown, rank, confidence)
@@ -280,9 +286,9 @@ class OnlineReward:
             return self.reward.score(past.rollouts)
 
         steps = round(settings.updates * new)
-        for figures in fit(FitState(), forward, settings.method, batch, self.optimizer, steps=steps):
-            for name in ("pair_loss", "accuracy", "gap"):
-                self.last_figures[f"reward_model/{name}"] = figures[name]
+        for metrics in fit(FitState(), forward, settings.method, batch, self.optimizer, steps=steps):
+            for kind in (PAIR_LOSS, ACCURACY, GAP):
+                self.last_metrics[OF_REWARD_MODEL.named(metric=kind)] = metrics[kind.name]
         self.offset = self._zero(data.rollouts)
 
     @torch.no_grad()

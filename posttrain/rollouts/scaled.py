@@ -9,7 +9,15 @@ import torch
 
 from posttrain.core.batch import Rollouts
 from posttrain.core.masked import wide
+from posttrain.metrics import declare_metric
 from posttrain.models.running import RunningNormaliser
+
+REWARD_SCALE = declare_metric(
+    "reward_scale",
+    "What rewards are divided by: the standard deviation of discounted returns so far.",
+    unit="reward",
+    better="none",
+)
 
 
 class ScaledRewards:
@@ -23,7 +31,7 @@ class ScaledRewards:
     def __init__(self, paying: Callable[[int], Rollouts], gamma: float) -> None:
         self.paying, self.gamma = paying, gamma
         self.sums = RunningNormaliser(1)
-        self.last_figures: dict[str, float] = {}
+        self.last_metrics: dict[str, float] = {}
 
     @property
     def scale(self) -> float:
@@ -37,5 +45,5 @@ class ScaledRewards:
             total = self.gamma * total + reward
             sums.append(total)
         self.sums.update(torch.stack(sums, 1)[rollouts.action_mask][:, None])
-        self.last_figures = getattr(self.paying, "last_figures", {}) | {"reward_scale": self.scale}
+        self.last_metrics = getattr(self.paying, "last_metrics", {}) | {REWARD_SCALE.name: self.scale}
         return replace(rollouts, rewards=(rewards / self.scale).to(rollouts.rewards.dtype))

@@ -12,14 +12,17 @@ from posttrain.checks.thresholds import OfAlignment
 from posttrain.core.batch import DirectAlignment, Evaluation, PreferenceBatch
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
+from posttrain.data.row_counts import ROWS
 from posttrain.direct_alignment.dpo import DPO
 from posttrain.direct_alignment.sft import SFT
+from posttrain.metrics import Metric
 from posttrain.pipeline.enough import ForeseenRows
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.kinds import ComparisonStage, ModelStage
-from posttrain.pipeline.stage import Compute, Inputs, Machine, Report, Stage, judging, later
-from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, ratings
+from posttrain.pipeline.stage import ALIGNMENT, Compute, Inputs, Machine, Report, Stage, judging, later
+from posttrain.stages.fitting import Fitting, judged, left_out, pairs, ratings, with_mismatched
 from posttrain.stages.imitating import Imitating
+from posttrain.stages.rm_heldout import AFTER_TRAINING, LABEL_ACCURACY
 
 if TYPE_CHECKING:
     from posttrain.models.chat import Chat
@@ -42,6 +45,8 @@ class Alignment(Stage):
     """
 
     address = "alignment"
+    does = "direct alignment"
+    role = ALIGNMENT
     amounts = (("epochs", "{} epochs"),)
     version = 2  # a pair is a tie where half or more of its annotators say so
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
@@ -85,12 +90,15 @@ class Alignment(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy (and its adapter in ``adapter/``) and ``metrics.jsonl``."""
+        from posttrain.core.implicit_reward import ACCURACY, REWARD_CHOSEN, REWARD_REJECTED
+        from posttrain.direct_alignment.kto import BASELINE
         from posttrain.models.chat import Chat
         from posttrain.models.roles import ModelPlacement, open_policy
-        from posttrain.rollouts.encode import conversation_figures
+        from posttrain.rollouts.encode import conversation_metrics
         from posttrain.storage.jsonl import RowsInFile
         from posttrain.storage.preference_store import PreferenceStore
         from posttrain.training.optimizer import Group
+        from posttrain.training.run_summary import FINAL, UPDATES
 
         source = inputs["comparisons"].path
         place = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
@@ -103,7 +111,7 @@ class Alignment(Stage):
             raise UserError(
                 f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"
             )
-        told, notes = conversation_figures(chat, RowsInFile(source / "train.jsonl"))
+        conversations, notes = conversation_metrics(chat, RowsInFile(source / "train.jsonl"))
         batches = Batches.of(train, self.method, policy, chat.pad_id, machine)
         unseen = Batches.of(held, self.method, policy, chat.pad_id, machine)
         plan = Fitting.of(self, len(train), shown=["accuracy", "gap"])
@@ -121,16 +129,14 @@ class Alignment(Stage):
             machine,
             lambda place: batches.said[place].rows,
         )
-        after = _held(policy, self.method, unseen, machine)
+        metrics = _held(policy, self.method, unseen, machine)
         roles.save(output)
         last = history[-max(1, len(history) // 10) :]
-        shown = {
-            f"{name}_final": sum(row[name] for row in last) / len(last)
-            for name in ("accuracy", "reward_chosen", "reward_rejected", "baseline")
-            if name in last[0]
-        }
-        counted = {"rows": len(train), "updates": len(history), **counts}
-        return Report(figures=after | shown | counted | told | roles.figures, notes=notes)
+        for kind in (ACCURACY, REWARD_CHOSEN, REWARD_REJECTED, BASELINE):
+            if kind.name in last[0]:
+                metrics |= FINAL.of(sum(row[kind.name] for row in last) / len(last), metric=kind)
+        metrics |= ROWS.of(len(train)) | UPDATES.of(len(history)) | left_out(counts)
+        return Report(metrics=metrics | conversations | roles.metrics, notes=notes)
 
     def _read(self, chat: Chat, file: Path, kept: PreferenceStore) -> dict[str, int]:
         """Adds what the file says to what is ``kept``; what was dropped, by reason."""
@@ -156,7 +162,7 @@ class Alignment(Stage):
         return rows_enough.check(self, rows(self.comparisons))
 
     def gates(self, report: Report) -> list[Finding]:
-        return [replace(prefers_the_chosen.check(report.figures, self.thresholds), stops=self.gate_stops)]
+        return [replace(prefers_the_chosen.check(report.metrics, self.thresholds), stops=self.gate_stops)]
 
     def rehearsal(self) -> Alignment:
         return replace(self, epochs=1, batch_size=8)
@@ -197,7 +203,7 @@ class Batches:
         from posttrain.rollouts.batched_eval import logprobs
 
         if method.wants.measure and len(said) > 1:
-            said = _with_another(said)
+            said = with_mismatched(said)
         reference = None
         if method.wants.reference and said:
             reference = logprobs(policy, said.rows, pad_id, machine.micro_batch_tokens, said.directory)
@@ -223,29 +229,20 @@ class Batches:
         return Evaluation(logprobs=flat.new_zeros(mask.shape).masked_scatter(mask, flat))
 
 
-def _with_another(said: PreferenceStore) -> PreferenceStore:
-    """Beside each prompt's own answers one to the prompt before it, of rank -1."""
-    found = type(said)(said.directory)
-    for place, one in enumerate(said):
-        other = mismatched(one.rows[0], said[place - 1].rows[-(place % 2)])
-        found.append(replace(one, rows=[*one.rows, other], ranks=[*one.ranks, -1]))
-    return found
-
-
 def _held(
     policy: LanguagePolicy, method: DirectAlignment, held: Batches, machine: Machine
-) -> dict[str, float | int | str]:
+) -> dict[str, Metric]:
     """How often the method's own reward is higher for what was chosen, on held-out comparisons; where answers
     were rated alone, how often it has the sign of the rating."""
     from posttrain.core.batch import concatenate
-    from posttrain.core.implicit_reward import log_ratio, pair_figures
+    from posttrain.core.implicit_reward import ACCURACY, log_ratio, pair_metrics
     from posttrain.core.preferences import pairs as of_rows
-    from posttrain.evaluation.intervals import wilson, with_interval
+    from posttrain.evaluation.intervals import wilson
     from posttrain.rollouts.batched_eval import logprobs
 
     said = held.said
     if not said:
-        return {"label_accuracy": "unknown"}
+        return LABEL_ACCURACY.of("unknown")
     kept = logprobs(policy, said.grouped, held.pad_id, machine.micro_batch_tokens, said.directory)
     width = said.rows.longest - 1  # of all, so that the sum of a row has the same bits beside any others
 
@@ -268,15 +265,16 @@ def _held(
         terms, between = method.loss(now, past), of_rows(past)
         if len(between.winner) and not method.wants.whole_groups:  # it judges rows alone, these are pairs
             h = log_ratio(now, past)
-            terms |= pair_figures(h[between.winner], h[between.loser], between, len(h))
+            terms |= pair_metrics(h[between.winner], h[between.loser], between, len(h))
         for name, term in terms.items():
             # a mean over rows or pairs, of which each comparison has as many
             amount = float((term.reduction(past) * term.values).sum())
             found[name] = found.get(name, 0.0) + amount * (len(places) / len(said))
-    right = round(found.pop("accuracy") * len(said))
-    return with_interval("label_accuracy", wilson(right, len(said))) | {
-        f"{name}_heldout": value for name, value in found.items()
-    }
+    right = round(found.pop(ACCURACY.name) * len(said))
+    metrics = LABEL_ACCURACY.of(wilson(right, len(said)))
+    for name, value in found.items():
+        metrics |= AFTER_TRAINING.of(value, metric=name)
+    return metrics
 
 
 def _one_step(now: Evaluation, past: PreferenceBatch) -> tuple[Evaluation, PreferenceBatch]:

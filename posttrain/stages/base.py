@@ -12,7 +12,7 @@ from posttrain.cost.work import StageWork, model_written
 from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, judging
-from posttrain.stages.templated import Templated
+from posttrain.stages.templated import PARAMETERS, Templated
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "field_guide" / "base"
 
@@ -25,6 +25,7 @@ class ExistingModel(Templated, Stage):
     """
 
     address = "base"
+    does = "base model"
     source: SourceFile
     """The model: a directory, or a name on the Hugging Face hub."""
     field_guide: bool = False
@@ -41,17 +42,17 @@ class ExistingModel(Templated, Stage):
         self.use_template(tokenizer, None if self.field_guide else self.source.path)
         save_causal_lm(output, model, tokenizer)
         parameters = sum({id(p): p.numel() for p in model.parameters()}.values())
-        figures: dict[str, float | int | str] = {"parameters": parameters}
+        metrics = PARAMETERS.of(parameters)
         notes = []
         if self.field_guide:
             from posttrain.evaluation.knowledge_probe import measure
 
-            figures |= measure(model, tokenizer)
+            metrics |= measure(model, tokenizer)
         else:
             notes.append(
                 "What this model knew before is not measured here: that needs a world with known facts."
             )
-        return Report(figures=figures, notes=notes)
+        return Report(metrics=metrics, notes=notes)
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         """Raises UserError for a directory that is no language model, and for a chat template that cannot
@@ -76,7 +77,7 @@ class ExistingModel(Templated, Stage):
         return self.source.local
 
     def gates(self, report: Report) -> list[Finding]:
-        return base_knowledge.check(report.figures, self.thresholds) if self.field_guide else []
+        return base_knowledge.check(report.metrics, self.thresholds) if self.field_guide else []
 
     def work(self, inputs: Inputs) -> StageWork | None:
         found = self.source.local

@@ -8,8 +8,16 @@ from typing import cast
 
 from posttrain.cost.sizes import Size
 from posttrain.cost.work import StageWork, model_written
+from posttrain.metrics import declare_metric
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+
+TOKENS_CHANGED = declare_metric(
+    "tokens_changed",
+    "Chat tokens whose embeddings were set back to those of tokens that were never trained.",
+    unit="tokens",
+    better="none",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +31,7 @@ class BeforeChat(Stage):
     """
 
     address = "before_chat"
+    does = "base model without chat tokens"
     base: Stage
     """The model whose chat tokens are made as unlikely as padding."""
 
@@ -43,7 +52,7 @@ class BeforeChat(Stage):
                 weight = cast(nn.Embedding | nn.Linear, matrix).weight
                 weight[changed] = weight[untouched].clone()
         save_causal_lm(output, model, tokenizer)
-        return Report(figures={"tokens_changed": len(changed)})
+        return Report(metrics=TOKENS_CHANGED.of(len(changed)))
 
     def work(self, inputs: Inputs) -> StageWork | None:
         size = Size.of(inputs.get("base"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,12 @@ from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.data.rows import JsonRow, Row, family
 from posttrain.field_guide.freeze import GOLD_VERSION
+from posttrain.metrics import Metric, first
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.kinds import ComparisonStage, PromptStage, RewardModelStage
 from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, base_name, later
 from posttrain.rewards.learned import LearnedReward
+from posttrain.stages.contest_metrics import headline, of_judge
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from posttrain.models.loading import ModelAndTokenizer
     from posttrain.rewards.base import RewardSource
 
-Figures = dict[str, float | int | str]
-FIRST = ("judge_win_rate/", "implicit_accuracy/", "label_accuracy/")  # the headline, where they are there
 NO_GOLD = (
     "There is no gold reward for these prompts: gold and the win rates by it say unknown. Whether the last "
     "policy is better is for the judge, the held-out comparisons and the answers themselves to say."
@@ -47,6 +47,7 @@ class Contest(Stage):
     """
 
     address = "evaluate"
+    does = "evaluation"
     amounts = (("rows", "{} rows"),)
     reads_gold = True  # it measures by it
     version = 1 + GOLD_VERSION  # KL at the temperature of the answers
@@ -92,15 +93,17 @@ class Contest(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``samples.jsonl`` and ``answers.jsonl``."""
+        from posttrain.evaluation.answering import PROMPTS
+        from posttrain.evaluation.heldout_labels import IMPLICIT_ACCURACY, LABEL_ACCURACY_OF
         from posttrain.evaluation.not_measured import not_measured
-        from posttrain.evaluation.policy_series import in_a_row
+        from posttrain.evaluation.policy_series import JUDGE_WIN_RATE, in_a_row
         from posttrain.storage.jsonl import write_jsonl
 
-        found, prompts, figures = self._answer(inputs, output, machine)
+        found, prompts, by_model = self._answer(inputs, output, machine)
         policies, controls = found[: len(self.policies)], found[len(self.policies) :]
-        figures = in_a_row(policies, controls, self.reward_model is not None) | figures
-        figures["prompts"] = len(prompts)
-        first = {name: value for name, value in figures.items() if name.startswith(FIRST)}
+        metrics = (
+            in_a_row(policies, controls, self.reward_model is not None) | by_model | PROMPTS.of(len(prompts))
+        )
         rows = _rows(prompts, found)
         write_jsonl(output / "answers.jsonl", rows)
         drawn = random.Random(f"samples:{self.seed}").sample(range(len(rows)), min(self.samples, len(rows)))
@@ -109,7 +112,8 @@ class Contest(Stage):
         measured = self.judge is not None or self.comparisons is not None
         if measured and all(judgement is None for answers in found for judgement in answers.gold):
             notes.append(NO_GOLD)
-        return Report(figures={**first, **figures, **missing}, notes=notes)
+        shown = headline(metrics, (JUDGE_WIN_RATE, IMPLICIT_ACCURACY, LABEL_ACCURACY_OF))  # where they are
+        return Report(metrics=first(metrics, shown) | missing, notes=notes)
 
     def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
         if "prompts" not in inputs:
@@ -122,7 +126,7 @@ class Contest(Stage):
         return reward_fits.check(self.verifier, inputs["problems"].path / "heldout.jsonl")
 
     def gates(self, report: Report) -> list[Finding]:
-        return [judge_agrees.check(report.figures)] if self.reward_model is not None else []
+        return [judge_agrees.check(report.metrics)] if self.reward_model is not None else []
 
     def rehearsal(self) -> Contest:
         return replace(self, rows=8, samples=2)
@@ -159,15 +163,16 @@ class Contest(Stage):
 
     def _answer(
         self, inputs: Inputs, output: Path, machine: Machine
-    ) -> tuple[list[Answers], list[JsonRow], Figures]:
+    ) -> tuple[list[Answers], list[JsonRow], dict[str, Metric]]:
         """Everybody's answers, the prompts they answer, and what is measured with a model at hand."""
         from posttrain.core.seeds import derive
         from posttrain.engines.base import Sampling
-        from posttrain.evaluation.answering import answers, fitting, kl_per_answer
+        from posttrain.evaluation.answering import KL_OF, answers, fitting, kl_per_answer
         from posttrain.evaluation.compare import Answers
         from posttrain.evaluation.heldout_labels import label_accuracy
-        from posttrain.evaluation.intervals import bootstrap, with_interval
-        from posttrain.evaluation.policy_series import by_judge, solved_in_a_row
+        from posttrain.evaluation.intervals import bootstrap
+        from posttrain.evaluation.policy_series import by_judge
+        from posttrain.evaluation.solved_shares import solved_in_a_row
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm
         from posttrain.storage.jsonl import read_jsonl
@@ -176,7 +181,7 @@ class Contest(Stage):
         first, tokenizer = load_causal_lm(inputs.of(self.policies[0]).path, device=machine.device)
         asked = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
         prompts = fitting(first, tokenizer, asked, sampling)
-        figures: Figures = {}
+        metrics: dict[str, Metric] = {}
         said, right = {}, {}
         labelled: dict[str, Tensor] = {}
         posed = []
@@ -188,15 +193,15 @@ class Contest(Stage):
             if stage is not self.policies[0]:
                 pad_id = Chat(tokenizer).pad_id
                 nats = kl_per_answer((model, first), said[name], sampling, pad_id, machine.micro_batch_tokens)
-                figures |= with_interval(f"kl/{name}", bootstrap(nats))
+                metrics |= KL_OF.of(bootstrap(nats), model=name)
             if self.problems is not None:
                 right[name] = self._solved(name, (model, tokenizer), sampling, posed, inputs, machine)
-            figures |= self._forgotten(name, (model, tokenizer), inputs, machine)
+            metrics |= self._forgotten(name, (model, tokenizer), inputs, machine)
             labelled |= self._preferring(name, (model, tokenizer), inputs, output, machine)
         if labelled:
-            figures |= label_accuracy(labelled, self.named()[0][0])
+            metrics |= label_accuracy(labelled, self.named()[0][0])
         if self.problems is not None:
-            figures |= solved_in_a_row(right, len(self.policies), [family(problem) for problem in posed])
+            metrics |= solved_in_a_row(right, len(self.policies), [family(problem) for problem in posed])
         rewards: dict[str, list[float]] = {name: [0.0] * len(given) for name, given in said.items()}
         if self.reward_model is not None:
             with LearnedReward(model=self.reward_model, normalise=False).open(inputs, machine) as scorer:
@@ -204,11 +209,11 @@ class Contest(Stage):
         if self.judge is not None:
             with LearnedReward(model=self.judge, normalise=False).open(inputs, machine) as scorer:
                 judged = {name: scorer.score(given).values.tolist() for name, given in said.items()}
-            figures |= by_judge(judged, len(self.policies)) | _judge_figures(inputs.of(self.judge).figures)
-        return [Answers.of(name, given, rewards[name]) for name, given in said.items()], prompts, figures
+            metrics |= by_judge(judged, len(self.policies)) | of_judge(inputs.of(self.judge).metrics)
+        return [Answers.of(name, given, rewards[name]) for name, given in said.items()], prompts, metrics
 
     def named(self) -> list[tuple[str, Stage]]:
-        """Everybody by the name that figures have; those of one name are numbered in the order of rounds."""
+        """Everybody by the name that metrics have; those of one name are numbered in the order of rounds."""
         everybody = [*self.policies, *self.controls]
         names = [base_name(stage) for stage in everybody]
         return [
@@ -262,27 +267,16 @@ class Contest(Stage):
         return {name: log_likelihoods(policy, held.grouped, chat.pad_id, machine.micro_batch_tokens)}
 
     def _forgotten(
-        self,
-        name: str,
-        model: ModelAndTokenizer,
-        inputs: Inputs,
-        machine: Machine,
-    ) -> Figures:
+        self, name: str, model: ModelAndTokenizer, inputs: Inputs, machine: Machine
+    ) -> dict[str, Metric]:
         """Held-out pretraining loss, nats per token."""
         if self.text is None:
             return {}
-        from posttrain.evaluation.text_loss import text_loss
+        from posttrain.evaluation.text_loss import TEXT_NLL, text_loss
         from posttrain.storage.jsonl import read_jsonl
 
         rows = read_jsonl(inputs["text"].path / "heldout.jsonl")
-        return {f"text_nll/{name}": text_loss(*model, rows, machine.micro_batch_tokens)}
-
-
-def _judge_figures(known: Mapping[str, float | int | str]) -> Figures:
-    """How often the judge itself sides with people on comparisons that it has not seen."""
-    ends = ("", "_low", "_high", "_n")
-    found = {f"judge_accuracy{end}": known.get(f"label_accuracy{end}") for end in ends}
-    return {name: value for name, value in found.items() if value is not None}
+        return TEXT_NLL.of(text_loss(*model, rows, machine.micro_batch_tokens), model=name)
 
 
 def _rows(prompts: Sequence[JsonRow], models: Sequence[Answers]) -> list[Row]:

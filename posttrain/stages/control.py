@@ -14,7 +14,7 @@ from posttrain.core.kl import KLInReward
 from posttrain.cost.work import StageWork
 from posttrain.environments.base import Environment
 from posttrain.pipeline.finding import UserError
-from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
+from posttrain.pipeline.stage import REINFORCEMENT, Inputs, Machine, Report, Stage, later
 from posttrain.policy_gradients.ppo import PPO
 from posttrain.rollouts.online_reward import Comparisons
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from posttrain.rollouts.play import Player
     from posttrain.training.rl_loop import RLState
 
-    Figures = dict[str, Any]  # of one update, by name
+    StepMetrics = dict[str, Any]  # of one update, by name
     Paying = Callable[[int], Rollouts]
 
 SECONDS = 5e-4  # for one step of all copies, and what is learned from it; one core
@@ -53,6 +53,8 @@ class Control(Stage):
     """
 
     address = "rl"
+    does = "reinforcement"
+    role = REINFORCEMENT
     amounts = (("steps", "{} steps"), ("starts", "{} starts a step"), ("group_size", "{} answers each"))
     positive = ("steps", "starts", "group_size", "learning_rate", "hidden")
     environment: Environment
@@ -119,6 +121,7 @@ class Control(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy with its critic, and ``metrics.jsonl``."""
+        from posttrain.stages.play_metrics import of_last_plays, of_play, of_run
         from posttrain.storage.jsonl import JsonlWriter
         from posttrain.training.average import Average
         from posttrain.training.progress_bar import progress
@@ -127,34 +130,36 @@ class Control(Stage):
         state = RLState()
         policy, collect, loop = self._loop(machine, state)
         average = Average(policy.parameters_of("policy"), self.average) if self.average else None
-        history: list[Figures] = []
+        history: list[StepMetrics] = []
         shown = ["return", "reward"]
         with JsonlWriter(output / "metrics.jsonl") as log:
-            for figures in progress(
+            for metrics in progress(
                 loop,
                 self.steps,
                 self.name or self.address,
                 quiet=machine.quiet,
                 done=partial(getattr, state, "step"),  # of which each is several updates
-                figures=shown,
+                shown=shown,
                 note=machine.note,
             ):
                 if average is not None:
                     average.add()
-                told = self._told(figures, collect)
-                log.write({name: value for name, value in told.items() if math.isfinite(value)})
-                history.append(told)
+                update = of_play(
+                    metrics, getattr(collect.paying, "last_metrics", {}), self.comparisons is not None
+                )
+                log.write({name: value for name, value in update.items() if math.isfinite(value)})
+                history.append(update)
         if average is not None:
             average.take_over()
         policy.save(output)
         assert collect.last is not None  # steps are positive
-        return Report(figures=_figures(history) | _shape(collect.last), notes=self._notes())
+        return Report(metrics=of_run(history) | of_last_plays(collect.last), notes=self._notes())
 
     @property
     def _updates(self) -> int:
         return self.steps * self.method.epochs * self.method.minibatches
 
-    def _loop(self, machine: Machine, state: RLState) -> tuple[MLPPolicy, Collected, Iterator[Figures]]:
+    def _loop(self, machine: Machine, state: RLState) -> tuple[MLPPolicy, Collected, Iterator[StepMetrics]]:
         import copy
 
         from posttrain.models.mlp import MLPPolicy
@@ -216,14 +221,6 @@ class Control(Stage):
             paying = ScaledRewards(paying, getattr(self.method, "gamma", 1.0))
         return paying
 
-    def _told(self, figures: Figures, collect: Collected) -> Figures:
-        """The figures by the names that mean something here: ``return`` is the environment's own reward."""
-        told = {name: value for name, value in figures.items() if name not in ("parts/return", "length")}
-        told["return"], told["play_length"] = figures["parts/return"], figures["length"]
-        if self.comparisons is None:
-            del told["reward"], told["reward_std"]
-        return told | getattr(collect.paying, "last_figures", {})
-
     def _notes(self) -> list[str]:
         return [] if self.comparisons is None else ["Those who compare are simulated."]
 
@@ -249,33 +246,3 @@ class Collected:
         facts = self.paying(step)
         self.last = paid_at_the_end(facts) if self.at_the_end else facts
         return self.last
-
-
-def _figures(history: list[Figures]) -> dict[str, float | int | str]:
-    """The first batch, and the mean of the last tenth of them."""
-    by_step = {row["step"]: row for row in reversed(history)}  # the first update of each step
-    rows = [by_step[step] for step in sorted(by_step)]
-    last = rows[-max(1, len(rows) // 10) :]
-    found: dict[str, float | int | str] = {}
-    for name in ("return", "reward", "entropy_before", "explained_variance", "kl"):
-        values = [row[name] for row in last if math.isfinite(row.get(name, math.nan))]
-        if values:
-            found[f"{name}_final"] = sum(values) / len(values)
-            if math.isfinite(rows[0].get(name, math.nan)):
-                found[f"{name}_start"] = rows[0][name]
-    if "comparisons" in rows[-1]:
-        found["comparisons"] = int(rows[-1]["comparisons"])
-    return found | {"steps": len(rows), "actions": int(sum(row["tokens"] for row in rows))}
-
-
-def _shape(facts: Rollouts) -> dict[str, float | int | str]:
-    """What a row of the last batch looked like, on average."""
-    mask = facts.action_mask
-    steps = mask.sum(1).float()
-    decisions = (facts.turn.masked_fill(~mask, -1).amax(1) + 1).float()
-    paid = ((facts.rewards != 0) & mask).sum(1).float()
-    return {
-        "steps_per_play": float(steps.mean()),
-        "decisions_per_play": float(decisions.mean()),
-        "paid_steps_per_play": float(paid.mean()),
-    }

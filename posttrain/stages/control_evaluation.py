@@ -9,6 +9,7 @@ from typing import cast
 from posttrain.checks import better_than_random
 from posttrain.cost.work import StageWork
 from posttrain.environments.base import Environment
+from posttrain.metrics import Metric
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 
@@ -22,6 +23,7 @@ class ControlEvaluation(Stage):
     """
 
     address = "evaluate"
+    does = "evaluation"
     recorded_as = "posttrain.stages.control:ControlEvaluation"
     positive = ("episodes",)
     policy: Stage
@@ -38,12 +40,13 @@ class ControlEvaluation(Stage):
     """Seed of the starting states and the actions."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
-        """Figures ``return/policy`` (sampled, as it was trained), ``return/greedy``, ``return/random``."""
+        """Metrics ``return/policy`` (sampled, as it was trained), ``return/greedy``, ``return/random``."""
         from posttrain.core.seeds import derive
-        from posttrain.evaluation.intervals import bootstrap, with_interval
+        from posttrain.evaluation.intervals import bootstrap
         from posttrain.evaluation.solved import Solvable, against_the_optimum
         from posttrain.models.mlp import MLPPolicy
         from posttrain.rollouts.play import play
+        from posttrain.stages.play_metrics import RETURN_OF
 
         world = self.environment or getattr(self.policy, "environment", None)
         if world is None:
@@ -54,7 +57,7 @@ class ControlEvaluation(Stage):
         chance = MLPPolicy(world.observations, world.actions, ())
         for parameter in chance.parameters():
             parameter.data.zero_()
-        figures: dict[str, float | int | str] = {}
+        metrics: dict[str, Metric] = {}
         for name, actor, warmth in (
             ("policy", policy, 1.0),
             ("greedy", policy, 0.0),
@@ -62,10 +65,10 @@ class ControlEvaluation(Stage):
         ):
             seeds = [derive(self.seed, "evaluate", row) for row in range(self.episodes)]
             earned = play(world, actor, seeds, temperature=warmth).parts["return"].tolist()
-            figures |= with_interval(f"return/{name}", bootstrap(earned, seed=self.seed))
+            metrics |= RETURN_OF.of(bootstrap(earned, seed=self.seed), play=name)
         if hasattr(world, "table"):
-            figures |= against_the_optimum(cast(Solvable, world), policy, self.gamma)
-        return Report(figures=figures, notes=self._notes(world))
+            metrics |= against_the_optimum(cast(Solvable, world), policy, self.gamma)
+        return Report(metrics=metrics, notes=self._notes(world))
 
     def _notes(self, world: Environment) -> list[str]:
         """A policy that was never played so long may do what only fails later."""
@@ -75,7 +78,7 @@ class ControlEvaluation(Stage):
         return [f"Trained on plays of at most {trained} steps, judged on plays of up to {world.limit}."]
 
     def gates(self, report: Report) -> list[Finding]:
-        return [] if self.control else [better_than_random.check(report.figures)]
+        return [] if self.control else [better_than_random.check(report.metrics)]
 
     def rehearsal(self) -> ControlEvaluation:
         return replace(self, episodes=8)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.read import read_messages
+from posttrain.data.row_counts import row_counts
 from posttrain.data.rows import Row
 from posttrain.data.split import split
 from posttrain.data.user_rows import Reader
@@ -23,6 +24,7 @@ class FieldGuideDemonstrations(Stage):
     """
 
     address = "demonstrations"
+    does = "answers by demonstrators"
     amounts = (("rows", "{} rows"),)
     positive = ("rows",)
     rows: int = 6000
@@ -39,9 +41,7 @@ class FieldGuideDemonstrations(Stage):
 
         train = write_jsonl(output / "train.jsonl", demonstrations(self.rows, self.seed))
         held = write_jsonl(output / "heldout.jsonl", demonstrations(self.heldout, self.seed, "heldout"))
-        return Report(
-            figures={"rows": train, "heldout_rows": held}, notes=["The demonstrators are simulated."]
-        )
+        return Report(metrics=row_counts(train, held), notes=["The demonstrators are simulated."])
 
     def rehearsal(self) -> FieldGuideDemonstrations:
         return replace(self, rows=8, heldout=8)
@@ -57,6 +57,7 @@ class ConstraintDemonstrations(Stage):
     """Answers to prompts with verifiable constraints, of which a share obeys."""
 
     address = "demonstrations"
+    does = "answers by demonstrators"
     amounts = (("rows", "{} rows"),)
     positive = ("rows",)
     rows: int = 600
@@ -77,9 +78,7 @@ class ConstraintDemonstrations(Stage):
         train = write_jsonl(output / "train.jsonl", made)
         made = demonstrations(self.heldout, self.seed, "heldout", self.obeying)
         held = write_jsonl(output / "heldout.jsonl", made)
-        return Report(
-            figures={"rows": train, "heldout_rows": held}, notes=["The demonstrators are simulated."]
-        )
+        return Report(metrics=row_counts(train, held), notes=["The demonstrators are simulated."])
 
     def rehearsal(self) -> ConstraintDemonstrations:
         return replace(self, rows=8, heldout=8)
@@ -98,6 +97,7 @@ class EverydayDemonstrations(Stage):
     """
 
     address = "demonstrations"
+    does = "answers by demonstrators"
     amounts = (("rows", "{} rows"),)
     version = 2  # half of those that name a feeling name another one than the user's
     positive = ("rows",)
@@ -106,7 +106,7 @@ class EverydayDemonstrations(Stage):
     heldout: int = 48
     """Demonstrations about held-out topics, for measuring."""
     validation: bool = False
-    """Held-out topics are those that settings are chosen on, not those that figures are quoted for."""
+    """Held-out topics are those that settings are chosen on, not those that metrics are quoted for."""
     seed: int = 0
     """Seed of what is asked and how it is answered."""
 
@@ -118,9 +118,7 @@ class EverydayDemonstrations(Stage):
         split = "validation" if self.validation else "test"
         train = write_jsonl(output / "train.jsonl", demonstrations("train", self.rows, self.seed))
         held = write_jsonl(output / "heldout.jsonl", demonstrations(split, self.heldout, self.seed))
-        return Report(
-            figures={"rows": train, "heldout_rows": held}, notes=["The demonstrators are simulated."]
-        )
+        return Report(metrics=row_counts(train, held), notes=["The demonstrators are simulated."])
 
     def rehearsal(self) -> EverydayDemonstrations:
         return replace(self, rows=8, heldout=8)
@@ -138,6 +136,7 @@ class DemonstrationRows(UserRowsStage):
     """
 
     address = "demonstrations"
+    does = "answers by demonstrators"
     amounts = (("rows", "{} rows"),)
     version = 2  # several turns are put together from pieces; what looks like a special token is text
     reads: ClassVar[Reader] = staticmethod(read_messages)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,22 +14,23 @@ from posttrain.cost.sizes import Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.data.rows import JsonRow, Row
 from posttrain.field_guide.freeze import GOLD_VERSION
+from posttrain.metrics import Metric, first
 from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.kinds import ModelStage, PromptStage, RewardModelStage
 from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, judging, later
 from posttrain.rewards.learned import LearnedReward
+from posttrain.stages.heldout_inputs import ALSO_TRAINED_ON, also_trained_on, of_more_demonstrations
 
 if TYPE_CHECKING:
     from posttrain.evaluation.compare import Answers
     from posttrain.rewards.base import Episode
 
-Figures = dict[str, float | int | str]
 NO_GOLD = (
     "There is no gold reward for these prompts, so how good the answers are is not known: gold, win rates "
     "and the reward model's accuracy say unknown. What the reward model says is shown; of a policy that was "
     "trained on it, it is no judge."
 )
-FIRST = ("win_rate/final_vs_sft", "kl", "gold/final", "gold/sft", "gold/base", "accuracy", "nll_ratio_4x")
+HEADLINE = ("win_rate/final_vs_sft", "kl", "gold/final", "gold/sft", "gold/base", "accuracy", "nll_ratio_4x")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,7 @@ class HeldoutEvaluation(Stage):
     """
 
     address = "evaluate"
+    does = "evaluation"
     recorded_as = "posttrain.stages.evaluate:Evaluation"
     amounts = (("rows", "{} rows"), ("best_of", "best of {}"))
     reads_gold = True  # it measures by it
@@ -93,22 +94,23 @@ class HeldoutEvaluation(Stage):
         reinforcement).
         """
         from posttrain.evaluation import compare
+        from posttrain.evaluation.answering import PROMPTS
         from posttrain.evaluation.gold_curve import gold_over_steps
         from posttrain.evaluation.not_measured import not_measured
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
-        found, prompts, figures = self._answer(inputs, machine)
+        found, prompts, metrics = self._answer(inputs, machine)
         base, sft, best, final = found
-        figures |= compare.against(final, sft) | compare.against(best, sft) | compare.against(final, best)
+        metrics |= compare.against(final, sft) | compare.against(best, sft) | compare.against(final, best)
         for one in (base, sft, best, final):
-            figures |= compare.of_one(one)
-        figures |= compare.falls(final, sft) | compare.family_changes(final, sft, prompts)
+            metrics |= compare.of_one(one)
+        metrics |= compare.falls(final, sft) | compare.family_changes(final, sft, prompts)
         for one in (sft, best, final):
-            figures |= compare.by_family(one, prompts)
-        figures |= self._of_reward_model(inputs, machine, prompts) | self._of_demonstrations(inputs)
-        figures["prompts"] = len(prompts)
-        shared = _also_trained_on(inputs["prompts"].path, prompts)
-        figures["prompts_also_trained_on"] = len(shared)
+            metrics |= compare.by_family(one, prompts)
+        metrics |= self._of_reward_model(inputs, machine, prompts) | self._of_demonstrations(inputs)
+        metrics |= PROMPTS.of(len(prompts))
+        shared = also_trained_on(inputs["prompts"].path, prompts)
+        metrics |= ALSO_TRAINED_ON.of(len(shared))
         write_jsonl(output / "answers.jsonl", _rows(prompts, found))
         chosen = random.Random(f"samples:{self.seed}").sample(
             range(len(prompts)), min(self.samples, len(prompts))
@@ -122,8 +124,7 @@ class HeldoutEvaluation(Stage):
             ids = ", ".join(shared[:10]) + (", ..." if len(shared) > 10 else "")
             notes.append(f"{len(shared)} of {len(prompts)} held-out prompts are trained on as well: {ids}")
         missing, why = not_measured(self.left_out)
-        first = {name: figures[name] for name in FIRST if name in figures}
-        return Report(figures={**first, **figures, **missing}, notes=notes + why)
+        return Report(metrics=first(metrics, HEADLINE) | missing, notes=notes + why)
 
     def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
         if "prompts" not in inputs:
@@ -132,9 +133,9 @@ class HeldoutEvaluation(Stage):
 
     def gates(self, report: Report) -> list[Finding]:
         return [
-            family_falls.check(report.figures),
-            judge_agrees.check(report.figures),
-            judge_agrees.on_policy(report.figures, self.thresholds),
+            family_falls.check(report.metrics),
+            judge_agrees.check(report.metrics),
+            judge_agrees.on_policy(report.metrics, self.thresholds),
         ]
 
     def rehearsal(self) -> HeldoutEvaluation:
@@ -165,14 +166,22 @@ class HeldoutEvaluation(Stage):
             examples=asked * (3 + self.best_of + self.own_answers),
         )
 
-    def _answer(self, inputs: Inputs, machine: Machine) -> tuple[tuple[Answers, ...], list[JsonRow], Figures]:
+    def _answer(
+        self, inputs: Inputs, machine: Machine
+    ) -> tuple[tuple[Answers, ...], list[JsonRow], dict[str, Metric]]:
         """Answers of base, SFT, best of n and final; the prompts they answer; the final model's KL from
         SFT.
         """
         from posttrain.engines.base import Sampling
-        from posttrain.evaluation.answering import answers, fitting, kl_per_answer
+        from posttrain.evaluation.answering import (
+            KL_FINAL,
+            PROMPTS_TOO_LONG,
+            answers,
+            fitting,
+            kl_per_answer,
+        )
         from posttrain.evaluation.compare import Answers
-        from posttrain.evaluation.intervals import bootstrap, with_interval
+        from posttrain.evaluation.intervals import bootstrap
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm
         from posttrain.storage.jsonl import read_jsonl
@@ -187,9 +196,7 @@ class HeldoutEvaluation(Stage):
         by_final = answers(final, tokenizer, prompts, sampling, self.seed + 3)
         pad_id = Chat(tokenizer).pad_id
         nats = kl_per_answer((final, sft), by_final, sampling, pad_id, machine.micro_batch_tokens)
-        figures: Figures = with_interval("kl", bootstrap(nats)) | {
-            "prompts_too_long": len(asked) - len(prompts)
-        }
+        metrics = KL_FINAL.of(bootstrap(nats)) | PROMPTS_TOO_LONG.of(len(asked) - len(prompts))
         base, tokenizer = load_causal_lm(inputs["base"].path, device=machine.device)
         by_base = answers(base, tokenizer, prompts, sampling, self.seed + 4)
         with LearnedReward(model=self.reward_model, normalise=False).open(inputs, machine) as scorer:
@@ -201,9 +208,11 @@ class HeldoutEvaluation(Stage):
             Answers.of(f"best_of_{self.best_of}", best, best_rewards),
             Answers.of("final", by_final, rewards[2]),
         )
-        return found, prompts, figures
+        return found, prompts, metrics
 
-    def _of_reward_model(self, inputs: Inputs, machine: Machine, prompts: Sequence[JsonRow]) -> Figures:
+    def _of_reward_model(
+        self, inputs: Inputs, machine: Machine, prompts: Sequence[JsonRow]
+    ) -> dict[str, Metric]:
         """Agreement with gold on held-out pairs, of the reward model, its controls and the annotators; and
         on pairs of the final policy's answers.
         """
@@ -215,22 +224,23 @@ class HeldoutEvaluation(Stage):
 
         pairs = read_jsonl(inputs["pairs"].path / "heldout.jsonl") if self.pairs is not None else []
         if not pairs:
-            return {"accuracy": "unknown"}
+            return reward_accuracy.ACCURACY_GOLD.of("unknown")
         control = None if self.control is None else scored(inputs["control"].path, pairs, machine)
-        model, figures, words_alone = inputs["reward_model"].path, Figures(), None
+        metrics: dict[str, Metric] = {}
+        model, words_alone = inputs["reward_model"].path, None
         if self.labels is not None:
             labels = inputs["labels"].path
             learned = [row for row in counted(read_jsonl(labels / "train.jsonl")) if not row.get("tie")]
             words_alone = bag_of_words(learned, pairs)
             asked = read_jsonl(inputs["pairs"].path / "train.jsonl")
-            figures |= reward_accuracy.of_comparisons(asked, learned)
-            figures |= reward_accuracy.of_annotators(pairs, read_jsonl(labels / "heldout.jsonl"))
-        figures |= reward_accuracy.accuracy(pairs, scored(model, pairs, machine), control, words_alone)
+            metrics |= reward_accuracy.of_comparisons(asked, learned)
+            metrics |= reward_accuracy.of_annotators(pairs, read_jsonl(labels / "heldout.jsonl"))
+        metrics |= reward_accuracy.accuracy(pairs, scored(model, pairs, machine), control, words_alone)
         if self.own_answers:
             made = self._own_pairs(inputs, machine, prompts)
             clear = reward_accuracy.gold_gaps(pairs)[1]
-            figures |= reward_accuracy.on_policy(made, scored(model, made, machine), clear)
-        return figures
+            metrics |= reward_accuracy.on_policy(made, scored(model, made, machine), clear)
+        return metrics
 
     def _own_pairs(self, inputs: Inputs, machine: Machine, prompts: Sequence[JsonRow]) -> list[Row]:
         """Every two different answers of the final policy to a held-out prompt."""
@@ -244,23 +254,10 @@ class HeldoutEvaluation(Stage):
         made = answers(final, tokenizer, prompts, sampling, self.seed + 5, self.own_answers)
         return paired(made, self.own_answers)[0]
 
-    def _of_demonstrations(self, inputs: Inputs) -> Figures:
-        """``nll_ratio_4x``: held-out NLL over that of a model trained on four times the demonstrations."""
-        own = inputs["sft"].figures.get("nll_heldout", "unknown")
+    def _of_demonstrations(self, inputs: Inputs) -> dict[str, Metric]:
         if self.sft_4x is None:
             return {}
-        more = inputs["sft_4x"].figures.get("nll_heldout", "unknown")
-        if isinstance(own, str) or isinstance(more, str):
-            return {"nll_ratio_4x": "unknown"}
-        return {"nll_ratio_4x": own / more, "nll_heldout/sft": own, "nll_heldout/sft_4x": more}
-
-
-def _also_trained_on(prompts: Path, asked: Sequence[JsonRow]) -> list[str]:
-    """Ids of held-out prompts that are among the training prompts, whatever their own ids."""
-    from posttrain.storage.jsonl import read_jsonl
-
-    trained = {json.dumps(row["prompt"], sort_keys=True) for row in read_jsonl(prompts / "train.jsonl")}
-    return [str(row["id"]) for row in asked if json.dumps(row["prompt"], sort_keys=True) in trained]
+        return of_more_demonstrations(inputs["sft"].values, inputs["sft_4x"].values)
 
 
 def _best(episodes: Sequence[Episode], rewards: Sequence[float], n: int) -> tuple[list[Episode], list[float]]:

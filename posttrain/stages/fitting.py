@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from posttrain.data.rows import JsonRow
+from posttrain.metrics import Metric, declare_metric
 from posttrain.pipeline.stage import Compute, Machine
 
 if TYPE_CHECKING:
@@ -41,6 +42,29 @@ class Fitted(Protocol):
     def compute(self) -> Compute: ...
 
 
+TIES = declare_metric(
+    "ties",
+    "Comparisons that were a tie, or rated in both ways, and teach nothing.",
+    unit="comparisons",
+    better="down",
+    where="report",
+)
+EQUAL = declare_metric(
+    "equal",
+    "Comparisons of two answers that are the same, which are left out.",
+    unit="comparisons",
+    better="down",
+    title="left out as equal",
+)
+TOO_LONG = declare_metric(
+    "too_long",
+    "Rows that were left out because they are longer than a length limit.",
+    unit="rows",
+    better="down",
+    title="left out as too long",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
     """How much is learned from ``rows`` records, and where it is told."""
@@ -51,7 +75,7 @@ class Fitting:
     epochs: int
     warmup: int
     seed: int
-    shown: Sequence[str]  # figures beside the bar
+    shown: Sequence[str]  # metrics beside the bar
     together: Sequence[int] | None = None  # rows with the same number are read in the same batch
     compute: str = "float32"  # of matrix products
 
@@ -106,11 +130,11 @@ class Fitting:
         )
         history = []
         with JsonlWriter(output / "metrics.jsonl") as log:
-            for figures in progress(
-                loop, plan.steps, self.name, quiet=machine.quiet, figures=self.shown, note=machine.note
+            for metrics in progress(
+                loop, plan.steps, self.name, quiet=machine.quiet, shown=self.shown, note=machine.note
             ):
-                log.write(figures)
-                history.append(figures)
+                log.write(metrics)
+                history.append(metrics)
         return history
 
 
@@ -132,22 +156,31 @@ def pairs(
     def side(row: JsonRow, name: str) -> TokenRow:
         return read(json.dumps((row["prompt"], row[name], row.get(f"{name}_ended", True))))
 
-    counts = {"ties": 0, "equal": 0, "too_long": 0}
+    counts = {kind.name: 0 for kind in (TIES, EQUAL, TOO_LONG)}
     for row in counted(rows):
         if most and len(kept) == most:
             break
         if row.get("tie"):
-            counts["ties"] += 1
+            counts[TIES.name] += 1
             continue
         both = [side(row, "chosen"), side(row, "rejected")]
         if both[0].ids == both[1].ids:
-            counts["equal"] += 1
+            counts[EQUAL.name] += 1
         elif max(len(answer.ids) for answer in both) > max_length:
-            counts["too_long"] += 1
+            counts[TOO_LONG.name] += 1
         else:
             confidence, margin = float(row.get("confidence", 1.0)), float(row.get("margin", 0.0))
             kept.append(PreferenceRow(rows=both, ranks=[0, 1], confidence=confidence, margin=margin))
     return counts
+
+
+def left_out(counts: Mapping[str, int]) -> dict[str, Metric]:
+    """Of what ``pairs`` or ``ratings`` counted."""
+    metrics: dict[str, Metric] = {}
+    for kind in (TIES, EQUAL, TOO_LONG):
+        if kind.name in counts:
+            metrics |= kind.of(counts[kind.name])
+    return metrics
 
 
 def same_prompt(found: Sequence[PreferenceRow]) -> Sequence[int]:
@@ -165,13 +198,13 @@ def ratings(chat: Chat, rows: Iterable[JsonRow], max_length: int, kept: Preferen
     from posttrain.rollouts.encode import encode_answer
     from posttrain.storage.preference_store import PreferenceRow
 
-    counts = {"too_long": 0}
+    counts = {TOO_LONG.name: 0}
     for row in rows:
         answer = encode_answer(chat, row["prompt"], row["completion"])
         if len(answer.ids) <= max_length:
             kept.append(PreferenceRow(rows=[answer], ranks=[0 if row["label"] else 1]))
         else:
-            counts["too_long"] += 1
+            counts[TOO_LONG.name] += 1
     return counts
 
 
@@ -197,6 +230,15 @@ def mismatched(own: TokenRow, other: TokenRow) -> TokenRow:
         ids=[*own.ids[:here], *other.ids[there:]],
         mask=[*own.mask[:here], *other.mask[there:]],
     )
+
+
+def with_mismatched(comparisons: PreferenceStore) -> PreferenceStore:
+    """Beside each prompt's own answers one to the prompt before it, of rank -1."""
+    longer = type(comparisons)(comparisons.directory)
+    for at, one in enumerate(comparisons):
+        other = mismatched(one.rows[0], comparisons[at - 1].rows[-(at % 2)])
+        longer.append(replace(one, rows=[*one.rows, other], ranks=[*one.ranks, -1]))
+    return longer
 
 
 def _start(row: TokenRow) -> int:

@@ -6,6 +6,15 @@ from dataclasses import dataclass
 
 from posttrain.core.batch import DirectAlignment, Evaluation, PreferenceBatch, Term, Wants
 from posttrain.core.reduction import chosen_mean
+from posttrain.metrics import declare_metric
+
+SFT_NLL = declare_metric(
+    "sft_nll",
+    "Negative log-likelihood of the chosen answers that the loss adds, before its coefficient, mean over "
+    "tokens.",
+    unit="nats per token",
+    better="down",
+)
 
 
 @dataclass(frozen=True)
@@ -24,4 +33,4 @@ class Imitating:
 
     def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
         imitation = Term(-now.logprobs, chosen_mean, self.coef)
-        return {**self.method.loss(now, past), "sft_nll": imitation}
+        return {**self.method.loss(now, past), SFT_NLL.name: imitation}

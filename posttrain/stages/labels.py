@@ -10,14 +10,32 @@ from typing import ClassVar
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.read import read_comparisons, read_ratings
+from posttrain.data.row_counts import ROWS, heldout
 from posttrain.data.rows import JsonRow, Row
 from posttrain.data.split import split
 from posttrain.data.user_rows import Reader
 from posttrain.feedback.simulated import ANNOTATORS, Annotator, decided, label
 from posttrain.field_guide.freeze import GOLD_VERSION
+from posttrain.metrics import Metric, declare_metric
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+from posttrain.stages.fitting import TIES
 from posttrain.stages.user_rows_stage import UserRowsStage
+
+AGREEMENT = declare_metric(
+    "agreement",
+    "Share of two annotators' choices on one pair that are the same, mean over pairs.",
+    unit="share of choices",
+    better="up",
+    title="annotators who agree on a pair",
+)
+ALPHA = declare_metric(
+    "krippendorff_alpha",
+    "Krippendorff's alpha of the annotators: agreement beyond chance; 1 is perfect, 0 chance.",
+    unit="alpha",
+    better="up",
+    title="Krippendorff's alpha",
+)
 
 LOOK = 0.15e-3  # seconds a simulated annotator takes over a pair, on one core of 2024
 
@@ -30,6 +48,7 @@ class Annotation(Stage):
     """
 
     address = "labels"
+    does = "preferences"
     amounts = (("per_pair", "{} annotators each"),)
     reads_gold = True  # simulated annotators compare by it
     version = GOLD_VERSION
@@ -50,7 +69,7 @@ class Annotation(Stage):
         from posttrain.feedback.agreement import agreement, choices_of
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
-        figures: dict[str, float | int | str] = {}
+        metrics: dict[str, Metric] = {}
         for side, wanted in (("train", self.per_pair), ("heldout", self.heldout_per_pair)):
             pairs = read_jsonl(inputs["pairs"].path / f"{side}.jsonl")
             if side == "train" and not pairs:
@@ -61,13 +80,13 @@ class Annotation(Stage):
             rows = label(pairs, self.annotators, self.seed, per_pair)
             write_jsonl(output / f"{side}.jsonl", _with_endings(rows, pairs))
             kept, ties = decided(rows)
-            prefix = "" if side == "train" else "heldout_"
-            figures |= {f"{prefix}rows": len(kept), f"{prefix}ties": ties}
+            counted = ROWS.of(len(kept)) | TIES.of(ties)
+            metrics |= counted if side == "train" else heldout(counted)
             if per_pair > 1:
                 said = agreement(choices_of(rows))
-                figures |= {"agreement": said.raw, "krippendorff_alpha": said.alpha}
+                metrics |= AGREEMENT.of(said.raw) | ALPHA.of(said.alpha)
         return Report(
-            figures=figures, notes=["Every annotator is simulated: " + _names(self.annotators) + "."]
+            metrics=metrics, notes=["Every annotator is simulated: " + _names(self.annotators) + "."]
         )
 
     def work(self, inputs: Inputs) -> StageWork | None:
@@ -86,6 +105,7 @@ class ComparisonRows(UserRowsStage):
     """
 
     address = "labels"
+    does = "preferences"
     amounts = (("rows", "{} rows"),)
     version = 3  # of several turns only the last answer is learned from; special tokens in a text are text
     reads: ClassVar[Reader] = staticmethod(read_comparisons)

@@ -6,12 +6,21 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from posttrain.data.rows import JsonRow
+from posttrain.metrics import declare_metric
 from posttrain.pipeline.finding import UserError
 
 if TYPE_CHECKING:
     from posttrain.models.chat import Chat
     from posttrain.models.language_policy import LanguagePolicy
     from posttrain.training.update import Part
+
+OF_TEXT = declare_metric(
+    "pretraining_{metric}",
+    "Of the pretraining text that is mixed into every update:",
+    unit="",
+    better="none",
+    title="{metric} of pretraining text",
+)
 
 
 def mixing_in(
@@ -42,7 +51,7 @@ def mixing_in(
             lambda past: policy.evaluate(past.rollouts, method.wants),
             method.loss,
             coef=coef,
-            name="pretraining_",
+            name=OF_TEXT.named(metric=""),
         )
 
     return of

@@ -9,9 +9,18 @@ from pathlib import Path
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
+from posttrain.data.row_counts import ROWS, heldout
 from posttrain.data.rows import Row
+from posttrain.metrics import Metric, declare_metric
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+
+ROWS_OF = declare_metric(
+    "rows/{source}",
+    "Rows of the mixture that come from {source}.",
+    unit="rows",
+    better="none",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +28,7 @@ class Source:
     """A product with rows, under the name by which the mixture counts them."""
 
     name: str
-    """Name of the source in the mixed rows and in figures."""
+    """Name of the source in the mixed rows and in metrics."""
     rows: Stage
     """The stage whose rows are mixed in."""
     weight: float = 1.0
@@ -36,6 +45,7 @@ class Mixture(Stage):
     """
 
     address = "mixture"
+    does = "mixed demonstrations"
     amounts = (("rows", "{} rows"),)
     sources: tuple[Source, ...]
     """The products whose rows are mixed."""
@@ -61,7 +71,7 @@ class Mixture(Stage):
         """Writes ``train.jsonl`` and ``heldout.jsonl``. Raises UserError where a source has too few rows."""
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
-        figures: dict[str, float | int | str] = {}
+        metrics: dict[str, Metric] = {}
         for side in ("train", "heldout"):
             given = [read_jsonl(inputs.of(source.rows).path / f"{side}.jsonl") for source in self.sources]
             there = [len(rows) for rows in given]
@@ -74,11 +84,11 @@ class Mixture(Stage):
                     )
             mixed = self._mixed(given, counts, side)
             write_jsonl(output / f"{side}.jsonl", mixed)
-            prefix = "" if side == "train" else "heldout_"
-            figures[f"{prefix}rows"] = len(mixed)
+            counted = ROWS.of(len(mixed))
             for source, count in zip(self.sources, counts, strict=True):
-                figures[f"{prefix}rows/{source.name}"] = count
-        return Report(figures=figures)
+                counted |= ROWS_OF.of(count, source=source.name)
+            metrics |= counted if side == "train" else heldout(counted)
+        return Report(metrics=metrics)
 
     def counts(self, there: Sequence[int], wanted: int) -> list[int]:
         """How many rows of each source; where nothing is wanted, the most without one used twice."""

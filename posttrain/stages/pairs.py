@@ -8,9 +8,21 @@ from types import MappingProxyType
 
 from posttrain.checks import model_fits
 from posttrain.cost.sizes import Rows
+from posttrain.data.row_counts import ROWS, heldout
+from posttrain.metrics import Metric, declare_metric
 from posttrain.pipeline.kinds import ModelStage, PromptStage
 from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
+from posttrain.stages.fitting import EQUAL, TOO_LONG
 from posttrain.stages.sampled_answers import SamplesAnswers
+
+ENDED = declare_metric(
+    "ended",
+    "Share of the answers in pairs that ended by themselves before the length limit.",
+    unit="share of answers",
+    better="up",
+    where="report",
+    title="answers that ended by themselves",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +32,7 @@ class ComparisonPairs(SamplesAnswers, Stage):
     """
 
     address = "pairs"
+    does = "answers in pairs"
     positive = ("rows", "temperature", "max_completion_length")
     at_least = MappingProxyType({"answers": 2})  # of one answer there is no pair
     fits = model_fits.check
@@ -54,7 +67,7 @@ class ComparisonPairs(SamplesAnswers, Stage):
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
-        figures: dict[str, float | int | str] = {}
+        metrics: dict[str, Metric] = {}
         for side, count in (("train", self.rows), ("heldout", self.heldout)):
             prompts = read_jsonl(inputs["prompts"].path / f"{side}.jsonl")[:count]
             asked, too_long = encode_prompts(chat, prompts, engine.context - sampling.max_tokens)
@@ -63,10 +76,13 @@ class ComparisonPairs(SamplesAnswers, Stage):
             episodes = sample(engine, chat, repeated, sampling, seeds)
             rows, equal = paired(episodes, self.answers)
             write_jsonl(output / f"{side}.jsonl", rows)
-            prefix = "" if side == "train" else "heldout_"
-            figures |= {f"{prefix}rows": len(rows), f"{prefix}equal": equal, f"{prefix}too_long": too_long}
-            figures[f"{prefix}ended"] = sum(e.ended for e in episodes) / max(1, len(episodes))
-        return Report(figures=figures)
+            counted = ROWS.of(len(rows)) | EQUAL.of(equal) | TOO_LONG.of(too_long)
+            counted |= ENDED.of(sum(e.ended for e in episodes) / max(1, len(episodes)))
+            metrics |= counted if side == "train" else heldout(counted)
+        return Report(metrics=metrics)
+
+    def summary(self) -> str:
+        return f"{self.answers} answers a prompt, in pairs"
 
     def rehearsal(self) -> ComparisonPairs:
         return replace(self, rows=8, heldout=8)

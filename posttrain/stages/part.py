@@ -10,6 +10,7 @@ from pathlib import Path
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
+from posttrain.data.row_counts import row_counts
 from posttrain.data.rows import Row
 from posttrain.pipeline.enough import ForeseenRows, Sides
 from posttrain.pipeline.finding import UserError
@@ -24,6 +25,7 @@ class PartOfRows(Stage):
     """
 
     address = "part"
+    does = "part of the rows"
     positive = ("share",)
     rows: Stage
     """The rows of which this is a part."""
@@ -61,7 +63,7 @@ class PartOfRows(Stage):
             if used_up < there:
                 wish = f"{self.name or self.address}.{setting}=0"
                 notes.append(f"The first {used_up} of {there} rows are {use}; {wish} takes all.")
-        return Report(figures={"rows": kept, "heldout_rows": held}, notes=notes)
+        return Report(metrics=row_counts(kept, held), notes=notes)
 
     def foreseen(self, rows: ForeseenRows, machine: Machine) -> Sides | None:
         """As ``run`` will write them. Raises UserError where the part is empty."""

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from posttrain.checks import model_fits, reward_fits
 from posttrain.cost.sizes import Rows
+from posttrain.data.row_counts import ROWS, heldout
 from posttrain.data.rows import Row
+from posttrain.metrics import Metric, declare_metric
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.kinds import ModelStage, PromptStage
 from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
@@ -20,6 +22,19 @@ from posttrain.stages.sampled_answers import SamplesAnswers
 
 if TYPE_CHECKING:
     from posttrain.rewards.base import Episode, RewardSource
+
+ALIKE = declare_metric(
+    "alike",
+    "Prompts whose answers all score the same, so that none is preferred.",
+    unit="prompts",
+    better="down",
+)
+MARGIN = declare_metric(
+    "margin",
+    "Score of the chosen answer less that of the rejected one, mean over comparisons.",
+    unit="reward",
+    better="none",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +46,7 @@ class ScoredPreferences(SamplesAnswers, Stage):
     """
 
     address = "preferences"
+    does = "comparisons by a reward"
     positive = ("rows", "temperature", "max_completion_length")
     at_least = MappingProxyType({"answers": 2})  # of one answer there is no comparison
     fits = model_fits.check
@@ -68,7 +84,7 @@ class ScoredPreferences(SamplesAnswers, Stage):
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
-        figures: dict[str, float | int | str] = {}
+        metrics: dict[str, Metric] = {}
         with opened(self.reward, inputs, machine) as scorer:
             for side, count in (("train", self.rows), ("heldout", self.heldout)):
                 prompts = read_jsonl(inputs["prompts"].path / f"{side}.jsonl")[:count]
@@ -85,11 +101,11 @@ class ScoredPreferences(SamplesAnswers, Stage):
                         f"no answers to any of {len(prompts)} prompts differ in reward; raise answers"
                     )
                 write_jsonl(output / f"{side}.jsonl", rows)
-                prefix = "" if side == "train" else "heldout_"
-                figures |= {f"{prefix}rows": len(rows), f"{prefix}alike": len(groups) - len(rows)}
+                counted = ROWS.of(len(rows)) | ALIKE.of(len(groups) - len(rows))
                 if rows:
-                    figures[f"{prefix}margin"] = sum(row["margin"] for row in rows) / len(rows)
-        return Report(figures=figures)
+                    counted |= MARGIN.of(sum(row["margin"] for row in rows) / len(rows))
+                metrics |= counted if side == "train" else heldout(counted)
+        return Report(metrics=metrics)
 
     def _compared(
         self, groups: Sequence[Sequence[Episode]], rewards: Sequence[Sequence[float | None]], side: str

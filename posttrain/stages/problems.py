@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.read import read_problems
+from posttrain.data.row_counts import row_counts
 from posttrain.data.rows import Row
 from posttrain.data.split import split
 from posttrain.data.user_rows import Reader
@@ -27,6 +28,7 @@ class SumLines(Stage):
     """
 
     address = "prompts"
+    does = "problems"
     amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 4000
@@ -45,7 +47,7 @@ class SumLines(Stage):
 
         train = write_jsonl(output / "train.jsonl", sum_lines("train", self.rows, self.seed))
         held = write_jsonl(output / "heldout.jsonl", sum_lines("heldout", self.heldout, 0))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> SumLines:
         return replace(self, rows=8, heldout=8)
@@ -63,6 +65,7 @@ class Questions(Stage):
     """
 
     address = "problems"
+    does = "problems"
     amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 3000
@@ -82,7 +85,7 @@ class Questions(Stage):
         train = write_jsonl(output / "train.jsonl", questions("train", self.rows, self.seed))
         known: Split | None = "train" if self.known_wordings else None
         held = write_jsonl(output / "heldout.jsonl", questions("heldout", self.heldout, 0, known))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> Questions:
         return replace(self, rows=9, heldout=9)
@@ -100,6 +103,7 @@ class WorkedAnswers(Stage):
     """
 
     address = "worked"
+    does = "worked answers"
     amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 400
@@ -116,7 +120,7 @@ class WorkedAnswers(Stage):
 
         train = write_jsonl(output / "train.jsonl", worked_answers("train", self.rows, self.seed))
         held = write_jsonl(output / "heldout.jsonl", worked_answers("heldout", self.heldout, 0))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> WorkedAnswers:
         return replace(self, rows=9, heldout=9)
@@ -135,6 +139,7 @@ class ProblemRows(UserRowsStage):
     """
 
     address = "prompts"
+    does = "problems"
     amounts = (("rows", "{} rows"),)
     reads: ClassVar[Reader] = staticmethod(read_problems)
     heldout_share: float = 0.1

@@ -12,8 +12,9 @@ from typing import ClassVar
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.read import read_prompts
+from posttrain.data.row_counts import row_counts
 from posttrain.data.rows import Row
-from posttrain.data.user_rows import Reader
+from posttrain.data.user_rows import DUPLICATES, Reader
 from posttrain.pipeline.enough import ForeseenRows, Sides
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage, later
@@ -25,6 +26,7 @@ class FieldGuidePrompts(Stage):
     """Prompts of the embedded world; the held-out ones are fixed and frozen together with the gold reward."""
 
     address = "prompts"
+    does = "prompts"
     amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 4000
@@ -43,7 +45,7 @@ class FieldGuidePrompts(Stage):
         # another seed than the demonstrations', so that prompts are new where the world has enough of them
         train = write_jsonl(output / "train.jsonl", items("train", self.rows, self.seed + 1_000_000))
         held = write_jsonl(output / "heldout.jsonl", heldout_prompts(self.heldout))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> FieldGuidePrompts:
         return replace(self, rows=8)
@@ -62,6 +64,7 @@ class ConstraintPrompts(Stage):
     """
 
     address = "prompts"
+    does = "prompts"
     amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 1000
@@ -78,7 +81,7 @@ class ConstraintPrompts(Stage):
 
         train = write_jsonl(output / "train.jsonl", prompts("train", self.rows, self.seed + 1_000_000))
         held = write_jsonl(output / "heldout.jsonl", prompts("heldout", self.heldout, 0))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> ConstraintPrompts:
         return replace(self, rows=8, heldout=8)
@@ -97,6 +100,7 @@ class EverydayPrompts(Stage):
     """
 
     address = "prompts"
+    does = "prompts"
     amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 800
@@ -104,7 +108,7 @@ class EverydayPrompts(Stage):
     heldout: int = 320
     """Prompts with held-out topics and wordings."""
     validation: bool = False
-    """Held-out topics are those that settings are chosen on, not those that figures are quoted for."""
+    """Held-out topics are those that settings are chosen on, not those that metrics are quoted for."""
     seed: int = 0
     """Seed of the training and held-out prompts."""
 
@@ -116,7 +120,7 @@ class EverydayPrompts(Stage):
         split = "validation" if self.validation else "test"
         train = write_jsonl(output / "train.jsonl", prompts("train", self.rows, self.seed + 1_000_000))
         held = write_jsonl(output / "heldout.jsonl", prompts(split, self.heldout, self.seed))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> EverydayPrompts:
         return replace(self, rows=8, heldout=8)
@@ -135,6 +139,7 @@ class PromptRows(UserRowsStage):
     """
 
     address = "prompts"
+    does = "prompts"
     amounts = (("rows", "{} rows"),)
     reads: ClassVar[Reader] = staticmethod(read_prompts)
     heldout: int = 200
@@ -156,6 +161,7 @@ class PromptsOf(Stage):
     """The prompts of ``rows``, demonstrations or comparisons, where no prompts of their own were given."""
 
     address = "prompts"
+    does = "prompts"
     rows: Stage
     """The demonstrations or comparisons whose prompts are taken."""
     heldout: int = 200
@@ -174,9 +180,7 @@ class PromptsOf(Stage):
             write_jsonl(output / f"{side}.jsonl", rows)
         repeated = sum(map(len, given.values())) - sum(map(len, self._different(given).values()))
         counts = {side: len(rows) for side, rows in sides.items()}
-        return Report(
-            figures={"rows": counts["train"], "heldout_rows": counts["heldout"], "duplicates": repeated}
-        )
+        return Report(metrics=row_counts(counts["train"], counts["heldout"]) | DUPLICATES.of(repeated))
 
     def foreseen(self, rows: ForeseenRows, machine: Machine) -> Sides | None:
         """As ``run`` will write them. Raises UserError where one side is empty."""

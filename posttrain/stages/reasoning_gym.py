@@ -7,8 +7,17 @@ from pathlib import Path
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
+from posttrain.data.row_counts import row_counts
+from posttrain.metrics import declare_metric
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+
+ALSO_HELD_OUT = declare_metric(
+    "also_held_out",
+    "Training questions that were left out because they are held out too.",
+    unit="rows",
+    better="down",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +27,7 @@ class ReasoningGymTasks(Stage):
     """
 
     address = "prompts"
+    does = "problems"
     amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     tasks: tuple[str, ...]
@@ -55,7 +65,7 @@ class ReasoningGymTasks(Stage):
         write_jsonl(output / "train.jsonl", train)
         write_jsonl(output / "heldout.jsonl", held)
         twice = len(drawn) - len(train)
-        return Report(figures={"rows": len(train), "heldout_rows": len(held), "also_held_out": twice})
+        return Report(metrics=row_counts(len(train), len(held)) | ALSO_HELD_OUT.of(twice))
 
     def rehearsal(self) -> ReasoningGymTasks:
         return replace(self, rows=16, heldout=8)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from posttrain.checks import model_fits, reward_fits
 from posttrain.cost.sizes import Rows
+from posttrain.data.row_counts import ANSWERS, ROWS, heldout
 from posttrain.data.rows import Row
+from posttrain.metrics import Metric, declare_metric
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.kinds import ModelStage, PromptStage
 from posttrain.pipeline.stage import SAMPLES, Compute, Inputs, Machine, Report, Stage, later
@@ -18,6 +20,29 @@ from posttrain.stages.sampled_answers import SamplesAnswers
 
 if TYPE_CHECKING:
     from posttrain.rewards.base import Episode, RewardSource
+
+UNUSABLE = declare_metric(
+    "unusable",
+    "Sampled answers that were cut off, empty or could not be scored.",
+    unit="answers",
+    better="down",
+)
+REWARD_DRAWN = declare_metric(
+    "reward_drawn", "Reward of all usable answers, mean.", unit="reward", better="up"
+)
+REWARD_KEPT = declare_metric(
+    "reward_kept",
+    "Reward of the answers that were kept, mean.",
+    unit="reward",
+    better="up",
+)
+KL_BOUND = declare_metric(
+    "kl_bound",
+    "Upper bound on KL(what is kept || the policy that answered) for the best of n answers, log n - (n - 1) "
+    "/ n.",
+    unit="nats per completion",
+    better="none",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +55,7 @@ class RejectionSampling(SamplesAnswers, Stage):
     """
 
     address = "rejection"
+    does = "best answers, kept"
     amounts = (*SamplesAnswers.amounts, ("keep", "{} kept"))
     positive = ("rows", "answers", "temperature", "max_completion_length")
     fits = model_fits.check
@@ -85,7 +111,7 @@ class RejectionSampling(SamplesAnswers, Stage):
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
-        figures: dict[str, float | int | str] = {}
+        metrics: dict[str, Metric] = {}
         with opened(self.reward, inputs, machine) as scorer:
             for side, count in (("train", self.rows), ("heldout", self.heldout)):
                 prompts = read_jsonl(inputs["prompts"].path / f"{side}.jsonl")[:count]
@@ -107,10 +133,11 @@ class RejectionSampling(SamplesAnswers, Stage):
                     )
                 rows = [_demonstration(groups[p][a], usable[p][a], f"{p}-{a}") for p, a in places]
                 write_jsonl(output / f"{side}.jsonl", rows)
-                figures |= _figures("" if side == "train" else "heldout_", usable, places)
+                counted = _counted(usable, places)
+                metrics |= counted if side == "train" else heldout(counted)
         if self.choose is best_per_prompt and not self.keep:
-            figures["kl_bound"] = best_of_n(self.answers)  # of what is kept, from the policy that answered
-        return Report(figures=figures)
+            metrics |= KL_BOUND.of(best_of_n(self.answers))  # of what is kept, from the policy that answered
+        return Report(metrics=metrics)
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         return reward_fits.check(self.reward, inputs["prompts"].path / "train.jsonl")
@@ -134,18 +161,14 @@ def _demonstration(episode: Episode, reward: float | None, place: str) -> Row:
     return {**told, "messages": [*prompt, {"role": "assistant", "content": said}]}
 
 
-def _figures(
-    prefix: str, rewards: Sequence[Sequence[float | None]], places: Sequence[tuple[int, int]]
-) -> dict[str, float | int | str]:
+def _counted(
+    rewards: Sequence[Sequence[float | None]], places: Sequence[tuple[int, int]]
+) -> dict[str, Metric]:
     """How many answers were judged and kept, and what they earned on average."""
     known = [reward for answers in rewards for reward in answers if reward is not None]
     kept = [reward for p, a in places if (reward := rewards[p][a]) is not None]
-    found: dict[str, float | int | str] = {
-        f"{prefix}rows": len(places),
-        f"{prefix}answers": sum(len(answers) for answers in rewards),
-        f"{prefix}unusable": sum(reward is None for answers in rewards for reward in answers),
-    }
+    metrics = ROWS.of(len(places)) | ANSWERS.of(sum(len(answers) for answers in rewards))
+    metrics |= UNUSABLE.of(sum(reward is None for answers in rewards for reward in answers))
     if known and kept:
-        found[f"{prefix}reward_drawn"] = sum(known) / len(known)
-        found[f"{prefix}reward_kept"] = sum(kept) / len(kept)
-    return found
+        metrics |= REWARD_DRAWN.of(sum(known) / len(known)) | REWARD_KEPT.of(sum(kept) / len(kept))
+    return metrics

@@ -17,6 +17,7 @@ from posttrain.cost.work import StageWork
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.kinds import ModelStage, PromptStage
 from posttrain.pipeline.stage import (
+    REINFORCEMENT,
     SAMPLES,
     SCALAR,
     Compute,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from posttrain.rollouts.collect import Collector
     from posttrain.training.rl_loop import RLState
 
-    Figures = dict[str, Any]  # of one update, by name
+    StepMetrics = dict[str, Any]  # of one update, by name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,8 @@ class Reinforcement(EffectiveSettings, Stage):
     """
 
     address = "rl"
+    does = "reinforcement"
+    role = REINFORCEMENT
     amounts = (
         ("steps", "{} steps"),
         ("prompts_per_step", "{} prompts a step"),
@@ -143,17 +146,18 @@ class Reinforcement(EffectiveSettings, Stage):
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy, its critic in ``critic/``, ``metrics.jsonl`` and ``episodes.jsonl``."""
         from posttrain.rewards.base import opened
-        from posttrain.rollouts.encode import conversation_figures
+        from posttrain.rollouts.encode import conversation_metrics
+        from posttrain.stages.rl_summary import SHOWN, of_answers, summary
         from posttrain.storage.jsonl import JsonlWriter, RowsInFile
         from posttrain.training.average import Average
-        from posttrain.training.figures import by_step, finite, of_run
         from posttrain.training.progress_bar import progress
         from posttrain.training.rl_loop import RLState
+        from posttrain.training.run_summary import by_step, finite
 
         told = [line for line in [label(self.method)] if line]
         if told and not machine.quiet:
             print(f"  {self.name or self.address}: {told[0]}", flush=True)
-        history: list[Figures] = []
+        history: list[StepMetrics] = []
         with ExitStack() as stack:
             log = stack.enter_context(JsonlWriter(output / "metrics.jsonl"))
             kept = stack.enter_context(JsonlWriter(output / "episodes.jsonl"))
@@ -161,30 +165,30 @@ class Reinforcement(EffectiveSettings, Stage):
             state = RLState()
             roles, collector, loop = self._loop(inputs, machine, scorer, state)
             prompts = RowsInFile(inputs["prompts"].path / "train.jsonl")
-            conversations, more = conversation_figures(collector.chat, prompts)
+            conversations, more = conversation_metrics(collector.chat, prompts)
             average = Average(roles.policy.parameters_of("policy"), self.average) if self.average else None
             step = 0
             limit = self.flat_steps if self.teacher is None and not self.as_control else 0
             alike = something_to_learn.PaidAlike(limit, self.compares)
-            for figures in progress(
+            for metrics in progress(
                 loop,
                 self.steps,
                 self.name or "rl",
                 quiet=machine.quiet,
                 done=partial(getattr, state, "step"),  # of which each is several updates
-                figures=("reward", "kl", "length"),
+                shown=SHOWN,
                 note=machine.note,
             ):
-                if figures["step"] != step:
-                    step = figures["step"]
+                if metrics["step"] != step:
+                    step = metrics["step"]
                     for episode in collector.last_episodes[: self.kept_episodes]:
                         kept.write(episode)
-                    figures |= {f"answers/{name}": x for name, x in collector.last_figures.items()}
-                log.write({name: finite(value) for name, value in figures.items()})
-                history.append(figures)
+                    metrics |= of_answers(collector.last_metrics)
+                log.write({name: finite(value) for name, value in metrics.items()})
+                history.append(metrics)
                 if average is not None:
                     average.add()
-                if alike.ends(figures, state.step) and state.step < self.steps:
+                if alike.ends(metrics, state.step) and state.step < self.steps:
                     told.append(f"Ended after {state.step} steps: all answers were paid the same.")
                     break
             if average is not None:
@@ -197,11 +201,11 @@ class Reinforcement(EffectiveSettings, Stage):
             notes.append(f"{asked} prompts are asked in a step, and there are {len(collector.asked)}.")
         if collector.too_long:
             notes.append(f"{collector.too_long} prompts were too long beside an answer and were left out.")
-        return Report(figures=of_run(history) | conversations | roles.figures, notes=notes + more)
+        return Report(metrics=summary(history) | conversations | roles.metrics, notes=notes + more)
 
     def _loop(
         self, inputs: Inputs, machine: Machine, scorer: Scorer, state: RLState
-    ) -> tuple[PolicyRoles, Collector, Iterator[Figures]]:
+    ) -> tuple[PolicyRoles, Collector, Iterator[StepMetrics]]:
         from posttrain.checks.model_probes import look_at_sampling
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.models.chat import Chat
@@ -260,7 +264,7 @@ class Reinforcement(EffectiveSettings, Stage):
         return found
 
     def gates(self, report: Report) -> list[Finding]:
-        return gates_of(self, report.figures)
+        return gates_of(self, report.metrics)
 
     def rehearsal(self) -> Reinforcement:
         return replace(self, steps=1, prompts_per_step=8)

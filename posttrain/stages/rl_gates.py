@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from posttrain.checks import (
@@ -14,25 +13,26 @@ from posttrain.checks import (
     something_to_learn,
     steady,
 )
+from posttrain.metrics import Metrics
 from posttrain.pipeline.finding import Finding
 
 
-def gates_of(stage: Any, figures: Mapping[str, float | int | str]) -> list[Finding]:
+def gates_of(stage: Any, metrics: Metrics) -> list[Finding]:
     """Of a ``Reinforcement``: a method that distils is judged by its teacher, a control only by how it
     began.
     """
     if stage.teacher is not None:
-        return [nearer_the_teacher.check(figures)]
+        return [nearer_the_teacher.check(metrics)]
     if stage.as_control:
-        return [same_at_the_start.check(figures, stage.thresholds, stage.compute)]
+        return [same_at_the_start.check(metrics, stage.thresholds, stage.compute)]
     least = min(stage.flat_steps or something_to_learn.STEPS, something_to_learn.STEPS)
-    differed = something_to_learn.check(figures, stage.compares, stage.thresholds, least)
+    differed = something_to_learn.check(metrics, stage.compares, stage.thresholds, least)
     nothing_to_learn = any(found.stops and not found.passed for found in differed)
     return [
-        same_at_the_start.check(figures, stage.thresholds, stage.compute),
-        *([] if nothing_to_learn else [reward_rose.check(figures)]),  # its advice would mislead
-        kl_budget.check(figures, stage.thresholds),
-        more_than_length.of_rewards(figures, stage.thresholds),
+        same_at_the_start.check(metrics, stage.thresholds, stage.compute),
+        *([] if nothing_to_learn else [reward_rose.check(metrics)]),  # its advice would mislead
+        kl_budget.check(metrics, stage.thresholds),
+        more_than_length.of_rewards(metrics, stage.thresholds),
         *differed,
-        *steady.check(figures, stage.thresholds),
+        *steady.check(metrics, stage.thresholds),
     ]

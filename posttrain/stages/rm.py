@@ -23,14 +23,17 @@ from posttrain.core.batch import PreferenceBatch, RewardLoss, Term, Wants
 from posttrain.core.reduction import chosen_mean
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
+from posttrain.data.row_counts import heldout, row_counts
+from posttrain.metrics import declare_metric
 from posttrain.models.reading import Reading
 from posttrain.pipeline.enough import ForeseenRows
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.kinds import ComparisonStage
 from posttrain.pipeline.stage import SCALAR, Compute, Inputs, Machine, Report, Stage, judging, later
 from posttrain.reward_losses.bradley_terry import BradleyTerry
-from posttrain.stages.fitting import Fitting, judged, mismatched, pairs, same_prompt
-from posttrain.stages.rm_heldout import heldout_figures, loss_floor
+from posttrain.stages.fitting import Fitting, judged, left_out, mismatched, pairs, same_prompt
+from posttrain.stages.imitating import SFT_NLL
+from posttrain.stages.rm_heldout import LABEL_ACCURACY, UNTRAINED_TRUNK, heldout_metrics, loss_floor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +42,12 @@ if TYPE_CHECKING:
     from posttrain.models.roles import RewardRole
     from posttrain.storage.preference_store import PreferenceStore
 
-
+HEAD_RIDGE = declare_metric(
+    "head_ridge",
+    "Ridge penalty of the head that was fitted before training, chosen by cross-validation.",
+    unit="penalty",
+    better="none",
+)
 SCALED = 8192  # answers, some 700 prompts, give the mean of scores within 0.04 and the deviation within 3 %
 
 
@@ -55,6 +63,7 @@ class RewardModeling(Stage):
     """
 
     address = "rm"
+    does = "reward model"
     amounts = (("rows", "{} rows"), ("epochs", "{} epochs"))
     version = 3  # the scale of scores is that of the first answers; the floor of the loss stands beside it
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
@@ -114,7 +123,8 @@ class RewardModeling(Stage):
         """Writes the model with one label, ``scale.json`` and ``metrics.jsonl``."""
         from posttrain.models.chat import Chat
         from posttrain.models.roles import ModelPlacement, open_reward
-        from posttrain.rollouts.encode import conversation_figures, scores
+        from posttrain.reward_losses.bradley_terry import PAIR_LOSS_FLOOR
+        from posttrain.rollouts.encode import conversation_metrics, scores
         from posttrain.storage.jsonl import RowsInFile
         from posttrain.storage.lazy import Mapped
         from posttrain.storage.preference_store import PreferenceStore
@@ -128,21 +138,21 @@ class RewardModeling(Stage):
         chat = Chat(role.tokenizer)
         train, held = PreferenceStore(output.parent), PreferenceStore(output.parent)
         counts = pairs(chat, RowsInFile(source / "train.jsonl"), self.max_length, train, self.rows)
-        left_out = pairs(chat, RowsInFile(source / "heldout.jsonl"), self.max_length, held)
+        held_counts = pairs(chat, RowsInFile(source / "heldout.jsonl"), self.max_length, held)
         if not train:
             raise UserError(
                 f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"
             )
-        told, notes = conversation_figures(chat, RowsInFile(source / "train.jsonl"))
+        conversations, notes = conversation_metrics(chat, RowsInFile(source / "train.jsonl"))
         if self.shuffled_labels:
             train = self._shuffled(train)
         answers = Mapped(min(len(train.rows), SCALED), train.rows.read)  # without those that follow
-        counted: dict[str, float | int | str] = {"rows": len(train), **counts, "heldout_rows": len(held)}
-        counted["pair_loss_floor"] = loss_floor(train)
+        counted = row_counts(len(train), len(held)) | left_out(counts)
+        counted |= PAIR_LOSS_FLOOR.of(loss_floor(train))
         if self.fitted_head:
-            counted["head_ridge"] = _fit_head(role, train, chat.pad_id, machine)
-            untrained = heldout_figures(role.reward, held, chat.pad_id, machine)
-            counted["label_accuracy_untrained_trunk"] = untrained["label_accuracy"]
+            counted |= HEAD_RIDGE.of(_fit_head(role, train, chat.pad_id, machine))
+            untrained = heldout_metrics(role.reward, held, chat.pad_id, machine)
+            counted |= UNTRAINED_TRUNK.of(untrained[LABEL_ACCURACY.name].value)
         self._add_mismatched(train)
         plan = Fitting.of(self, len(train), shown=["pair_loss", "accuracy"], together=same_prompt(train))
         group = Group(
@@ -156,9 +166,8 @@ class RewardModeling(Stage):
         plan.run(group, forward, method, batch, output, machine, lambda place: train[place].rows)
         role.save(output)
         _save_scale(scores(role.reward, answers, chat.pad_id, machine.micro_batch_tokens), output)
-        counted |= {f"heldout_{why}": number for why, number in left_out.items()}
-        counted |= told | role.figures
-        return Report(figures=heldout_figures(role.reward, held, chat.pad_id, machine) | counted, notes=notes)
+        counted |= heldout(left_out(held_counts)) | conversations | role.metrics
+        return Report(metrics=heldout_metrics(role.reward, held, chat.pad_id, machine) | counted, notes=notes)
 
     def _shuffled(self, train: PreferenceStore) -> PreferenceStore:
         """The comparisons, each turned by a coin."""
@@ -191,9 +200,9 @@ class RewardModeling(Stage):
         if self.shuffled_labels:
             return []
         found = [
-            ranks_better_than_chance.check(report.figures, self.thresholds),
-            more_than_length.of_reward_model(report.figures, self.thresholds),
-            calibrated.check(report.figures, self.thresholds),
+            ranks_better_than_chance.check(report.metrics, self.thresholds),
+            more_than_length.of_reward_model(report.metrics, self.thresholds),
+            calibrated.check(report.metrics, self.thresholds),
         ]
         return [replace(one, stops=one.stops and self.gate_stops) for one in found]
 
@@ -235,7 +244,7 @@ class _Keeping:
 
     def loss(self, now: tuple[Tensor, Tensor], past: PreferenceBatch) -> dict[str, Term]:
         scores, logprobs = now
-        return {**self.method.loss(scores, past), "sft_nll": Term(-logprobs, chosen_mean, self.coef)}
+        return {**self.method.loss(scores, past), SFT_NLL.name: Term(-logprobs, chosen_mean, self.coef)}
 
 
 def _batch(comparisons: PreferenceStore, pad_id: int, places: list[int]) -> PreferenceBatch:

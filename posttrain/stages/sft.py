@@ -18,8 +18,10 @@ from posttrain.checks import (
 from posttrain.checks.thresholds import OfTuning
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
+from posttrain.data.row_counts import ROWS
 from posttrain.data.rows import Row
 from posttrain.direct_alignment.sft import SFT
+from posttrain.metrics import declare_metric
 from posttrain.pipeline.enough import ForeseenRows
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.kinds import DemonstrationStage
@@ -31,6 +33,34 @@ if TYPE_CHECKING:
     from posttrain.models.lora import Lora
     from posttrain.storage.token_rows import TokenRowStore
 
+NLL_BEFORE = declare_metric(
+    "nll_heldout_before",
+    "Negative log-likelihood of held-out demonstrations under the model before training.",
+    unit="nats per token",
+    better="down",
+    title="held-out loss before",
+)
+NLL_AT_THE_END = declare_metric(
+    "nll_train_final",
+    "Negative log-likelihood of the training demonstrations, mean over the last tenth of the updates.",
+    unit="nats per token",
+    better="down",
+    title="training loss, last updates",
+)
+DROPPED = declare_metric(
+    "dropped",
+    "Demonstrations that were left out as longer than max_length.",
+    unit="rows",
+    better="down",
+    where="report",
+)
+SUPERVISED_TOKENS = declare_metric(
+    "supervised_tokens",
+    "Tokens that were learned from, all epochs together.",
+    unit="tokens",
+    better="none",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class InstructionTuning(Stage):
@@ -39,6 +69,7 @@ class InstructionTuning(Stage):
     """
 
     address = "sft"
+    does = "instruction tuning"
     amounts = (("epochs", "{} epochs"),)
     positive = ("learning_rate", "batch_size", "epochs", "max_length")
     fits = model_fits.check
@@ -78,8 +109,8 @@ class InstructionTuning(Stage):
         from posttrain.models.chat import Chat
         from posttrain.models.collate import rollouts
         from posttrain.models.roles import ModelPlacement, open_policy
-        from posttrain.rollouts.batched_eval import nll
-        from posttrain.rollouts.encode import conversation_figures
+        from posttrain.rollouts.batched_eval import NLL_HELDOUT, nll
+        from posttrain.rollouts.encode import conversation_metrics
         from posttrain.rollouts.ends import ends
         from posttrain.storage.jsonl import stream_jsonl
         from posttrain.storage.token_rows import TokenRowStore
@@ -97,7 +128,7 @@ class InstructionTuning(Stage):
                 f"none of {dropped} demonstrations fits into max_length={self.max_length} tokens; raise "
                 "it, or shorten the conversations"
             )
-        told, notes = conversation_figures(chat, stream_jsonl(said / "train.jsonl"))
+        conversations, notes = conversation_metrics(chat, stream_jsonl(said / "train.jsonl"))
         plan = Fitting.of(self, len(train), shown=["nll"])
         learned = roles.policy.parameters_of("policy")
         group = Group(name="policy", parameters=learned, learning_rate=self.learning_rate)
@@ -117,13 +148,12 @@ class InstructionTuning(Stage):
             roles.reference or open_policy(source, placement=place).policy
         )  # last: learning begins at once
         before = nll(start, held, chat.pad_id, machine.micro_batch_tokens)
-        found: Row = {"nll_heldout": after, "nll_heldout_before": before}
-        found = found if held else dict.fromkeys(found, "unknown")
-        found |= {"nll_train_final": _nll_at_the_end(history), **ended}
-        counts = {"rows": len(train), "dropped": dropped + held_dropped}
-        counts["supervised_tokens"] = int(sum(figures["tokens"] for figures in history))
+        metrics = NLL_HELDOUT.of(after if held else "unknown") | NLL_BEFORE.of(before if held else "unknown")
+        metrics |= NLL_AT_THE_END.of(_nll_at_the_end(history)) | ended
+        metrics |= ROWS.of(len(train)) | DROPPED.of(dropped + held_dropped)
+        metrics |= SUPERVISED_TOKENS.of(int(sum(update["tokens"] for update in history)))
         notes += _notes(chat, dropped + held_dropped, self.max_length)
-        return Report(figures=found | counts | told | roles.figures, notes=notes)
+        return Report(metrics=metrics | conversations | roles.metrics, notes=notes)
 
     def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
         if "demonstrations" not in inputs:
@@ -138,9 +168,9 @@ class InstructionTuning(Stage):
         if self.as_control:
             return []
         return [
-            learned_demonstrations.check(report.figures),
-            ends_its_answers.check(report.figures, self.thresholds),
-            learned_by_heart.check(report.figures, self.thresholds),
+            learned_demonstrations.check(report.metrics),
+            ends_its_answers.check(report.metrics, self.thresholds),
+            learned_by_heart.check(report.metrics, self.thresholds),
         ]
 
     def rehearsal(self) -> InstructionTuning:
@@ -186,7 +216,7 @@ def examples(chat: Chat, rows: Iterable[Row], max_length: int, kept: TokenRowSto
 def _nll_at_the_end(history: list[dict[str, float]]) -> float:
     """Nats a token, the mean of the last tenth of the updates."""
     last = history[-max(1, len(history) // 10) :]
-    return sum(figures["nll"] for figures in last) / len(last)
+    return sum(update["nll"] for update in last) / len(last)
 
 
 def _notes(chat: Chat, dropped: int, max_length: int) -> list[str]:

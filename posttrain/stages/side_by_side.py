@@ -5,7 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from posttrain.data.row_counts import ROWS
+from posttrain.metrics import declare_metric
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
+
+RETURN_START_OF = declare_metric(
+    "return_start/{training}",
+    "Return of the first batch of {training}, mean over plays.",
+    unit="return",
+    better="up",
+)
+RETURN_FINAL_OF = declare_metric(
+    "return_final/{training}",
+    "Return of {training}, mean over its last tenth of steps.",
+    unit="return",
+    better="up",
+)
 
 COLUMNS = ("row", "what changes", "decisions", "steps a decision", "paid steps", "return", "most")
 
@@ -18,29 +33,30 @@ class TableRow:
     changes: str
     """What this training changes of the one before."""
     training: Stage
-    """The training whose figures are gathered."""
+    """The training whose metrics are gathered."""
     most: float
     """The most that it could earn."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SideBySide(Stage):
-    """Gathers the rows' own figures; trains nothing."""
+    """Gathers the rows' own metrics; trains nothing."""
 
     address = "table"
+    does = "table of trainings"
     rows: tuple[TableRow, ...]
     """The trainings in the order of the table."""
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``table.md``."""
         lines = [_line(COLUMNS), _line(tuple("---" for _ in COLUMNS))]
-        figures: dict[str, float | int | str] = {}
+        metrics = ROWS.of(len(self.rows))
         for row in self.rows:
-            found = inputs.of(row.training).figures
+            found = inputs.of(row.training).values
             start, end = float(found["return_start"]), float(found["return_final"])
             decisions, steps = float(found["decisions_per_play"]), float(found["steps_per_play"])
             name = row.training.name
-            figures |= {f"return_start/{name}": start, f"return_final/{name}": end}
+            metrics |= RETURN_START_OF.of(start, training=name) | RETURN_FINAL_OF.of(end, training=name)
             lines.append(
                 _line(
                     (
@@ -55,7 +71,7 @@ class SideBySide(Stage):
                 )
             )
         (output / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return Report(figures={"rows": len(self.rows), **figures})
+        return Report(metrics=metrics)
 
 
 def _line(cells: tuple[str, ...]) -> str:

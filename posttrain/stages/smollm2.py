@@ -9,7 +9,7 @@ from posttrain.checks import own_model
 from posttrain.cost.sizes import Size
 from posttrain.cost.work import StageWork, model_written
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
-from posttrain.stages.templated import Templated
+from posttrain.stages.templated import PARAMETERS, Templated
 
 SIZE = Size(parameters=134_515_008, layers=30, width=576, cached=2 * 3 * 64, vocabulary=49_152)
 
@@ -21,6 +21,7 @@ class SmolLM2(Templated, Stage):
     """
 
     address = "base"
+    does = "base model"
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the model. Raises UserError where it cannot be fetched, is not what its hash says, or cannot
@@ -38,7 +39,7 @@ class SmolLM2(Templated, Stage):
             "here is what "
             "these stages add to it."
         )
-        return Report(figures={"parameters": sum(p.numel() for p in model.parameters())}, notes=[note])
+        return Report(metrics=PARAMETERS.of(sum(p.numel() for p in model.parameters())), notes=[note])
 
     def replaceable(self, path: Path) -> None:
         own_model.refuse(path)

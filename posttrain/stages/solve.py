@@ -11,6 +11,7 @@ from posttrain.checks import model_fits, reward_fits, rows_ahead, solves_more
 from posttrain.cost.sizes import Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.data.rows import JsonRow, Row, family
+from posttrain.metrics import Metric, declare_metric, first
 from posttrain.pipeline.finding import Finding
 from posttrain.pipeline.kinds import ModelStage, PromptStage
 from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, base_name, later
@@ -19,7 +20,23 @@ if TYPE_CHECKING:
     from posttrain.models.loading import ModelAndTokenizer
     from posttrain.rewards.base import Episode, RewardSource, Scorer
 
-Figures = dict[str, float | int | str]
+SOLVED_GREEDY = declare_metric(
+    "solved_greedy/{model}",
+    "Share of held-out problems that {model} solves in its greedy answer.",
+    unit="share of problems",
+    better="up",
+    axis="Solved",
+    title="solved greedily: {model}",
+    label="{model}, greedy",
+)
+LENGTH_OF = declare_metric(
+    "length/{model}",
+    "Length of a sampled answer of {model} to a held-out problem, mean.",
+    unit="tokens",
+    better="none",
+    axis="Length of answers, tokens",
+    title="length of answers: {model}",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +49,7 @@ class Solving(Stage):
     """
 
     address = "evaluate"
+    does = "evaluation"
     amounts = (("rows", "{} rows"), ("often", "pass@{}"))
     positive = ("rows", "often", "often_rows", "temperature", "max_completion_length")
     fits = model_fits.check
@@ -66,44 +84,48 @@ class Solving(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes ``samples.jsonl`` and ``answers.jsonl``."""
-        from posttrain.evaluation.intervals import bootstrap, with_interval
+        from posttrain.evaluation.answering import PROMPTS
+        from posttrain.evaluation.intervals import bootstrap
         from posttrain.evaluation.not_measured import not_measured
+        from posttrain.evaluation.pass_at_k import PASS_AT
+        from posttrain.evaluation.solved_shares import SOLVED, SOLVED_CHANGE
         from posttrain.rewards.base import opened
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
+        from posttrain.training.rollout_metrics import LENGTH
+        from posttrain.training.run_summary import FINAL, START
 
         prompts = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
         solved: dict[str, list[float]] = {}
         rows: list[Row] = [
             {"id": p.get("id"), "prompt": p["prompt"], "family": family(p), "answers": {}} for p in prompts
         ]
-        figures: Figures = {}
+        metrics: dict[str, Metric] = {}
         with opened(self.reward, inputs, machine) as scorer:
             for name, stage in self._named():
                 model = _open(inputs.of(stage).path, machine)
                 drawn, found = self._answered(model, prompts, scorer, self.temperature, name)
                 _, greedy = self._answered(model, prompts, scorer, 0.0, name)
                 solved[name] = found
-                figures |= _of_one(name, drawn, found, greedy)
+                metrics |= _of_one(name, drawn, found, greedy)
                 for row, episode, right in zip(rows, drawn, found, strict=True):
                     row["answers"][name] = {"text": episode.response, "reward": right, "ended": episode.ended}
                 if name == "base":
-                    figures |= self._often(model, prompts, scorer)
+                    metrics |= self._often(model, prompts, scorer)
         for name, found in solved.items():
             if name != "final":
                 gaps = [a - b for a, b in zip(solved["final"], found, strict=True)]
-                figures |= with_interval(f"solved_change/final_vs_{name}", bootstrap(gaps))
+                metrics |= SOLVED_CHANGE.of(bootstrap(gaps), model="final", other=name)
             if name not in ("base", "final"):
                 gaps = [a - b for a, b in zip(found, solved["base"], strict=True)]
-                figures |= with_interval(f"solved_change/{name}_vs_base", bootstrap(gaps))
-        learned = inputs["final"].figures  # reinforcement tells how long answers were at first and at last
-        figures |= {n: learned[n] for n in ("length_start", "length_final") if n in learned}
-        figures["prompts"] = len(prompts)
+                metrics |= SOLVED_CHANGE.of(bootstrap(gaps), model=name, other="base")
+        learned = inputs["final"].metrics  # reinforcement tells how long answers were at first and at last
+        lengths = [kind.named(metric=LENGTH) for kind in (START, FINAL)]
+        metrics |= {name: learned[name] for name in lengths if name in learned} | PROMPTS.of(len(prompts))
         write_jsonl(output / "answers.jsonl", rows)
         write_jsonl(output / "samples.jsonl", rows[: self.samples])
-        first = [name for name in ("pass@1/base", "solved/final") if name in figures]
+        headline = [PASS_AT.named(k="1", model="base"), SOLVED.named(model="final")]
         missing, notes = not_measured(self.left_out)
-        ordered = {name: figures[name] for name in [*first, *figures]}
-        return Report(figures=ordered | missing, notes=notes)
+        return Report(metrics=first(metrics, headline) | missing, notes=notes)
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         return reward_fits.check(self.reward, inputs["prompts"].path / "heldout.jsonl")
@@ -114,7 +136,7 @@ class Solving(Stage):
         return rows_ahead.prompts(self, model, inputs["prompts"].path, "heldout")
 
     def gates(self, report: Report) -> list[Finding]:
-        return [solves_more.check(report.figures)]
+        return [solves_more.check(report.metrics)]
 
     def rehearsal(self) -> Solving:
         return replace(self, rows=8, often=4, often_rows=2, samples=2)
@@ -161,23 +183,18 @@ class Solving(Stage):
         return episodes, solved(scorer, episodes)
 
     def _often(
-        self,
-        model: ModelAndTokenizer,
-        prompts: Sequence[JsonRow],
-        scorer: Scorer,
-    ) -> Figures:
-        from posttrain.evaluation.intervals import with_interval
-        from posttrain.evaluation.pass_at_k import pass_at_k
+        self, model: ModelAndTokenizer, prompts: Sequence[JsonRow], scorer: Scorer
+    ) -> dict[str, Metric]:
+        from posttrain.evaluation.pass_at_k import PASS_AT, pass_at_k
 
         few = prompts[: self.often_rows]
         _, found = self._answered(model, few, scorer, self.temperature, "often", self.often)
         right = [[bool(x) for x in found[at : at + self.often]] for at in range(0, len(found), self.often)]
         ks = sorted({1, min(8, self.often), self.often})
-        return {
-            name: value
-            for k in ks
-            for name, value in with_interval(f"pass@{k}/base", pass_at_k(right, k)).items()
-        }
+        metrics: dict[str, Metric] = {}
+        for k in ks:
+            metrics |= PASS_AT.of(pass_at_k(right, k), k=str(k), model="base")
+        return metrics
 
 
 def _open(directory: Path, machine: Machine) -> ModelAndTokenizer:
@@ -186,10 +203,13 @@ def _open(directory: Path, machine: Machine) -> ModelAndTokenizer:
     return load_causal_lm(directory, device=machine.device)
 
 
-def _of_one(name: str, drawn: Sequence[Episode], found: Sequence[float], greedy: Sequence[float]) -> Figures:
-    from posttrain.evaluation.intervals import bootstrap, wilson, with_interval
+def _of_one(
+    name: str, drawn: Sequence[Episode], found: Sequence[float], greedy: Sequence[float]
+) -> dict[str, Metric]:
+    from posttrain.evaluation.intervals import bootstrap, wilson
+    from posttrain.evaluation.solved_shares import ENDS, SOLVED
 
-    figures = with_interval(f"solved/{name}", wilson(sum(found), len(found)))
-    figures |= with_interval(f"solved_greedy/{name}", wilson(sum(greedy), len(greedy)))
-    figures |= with_interval(f"ends/{name}", wilson(sum(e.ended for e in drawn), len(drawn)))
-    return figures | with_interval(f"length/{name}", bootstrap([len(e.logprobs) for e in drawn]))
+    metrics = SOLVED.of(wilson(sum(found), len(found)), model=name)
+    metrics |= SOLVED_GREEDY.of(wilson(sum(greedy), len(greedy)), model=name)
+    metrics |= ENDS.of(wilson(sum(e.ended for e in drawn), len(drawn)), model=name)
+    return metrics | LENGTH_OF.of(bootstrap([len(e.logprobs) for e in drawn]), model=name)

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from posttrain.metrics import declare_metric
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import later
 
 if TYPE_CHECKING:
     from posttrain.models.loading import Tokenizer
+
+PARAMETERS = declare_metric("parameters", "Parameters of the model.", unit="parameters", better="none")
 
 
 @dataclass(frozen=True, kw_only=True)

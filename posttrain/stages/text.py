@@ -9,6 +9,7 @@ from typing import ClassVar
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
 from posttrain.data.read import read_text
+from posttrain.data.row_counts import row_counts
 from posttrain.data.rows import Row
 from posttrain.data.split import split
 from posttrain.data.user_rows import Reader
@@ -25,6 +26,7 @@ class PretrainingPages(Stage):
     """
 
     address = "text"
+    does = "pretraining text"
     amounts = (("rows", "{} rows"),)
     positive = ("rows", "heldout")
     rows: int = 3000
@@ -40,7 +42,7 @@ class PretrainingPages(Stage):
 
         train = write_jsonl(output / "train.jsonl", _pages(self.rows, UNREAD * (2 + self.seed)))
         held = write_jsonl(output / "heldout.jsonl", _pages(self.heldout, UNREAD))
-        return Report(figures={"rows": train, "heldout_rows": held})
+        return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> PretrainingPages:
         return replace(self, rows=8, heldout=8)
@@ -56,6 +58,7 @@ class TextRows(UserRowsStage):
     """
 
     address = "text"
+    does = "pretraining text"
     amounts = (("rows", "{} rows"),)
     reads: ClassVar[Reader] = staticmethod(read_text)
     heldout_share: float = 0.1

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from posttrain.cost.sizes import Rows
 from posttrain.cost.work import StageWork, rows_written
+from posttrain.data.row_counts import row_counts
 from posttrain.data.rows import Row
 from posttrain.data.user_rows import Reader, UserRows
 from posttrain.pipeline.enough import ForeseenRows, Sides
@@ -52,8 +53,7 @@ class UserRowsStage(Stage):
         train, held = self._sides(source)
         write_jsonl(output / "train.jsonl", train)
         write_jsonl(output / "heldout.jsonl", held)
-        figures = {"rows": len(train), "heldout_rows": len(held), **source.figures}
-        return Report(figures=figures, notes=source.notes)
+        return Report(metrics=row_counts(len(train), len(held)) | source.metrics, notes=source.notes)
 
     def foreseen(self, rows: ForeseenRows, machine: Machine) -> Sides | None:
         """As ``run`` will write them; None for a large file, which has rows enough, or one on the hub."""

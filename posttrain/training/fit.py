@@ -12,6 +12,8 @@ from posttrain.core.batch import DirectAlignment, RewardLoss
 from posttrain.core.seeds import derive
 from posttrain.training.in_slices import in_slices
 from posttrain.training.optimizer import Optimizer
+from posttrain.training.rl_loop import STEP
+from posttrain.training.rollout_metrics import ROWS_LEARNED, TOKENS
 from posttrain.training.update import Part, cut, update
 
 
@@ -88,7 +90,12 @@ def fit(
             slices = cut(past.rollouts, micro_batch_tokens, method.wants.whole_groups)
             past = method.measure(in_slices(forward, past, slices), past)  # type: ignore[union-attr]
         part = Part(past, forward, method.loss, whole_groups=method.wants.whole_groups)
-        figures = update(optimizer, [part], micro_batch_tokens)
+        metrics = update(optimizer, [part], micro_batch_tokens)
         state.step += 1
         tokens = int(past.rollouts.action_mask.sum())
-        yield {"step": state.step, "rows": len(past.rollouts), "tokens": tokens, **figures}
+        yield {
+            STEP.name: state.step,
+            ROWS_LEARNED.name: len(past.rollouts),
+            TOKENS.name: tokens,
+            **metrics,
+        }

@@ -11,6 +11,21 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from posttrain.metrics import declare_metric
+
+GRAD_NORM = declare_metric(
+    "grad_norm/{group}",
+    "Norm of the gradient of the parameters of {group}, before clipping.",
+    unit="norm",
+    better="none",
+)
+LEARNING_RATE = declare_metric(
+    "learning_rate/{group}",
+    "Learning rate of the parameters of {group}, after warm-up and decay.",
+    unit="per update",
+    better="none",
+)
+
 Schedule = Callable[[int], float]  # updates done -> factor of the learning rate
 
 
@@ -108,19 +123,19 @@ class Optimizer:
                     f"the gradient of {group.name} is {size} at update {self.steps}; terms: {evidence}. "
                     "A smaller learning rate, or float32 instead of a shorter type, usually mends this."
                 )
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for group, norm, size, inner in zip(self.groups, norms, sizes, self._adam.param_groups, strict=True):
             if size > group.clip_norm:
                 grads = [p.grad for p in group.parameters if p.grad is not None]
                 torch._foreach_mul_(grads, group.clip_norm / norm)
             inner["lr"] = self._rate(group)
-            figures[f"grad_norm/{group.name}"] = size
-            figures[f"learning_rate/{group.name}"] = inner["lr"]
+            metrics[GRAD_NORM.named(group=group.name)] = size
+            metrics[LEARNING_RATE.named(group=group.name)] = inner["lr"]
         self._adam.step()
         self._decay_to_start()
         self.zero()
         self.steps += 1
-        return figures
+        return metrics
 
     @torch.no_grad()
     def _decay_to_start(self) -> None:

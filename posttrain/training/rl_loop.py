@@ -12,11 +12,47 @@ from torch import Tensor
 
 from posttrain.core.batch import Evaluation, Policy, PolicyGradient, Rollouts, Wants, take
 from posttrain.core.seeds import derive
-from posttrain.training.figures import of_credit, of_rollouts
+from posttrain.metrics import declare_metric
 from posttrain.training.in_slices import in_slices
 from posttrain.training.kl_control import FixedKL, KLController
 from posttrain.training.optimizer import Optimizer
+from posttrain.training.rollout_metrics import KL, ROWS_LEARNED, of_credit, of_rollouts
 from posttrain.training.update import Part, Past, cut, in_one_order, update
+
+STEP = declare_metric(
+    "step",
+    "Number of the step, counted from 1: of reinforcement one batch, elsewhere one update.",
+    unit="steps",
+    better="none",
+)
+UPDATE = declare_metric("update", "Updates of the weights so far.", unit="updates", better="none")
+SECONDS = declare_metric(
+    "seconds",
+    "Wall time of an update and, in the first of a step, of its batch.",
+    unit="seconds",
+    better="down",
+)
+SECONDS_OF = declare_metric(
+    "seconds/{part}",
+    "Wall time that a step spent on: {part}.",
+    unit="seconds",
+    better="down",
+)
+KL_COEF = declare_metric(
+    "kl_coef",
+    "Coefficient of the KL charge, which the KL controller moves.",
+    unit="reward per nat",
+    better="none",
+    title="KL coefficient",
+    order=15,
+)
+DROPPED_ROWS = declare_metric(
+    "dropped",
+    "Rows that the method cannot use, left out of the batch.",
+    unit="rows",
+    better="down",
+    where="log",
+)
 
 COMPARED_EVERY = (
     16  # batches; where the sampler's log-probabilities are used, the trainer's check them so often
@@ -32,7 +68,7 @@ class RLState:
     step: int = 0  # batches of rollouts used up
     batch_updates: int = 0  # updates made on the batch in use
     past: Past | None = None  # the batch in use
-    figures: dict[str, float] = field(default_factory=dict)  # of the batch in use
+    metrics: dict[str, float] = field(default_factory=dict)  # of the batch in use
     kl_coef: float | None = None  # None until the first batch: the method's own
 
 
@@ -82,7 +118,7 @@ def train_rl(
         mix: of the number of updates made: another part of the loss, such as pretraining text (PPO-ptx).
 
     Yields:
-        Figures of the rollouts (``figures.of_rollouts``, ``figures.of_credit``), of the update (the method's
+        Metrics of the rollouts (``rollout_metrics``), of the update (the method's
         terms, ``loss``, gradient norms, learning rates), ``step``, ``update``, ``kl_coef`` and seconds.
 
     Raises:
@@ -104,18 +140,16 @@ def train_rl(
         more = [] if mix is None else [mix(optimizer.steps)]
         parts = [_minibatch(state, current, read, first, seed), *more]
         began = time.perf_counter()
-        figures = {**state.figures, **update(optimizer, parts, micro_batch_tokens)}
+        metrics = {**state.metrics, **update(optimizer, parts, micro_batch_tokens)}
         del first, parts
-        figures |= {"step": state.step + 1, "update": optimizer.steps}
-        figures |= {
-            "seconds": time.perf_counter() - started,
-            "seconds/update": time.perf_counter() - began,
-        }
+        metrics |= {STEP.name: state.step + 1, UPDATE.name: optimizer.steps}
+        metrics[SECONDS.name] = time.perf_counter() - started
+        metrics[SECONDS_OF.named(part="update")] = time.perf_counter() - began
         state.batch_updates += 1
         if state.batch_updates == method.epochs * _count(state.past, method):
             _finish(state, current, kl_controller or FixedKL())
             publish(state.step)
-        yield figures
+        yield metrics
 
 
 def _minibatch(
@@ -159,9 +193,10 @@ def _priced(method: Any, coef: float | None) -> Any:
 
 def _finish(state: RLState, method: Any, kl_controller: KLController) -> None:
     kl = getattr(method, "kl", None)
-    if kl is not None and "kl" in state.figures:
-        state.kl_coef = kl_controller.next(kl.coef, state.figures["kl"], int(state.figures["rows"]))
-    state.step, state.batch_updates, state.past, state.figures = state.step + 1, 0, None, {}
+    if kl is not None and KL.name in state.metrics:
+        rows = int(state.metrics[ROWS_LEARNED.name])
+        state.kl_coef = kl_controller.next(kl.coef, state.metrics[KL.name], rows)
+    state.step, state.batch_updates, state.past, state.metrics = state.step + 1, 0, None, {}
 
 
 def _collect(
@@ -208,13 +243,13 @@ def _collect(
         else:
             before = in_slices(read, rollouts, slices)
     past = method.credit(rollouts, before, anchor)
-    figures = of_rollouts(rollouts, before, anchor) | of_credit(past)
+    metrics = of_rollouts(rollouts, before, anchor) | of_credit(past)
     kl = getattr(method, "kl", None)
     if kl is not None:
-        figures["kl_coef"] = kl.coef
-    figures |= {"dropped": dropped, "seconds/collect": collected - started}
-    figures["seconds/evaluate"] = time.perf_counter() - collected
-    state.past, state.batch_updates, state.figures = past, 0, figures
+        metrics[KL_COEF.name] = kl.coef
+    metrics |= {DROPPED_ROWS.name: dropped, SECONDS_OF.named(part="collect"): collected - started}
+    metrics[SECONDS_OF.named(part="evaluate")] = time.perf_counter() - collected
+    state.past, state.batch_updates, state.metrics = past, 0, metrics
     return first if past.rollouts is rollouts else None
 
 

@@ -13,7 +13,16 @@ from torch import Tensor
 from posttrain.core.batch import Experience, PreferenceBatch, Reduction, Rollouts, Term, take
 from posttrain.core.masked import last_step
 from posttrain.core.reduction import maximum
+from posttrain.metrics import declare_metric
 from posttrain.training.optimizer import Optimizer
+
+LOSS = declare_metric(
+    "loss",
+    "All terms of the loss with their coefficients, of the optimizer's batch.",
+    unit="loss",
+    better="none",
+    title="Loss",
+)
 
 Past = Experience | PreferenceBatch
 
@@ -81,18 +90,18 @@ def update(optimizer: Optimizer, parts: list[Part], micro_batch_tokens: int) -> 
     """Accumulate the gradient of all parts, clip it per parameter group, step.
 
     Returns:
-        The sum of each term over the batch by its name, ``loss``, and the optimizer's figures.
+        The sum of each term over the batch by its name, ``loss``, and the optimizer's metrics.
 
     Raises:
         FloatingPointError: a gradient is not finite; weights and optimizer are as they were.
     """
-    figures: dict[str, Tensor] = {}
+    metrics: dict[str, Tensor] = {}
     optimizer.zero()
     for part in parts:
         with in_one_order(part.past.rollouts.action_mask.device):
-            _accumulate(part, micro_batch_tokens, figures)
-    names = list(figures)
-    values = torch.stack([figures[name] for name in names]).tolist()
+            _accumulate(part, micro_batch_tokens, metrics)
+    names = list(metrics)
+    values = torch.stack([metrics[name] for name in names]).tolist()
     report = dict(zip(names, values, strict=True))
     return report | optimizer.step(report)
 
@@ -100,10 +109,10 @@ def update(optimizer: Optimizer, parts: list[Part], micro_batch_tokens: int) -> 
 @torch.no_grad()
 def totals(part: Part, micro_batch_tokens: int) -> dict[str, float]:
     """What ``update`` would report of a part's terms and of its ``loss``; nothing is learned."""
-    figures: dict[str, Tensor] = {}
+    metrics: dict[str, Tensor] = {}
     with in_one_order(part.past.rollouts.action_mask.device):
-        _accumulate(part, micro_batch_tokens, figures)
-    return {name: float(value) for name, value in figures.items()}
+        _accumulate(part, micro_batch_tokens, metrics)
+    return {name: float(value) for name, value in metrics.items()}
 
 
 @contextmanager
@@ -125,9 +134,9 @@ def in_one_order(device: torch.device) -> Iterator[None]:
         memory.fill_uninitialized_memory = filled
 
 
-def _accumulate(part: Part, micro_batch_tokens: int, figures: dict[str, Tensor]) -> None:
+def _accumulate(part: Part, micro_batch_tokens: int, metrics: dict[str, Tensor]) -> None:
     """Backward through each micro-batch of one part, where there is a graph; adds its
-    terms to ``figures``.
+    terms to ``metrics``.
     """
     weights: dict[Reduction, Tensor] = {}
     slices = cut(part.past.rollouts, micro_batch_tokens, part.whole_groups)
@@ -140,13 +149,13 @@ def _accumulate(part: Part, micro_batch_tokens: int, figures: dict[str, Tensor])
                 weights[term.reduction] = term.reduction(part.past)
             weight = weights[term.reduction]
             amount = _amount(name, term, weight if len(slices) == 1 else weight[rows])
-            _book(figures, part.name + name, amount.detach(), term.reduction is maximum)
+            _book(metrics, part.name + name, amount.detach(), term.reduction is maximum)
             if term.coef != 0:
                 share = amount * (part.coef * term.coef)
                 loss = share if loss is None else loss + share
         if loss is None:
             raise ValueError(f"no term of the loss has a coefficient: {', '.join(terms) or 'there are none'}")
-        _book(figures, "loss", loss.detach(), False)
+        _book(metrics, LOSS.name, loss.detach(), False)
         if torch.is_grad_enabled():
             loss.backward()  # type: ignore[no-untyped-call]
 
@@ -163,9 +172,9 @@ def _amount(name: str, term: Term, weight: Tensor) -> Tensor:
     return (term.values * weight).sum()
 
 
-def _book(figures: dict[str, Tensor], name: str, amount: Tensor, largest: bool) -> None:
+def _book(metrics: dict[str, Tensor], name: str, amount: Tensor, largest: bool) -> None:
     amount = amount.double() if amount.device.type != "mps" else amount
-    if name not in figures:
-        figures[name] = amount
+    if name not in metrics:
+        metrics[name] = amount
     else:
-        figures[name] = torch.maximum(figures[name], amount) if largest else figures[name] + amount
+        metrics[name] = torch.maximum(metrics[name], amount) if largest else metrics[name] + amount

@@ -10,10 +10,12 @@ INTERVALS, COMPARE, POLICY_SERIES = (
     f"evaluation/{name}.py" for name in ("intervals", "compare", "policy_series")
 )
 ACCURACY, PASS = "evaluation/reward_accuracy.py", "evaluation/pass_at_k.py"
+SOLVED_SHARES = "evaluation/solved_shares.py"
 OF_INTERVALS, OF_COMPARE, OF_POLICY_SERIES, OF_ACCURACY, OF_PASS = (
     f"tests/evaluation/test_{name}.py"
     for name in ("intervals", "compare", "policy_series", "reward_accuracy", "pass_at_k")
 )
+OF_METRICS = "tests/test_metrics.py"
 OF_CHECKS, OF_PARTS, OF_PAGE = (
     "tests/checks/test_checks.py",
     "tests/report/test_parts.py",
@@ -96,9 +98,9 @@ MUTATIONS = [
     of(
         "a family has the mean of all",
         COMPARE,
-        "scores.setdefault(family, []).append(judgement.total)",
+        "scores.setdefault((family,), []).append(judgement.total)",
         'for every in {str(p["item"]["family"]) for p in prompts}:\n'
-        "                scores.setdefault(every, []).append(judgement.total)",
+        "                scores.setdefault((every,), []).append(judgement.total)",
         f"{OF_COMPARE}::test_families_have_their_own_means",
     ),
     of(
@@ -110,14 +112,14 @@ MUTATIONS = [
     ),
     of(
         "the last is compared with itself",
-        POLICY_SERIES,
-        "(policies[:1] if row > 2 else [])",
-        "(policies[-1:] if row > 2 else [])",
+        SOLVED_SHARES,
+        "pairs = [(policies[0], policies[-1]),",
+        "pairs = [(policies[-1], policies[-1]),",
         OF_POLICY_SERIES,
     ),
     of(
         "changes in what is solved are turned round",
-        POLICY_SERIES,
+        SOLVED_SHARES,
         "gaps = [a - b for a, b in zip(right[now], right[before], strict=True)]",
         "gaps = [b - a for a, b in zip(right[now], right[before], strict=True)]",
         OF_POLICY_SERIES,
@@ -188,8 +190,8 @@ MUTATIONS = [
     of(
         "what is left of the optimum is turned round",
         "evaluation/solved.py",
-        '"share_of_optimum": value_of_policy / best',
-        '"share_of_optimum": best / value_of_policy',
+        "SHARE_OF_OPTIMUM.of(value_of_policy / best)",
+        "SHARE_OF_OPTIMUM.of(best / value_of_policy)",
         "tests/evaluation/test_solved.py",
     ),
     of(
@@ -265,8 +267,8 @@ MUTATIONS = [
     of(
         "a judge that wins is a judge that loses",
         "checks/judge_agrees.py",
-        "if low > 0.5 and high < 0.5:",
-        "if low > 0.5 and high > 0.5:",
+        "if proxy.low > 0.5 and won.high < 0.5:",
+        "if proxy.low > 0.5 and won.high > 0.5:",
         OF_CHECKS,
     ),
     of(
@@ -278,10 +280,10 @@ MUTATIONS = [
     ),
     of(
         "length and reward are one where one stays",
-        "training/figures.py",
+        "training/rollout_metrics.py",
         "x, y = x - x.mean(), y - y.mean()",
         "x, y = x, y - y.mean()",
-        "tests/training/test_figures.py",
+        "tests/training/test_rollout_metrics.py",
     ),
     of(
         "a reward that stayed rose",
@@ -293,22 +295,22 @@ MUTATIONS = [
     of(
         "a preference is above chance without its interval",
         "checks/prefers_the_chosen.py",
-        "(isinstance(low, int | float) and low > thresholds.accuracy)",
-        "float(value) > thresholds.accuracy",
+        "(low is not None and low > thresholds.accuracy)",
+        "agreement.number > thresholds.accuracy",
         OF_CHECKS,
     ),
     of(
         "a reward model is above chance without its interval",
         "checks/ranks_better_than_chance.py",
-        "(isinstance(low, int | float) and low > thresholds.accuracy)",
-        "float(value) > 0.5",
+        "(low is not None and low > thresholds.accuracy)",
+        "agreement.number > 0.5",
         OF_CHECKS,
     ),
     of(
         "more is solved without an interval",
         "checks/solves_more.py",
-        "passed=float(low) > 0",
-        "passed=float(change) > 0",
+        "passed=low > 0",
+        "passed=change.number > 0",
         OF_CHECKS,
     ),
     of(
@@ -349,15 +351,57 @@ MUTATIONS = [
     of(
         "the largest ratio is a mean",
         "report/record.py",
-        'max(values) if name.endswith("_max") else',
-        'max(values) if name.endswith("_min") else',
+        "one is not None and one.kind.largest",
+        "one is None",
         OF_PARTS,
     ),
     of(
         "an interval turned round",
-        "report/figures.py",
-        "low, high = float(figures[name + down]), float(figures[name + up])",
-        "low, high = float(figures[name + up]), float(figures[name + down])",
+        "metrics.py",
+        "own_ends.get(LOW), own_ends.get(HIGH)",
+        "own_ends.get(HIGH), own_ends.get(LOW)",
+        OF_PARTS,
+    ),
+    of(
+        "a metric that is made of another has its own direction",
+        "metrics.py",
+        'return self.of.better if self.of and self.kind.better == "none" else self.kind.better',
+        "return self.kind.better",
+        OF_METRICS,
+    ),
+    of(
+        "a metric that is made of another has no unit",
+        "metrics.py",
+        'return self.kind.unit or (self.of.unit if self.of else "")',
+        "return self.kind.unit",
+        OF_METRICS,
+    ),
+    of(
+        "what is logged is taken for what is reported",
+        "metrics.py",
+        "elsewhere = 0 if not where or kind.where == where else 2 if kind.where else 1",
+        "elsewhere = 0",
+        OF_METRICS,
+    ),
+    of(
+        "a count of before metrics had units is a share",
+        "metrics.py",
+        "return fraction == is_share(match.unit)",
+        "return fraction != is_share(match.unit)",
+        OF_METRICS,
+    ),
+    of(
+        "metrics of before they were typed are forgotten",
+        "pipeline/stage_report.py",
+        'metrics = typed(value.get("figures", {}))',
+        "metrics = typed({})",
+        OF_METRICS,
+    ),
+    of(
+        "a curve without what it means",
+        "report/chart.py",
+        'parts.insert(0, svg.tag("title", escape(what.meaning)))',
+        "pass",
         OF_PARTS,
     ),
     of(
@@ -384,22 +428,22 @@ MUTATIONS = [
     of(
         "a reward rose whose intervals overlap",
         "report/story.py",
-        "if before[1].interval[1] < after[1].interval[0]:",
-        "if before[1].number < after[1].number:",
+        "if before[1] < after[0]:",
+        "if before[0] < after[0]:",
         f"{OF_PAGE}::test_a_reward_whose_intervals_overlap_did_not_clearly_change",
     ),
     of(
         "play is better than chance whose intervals overlap",
         "report/returns.py",
-        "own.interval[0] > chance.interval[1]",
-        "own.number > chance.number",
+        "own[0] > chance[1]",
+        "own[0] > chance[0]",
         "tests/report/test_returns.py",
     ),
     of(
         "before and after swapped in a picture",
         "report/measured.py",
-        "before=of[ends[0]], after=of[ends[1]]",
-        "before=of[ends[1]], after=of[ends[0]]",
+        "before=ends[0], after=ends[1]",
+        "before=ends[1], after=ends[0]",
         "tests/report/test_returns.py",
     ),
     of(

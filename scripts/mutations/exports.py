@@ -10,7 +10,7 @@ WORKER, APP = "serving/engine_thread.py", "serving/app.py"
 OF_GGUF, OF_HUB = "tests/exports/test_gguf.py", "tests/exports/test_hub.py"
 OF_SERVING = "tests/serving/test_serving.py"
 OF_FILE = f"{OF_GGUF}::test_a_gguf_file_answers_as_the_model"
-OF_CARD = f"{OF_HUB}::test_a_model_on_a_base_of_the_hub_goes_with_its_adapter_its_lineage_and_its_figures"
+OF_CARD = f"{OF_HUB}::test_a_model_on_a_base_of_the_hub_goes_with_its_adapter_its_lineage_and_its_metrics"
 OF_FRAMES = f"{OF_GGUF}::test_a_template_of_frames_becomes_a_modelfile_and_any_other_is_refused"
 
 MUTATIONS = [

@@ -337,8 +337,8 @@ MUTATIONS = [
     ),
     of(
         "KTO's mismatched answer is the prompt's own",
-        "stages/alignment.py",
-        "said[place - 1].rows[",
+        "stages/fitting.py",
+        "comparisons[at - 1].rows[",
         "one.rows[",
         "tests/stages/test_alignment.py::test_ktos_baseline_is_of_answers_to_other_prompts",
     ),
@@ -352,8 +352,8 @@ MUTATIONS = [
     of(
         "ties are learned from",
         "stages/fitting.py",
-        'counts["ties"] += 1\n            continue',
-        'counts["ties"] += 1',
+        "counts[TIES.name] += 1\n            continue",
+        "counts[TIES.name] += 1",
         "tests/stages/test_endings.py",
     ),
     of(

@@ -7,12 +7,12 @@ from __future__ import annotations
 from mutations.mutation import of
 
 OPTIMIZER, REINFORCE, UPDATE = "training/optimizer.py", "training/rl_loop.py", "training/update.py"
-FIT, FIGURES, CONTROLLER = "training/fit.py", "training/figures.py", "training/kl_control.py"
+FIT, SUMMARY, CONTROLLER = "training/fit.py", "training/run_summary.py", "training/kl_control.py"
 AVERAGE, CHECKPOINT = "training/average.py", "training/checkpoint.py"
 RL_OPTIMIZER, CONTROL = "stages/rl_optimizer.py", "stages/control.py"
 
 OF_OPTIMIZER, OF_LOOP = "tests/training/test_optimizer.py", "tests/training/test_rl_loop.py"
-OF_FIT, OF_FIGURES = "tests/training/test_fit.py", "tests/training/test_figures.py"
+OF_FIT, OF_SUMMARY = "tests/training/test_fit.py", "tests/training/test_rollout_metrics.py"
 OF_RATES = "tests/stages/test_methods.py::test_the_rates_fall_over_all_updates_and_the_critic_has_its_own"
 OF_CONTROLLER = f"{OF_LOOP}::test_the_controller_hears_nats_per_completion_and_completions"
 
@@ -178,14 +178,14 @@ MUTATIONS = [
     of(
         "the controller is told KL a step",
         REINFORCE,
-        'state.figures["kl"], int(',
-        'state.figures["kl"] / state.figures["length"], int(',
+        "kl.coef, state.metrics[KL.name], rows",
+        'kl.coef, state.metrics[KL.name] / state.metrics["length"], rows',
         OF_CONTROLLER,
     ),
     of(
         "the controller is told prompts for rows",
         REINFORCE,
-        'int(state.figures["rows"])',
+        "int(state.metrics[ROWS_LEARNED.name])",
         "len(state.past.rollouts.group.unique())",
         OF_CONTROLLER,
     ),
@@ -205,7 +205,7 @@ MUTATIONS = [
     ),
     of(
         "KL a step is reported for KL a completion",
-        FIGURES,
+        "training/rollout_metrics.py",
         "wide(masked_sum(estimator(before.logprobs, reference.logprobs), mask)).mean()",
         "wide(masked_mean(estimator(before.logprobs, reference.logprobs), mask))",
         OF_CONTROLLER,
@@ -233,31 +233,31 @@ MUTATIONS = [
     ),
     of(
         "a run ends on its last batch alone",
-        FIGURES,
+        SUMMARY,
         "last = rows[-max(1, len(rows) // 10) :]",
         "last = rows[-1:]",
-        OF_FIGURES,
+        OF_SUMMARY,
     ),
     of(
         "the last update of a batch stands for the batch",
-        FIGURES,
+        SUMMARY,
         "for row in reversed(history)}",
         "for row in history}",
-        OF_FIGURES,
+        OF_SUMMARY,
     ),
     of(
         "only the last comparison with the sampler is reported",
-        FIGURES,
-        'max(row.get("sampler_delta_max", 0.0) for row in rows)',
-        'rows[-1].get("sampler_delta_max", 0.0)',
-        OF_FIGURES,
+        SUMMARY,
+        "max(row.get(SAMPLER_DELTA_MAX.name, 0.0) for row in rows)",
+        "rows[-1].get(SAMPLER_DELTA_MAX.name, 0.0)",
+        OF_SUMMARY,
     ),
     of(
         "batches are counted for answers",
-        FIGURES,
-        'int(sum(row["rows"] for row in rows))',
+        SUMMARY,
+        "int(sum(row[ROWS_LEARNED.name] for row in rows))",
         "len(rows)",
-        OF_FIGURES,
+        OF_SUMMARY,
     ),
     of(
         "reinforcement's schedule counts batches for updates",
@@ -296,7 +296,7 @@ MUTATIONS = [
     ),
     of(
         "learned rewards end on the last batch alone",
-        CONTROL,
+        "stages/play_metrics.py",
         "last = rows[-max(1, len(rows) // 10) :]",
         "last = rows[-1:]",
         "tests/stages/test_control.py",

@@ -30,7 +30,7 @@ class Rows(Stage):
     address = "rows"
     def run(self, inputs, output, machine):
         (output / "rows").write_text("abc")
-        return Report(figures={"rows": 3})
+        return Report(metrics={"rows": 3})
 
 class Method:
     def loss(self, logprobs):
@@ -56,7 +56,7 @@ class Trained(Stage):
             torch.save({"a": torch.ones(2)}, output / "state.pt")
         if self.way == "text":
             (output / "rows.jsonl").open("w").write("{}")
-        return Report(figures={"loss": 1.0})
+        return Report(metrics={"loss": 1.0})
 
     def gates(self, report):
         return [][0] if self.way == "gate" else []

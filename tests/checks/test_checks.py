@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -33,25 +32,32 @@ from posttrain.checks.thresholds import (
     OfRewardModel,
     OfTuning,
 )
+from posttrain.metrics import typed
 from posttrain.pipeline.finding import Finding, UserError
 
-BUDGET = partial(kl_budget.check, thresholds=OfReinforcement())
-RANKS = partial(ranks_better_than_chance.check, thresholds=OfRewardModel())
-PREFERS = partial(prefers_the_chosen.check, thresholds=OfAlignment())
-ENDS = partial(ends_its_answers.check, thresholds=OfTuning())
-BY_HEART = partial(learned_by_heart.check, thresholds=OfTuning())
-SURE = partial(calibrated.check, thresholds=OfRewardModel())
-LONGER = partial(more_than_length.of_reward_model, thresholds=OfRewardModel())
-PAID_BY_LENGTH = partial(more_than_length.of_rewards, thresholds=OfReinforcement())
-SAME = partial(same_at_the_start.check, thresholds=OfReinforcement())
-BASE = partial(base_knowledge.check, thresholds=OfBase())
-OWN = partial(judge_agrees.on_policy, thresholds=OfEvaluation())
+
+def flatly(check: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
+    """The check, given metrics as one flat object."""
+    return lambda metrics, *more, **others: check(typed(metrics), *more, **settings, **others)
+
+
+BUDGET = flatly(kl_budget.check, thresholds=OfReinforcement())
+RANKS = flatly(ranks_better_than_chance.check, thresholds=OfRewardModel())
+PREFERS = flatly(prefers_the_chosen.check, thresholds=OfAlignment())
+ENDS = flatly(ends_its_answers.check, thresholds=OfTuning())
+BY_HEART = flatly(learned_by_heart.check, thresholds=OfTuning())
+SURE = flatly(calibrated.check, thresholds=OfRewardModel())
+LONGER = flatly(more_than_length.of_reward_model, thresholds=OfRewardModel())
+PAID_BY_LENGTH = flatly(more_than_length.of_rewards, thresholds=OfReinforcement())
+SAME = flatly(same_at_the_start.check, thresholds=OfReinforcement())
+BASE = flatly(base_knowledge.check, thresholds=OfBase())
+OWN = flatly(judge_agrees.on_policy, thresholds=OfEvaluation())
 BY_LENGTH = {"score_length_n": 200, "label_accuracy_uneven": 0.88, "longer_chosen": 0.86}
 
 
 def one_of(name: str) -> Callable[[dict[str, Any]], Finding]:
-    def check(figures: dict[str, Any]) -> Finding:
-        found = {one.name: one for one in steady.check({"steps": 20, **figures}, OfReinforcement())}
+    def check(metrics: dict[str, Any]) -> Finding:
+        found = {one.name: one for one in flatly(steady.check)({"steps": 20, **metrics}, OfReinforcement())}
         assert all(one.passed for other, one in found.items() if other != name)
         return found[name]
 
@@ -60,7 +66,7 @@ def one_of(name: str) -> Callable[[dict[str, Any]], Finding]:
 
 ONE = {
     "sft": (
-        learned_demonstrations.check,
+        flatly(learned_demonstrations.check),
         {"nll_heldout": 1.0, "nll_heldout_before": 2.0},
         {"nll_heldout": 2.5},
     ),
@@ -75,7 +81,7 @@ ONE = {
         {"label_accuracy_low": 0.48},
     ),
     "solves": (
-        solves_more.check,
+        flatly(solves_more.check),
         {
             "solved/base": 0.3,
             "solved/final": 0.5,
@@ -85,7 +91,7 @@ ONE = {
         {"solved_change/final_vs_base_low": -0.01},
     ),
     "stayed": (
-        reward_rose.check,
+        flatly(reward_rose.check),
         {"reward_start": 0.0, "reward_final": 0.01, "steps": 60},
         {"reward_final": 0.0},
     ),
@@ -96,12 +102,12 @@ ONE = {
     ),
     "kl": (BUDGET, {"kl_final": 3.0}, {"kl_final": 30.0}),
     "reward": (
-        reward_rose.check,
+        flatly(reward_rose.check),
         {"reward_start": 0.0, "reward_final": 1.0, "steps": 60},
         {"reward_final": -1.0},
     ),
     "teacher": (
-        nearer_the_teacher.check,
+        flatly(nearer_the_teacher.check),
         {"kl_start": 2.0, "kl_final": 1.0, "steps": 60},
         {"kl_final": 2.5},
     ),
@@ -134,7 +140,7 @@ ONE = {
     "shrunk": (one_of("rl_length_drift"), {"length_start": 10, "length_final": 4}, {"length_final": 3}),
     "clipped": (one_of("rl_clip_fraction"), {"clip_fraction_final": 0.2}, {"clip_fraction_final": 0.6}),
     "gold": (
-        judge_agrees.check,
+        flatly(judge_agrees.check),
         {
             "win_rate/final_vs_sft": 0.6,
             "win_rate/final_vs_sft_low": 0.55,
@@ -145,7 +151,7 @@ ONE = {
         {"win_rate/final_vs_sft": 0.4, "win_rate/final_vs_sft_high": 0.45},
     ),
     "judge": (
-        judge_agrees.check,
+        flatly(judge_agrees.check),
         {
             "judge_win_rate/dpo_vs_sft": 0.6,
             "judge_win_rate/dpo_vs_sft_high": 0.65,
@@ -182,26 +188,28 @@ def test_a_reward_model_that_knows_more_than_the_length_it_goes_by_passes() -> N
 
 
 def test_what_rounds_on_both_sides_is_judged_by_its_mean_difference() -> None:
-    figures = {"ratio_start": 1.0, "kl_start": 0.0, "sampler_delta_max": 0.3, "sampler_delta_mean": 0.02}
-    assert SAME(figures, compute="bfloat16").passed
-    assert not SAME(figures).passed
-    assert not SAME({**figures, "sampler_delta_mean": 0.3}, compute="bfloat16").passed
+    metrics = {"ratio_start": 1.0, "kl_start": 0.0, "sampler_delta_max": 0.3, "sampler_delta_mean": 0.02}
+    assert SAME(metrics, compute="bfloat16").passed
+    assert not SAME(metrics).passed
+    assert not SAME({**metrics, "sampler_delta_mean": 0.3}, compute="bfloat16").passed
 
 
 @pytest.mark.parametrize(
-    "figures", [{"facts_heldout": 0.85, "continues": 0.95}, {"facts_heldout": 0.95, "continues": 0.3}]
+    "metrics", [{"facts_heldout": 0.85, "continues": 0.95}, {"facts_heldout": 0.95, "continues": 0.3}]
 )
-def test_a_base_that_knows_little_or_answers_already_is_stopped(figures: dict[str, Any]) -> None:
-    assert sum(not found.passed for found in BASE(figures)) == 1
+def test_a_base_that_knows_little_or_answers_already_is_stopped(metrics: dict[str, Any]) -> None:
+    assert sum(not found.passed for found in BASE(metrics)) == 1
     assert all(found.passed for found in BASE({"facts_heldout": 0.95, "continues": 0.95}))
 
 
 def test_what_is_not_known_stops_nobody() -> None:
-    assert learned_demonstrations.check({"nll_heldout": "unknown", "nll_heldout_before": "unknown"}).passed
+    assert flatly(learned_demonstrations.check)(
+        {"nll_heldout": "unknown", "nll_heldout_before": "unknown"}
+    ).passed
     assert RANKS({"label_accuracy": "unknown"}).passed
-    for check in (ENDS, BY_HEART, SURE, LONGER, PAID_BY_LENGTH, OWN, judge_agrees.check):
+    for check in (ENDS, BY_HEART, SURE, LONGER, PAID_BY_LENGTH, OWN, flatly(judge_agrees.check)):
         assert check({}).passed
-    assert all(found.passed for found in steady.check({}, OfReinforcement()))
+    assert all(found.passed for found in flatly(steady.check)({}, OfReinforcement()))
     few = {"score_length": 1.0, "score_length_low": 0.99, "score_length_high": 1.0}
     assert LONGER({**BY_LENGTH, **few, "score_length_n": 29}).passed
     assert PAID_BY_LENGTH({"reward_length": 1.0, "steps": 9}).passed
@@ -213,7 +221,7 @@ def test_what_is_not_known_stops_nobody() -> None:
 
 def test_rewards_that_never_differ_and_answers_that_never_end_are_told_and_stop_nothing() -> None:
     good = {"flat_steps": 0.1, "flat_groups": 0.5, "truncated_final": 0.2}
-    learned = partial(something_to_learn.check, thresholds=OfReinforcement())
+    learned = flatly(something_to_learn.check, thresholds=OfReinforcement())
     assert all(found.passed for grouped in (True, False) for found in learned(good, grouped))
     assert all(found.passed for found in learned({}, True))
     for grouped, worse, name in (
@@ -230,8 +238,8 @@ def test_rewards_that_never_differ_and_answers_that_never_end_are_told_and_stop_
 
 def test_what_was_never_paid_otherwise_stops_a_run_of_some_steps() -> None:
     def stops(share: float, steps: int) -> bool:
-        figures = {"flat_groups": share, "steps": steps}
-        return something_to_learn.check(figures, True, OfReinforcement())[0].stops
+        metrics = {"flat_groups": share, "steps": steps}
+        return flatly(something_to_learn.check)(metrics, True, OfReinforcement())[0].stops
 
     assert stops(1.0, 10)
     assert not stops(0.99, 10)
@@ -244,11 +252,11 @@ def test_answers_that_do_not_end_stop_a_recipe_where_enough_were_looked_at() -> 
 
 
 def test_thresholds_are_settings_and_their_ranges_are_checked() -> None:
-    figures = {"kl_final": 12.0, "length_final": 10.0}
-    assert not kl_budget.check(figures, OfReinforcement()).passed
-    assert kl_budget.check(figures, OfReinforcement(kl=15.0)).passed
-    assert kl_budget.check(figures, OfReinforcement(kl_per_token=1.5)).passed
-    assert ends_its_answers.check({"ends_heldout": 0.01}, OfTuning(ends=0.001)).passed
+    metrics = {"kl_final": 12.0, "length_final": 10.0}
+    assert not flatly(kl_budget.check)(metrics, OfReinforcement()).passed
+    assert flatly(kl_budget.check)(metrics, OfReinforcement(kl=15.0)).passed
+    assert flatly(kl_budget.check)(metrics, OfReinforcement(kl_per_token=1.5)).passed
+    assert flatly(ends_its_answers.check)({"ends_heldout": 0.01}, OfTuning(ends=0.001)).passed
     for wrong in (-0.1, 1.1, math.nan):
         with pytest.raises(UserError, match=r"thresholds.ends is .* a share from 0 to 1"):
             OfTuning(ends=wrong)

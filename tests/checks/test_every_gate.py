@@ -22,6 +22,7 @@ from posttrain.checks.thresholds import (
     Thresholds,
 )
 from posttrain.cli import find_recipe, recipes
+from posttrain.metrics import typed
 from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.gates import _Zeros
 from posttrain.pipeline.stage import Report, Stage, addresses
@@ -53,8 +54,8 @@ def findings() -> dict[str, Finding]:
     return {
         f"{where} {found.name}": found
         for where, stage in stages()
-        for figures in (_Zeros(), _Zeros(steps=100))
-        for found in stage.gates(Report(figures=figures))
+        for metrics in (_Zeros(), _Zeros(typed({"steps": 100})))
+        for found in stage.gates(Report(metrics=metrics))
     }
 
 
@@ -121,14 +122,14 @@ def of_kind(kind: type[Thresholds]) -> list[Any]:
 def test_every_threshold_moves_a_gate(kind: type[Thresholds], name: str) -> None:
     """Between one that lets everything pass and one that lets nothing."""
     for stage in of_kind(kind):
-        for figures in FIGURES[kind]:
+        for metrics in FIGURES[kind]:
             passed = set()
             for value in (0.0, 1.0, 1e6):
                 try:
                     strict = replace(stage, thresholds=replace(stage.thresholds, **{name: value}))
                 except UserError:  # above a share's 1
                     continue
-                found = strict.gates(Report(figures=_Zeros(figures)))
+                found = strict.gates(Report(metrics=_Zeros(typed(metrics))))
                 passed.add(tuple((one.name, one.passed) for one in found))
             if len(passed) > 1:
                 return

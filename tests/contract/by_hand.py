@@ -92,7 +92,7 @@ class Entry:
     refused: Sequence[dict[str, Any]] = ()
     grouped: bool = False
     base: dict[str, Any] = field(default_factory=dict)
-    unsteady: tuple[str, ...] = ()  # figures in which equals are told apart by their order
+    unsteady: tuple[str, ...] = ()  # metrics in which equals are told apart by their order
     others_count: bool = False  # a statistic of the batch's other rows, which a copy of the batch moves
 
 

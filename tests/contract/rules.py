@@ -72,7 +72,7 @@ def follows_its_formula(found: Found, entry: Entry) -> None:
         method, table = made(found, entry, settings), Table(seed)
         want, want_grads = total(method, entry.formula, table)
         got = gradients(method, found.folder, table=table)
-        assert got.figures["loss"] == pytest.approx(float(want.detach()), rel=1e-9, abs=1e-12), settings
+        assert got.metrics["loss"] == pytest.approx(float(want.detach()), rel=1e-9, abs=1e-12), settings
         same(got.grads, want_grads)
         assert any(bool(g.any()) for g in got.grads.values()), f"{settings}: nothing to learn from the scene"
 
@@ -98,10 +98,10 @@ def is_the_same_in_any_layout(found: Found, entry: Entry) -> None:
         for layout in changed:
             other = gradients(method, found.folder, layout)
             same(plain.grads, other.grads)
-            for name, figure in plain.figures.items():
+            for name, figure in plain.metrics.items():
                 if name in entry.unsteady:
                     continue
-                assert other.figures[name] == pytest.approx(figure, rel=1e-9, abs=1e-12), (name, layout)
+                assert other.metrics[name] == pytest.approx(figure, rel=1e-9, abs=1e-12), (name, layout)
 
 
 def junk_leaves_no_trace(found: Found, entry: Entry) -> None:
@@ -111,7 +111,7 @@ def junk_leaves_no_trace(found: Found, entry: Entry) -> None:
         plain = gradients(method, found.folder)
         for junk in (NAN, math.inf, -1e30):
             other = gradients(method, found.folder, Layout(junk=junk))
-            assert plain.figures == other.figures, junk
+            assert plain.metrics == other.metrics, junk
             for name, grad in plain.grads.items():
                 assert torch.equal(grad, other.grads[name]), (name, junk)
 
@@ -124,7 +124,7 @@ def twice_the_batch_is_the_batch(found: Found, entry: Entry) -> None:
         method = made(found, entry, settings)
         plain, twice = (gradients(method, found.folder, Layout(copies=n)) for n in (1, 2))
         same(plain.grads, twice.grads)
-        assert twice.figures["loss"] == pytest.approx(plain.figures["loss"], rel=1e-9, abs=1e-12)
+        assert twice.metrics["loss"] == pytest.approx(plain.metrics["loss"], rel=1e-9, abs=1e-12)
 
 
 def stays_finite(found: Found, entry: Entry) -> None:
@@ -133,7 +133,7 @@ def stays_finite(found: Found, entry: Entry) -> None:
         method = made(found, entry, settings)
         for far in (20.0, -20.0, 80.0, -80.0, 1000.0, -1000.0):
             got = gradients(method, found.folder, table=Table(far=far, dtype=torch.float32))
-            assert math.isfinite(got.figures["loss"]), (far, settings, got.figures)
+            assert math.isfinite(got.metrics["loss"]), (far, settings, got.metrics)
             for name, grad in got.grads.items():
                 assert grad.isfinite().all(), (far, settings, name)
 

@@ -204,7 +204,7 @@ def past_of(method: Any, folder: str, scene: Scene) -> Any:
 def gradients(
     method: Any, folder: str, layout: Layout = PLAIN, table: Table | None = None
 ) -> SimpleNamespace:
-    """The real ``update`` on the scene: figures by name, and the gradient in each quantity of the table."""
+    """The real ``update`` on the scene: metrics by name, and the gradient in each quantity of the table."""
     table = table or Table()
     scene = Scene(table, layout, judged=folder != "policy_gradients")
     leaves = {name: getattr(table, name) for name in table.live}
@@ -218,8 +218,8 @@ def gradients(
         return take(scene.now(method.wants), rows)
 
     part = Part(past, forward, method.loss, whole_groups=method.wants.whole_groups)
-    figures = update(Recorder(list(leaves.values())), [part], layout.limit)  # type: ignore[arg-type]
+    metrics = update(Recorder(list(leaves.values())), [part], layout.limit)  # type: ignore[arg-type]
     grads = {n: torch.zeros_like(x) if x.grad is None else x.grad.clone() for n, x in leaves.items()}
     for leaf in leaves.values():
         leaf.grad = None
-    return SimpleNamespace(figures=figures, grads=grads, past=past)
+    return SimpleNamespace(metrics=metrics, grads=grads, past=past)

@@ -6,6 +6,7 @@ import pytest
 
 from posttrain.evaluation.compare import Answers, against, by_family, components, falls, of_one
 from posttrain.evaluation.gold import Judgement, judge
+from posttrain.metrics import flat
 
 
 def answers(name: str, totals: Sequence[float | None], rewards: Sequence[float] = ()) -> Answers:
@@ -22,31 +23,31 @@ def answers(name: str, totals: Sequence[float | None], rewards: Sequence[float] 
 
 
 def test_a_tie_is_half_a_win() -> None:
-    figures = against(answers("final", [1.0, 0.5, 0.2, 0.9]), answers("sft", [0.5, 0.5, 0.3, 0.1]))
-    assert figures["win_rate/final_vs_sft"] == pytest.approx(2.5 / 4)
-    assert figures["tie_rate/final_vs_sft"] == pytest.approx(1 / 4)
-    assert figures["gold_change/final_vs_sft"] == pytest.approx(1.2 / 4)
-    assert figures["win_rate/final_vs_sft_n"] == 4
+    metrics = flat(against(answers("final", [1.0, 0.5, 0.2, 0.9]), answers("sft", [0.5, 0.5, 0.3, 0.1])))
+    assert metrics["win_rate/final_vs_sft"] == pytest.approx(2.5 / 4)
+    assert metrics["tie_rate/final_vs_sft"] == pytest.approx(1 / 4)
+    assert metrics["gold_change/final_vs_sft"] == pytest.approx(1.2 / 4)
+    assert metrics["win_rate/final_vs_sft_n"] == 4
 
 
 def test_the_reward_models_view_is_told_apart_from_gold() -> None:
-    figures = against(answers("final", [0.0, 0.0], [2.0, 2.0]), answers("sft", [1.0, 1.0], [1.0, 1.0]))
-    assert figures["win_rate/final_vs_sft"] == 0.0
-    assert figures["reward_win_rate/final_vs_sft"] == 1.0
+    metrics = flat(against(answers("final", [0.0, 0.0], [2.0, 2.0]), answers("sft", [1.0, 1.0], [1.0, 1.0])))
+    assert metrics["win_rate/final_vs_sft"] == 0.0
+    assert metrics["reward_win_rate/final_vs_sft"] == 1.0
 
 
-def test_without_gold_the_figures_say_unknown() -> None:
-    figures = against(answers("final", [None, None]), answers("sft", [None, None])) | of_one(
-        answers("sft", [None])
+def test_without_gold_the_metrics_say_unknown() -> None:
+    metrics = flat(
+        against(answers("final", [None, None]), answers("sft", [None, None])) | of_one(answers("sft", [None]))
     )
-    assert figures["win_rate/final_vs_sft"] == figures["gold/sft"] == "unknown"
-    assert falls(answers("a", [None]), answers("b", [None]))["component_change_worst"] == "unknown"
+    assert metrics["win_rate/final_vs_sft"] == metrics["gold/sft"] == "unknown"
+    assert falls(answers("a", [None]), answers("b", [None]))["component_change_worst"].value == "unknown"
 
 
 def test_a_component_that_fell_is_named() -> None:
-    figures = falls(answers("final", [0.2, 0.4]), answers("sft", [0.5, 0.4]))
-    assert figures["component_change/right"] == pytest.approx(-0.15)
-    assert figures["component_change_worst"] == pytest.approx(-0.15)
+    metrics = flat(falls(answers("final", [0.2, 0.4]), answers("sft", [0.5, 0.4])))
+    assert metrics["component_change/right"] == pytest.approx(-0.15)
+    assert metrics["component_change_worst"] == pytest.approx(-0.15)
 
 
 def test_components_are_means_over_the_prompts_they_apply_to() -> None:
@@ -75,23 +76,23 @@ def judged(name: str, parts: Sequence[dict[str, float]]) -> Answers:
 def test_a_component_is_compared_where_it_applies_to_both() -> None:
     before = judged("sft", [{"right": 0.5, "manner": 1.0}, {"right": 0.5}, {"manner": 0.5}])
     after = judged("final", [{"right": 0.25, "manner": 0.9}, {"right": 0.75, "manner": 0.0}, {"right": 1.0}])
-    figures = falls(after, before)
-    assert figures["component_change/right"] == pytest.approx(0.0)
-    assert figures["component_change/manner"] == pytest.approx(-0.1)
-    assert figures["component_change/manner_n"] == 1
-    assert figures["component_change_worst"] == pytest.approx(-0.1)
+    metrics = flat(falls(after, before))
+    assert metrics["component_change/right"] == pytest.approx(0.0)
+    assert metrics["component_change/manner"] == pytest.approx(-0.1)
+    assert metrics["component_change/manner_n"] == 1
+    assert metrics["component_change_worst"] == pytest.approx(-0.1)
 
 
 def test_what_one_model_said_by_itself() -> None:
-    figures = of_one(judged("sft", [{"right": 0.0}, {"right": 1.0}, {"right": 0.5}, {"right": 1.0}]))
-    assert figures["ends/sft"] == 0.75
-    assert figures["words/sft"] == 3.0
-    assert figures["reward/sft"] == 1.5
-    assert figures["gold/sft"] == figures["gold/sft/right"] == 0.625
+    metrics = flat(of_one(judged("sft", [{"right": 0.0}, {"right": 1.0}, {"right": 0.5}, {"right": 1.0}])))
+    assert metrics["ends/sft"] == 0.75
+    assert metrics["words/sft"] == 3.0
+    assert metrics["reward/sft"] == 1.5
+    assert metrics["gold/sft"] == metrics["gold/sft/right"] == 0.625
 
 
 def test_families_have_their_own_means() -> None:
     prompts = [{"item": {"family": family}} for family in ("fact", "list", "fact")]
-    figures = by_family(answers("sft", [1.0, 0.25, 0.5]), prompts)
-    families = {name: value for name, value in figures.items() if name.count("/") == 2}
+    metrics = flat(by_family(answers("sft", [1.0, 0.25, 0.5]), prompts))
+    families = {name: value for name, value in metrics.items() if name.count("/") == 2}
     assert families == {"gold_by_family/sft/fact": 0.75, "gold_by_family/sft/list": 0.25}

@@ -9,6 +9,7 @@ import pytest
 from posttrain.checks import family_falls
 from posttrain.evaluation.compare import Answers, by_family, family_changes
 from posttrain.evaluation.gold import Judgement
+from posttrain.metrics import flat, typed
 
 PROMPTS = [{"item": {"family": "feeling" if n % 2 else "fact"}} for n in range(40)]
 
@@ -22,18 +23,18 @@ def judged(name: str, feeling: float, fact: float) -> Answers:
 
 
 def test_families_and_their_parts_are_told_apart() -> None:
-    figures = by_family(judged("final", 0.8, 0.3), PROMPTS)
-    assert figures["gold_by_family/final/feeling/manner"] == pytest.approx(0.8)
-    assert figures["gold_by_family/final/fact/manner"] == pytest.approx(0.3)
-    assert figures["gold_by_family/final/fact"] == pytest.approx(0.32)
+    metrics = flat(by_family(judged("final", 0.8, 0.3), PROMPTS))
+    assert metrics["gold_by_family/final/feeling/manner"] == pytest.approx(0.8)
+    assert metrics["gold_by_family/final/fact/manner"] == pytest.approx(0.3)
+    assert metrics["gold_by_family/final/fact"] == pytest.approx(0.32)
 
 
 def test_a_family_that_falls_is_found_where_the_whole_rises() -> None:
     before, after = judged("sft", 0.5, 0.5), judged("final", 0.9, 0.4)
-    figures = family_changes(after, before, PROMPTS)
-    assert figures["family_change/feeling"] == pytest.approx(0.4)
-    assert figures["family_change_worst"] == pytest.approx(-0.1)
-    found = family_falls.check(figures)
+    metrics = flat(family_changes(after, before, PROMPTS))
+    assert metrics["family_change/feeling"] == pytest.approx(0.4)
+    assert metrics["family_change_worst"] == pytest.approx(-0.1)
+    found = family_falls.check(typed(metrics))
     assert not found.passed
     assert not found.stops
     assert "fact changed by -10.0 points" in found.evidence

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from posttrain.core.batch import Evaluation
 from posttrain.evaluation.heldout_labels import label_accuracy, log_likelihoods
+from posttrain.metrics import flat
 from posttrain.storage.token_rows import TokenRow
 
 
@@ -22,7 +23,7 @@ def said(*pairs: tuple[float, float]) -> Tensor:
 def test_likelihood_is_by_token_and_the_implicit_reward_by_answer() -> None:
     first = said((-4.0, -4.0), (-4.0, -12.0), (-2.0, -4.0))
     last = said((-2.0, -4.0), (-5.0, -8.0), (-3.0, -8.0))
-    found = label_accuracy({"sft": first, "rl": last}, "sft")
+    found = flat(label_accuracy({"sft": first, "rl": last}, "sft"))
     assert found["label_accuracy/sft"] == pytest.approx((0 + 1 + 0.5) / 3)
     assert found["label_accuracy/rl"] == pytest.approx((0.5 + 0 + 1) / 3)
     # gains: +2 to 0, -1 to +4, -1 to -4
@@ -34,7 +35,7 @@ def test_likelihood_is_by_token_and_the_implicit_reward_by_answer() -> None:
 
 def test_nothing_held_out_is_unknown() -> None:
     none = torch.zeros(0, 2, dtype=torch.float64)
-    found = label_accuracy({"sft": none, "rl": none}, "sft")
+    found = flat(label_accuracy({"sft": none, "rl": none}, "sft"))
     assert set(found.values()) == {"unknown"}
 
 

@@ -6,7 +6,9 @@ import pytest
 
 from posttrain.evaluation.compare import Answers
 from posttrain.evaluation.gold import Judgement
-from posttrain.evaluation.policy_series import slope, solved_in_a_row
+from posttrain.evaluation.policy_series import slope
+from posttrain.evaluation.solved_shares import solved_in_a_row
+from posttrain.metrics import flat
 
 RIGHT = {
     "sft": [0.0, 0.0, 1.0, 0.0],
@@ -17,23 +19,23 @@ RIGHT = {
 
 
 def test_each_is_compared_with_the_one_before_it_and_the_last_with_everybody() -> None:
-    figures = solved_in_a_row(RIGHT, 3, ["sum", "sum", "word", "word"])
-    changes = {name: value for name, value in figures.items() if name.startswith("solved_change")}
+    metrics = flat(solved_in_a_row(RIGHT, 3, ["sum", "sum", "word", "word"]))
+    changes = {name: value for name, value in metrics.items() if name.startswith("solved_change")}
     assert {name: value for name, value in changes.items() if not name.endswith(("_low", "_high", "_n"))} == {
         "solved_change/dpo_vs_sft": 0.25,
         "solved_change/rl_vs_dpo": 0.25,
         "solved_change/rl_vs_sft": 0.5,
         "solved_change/rl_vs_other": -0.25,
     }
-    assert figures["solved/rl"] == 0.75
-    assert figures["solved/rl/sum"] == 1.0
-    assert figures["solved/rl/word"] == 0.5
-    assert figures["solved/rl/word_n"] == 2
+    assert metrics["solved/rl"] == 0.75
+    assert metrics["solved/rl/sum"] == 1.0
+    assert metrics["solved/rl/word"] == 0.5
+    assert metrics["solved/rl/word_n"] == 2
 
 
 def test_two_policies_and_one_family_are_told_once() -> None:
-    figures = solved_in_a_row({"sft": [0.0, 1.0], "rl": [1.0, 1.0]}, 2, ["sum", "sum"])
-    assert [name for name in figures if not name.endswith(("_low", "_high", "_n"))] == [
+    metrics = flat(solved_in_a_row({"sft": [0.0, 1.0], "rl": [1.0, 1.0]}, 2, ["sum", "sum"]))
+    assert [name for name in metrics if not name.endswith(("_low", "_high", "_n"))] == [
         "solved/sft",
         "solved/rl",
         "solved_change/rl_vs_sft",

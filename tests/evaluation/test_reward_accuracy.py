@@ -6,6 +6,7 @@ import pytest
 
 from posttrain.evaluation import reward_accuracy
 from posttrain.evaluation.gold_curve import gold_over_steps
+from posttrain.metrics import flat
 
 ITEM = {"family": "constraint", "checks": [{"check": "lowercase"}, {"check": "one_word"}]}
 
@@ -22,10 +23,10 @@ PAIRS = [
 
 
 def test_ties_are_dropped_and_counted() -> None:
-    figures = reward_accuracy.accuracy(PAIRS, [(2.0, 1.0), (3.0, 1.0), (9.0, 0.0)])
-    assert figures["accuracy"] == pytest.approx(0.5)
-    assert figures["accuracy_n"] == 2
-    assert figures["gold_ties"] == 1
+    metrics = flat(reward_accuracy.accuracy(PAIRS, [(2.0, 1.0), (3.0, 1.0), (9.0, 0.0)]))
+    assert metrics["accuracy"] == pytest.approx(0.5)
+    assert metrics["accuracy_n"] == 2
+    assert metrics["gold_ties"] == 1
 
 
 def test_clear_pairs_are_those_half_a_standard_deviation_apart() -> None:
@@ -36,14 +37,14 @@ def test_clear_pairs_are_those_half_a_standard_deviation_apart() -> None:
 
 
 def test_word_count_is_a_control_in_its_better_direction() -> None:
-    figures = reward_accuracy.accuracy(PAIRS, [(1.0, 0.0)] * 3, control=[(0.0, 1.0)] * 3)
-    assert figures["control/word_count"] == pytest.approx(0.75)  # shorter: right once, equally long once
-    assert figures["control/shuffled"] == pytest.approx(0.5)
+    metrics = flat(reward_accuracy.accuracy(PAIRS, [(1.0, 0.0)] * 3, control=[(0.0, 1.0)] * 3))
+    assert metrics["control/word_count"] == pytest.approx(0.75)  # shorter: right once, equally long once
+    assert metrics["control/shuffled"] == pytest.approx(0.5)
 
 
 def test_pairs_nobody_can_judge_are_unknown() -> None:
     unjudged = [{**pair("1", "a", "b"), "item": None}]
-    assert reward_accuracy.accuracy(unjudged, [(1.0, 0.0)])["accuracy"] == "unknown"
+    assert reward_accuracy.accuracy(unjudged, [(1.0, 0.0)])["accuracy"].value == "unknown"
 
 
 def test_annotators_are_measured_one_by_one_and_their_mean_is_theirs_alone() -> None:
@@ -54,10 +55,10 @@ def test_annotators_are_measured_one_by_one_and_their_mean_is_theirs_alone() -> 
         {"id": "2", "annotator": "bad", "choice": "tie"},
         {"id": "3", "annotator": "bad", "choice": "a"},
     ]
-    figures = reward_accuracy.of_annotators(PAIRS, rows)
-    assert figures["annotators/good"] == 1.0
-    assert figures["annotators/bad"] == 0.0
-    assert figures["annotators"] == 0.5
+    metrics = flat(reward_accuracy.of_annotators(PAIRS, rows))
+    assert metrics["annotators/good"] == 1.0
+    assert metrics["annotators/bad"] == 0.0
+    assert metrics["annotators"] == 0.5
 
 
 def test_gold_over_steps_is_read_from_kept_episodes() -> None:
@@ -72,14 +73,14 @@ def test_gold_over_steps_is_read_from_kept_episodes() -> None:
 
 def test_what_is_learned_from_is_measured_against_gold() -> None:
     rows = [{"id": "1", "choice": "a"}, {"id": "2", "choice": "a"}, {"id": "3", "choice": "b"}]
-    figures = reward_accuracy.of_comparisons(PAIRS, rows)
-    assert figures["comparisons_gold_tied_share"] == pytest.approx(1 / 3)  # pair 3
-    assert figures["comparisons_right_share"] == pytest.approx(1 / 2)  # pair 1, and not pair 2
-    assert reward_accuracy.of_comparisons(PAIRS, [])["comparisons_gold_tied_share"] == "unknown"
+    metrics = flat(reward_accuracy.of_comparisons(PAIRS, rows))
+    assert metrics["comparisons_gold_tied_share"] == pytest.approx(1 / 3)  # pair 3
+    assert metrics["comparisons_right_share"] == pytest.approx(1 / 2)  # pair 1, and not pair 2
+    assert reward_accuracy.of_comparisons(PAIRS, [])["comparisons_gold_tied_share"].value == "unknown"
 
 
 def test_pairs_of_the_final_policy_are_clear_by_the_gap_of_the_others() -> None:
-    figures = reward_accuracy.on_policy(PAIRS, [(2.0, 1.0), (3.0, 1.0), (9.0, 0.0)], 0.75)
-    assert figures["accuracy_on_policy"] == pytest.approx(0.5)
-    assert figures["accuracy_on_policy/clear"] == 1.0
-    assert figures["accuracy_on_policy/clear_n"] == 1
+    metrics = flat(reward_accuracy.on_policy(PAIRS, [(2.0, 1.0), (3.0, 1.0), (9.0, 0.0)], 0.75))
+    assert metrics["accuracy_on_policy"] == pytest.approx(0.5)
+    assert metrics["accuracy_on_policy/clear"] == 1.0
+    assert metrics["accuracy_on_policy/clear_n"] == 1

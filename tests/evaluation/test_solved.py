@@ -8,6 +8,7 @@ import torch
 from posttrain.environments.tabular import value_iteration
 from posttrain.environments.thermostat import Thermostat
 from posttrain.evaluation.solved import against_the_optimum
+from posttrain.metrics import flat
 from posttrain.models.mlp import MLPPolicy
 
 ROOM = Thermostat()
@@ -24,20 +25,20 @@ def actor(preferred: torch.Tensor, sure: float) -> MLPPolicy:
 
 def test_the_best_policy_earns_all_of_it_and_no_other_does() -> None:
     best, action = value_iteration(ROOM.table(), 0.95)
-    found = against_the_optimum(ROOM, actor(action, 60.0), 0.95)
+    found = flat(against_the_optimum(ROOM, actor(action, 60.0), 0.95))
     assert found["share_of_optimum"] == pytest.approx(1, abs=1e-6)
     assert found["value/optimum"] == pytest.approx(float(best.mean()))
     assert found["largest_rise"] == pytest.approx(0, abs=1e-6)
     assert [found[f"action/{degrees}"] for degrees in ROOM.degrees] == pytest.approx(
         action.tolist(), abs=1e-6
     )
-    hesitant = against_the_optimum(ROOM, actor(action, 2.0), 0.95)
+    hesitant = flat(against_the_optimum(ROOM, actor(action, 2.0), 0.95))
     assert float(hesitant["share_of_optimum"]) < 0.97
 
 
 def test_heating_when_warm_shows() -> None:
     backwards = torch.tensor([0] * 7 + [2] * 8)
-    found = against_the_optimum(ROOM, actor(backwards, 60.0), 0.95)
+    found = flat(against_the_optimum(ROOM, actor(backwards, 60.0), 0.95))
     assert found["largest_rise"] == pytest.approx(2, abs=1e-6)
     assert float(found["share_of_optimum"]) < 0.2
 
@@ -48,14 +49,14 @@ def test_what_is_left_of_chance_is_no_rise() -> None:
     made = actor(best, 60.0)
     with torch.no_grad():
         made.policy[0].weight[:, 0] = torch.tensor([-60.0, 0.0, 2.0])  # type: ignore[union-attr, operator]
-    found = against_the_optimum(ROOM, made, 0.95)
+    found = flat(against_the_optimum(ROOM, made, 0.95))
     assert float(found["action/13"]) - float(found["action/12"]) == pytest.approx(0.12, abs=0.01)
     assert found["largest_rise"] == 0
     with torch.no_grad():
         made.policy[0].weight[:, 0] = torch.tensor([-60.0, 2.0, 0.0])  # type: ignore[union-attr, operator]
-    assert against_the_optimum(ROOM, made, 0.95)["largest_rise"] == 1
+    assert against_the_optimum(ROOM, made, 0.95)["largest_rise"].value == 1
 
 
 def test_without_a_preference_it_is_the_random_policy() -> None:
-    found = against_the_optimum(ROOM, actor(torch.zeros(15, dtype=torch.long), 0.0), 0.95)
+    found = flat(against_the_optimum(ROOM, actor(torch.zeros(15, dtype=torch.long), 0.0), 0.95))
     assert found["value/policy"] == pytest.approx(float(found["value/random"]))

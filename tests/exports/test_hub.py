@@ -1,4 +1,4 @@
-"""A directory for the hub: the model, a card of its lineage and figures, and an adapter whose base is
+"""A directory for the hub: the model, a card of its lineage and metrics, and an adapter whose base is
 there."""
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def product(here: Path, source: str) -> Path:
     (policy / "made.json").write_text(json.dumps(made))
     evaluated = products / "evaluate-3"
     evaluated.mkdir()
-    figures = {"report": {"figures": {"win_rate": 0.625}}, "address": "evaluate", "stage": "x.Evaluate"}
-    (evaluated / "made.json").write_text(json.dumps(figures))
+    metrics = {"report": {"figures": {"win_rate": 0.625}}, "address": "evaluate", "stage": "x.Evaluate"}
+    (evaluated / "made.json").write_text(json.dumps(metrics))
     run = here / "workspace" / "runs" / "1-toy"
     run.mkdir(parents=True)
     places = {"base": "products/base-1", "sft": "products/sft-2", "evaluate": "products/evaluate-3"}
@@ -75,7 +75,7 @@ def product(here: Path, source: str) -> Path:
     return policy
 
 
-def test_a_model_on_a_base_of_the_hub_goes_with_its_adapter_its_lineage_and_its_figures(
+def test_a_model_on_a_base_of_the_hub_goes_with_its_adapter_its_lineage_and_its_metrics(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     policy = product(here, "owner/small")

@@ -18,6 +18,7 @@ from posttrain.cost.sizes import Size, Tokens
 from posttrain.cost.work import ModelWork
 from posttrain.engines.base import Sampling
 from posttrain.engines.builtin import BuiltinEngine
+from posttrain.metrics import flat
 from posttrain.models import frozen
 from posttrain.models.collate import rollouts
 from posttrain.models.frozen import opened_copy
@@ -87,8 +88,8 @@ def thought(policy: LanguagePolicy, batch: Rollouts) -> tuple[Tensor, list[Tenso
 def test_a_model_published_in_bfloat16_is_held_exactly(base: Path) -> None:
     batch = rollouts(rows(), 1)
     whole, short = opened(base, "float32"), opened(base, "bfloat16")
-    assert whole.figures == {}
-    assert short.figures == {"trunk_rounding": 0.0}
+    assert whole.metrics == {}
+    assert flat(short.metrics) == {"trunk_rounding": 0.0}
     held = {p.dtype for name, p in short.model.named_parameters() if name.endswith("proj.weight")}
     assert held == {torch.bfloat16}
     assert short.policy.policy.head.weight.dtype == torch.float32
@@ -120,7 +121,7 @@ def test_what_is_read_and_learned_is_that_of_the_held_numbers(
     torch.testing.assert_close(said, wanted, rtol=1e-5, atol=1e-5)
     for a, b in zip(grads, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-    lost = roles.figures["trunk_rounding"]
+    lost = roles.metrics["trunk_rounding"].number
     assert {"bfloat16": lost == 0, "int8": 1e-3 < lost < 1e-2, "nf4": 0.05 < lost < 0.15}[trunk]
 
 
@@ -171,7 +172,7 @@ def test_what_is_saved_is_the_model_as_it_was_with_the_adapter(
         opened(base, kind).save(tmp_path / kind)  # type: ignore[arg-type]
     both = [load_causal_lm(tmp_path / kind)[0].state_dict() for kind in ("float32", trunk)]
     assert all(torch.equal(both[0][name], both[1][name]) for name in both[0])
-    assert opened(base, trunk).figures["trunk_rounding"] > 1e-4
+    assert opened(base, trunk).metrics["trunk_rounding"].number > 1e-4
 
 
 @pytest.mark.parametrize("base", CONFIGS, indirect=True)
@@ -192,7 +193,7 @@ def test_a_reward_model_made_on_such_a_trunk_shares_it(base: Path, tmp_path: Pat
     reward = open_reward(base, lora=short)
     shake(reward.reward.role.adapter)
     reward.save(tmp_path / "rm")
-    assert reward.figures == {"trunk_rounding": 0.0}
+    assert flat(reward.metrics) == {"trunk_rounding": 0.0}
     roles = open_policy(base, lora=short, critic=tmp_path / "rm")
     assert roles.policy.critic is not None
     assert roles.policy.critic.trunk is roles.model.base_model
@@ -238,7 +239,7 @@ def test_bitsandbytes_itself(base: Path, device: str) -> None:
     config.hidden_size, config.intermediate_size = 64, 128
     save_causal_lm(base, causal(config, dtype=torch.float32), tokenizer())
     roles = opened(base, "nf4", placement=ModelPlacement(device=device))
-    assert 0.05 < roles.figures["trunk_rounding"] < 0.15
+    assert 0.05 < roles.metrics["trunk_rounding"].number < 0.15
     matrix = roles.model.model.layers[0].mlp.up_proj
     assert matrix.weight_nf4.dtype == torch.uint8
     assert matrix.weight_nf4.numel() == matrix.opened().numel() / 2

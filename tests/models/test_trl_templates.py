@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from tokenizers import processors
 
+from posttrain.metrics import flat
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
-from posttrain.rollouts.encode import conversation_figures
+from posttrain.rollouts.encode import conversation_metrics
 from tests.models.small import tokenizer
 
 
@@ -116,8 +117,8 @@ def test_at_least_26_are_trained_and_the_rest_say_what_to_set() -> None:
 
 def test_what_a_server_would_read_otherwise_is_known() -> None:
     for name in TEMPLATES.keys() - VISION:
-        figures, notes = conversation_figures(chat(name), [{"messages": TALK}])
-        assert figures == {"served_otherwise_share": float(name in REWRITING)}, (name, notes)
+        metrics, notes = conversation_metrics(chat(name), [{"messages": TALK}])
+        assert flat(metrics) == {"served_otherwise_share": float(name in REWRITING)}, (name, notes)
 
 
 def test_there_is_one_bos_whether_template_or_tokenizer_writes_it() -> None:

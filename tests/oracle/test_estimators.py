@@ -26,7 +26,7 @@ from posttrain.policy_gradients.reinforce_plus_plus_baseline import ReinforcePlu
 from posttrain.policy_gradients.remax import ReMax
 from posttrain.policy_gradients.rloo import RLOO
 from posttrain.policy_gradients.sapo import SAPO
-from posttrain.training.figures import of_rollouts
+from posttrain.training.rollout_metrics import of_rollouts
 from tests.oracle.converge import sampled
 from tests.oracle.expectation import expected_gradient, gradient, mean_length
 from tests.oracle.prompts import WIDE, Tabular, TinyTransformer, World, batch_of

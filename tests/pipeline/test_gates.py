@@ -19,10 +19,10 @@ class Gated(Stage):
     text: str = "x"
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
-        return Report(figures={"length": len(self.text), "text": self.text})
+        return Report(metrics={"length": len(self.text), "text": self.text})
 
     def gates(self, report: Report) -> list[Finding]:
-        return [Finding(name="long", value=report.figures["length"], passed=bool(report.figures["length"]))]
+        return [Finding(name="long", value=report.values["length"], passed=bool(report.values["length"]))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +30,13 @@ class Measured(Gated):
     least: int = judging(0)
 
     def gates(self, report: Report) -> list[Finding]:
-        length = int(report.figures["length"])
+        length = int(report.values["length"])
         return [Finding(name="long", value=length, threshold=self.least, passed=length >= self.least)]
 
 
 class Odd(Gated):
     def gates(self, report: Report) -> list[Finding]:
-        return [Finding(name="told", value=str(report.figures["text"]).upper() + report.figures["text"])]  # type: ignore[operator]
+        return [Finding(name="told", value=str(report.values["text"]).upper() + report.values["text"])]  # type: ignore[operator]
 
 
 class Told(Gated):

@@ -33,7 +33,7 @@ class Rows(Stage):
     address = "rows"
     def run(self, inputs, output, machine):
         (output / "rows").write_text("abc")
-        return Report(figures={"rows": 3}, notes=["a note"])
+        return Report(metrics={"rows": 3}, notes=["a note"])
 
 @dataclass(frozen=True, kw_only=True)
 class Count(Stage):
@@ -41,7 +41,7 @@ class Count(Stage):
     rows: Stage
     def run(self, inputs, output, machine):
         (output / "count").write_text("3")
-        return Report(figures={"count": 3.0})
+        return Report(metrics={"count": 3.0})
 
 def counting() -> Stage:
     return Count(rows=Rows())

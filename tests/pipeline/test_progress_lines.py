@@ -1,4 +1,4 @@
-"""The lines of a run: durations, sizes and figures as people write them."""
+"""The lines of a run: durations, sizes and metrics as people write them."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def test_sizes(count: float, said: str) -> None:
 @pytest.mark.parametrize(
     ("value", "said"), [(3.0, "3"), (0.12345, "0.1235"), (7, "7"), ("unknown", "unknown"), (2e7, "2e+07")]
 )
-def test_figures(value: float | int | str, said: str) -> None:
+def test_metrics(value: float | int | str, said: str) -> None:
     assert figure(value) == said

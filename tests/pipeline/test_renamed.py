@@ -42,7 +42,7 @@ class Count(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         (output / "count").write_text(str(self.amount.number))
-        return Report(figures={"number": self.amount.number})
+        return Report(metrics={"number": self.amount.number})
 
 
 @dataclass(frozen=True, kw_only=True)

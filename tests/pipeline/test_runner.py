@@ -40,7 +40,7 @@ class Text(Stage):
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         text = Path(self.source.path).read_text()
         (output / "text").write_text(text)
-        return Report(figures={"characters": len(text)})
+        return Report(metrics={"characters": len(text)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +58,10 @@ class Twice(Stage):
             raise Waiting("go to http://localhost:1")
         (output / "text").write_text(text)
         (output / "metrics.jsonl").write_text(json.dumps({"clock": os.times().elapsed}) + "\n")
-        return Report(figures={"characters": len(text)}, notes=["doubled"])
+        return Report(metrics={"characters": len(text)}, notes=["doubled"])
 
     def gates(self, report: Report) -> list[Finding]:
-        length = float(report.figures["characters"])
+        length = float(report.values["characters"])
         return [
             Finding(
                 name="long", value=length, threshold=self.least, passed=length >= self.least, advice="add"
@@ -254,10 +254,10 @@ def test_a_finished_product_stands_in_a_stages_place(tmp_path: Path, file: Path)
     (other / "text").write_text("xy")
     result = go(Twice(text=Finished(str(other), "text")), tmp_path)
     assert result.made == ["twice"]
-    assert result.products["twice"].figures["characters"] == 4
+    assert result.products["twice"].values["characters"] == 4
     assert result.record["products"]["text"] == str(other)
     (other / "text").write_text("xyz")
-    assert go(Twice(text=Finished(str(other), "text")), tmp_path).products["twice"].figures["characters"] == 6
+    assert go(Twice(text=Finished(str(other), "text")), tmp_path).products["twice"].values["characters"] == 6
 
 
 def test_a_users_damaged_product_is_named_not_remade(tmp_path: Path, file: Path) -> None:

@@ -116,7 +116,7 @@ class Asked(Stage):
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         (output / "answers.jsonl").write_text("{}\\n")
         return Report(
-            figures={"asked": self.judge.address},
+            metrics={"asked": self.judge.address},
             notes=[f"asked {self.judge.address} with {self.judge.api_key}"],
             findings=[Finding(name="reached", value=1, evidence=f"key {self.judge.api_key}")],
         )

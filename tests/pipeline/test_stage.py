@@ -9,7 +9,8 @@ import pytest
 from posttrain.pipeline.files import lock
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Product, Stage, addresses, making_order
-from posttrain.pipeline.store import Report, Workspace
+from posttrain.pipeline.stage_report import Report
+from posttrain.pipeline.store import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +96,10 @@ def test_a_product_is_whole_or_absent(tmp_path: Path) -> None:
     with workspace.making(final) as output:
         (output / "inner").mkdir()
         (output / "inner" / "file").write_text("x")
-        made = workspace.finish(output, final, {"report": Report(figures={"loss": 1.5}).to_json()})
+        made = workspace.finish(output, final, {"report": Report(metrics={"loss": 1.5}).to_json()})
     assert [p.name for p in workspace.products.iterdir()] == ["sft-ffffffffffff"]
     assert Product.load(made.path) == made
-    assert Product.load(made.path).figures == {"loss": 1.5}
+    assert Product.load(made.path).values == {"loss": 1.5}
     assert workspace.damage(made) == []
 
 

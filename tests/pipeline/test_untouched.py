@@ -27,7 +27,7 @@ class Words(Stage):
 
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         (output / "text").write_text(self.text)
-        return Report(figures={"characters": float(len(self.text))})
+        return Report(metrics={"characters": float(len(self.text))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Doubled(Stage):
         (output / "adapter_config.json").write_text('{"base_model_name_or_path": "/here"}')
         for other in self.meanwhile:
             other.write_text("touched while another stage was made")
-        return Report(figures={"characters": 6.0})
+        return Report(metrics={"characters": 6.0})
 
 
 def go(tmp_path: Path, expression: Stage | None = None, **options: Any) -> Run:
@@ -86,7 +86,7 @@ def test_an_adapters_base_may_be_said_anew_where_it_lies_now(tmp_path: Path) -> 
 
 def _flip(file: Path) -> None:
     text = file.read_text()
-    file.write_text(text.replace('"characters": 6.0', '"characters": 7.0'))
+    file.write_text(text.replace('"value": 6.0', '"value": 7.0'))
     assert file.read_text() != text
 
 
@@ -96,12 +96,12 @@ HARMS: dict[str, tuple[str, Any, str]] = {
     "a pipe": ("text", lambda file: file.rename(file.with_name("old")), "text is missing"),
     "no made.json": ("made.json", lambda file: file.unlink(), "its made.json is missing"),
     "made.json cut short": ("made.json", lambda file: file.write_text('{"fing'), "not JSON"),
-    "made.json with a figure changed": ("made.json", _flip, "its record_sha256 is another"),
+    "made.json with a metric changed": ("made.json", _flip, "its record_sha256 is another"),
     "made.json of another form": ("made.json", lambda file: file.write_text("[]"), "a list, expected an obj"),
     "made.json of another version": (
         "made.json",
-        lambda file: file.write_text(file.read_text().replace('"format": 2', '"format": 3')),
-        "format 3, expected 2",
+        lambda file: file.write_text(file.read_text().replace('"format": 3', '"format": 4')),
+        "format 4, expected 3",
     ),
 }
 

@@ -203,7 +203,7 @@ def test_online_dpo_runs_in_the_loop_of_reinforcement() -> None:
         reference=Table(REFERENCE),
         micro_batch_tokens=64,
     )
-    figures = list(loop)
+    metrics = list(loop)
     assert kl(policy.logits, BEST) < 0.02
-    assert figures[-1]["reward"] > figures[0]["reward"]
-    assert figures[-1]["accuracy"] > 0.5
+    assert metrics[-1]["reward"] > metrics[0]["reward"]
+    assert metrics[-1]["accuracy"] > 0.5

@@ -19,6 +19,7 @@ from posttrain.cli import find_recipe, main
 from posttrain.models.mlp import MLPPolicy
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import addresses
+from tests.declared_metrics import undeclared
 
 MINI = ("rl.steps=2", "rl.starts=4", "evaluate.episodes=8")
 
@@ -26,13 +27,13 @@ MINI = ("rl.steps=2", "rl.starts=4", "evaluate.episodes=8")
 def made(
     capsys: pytest.CaptureFixture[str], workspace: Path, recipe: str, *wishes: str, accept: str = ""
 ) -> dict[str, Any]:
-    """The figures of a run."""
+    """The metrics of a run."""
     gate = ["--accept-gate", accept] if accept else []
     assert main(["run", recipe, *wishes, *gate, "--workspace", str(workspace), "--quiet"]) == 0
     capsys.readouterr()
     assert main(["report", "--json", "--workspace", str(workspace)]) == 0
-    figures: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return figures
+    metrics: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return metrics
 
 
 @pytest.mark.parametrize(
@@ -52,21 +53,22 @@ def made(
 def test_every_recipe_runs_to_a_report(
     recipe: str, wishes: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figures = made(capsys, tmp_path, recipe, *wishes, *MINI, accept="better_than_random")
-    assert figures["rl.steps"] == 2
-    assert figures["evaluate.return/policy_n"] == 8
-    assert figures["rl.return_start"] > 0
+    metrics = made(capsys, tmp_path, recipe, *wishes, *MINI, accept="better_than_random")
+    assert metrics["rl.steps"] == 2
+    assert metrics["evaluate.return/policy_n"] == 8
+    assert [line for path in tmp_path.glob("products/*/made.json") for line in undeclared(path.parent)] == []
+    assert metrics["rl.return_start"] > 0
     page = next(tmp_path.glob("runs/*/report.html")).read_text("utf-8")
     assert "The policy earns" in page
     assert "Return" in page
     if recipe == "cartpole_from_preferences":
-        assert figures["rl.comparisons"] == 16
-        assert "rl.reward_start" in figures
+        assert metrics["rl.comparisons"] == 16
+        assert "rl.reward_start" in metrics
         assert "simulated" in page
     else:
-        assert "rl.reward_start" not in figures  # it is the return
+        assert "rl.reward_start" not in metrics  # it is the return
     if recipe == "thermostat":
-        assert 0 < figures["evaluate.share_of_optimum"] < 1
+        assert 0 < metrics["evaluate.share_of_optimum"] < 1
 
 
 @pytest.mark.slow
@@ -83,8 +85,8 @@ def test_another_environment_is_a_word_on_the_command_line(
 ) -> None:
     pytest.importorskip("gymnasium")
     wishes = ("rl.environment=gymnasium", "rl.environment.id=FrozenLake-v1", "rl.environment.steps=20")
-    figures = made(capsys, tmp_path, "cartpole", *wishes, *MINI, accept="better_than_random")
-    assert figures["rl.steps_per_play"] <= 20
+    metrics = made(capsys, tmp_path, "cartpole", *wishes, *MINI, accept="better_than_random")
+    assert metrics["rl.steps_per_play"] <= 20
 
 
 def test_a_method_without_settings_here_is_answered_with_how_to_set_it() -> None:
@@ -144,10 +146,10 @@ def test_the_pole_is_balanced(
     method: str, wanted: float, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     began = time.process_time()
-    figures = made(capsys, tmp_path, "cartpole", f"method={method}", f"seed={seed}")
-    assert figures["evaluate.return/policy"] >= wanted
-    assert figures["evaluate.return/random"] < 40
-    assert figures["evaluate.return/policy_n"] == 100
+    metrics = made(capsys, tmp_path, "cartpole", f"method={method}", f"seed={seed}")
+    assert metrics["evaluate.return/policy"] >= wanted
+    assert metrics["evaluate.return/random"] < 40
+    assert metrics["evaluate.return/policy_n"] == 100
     assert time.process_time() - began < 2 * 180
 
 
@@ -156,11 +158,11 @@ def test_the_pole_is_balanced(
 def test_the_thermostat_is_close_to_the_optimum_and_heats_less_as_it_gets_warmer(
     seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figures = made(capsys, tmp_path, "thermostat", f"seed={seed}")
-    assert figures["evaluate.share_of_optimum"] >= 0.95
-    assert figures["evaluate.value/random"] < 0.6 * figures["evaluate.value/optimum"]
-    heats = [figures[f"evaluate.action/{degrees}"] for degrees in range(12, 27)]
-    assert figures["evaluate.largest_rise"] <= 0
+    metrics = made(capsys, tmp_path, "thermostat", f"seed={seed}")
+    assert metrics["evaluate.share_of_optimum"] >= 0.95
+    assert metrics["evaluate.value/random"] < 0.6 * metrics["evaluate.value/optimum"]
+    heats = [metrics[f"evaluate.action/{degrees}"] for degrees in range(12, 27)]
+    assert metrics["evaluate.largest_rise"] <= 0
     # what is left of chance differs from state to state; the means of five do not depend on one of them
     assert sum(heats[:5]) / 5 > 1.8
     assert sum(heats[-5:]) / 5 < 0.2
@@ -195,9 +197,9 @@ def returns_of(
     for seed in seeds:
         root, words = workspace / str(seed), (f"seed={seed}", *overrides)
         gate = "" if overrides else "better_than_random"  # a control has no gate
-        figures = made(capsys, root, "cartpole_from_preferences", *words, accept=gate)
-        assert figures["rl.comparisons"] <= 1500
-        returns[seed] = figures["evaluate.return/policy"]
+        metrics = made(capsys, root, "cartpole_from_preferences", *words, accept=gate)
+        assert metrics["rl.comparisons"] <= 1500
+        returns[seed] = metrics["evaluate.return/policy"]
     print(f"POSTTRAIN_SEEDS={','.join(map(str, seeds))} {' '.join(overrides)}: {returns}")
     return returns
 
@@ -229,18 +231,18 @@ def test_from_rl_to_rlhf_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixt
     wishes = [f"{name}.{wish}" for name in SEVEN for wish in ("steps=2", "starts=4")]
     wishes += [f"{name}.environment.limit=60" for name in SEVEN[:2]]
     wishes += [f"{name}.steps=2" for name in ("horizon_1", "more_turns")]
-    figures = made(capsys, tmp_path, "from_rl_to_rlhf", *wishes)
-    assert figures["table.rows"] == 7
-    assert figures["environment_reward.decisions_per_play"] == 60
-    assert "environment_reward.reward_start" not in figures
-    assert "learned_reward.reward_start" in figures
-    assert figures["no_transition.decisions_per_play"] == figures["no_transition.steps_per_play"] == 3
-    assert figures["one_action.decisions_per_play"] == 1
-    assert figures["one_action.paid_steps_per_play"] == 3
-    assert figures["reward_at_the_end.paid_steps_per_play"] == 1
-    assert figures["horizon_1.decisions_per_play"] == 1
-    assert "horizon_1.kl_final" in figures
-    assert figures["more_turns.steps_per_play"] == 3 * figures["more_turns.decisions_per_play"]
+    metrics = made(capsys, tmp_path, "from_rl_to_rlhf", *wishes)
+    assert metrics["table.rows"] == 7
+    assert metrics["environment_reward.decisions_per_play"] == 60
+    assert "environment_reward.reward_start" not in metrics
+    assert "learned_reward.reward_start" in metrics
+    assert metrics["no_transition.decisions_per_play"] == metrics["no_transition.steps_per_play"] == 3
+    assert metrics["one_action.decisions_per_play"] == 1
+    assert metrics["one_action.paid_steps_per_play"] == 3
+    assert metrics["reward_at_the_end.paid_steps_per_play"] == 1
+    assert metrics["horizon_1.decisions_per_play"] == 1
+    assert "horizon_1.kl_final" in metrics
+    assert metrics["more_turns.steps_per_play"] == 3 * metrics["more_turns.decisions_per_play"]
     table = next(tmp_path.glob("products/table-*/table.md")).read_text("utf-8").splitlines()
     assert len(table) == 2 + 7
     assert {line.count("|") for line in table} == {8}
@@ -248,14 +250,14 @@ def test_from_rl_to_rlhf_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.slow
 def test_from_rl_to_rlhf_every_row_learns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    figures = made(capsys, tmp_path, "from_rl_to_rlhf")
+    metrics = made(capsys, tmp_path, "from_rl_to_rlhf")
     for name in SEVEN[:2]:
-        assert figures[f"table.return_final/{name}"] > 150
+        assert metrics[f"table.return_final/{name}"] > 150
     for name in (*SEVEN[2:], "horizon_1"):
-        assert figures[f"table.return_start/{name}"] < 1.5
-        assert figures[f"table.return_final/{name}"] > 2.4
-    assert figures["table.return_start/more_turns"] < 1.5
-    assert figures["table.return_final/more_turns"] > 6
+        assert metrics[f"table.return_start/{name}"] < 1.5
+        assert metrics[f"table.return_final/{name}"] > 2.4
+    assert metrics["table.return_start/more_turns"] < 1.5
+    assert metrics["table.return_final/more_turns"] > 6
 
 
 @pytest.mark.parametrize("id", ["CartPole-v1", "FrozenLake-v1"])
@@ -265,9 +267,9 @@ def test_an_environment_is_known_by_its_id(
     """Its spaces decide what reads it, and the report shows its curve."""
     pytest.importorskip("gymnasium")
     wishes = (f"id={id}", "limit=20", "rl.steps=3", "rl.least_steps=100", "evaluate.episodes=8")
-    figures = made(capsys, tmp_path, "environment", *wishes, accept="better_than_random")
-    assert 300 <= figures["rl.actions"] < 3 * (100 + 8 * 20)
-    assert figures["rl.steps_per_play"] <= 20
+    metrics = made(capsys, tmp_path, "environment", *wishes, accept="better_than_random")
+    assert 300 <= metrics["rl.actions"] < 3 * (100 + 8 * 20)
+    assert metrics["rl.steps_per_play"] <= 20
     shape = json.loads(next(tmp_path.glob("products/rl-*/mlp.json")).read_text())
     table = id == "FrozenLake-v1"
     assert shape["hidden"] == ([] if table else [64, 64])
@@ -308,6 +310,6 @@ def test_tables_learn(
     """The cliff earns -13 at best; falling once costs 100, and keeping away from the edge for ever 1,000. A
     taxi earns 8; one that gives up a fourth of its passengers earns -44."""
     pytest.importorskip("gymnasium")
-    figures = made(capsys, tmp_path, "environment", *wishes)
-    assert figures["evaluate.return/policy"] >= least
-    assert figures["evaluate.return/random"] < random
+    metrics = made(capsys, tmp_path, "environment", *wishes)
+    assert metrics["evaluate.return/policy"] >= least
+    assert metrics["evaluate.return/random"] < random

@@ -37,11 +37,11 @@ def test_gold_rises(
 
     capsys.readouterr()
     assert main(["report", "--json", "--workspace", str(workspace)]) == 0
-    figures: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert figures["evaluate.gold_change/final_vs_sft_n"] == 400
-    assert figures["evaluate.gold_change/final_vs_sft_low"] > 0
-    assert figures["evaluate.win_rate/final_vs_sft_low"] > 0.5
-    assert figures["evaluate.kl"] < 10
+    metrics: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert metrics["evaluate.gold_change/final_vs_sft_n"] == 400
+    assert metrics["evaluate.gold_change/final_vs_sft_low"] > 0
+    assert metrics["evaluate.win_rate/final_vs_sft_low"] > 0.5
+    assert metrics["evaluate.kl"] < 10
     page = max(workspace.glob("runs/*/report.html"), key=lambda path: path.stat().st_mtime)
     told = page.read_text("utf-8")
     assert "The final model is better than SFT" in told

@@ -78,8 +78,8 @@ def test_the_report_says_what_was_not_measured_and_how_it_is_added(
     left_out = instructgpt().left_out  # type: ignore[attr-defined]
     result = make(replace(recipe(source), left_out=left_out), tmp_path / "workspace")
     report = result.products["evaluate"].report
-    assert report.figures["not_measured/sft_4x"] == report.figures["not_measured/rm_shuffled"]
-    assert "nll_ratio_4x" not in report.figures
+    assert report.values["not_measured/sft_4x"] == report.values["not_measured/rm_shuffled"]
+    assert "nll_ratio_4x" not in report.values
     result.save("finished")
     page = html(Told.load(result.directory, tmp_path / "workspace"))
     for text in left_out:

@@ -229,19 +229,19 @@ SPOILT: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def stopping(stages: dict[str, Stage], figures: dict[str, dict[str, Any]]) -> dict[str, list[Finding]]:
-    found = {name: stages[name].gates(Report(figures=figures[name])) for name in figures}
+def stopping(stages: dict[str, Stage], metrics: dict[str, dict[str, Any]]) -> dict[str, list[Finding]]:
+    found = {name: stages[name].gates(Report(metrics=metrics[name])) for name in metrics}
     wrong = {name: [one for one in of if not one.passed and one.stops] for name, of in found.items()}
     return {name: of for name, of in wrong.items() if of}
 
 
 @pytest.mark.parametrize("gate", SPOILT)
-def test_figures_of_a_spoilt_stage_stop_it_and_no_other(gate: str) -> None:
+def test_metrics_of_a_spoilt_stage_stop_it_and_no_other(gate: str) -> None:
     stages = {name: stage for name, stage in addresses(healthy()).items() if name in FIGURES}
     assert stages.keys() == FIGURES.keys()
     assert stopping(stages, FIGURES) == {}
-    stage, figures = SPOILT[gate]
-    failed = stopping(stages, {**FIGURES, stage: {**FIGURES[stage], **figures}})
+    stage, metrics = SPOILT[gate]
+    failed = stopping(stages, {**FIGURES, stage: {**FIGURES[stage], **metrics}})
     assert failed.keys() == {stage}
     assert gate in {one.name for one in failed[stage]}
     assert all(one.evidence and one.advice for one in failed[stage])

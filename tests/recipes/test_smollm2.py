@@ -97,15 +97,15 @@ def test_the_recipe_runs_with_adapters_on_what_the_fetched_model_is_asked(
 
     capsys.readouterr()
     assert main(["report", "--json", "--workspace", str(workspace)]) == 0
-    figures = json.loads(capsys.readouterr().out)
-    named = {name.removeprefix("evaluate.") for name in figures}
+    metrics = json.loads(capsys.readouterr().out)
+    named = {name.removeprefix("evaluate.") for name in metrics}
     assert {"gold/base", "gold/sft", "gold/final", "win_rate/final_vs_sft", "accuracy"} <= named
     assert {"win_rate/best_of_8_vs_sft", "win_rate/final_vs_best_of_8", "family_change_worst"} <= named
     assert {"accuracy_on_policy", "control/bag_of_words", "comparisons_gold_tied_share"} <= named
-    assert 0 < figures["rm.pair_loss_floor"] < 0.6932
-    assert figures["rm.pair_loss_heldout"] >= figures["rm.pair_loss_floor_heldout"]
-    assert figures["rl.ratio_start"] == 1.0
-    assert figures["rl.kl_start"] == 0.0
+    assert 0 < metrics["rm.pair_loss_floor"] < 0.6932
+    assert metrics["rm.pair_loss_heldout"] >= metrics["rm.pair_loss_floor_heldout"]
+    assert metrics["rl.ratio_start"] == 1.0
+    assert metrics["rl.kl_start"] == 0.0
 
     made = {path.name.rsplit("-", 1)[0]: path for path in (workspace / "products").iterdir()}
     assert "rm_shuffled" not in made
@@ -162,7 +162,7 @@ def test_every_other_recipe_takes_a_few_steps_on_it(
     done = run(
         expression, Workspace(tmp_path), Machine(quiet=True), accept=None, say=lambda text: None, recipe=name
     )
-    assert done.products["evaluate"].figures
+    assert done.products["evaluate"].values
     learned = [a for a in done.products if a.split("[")[0] in ("sft", "alignment", "rl", "imitation")]
     assert learned
     for address in learned:

@@ -72,16 +72,16 @@ def rows(run: Run, address: str, side: str = "train") -> list[dict[str, Any]]:
 @pytest.mark.slow
 def test_the_best_of_n_stands_beside_answers_by_lot(source: Path, workspace: Path) -> None:
     result = made(best_of_n(evidence="full"), source, workspace)
-    kept, lot = result.products["rejection"].figures, result.products["by_lot"].figures
+    kept, lot = result.products["rejection"].values, result.products["by_lot"].values
     assert kept["rows"] == lot["rows"]
     assert kept["answers"] == lot["answers"]
     assert kept["kl_bound"] == pytest.approx(math.log(8) - 7 / 8)
     assert "kl_bound" not in lot
     assert kept["reward_drawn"] == lot["reward_drawn"]  # the same answers were judged
     assert float(kept["reward_kept"]) > float(lot["reward_kept"])
-    figures = result.products["evaluate"].figures
+    metrics = result.products["evaluate"].values
     assert {"win_rate/best_of_n_vs_sft", "win_rate/best_of_n_vs_random_control", "kl/best_of_n"} <= set(
-        figures
+        metrics
     )
     assert all(row["messages"][-1]["role"] == "assistant" for row in rows(result, "rejection"))
 
@@ -114,8 +114,9 @@ def test_a_round_begins_with_the_policy_of_the_round_before(by: str, source: Pat
         compared = rows(result, "preferences[2]")
         assert compared
         assert all(row["margin"] > 0 and row["chosen"] != row["rejected"] for row in compared)
-    figures = result.products["evaluate"].figures
-    assert {"gold_slope", "gold_slope_low", f"win_rate/{last}_2_vs_frozen_control"} <= set(figures)
+    metrics = result.products["evaluate"].metrics
+    assert metrics["gold_slope"].interval
+    assert {"gold_slope", f"win_rate/{last}_2_vs_frozen_control"} <= set(metrics)
 
 
 def test_the_ablation_has_as_many_labels_in_one_go() -> None:
@@ -155,11 +156,11 @@ def test_the_report_is_made_of_whatever_there_is(source: Path, workspace: Path) 
 
 def test_tulu3_measures_every_stage(source: Path, workspace: Path) -> None:
     result = made(tulu3(), source, workspace)
-    figures = result.products["evaluate"].figures
+    metrics = result.products["evaluate"].values
     for name in ("sft", "alignment", "rl"):
-        assert 0 <= float(figures[f"gold/{name}"]) <= 1
-        assert 0 <= float(figures[f"solved/{name}"]) <= 1
-    assert "component_change_worst/rl_vs_alignment" in figures
+        assert 0 <= float(metrics[f"gold/{name}"]) <= 1
+        assert 0 <= float(metrics[f"solved/{name}"]) <= 1
+    assert "component_change_worst/rl_vs_alignment" in metrics
     settings = result.products["alignment"].settings["method"]
     assert settings["length_normalised"] is True
     prompts = {json.dumps(row["prompt"]) for row in rows(result, "problems")}
@@ -171,7 +172,7 @@ def test_deepseek_r1_mixes_three_to_one_and_pays_each_prompt_by_its_own_reward(
     source: Path, workspace: Path
 ) -> None:
     result = made(deepseek_r1(), source, workspace)
-    mixed = result.products["mixture"].figures
+    mixed = result.products["mixture"].values
     reasoning, general = int(mixed["rows/reasoning"]), int(mixed["rows/general"])
     assert abs(reasoning - 0.75 * (reasoning + general)) < 1  # as near as whole rows come
     assert {row["source"] for row in rows(result, "mixture")} == {"reasoning", "general"}

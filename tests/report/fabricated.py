@@ -6,8 +6,12 @@ import json
 import math
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from posttrain.metrics import typed
+from posttrain.report.catalogue import declared
 
 EDGES = {
     "base": (),
@@ -19,6 +23,11 @@ EDGES = {
     "rm": ("sft", "labels"),
     "rl": ("sft", "rm", "prompts"),
     "evaluate": ("base", "sft", "rl", "rm", "prompts"),
+}
+# what a run notes of the stages' classes
+DECLARED = {
+    "sft": {"does": "instruction tuning"},
+    "rl": {"does": "reinforcement", "role": "reinforcement", "control": False},
 }
 FAMILIES = ("fact", "one_word", "feeling", "how_to", "list", "false_view", "unknown", "sum")
 Rows = list[dict[str, Any]]
@@ -42,10 +51,18 @@ def product(workspace: Path, address: str, report: Mapping[str, Any], files: Map
         "versions": {"posttrain": "0.1.0", "python": "3.11.2", "torch": "2.13.0"},
         "seconds": 3.0 + 7.7 * len(address),
         "peak_bytes": (300 + 40 * len(address)) << 20,
-        "report": {"figures": {}, "findings": [], "notes": [], **report},
+        "report": {"findings": [], "notes": [], **report, "metrics": stored(report.get("metrics", {}))},
     }
     (place / "made.json").write_text(json.dumps(made), encoding="utf-8")
     return place.relative_to(workspace).as_posix()
+
+
+def stored(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """One flat object of metrics as made.json has them, in their declared units."""
+    units = {name: (metric, declared(name, "report", metric)) for name, metric in typed(metrics).items()}
+    return {
+        name: replace(metric, unit=one.unit if one else "").to_json() for name, (metric, one) in units.items()
+    }
 
 
 def run(
@@ -60,6 +77,7 @@ def run(
             "address": address,
             "stage": address.title(),
             "inputs": {one: one for one in EDGES.get(address, ()) if one in reports},
+            **DECLARED.get(address, {}),
             "state": "cached" if address in ("base", "demonstrations") else "made",
         }
         for address in reports
@@ -100,10 +118,10 @@ def instructgpt(workspace: Path, *, gold: bool = True, steps: int = 90) -> Path:
         for kind in FAMILIES
         for place in range(6)
     ]
-    figures = evaluated()
+    metrics = evaluated()
     if not gold:
-        truth, figures = [], {k: v for k, v in figures.items() if not k.startswith(("gold", "win"))}
-    reports = reports_of(figures)
+        truth, metrics = [], {k: v for k, v in metrics.items() if not k.startswith(("gold", "win"))}
+    reports = reports_of(metrics)
     files = {
         "sft": {
             "metrics.jsonl": [{"step": s, "loss": 2 / s + 0.4, "nll": 2 / s + 0.4} for s in range(1, 120)]
@@ -162,12 +180,12 @@ def _updates(draw: random.Random, step: int, steps: int) -> Rows:
 
 
 def evaluated() -> dict[str, float]:
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for name, value in (("final_vs_sft", 0.741), ("final_vs_base", 0.962), ("best_of_4_vs_sft", 0.655)):
-        figures |= interval(f"win_rate/{name}", value)
-    figures |= {"kl": 2.41, "kl_low": 2.3, "kl_high": 2.52}
+        metrics |= interval(f"win_rate/{name}", value)
+    metrics |= {"kl": 2.41, "kl_low": 2.3, "kl_high": 2.52}
     for name, value in (("base", 0.08), ("sft", 0.523), ("best_of_4", 0.61), ("final", 0.688)):
-        figures |= interval(f"gold/{name}", value, 0.02)
+        metrics |= interval(f"gold/{name}", value, 0.02)
     parts = {
         "right": (0.5, 0.62),
         "constraint": (0.41, 0.77),
@@ -175,27 +193,27 @@ def evaluated() -> dict[str, float]:
         "honesty": (0.48, 0.41),
     }
     for part, (before, after) in parts.items():
-        figures |= {f"gold/sft/{part}": before, f"gold/final/{part}": after}
+        metrics |= {f"gold/sft/{part}": before, f"gold/final/{part}": after}
     for part, (before, after) in parts.items():
-        figures |= interval(f"component_change/{part}", after - before, 0.03)
+        metrics |= interval(f"component_change/{part}", after - before, 0.03)
     for place, kind in enumerate(FAMILIES):
-        figures |= {
+        metrics |= {
             f"gold_by_family/sft/{kind}": 0.4 + 0.03 * place,
             f"gold_by_family/final/{kind}": 0.6 + 0.04 * place,
         }
-    figures |= {
+    metrics |= {
         **interval("accuracy", 0.793),
         **interval("accuracy/clear", 0.846),
         "control/word_count": 0.571,
     }
-    figures |= {
+    metrics |= {
         "control/shuffled": 0.497,
         "annotators": 0.741,
         "annotators/careful": 0.86,
         "annotators/careless": 0.56,
     }
-    figures |= interval("gold_change/final_vs_sft", 0.165, 0.02) | {"gold_ties": 0}
-    return figures | {
+    metrics |= interval("gold_change/final_vs_sft", 0.165, 0.02) | {"gold_ties": 0}
+    return metrics | {
         "reward/sft": 0.02,
         "reward/final": 1.48,
         "tie_rate/final_vs_sft": 0.12,
@@ -217,16 +235,16 @@ def reports_of(evaluation: Mapping[str, float]) -> dict[str, dict[str, Any]]:
         "control/word_count": 0.571,
     }
     return {
-        "base": {"figures": {"facts": 0.931, "parameters": 1_049_000}},
-        "demonstrations": {"figures": {"rows": 3000}},
-        "prompts": {"figures": {"rows": 4000, "heldout_rows": 512}},
-        "sft": {"figures": {"nll_heldout": 0.412, "ended": 0.981, "rows": 3000}},
-        "pairs": {"figures": {"rows": 1500, "ended": 0.97}},
+        "base": {"metrics": {"facts_heldout": 0.931, "parameters": 1_049_000}},
+        "demonstrations": {"metrics": {"rows": 3000}},
+        "prompts": {"metrics": {"rows": 4000, "heldout_rows": 512}},
+        "sft": {"metrics": {"nll_heldout": 0.412, "ends_heldout": 0.981, "rows": 3000}},
+        "pairs": {"metrics": {"rows": 1500, "ended": 0.97}},
         "labels": {
-            "figures": {"agreement": 0.74, "rows": 1432},
+            "metrics": {"agreement": 0.74, "rows": 1432},
             "notes": ["These annotators are simulated."],
         },
-        "rm": {"figures": {**accuracy, "control/shuffled": 0.497, "rows": 1432}, "findings": [gate]},
-        "rl": {"figures": {"reward": 1.48, "kl": 2.38, "steps": 90}},
-        "evaluate": {"figures": dict(evaluation)},
+        "rm": {"metrics": {**accuracy, "control/shuffled": 0.497, "rows": 1432}, "findings": [gate]},
+        "rl": {"metrics": {"reward": 1.48, "kl": 2.38, "steps": 90}},
+        "evaluate": {"metrics": dict(evaluation)},
     }

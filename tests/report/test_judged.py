@@ -14,15 +14,15 @@ from tests.report import fabricated
 
 
 def told(tmp_path: Path, won: float, judge: float) -> tuple[str, dict[str, str]]:
-    figures = fabricated.interval("judge_win_rate/rl_vs_sft", won, 0.06, 120)
-    figures |= fabricated.interval("judge_win_rate/rl_vs_alignment", 0.99, 0.005, 120)
-    figures |= fabricated.interval("judge_accuracy", judge, 0.08, 150)
-    figures |= fabricated.interval("implicit_accuracy/rl_vs_sft", 0.66, 0.08, 150)
-    figures |= fabricated.interval("label_accuracy/sft", 0.52, 0.08, 150)
-    figures |= fabricated.interval("label_accuracy/rl", 0.58, 0.08, 150)
-    figures |= fabricated.interval("label_accuracy_change/rl_vs_sft", 0.06, 0.03, 150)
-    figures |= {"gold/sft": "unknown", "gold/rl": "unknown"}  # type: ignore[dict-item]
-    directory = fabricated.run(tmp_path, {"evaluate": {"figures": figures}}, {})
+    metrics = fabricated.interval("judge_win_rate/rl_vs_sft", won, 0.06, 120)
+    metrics |= fabricated.interval("judge_win_rate/rl_vs_alignment", 0.99, 0.005, 120)
+    metrics |= fabricated.interval("judge_accuracy", judge, 0.08, 150)
+    metrics |= fabricated.interval("implicit_accuracy/rl_vs_sft", 0.66, 0.08, 150)
+    metrics |= fabricated.interval("label_accuracy/sft", 0.52, 0.08, 150)
+    metrics |= fabricated.interval("label_accuracy/rl", 0.58, 0.08, 150)
+    metrics |= fabricated.interval("label_accuracy_change/rl_vs_sft", 0.06, 0.03, 150)
+    metrics |= {"gold/sft": "unknown", "gold/rl": "unknown"}  # type: ignore[dict-item]
+    directory = fabricated.run(tmp_path, {"evaluate": {"metrics": metrics}}, {})
     run = RunRecord.load(directory, tmp_path)
     said = " ".join(story.verdict(run)).replace("\u202f", " ")
     return said, {key.label: key.value.replace("\u202f", " ") for key in story.keys(run)}
@@ -36,7 +36,7 @@ def test_the_judge_is_asked_first_and_quoted_within_its_interval(
     tmp_path: Path, won: float, claim: str
 ) -> None:
     said, keys = told(tmp_path, won, 0.7)
-    assert said.startswith("By a judge that no policy learned from, the final model " + claim)
+    assert said.startswith("By a judge that no policy learned from, the RL model " + claim)
     assert "120 prompts" in said
     assert "sides with people in 70.0 % of comparisons that it has not seen" in said
     assert "coin" not in said
@@ -44,7 +44,7 @@ def test_the_judge_is_asked_first_and_quoted_within_its_interval(
     assert "from 52.0 % to 58.0 % (95 % interval of the change +3.0 to +9.0 points)" in said
     assert "read some of them side by side" in said
     assert "Gold reward unknown" not in said
-    assert keys["the judge prefers final to SFT, win + ½ tie"] == f"{100 * won:.1f} %"
+    assert keys["the judge prefers RL to SFT, win + ½ tie"] == f"{100 * won:.1f} %"
     assert keys["likelihood sides with people"] == "52.0 % → 58.0 %"
     assert "gold reward" not in keys
 

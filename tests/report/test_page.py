@@ -1,4 +1,4 @@
-"""The page shows what a run has, says no more than its figures allow, and stands on its own."""
+"""The page shows what a run has, says no more than its metrics allow, and stands on its own."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_canonical_run_has_every_chapter_and_well_formed_markup(tmp_path: Pa
         "Over the steps",
         "Proxy and gold against distance",
         "The same prompts, answered by each model",
-        "Figures of each stage",
+        "Metrics of each stage",
         "Checks",
         "Time and memory",
         "Lineage",
@@ -86,8 +86,8 @@ def test_the_verdict_follows_the_interval(tmp_path: Path) -> None:
         (0.31, 0.04): "is worse than",
     }
     for place, ((value, half), words) in enumerate(wins.items()):
-        figures = fabricated.interval("win_rate/final_vs_sft", value, half) | {"kl": 1.9}
-        directory = fabricated.run(tmp_path / str(place), {"evaluate": {"figures": figures}}, {})
+        metrics = fabricated.interval("win_rate/final_vs_sft", value, half) | {"kl": 1.9}
+        directory = fabricated.run(tmp_path / str(place), {"evaluate": {"metrics": metrics}}, {})
         html = page.write(directory, tmp_path / str(place)).read_text(encoding="utf-8")
         assert words in html
         assert "1.90 nats per completion" in html
@@ -104,8 +104,8 @@ def test_without_gold_it_says_what_it_cannot_know(tmp_path: Path) -> None:
 
 
 def test_a_proxy_that_rises_while_gold_falls_is_called_over_optimized(tmp_path: Path) -> None:
-    figures = {"gold/sft": 0.6, "gold/final": 0.4, "reward/sft": 0.0, "reward/final": 2.0}
-    directory = fabricated.run(tmp_path, {"evaluate": {"figures": figures}}, {})
+    metrics = {"gold/sft": 0.6, "gold/final": 0.4, "reward/sft": 0.0, "reward/final": 2.0}
+    directory = fabricated.run(tmp_path, {"evaluate": {"metrics": metrics}}, {})
     assert "was over-optimized" in page.write(directory, tmp_path).read_text(encoding="utf-8")
 
 
@@ -122,25 +122,25 @@ def test_a_change_in_gold_is_claimed_only_outside_its_interval(
     tmp_path: Path, low: float, high: float, words: str
 ) -> None:
     middle = (low + high) / 2
-    figures = {"gold/sft": 0.5, "gold/final": 0.5 + middle, "reward/sft": 0.0, "reward/final": 2.0}
-    figures |= {"gold_change/final_vs_sft": middle}
-    figures |= {"gold_change/final_vs_sft_low": low, "gold_change/final_vs_sft_high": high}
-    directory = fabricated.run(tmp_path, {"evaluate": {"figures": figures}}, {})
+    metrics = {"gold/sft": 0.5, "gold/final": 0.5 + middle, "reward/sft": 0.0, "reward/final": 2.0}
+    metrics |= {"gold_change/final_vs_sft": middle}
+    metrics |= {"gold_change/final_vs_sft_low": low, "gold_change/final_vs_sft_high": high}
+    directory = fabricated.run(tmp_path, {"evaluate": {"metrics": metrics}}, {})
     assert words in page.write(directory, tmp_path).read_text(encoding="utf-8")
 
 
 def test_a_reward_whose_intervals_overlap_did_not_clearly_change(tmp_path: Path) -> None:
-    figures = fabricated.interval("reward/sft", 0.0, 0.5) | fabricated.interval("reward/final", 0.4, 0.5)
+    metrics = fabricated.interval("reward/sft", 0.0, 0.5) | fabricated.interval("reward/final", 0.4, 0.5)
     curve = [{"step": s, "reward": float(s), "kl": 0.1} for s in range(4)]
-    directory = fabricated.run(tmp_path, {"rl": {"figures": figures}}, {"rl": {"metrics.jsonl": curve}})
+    directory = fabricated.run(tmp_path, {"rl": {"metrics": metrics}}, {"rl": {"metrics.jsonl": curve}})
     html = page.write(directory, tmp_path).read_text(encoding="utf-8")
     assert "The reward model&#x27;s score did not clearly change" in html
 
 
 def test_a_reward_of_two_scales_has_two_names(tmp_path: Path) -> None:
     curve = {"metrics.jsonl": [{"step": s, "reward": s / 20, "kl": 0.1} for s in range(1, 21)]}
-    measured = {"figures": fabricated.interval("reward/sft", -1.9, 0.1)}
-    measured["figures"] |= fabricated.interval("reward/final", 0.7, 0.1)
+    measured = {"metrics": fabricated.interval("reward/sft", -1.9, 0.1)}
+    measured["metrics"] |= fabricated.interval("reward/final", 0.7, 0.1)
     told = {}
     for name, reports in (("paid", {"rl": {}}), ("scored", {"rl": {}, "evaluate": measured})):
         directory = fabricated.run(tmp_path / name, reports, {"rl": curve})
@@ -151,7 +151,7 @@ def test_a_reward_of_two_scales_has_two_names(tmp_path: Path) -> None:
     assert "The reward model&#x27;s score rose, from −1.90 to 0.700" in told["scored"]
     assert "<dt>reward model&#x27;s score</dt>" in told["scored"]
     assert "SFT to final, 512 prompts" in told["scored"]
-    assert "as paid in training" in told["scored"]
+    assert "reward per completion" in told["scored"]
 
 
 def test_every_answer_says_whose_it_is_where_columns_are_stacked(tmp_path: Path) -> None:
@@ -191,13 +191,13 @@ def test_a_long_number_at_the_end_of_a_line_stays_in_its_panel() -> None:
 
 @pytest.mark.parametrize("gold", [True, False])
 def test_what_was_aligned_directly_was_not_trained_on_a_reward(tmp_path: Path, gold: bool) -> None:
-    figures = {"reward/sft": 0.0, "reward/final": 2.0}
+    metrics = {"reward/sft": 0.0, "reward/final": 2.0}
     if gold:
-        figures |= {"gold/sft": 0.6, "gold/final": 0.4}
+        metrics |= {"gold/sft": 0.6, "gold/final": 0.4}
     reports = {
         "sft": {},
-        "alignment": {"figures": fabricated.interval("label_accuracy", 0.7)},
-        "evaluate": {"figures": figures},
+        "alignment": {"metrics": fabricated.interval("label_accuracy", 0.7)},
+        "evaluate": {"metrics": metrics},
     }
     curve = {"metrics.jsonl": [{"step": s, "loss": 1 / s} for s in range(1, 9)]}
     files = {"sft": curve, "alignment": curve}
@@ -215,7 +215,7 @@ def test_whatever_a_model_says_is_escaped(tmp_path: Path) -> None:
     samples = [
         {"prompt": attack, "family": attack, "answers": {attack: attack, "b": {"text": attack, "gold": 1.0}}}
     ]
-    report = {"figures": {attack: attack, "win_rate": 0.5}, "notes": [attack]}
+    report = {"metrics": {attack: attack, "win_rate": 0.5}, "notes": [attack]}
     finding = {"name": attack, "value": attack, "threshold": attack, "passed": False, "evidence": attack}
     report["findings"] = [finding | {"advice": attack}]
     curves = [{"step": s, attack: s, "reward": s, "kl": s} for s in (1, 2)]
@@ -237,7 +237,7 @@ def test_a_failed_check_is_at_the_top_with_its_advice(tmp_path: Path) -> None:
         "evidence": "60 steps",
     }
     report = {
-        "figures": {"reward_final": 0.01},
+        "metrics": {"reward_final": 0.01},
         "findings": [{**finding, "advice": "Raise rl.learning_rate."}],
     }
     directory = fabricated.run(tmp_path, {"rl": report}, {})
@@ -259,14 +259,15 @@ def test_what_the_run_says_of_its_gates_is_shown(tmp_path: Path) -> None:
     assert "(accepted)" in html
 
 
-def test_the_start_and_the_end_of_a_figure_are_said_together(tmp_path: Path) -> None:
-    report = {"figures": {"length_final": 8.5, "length_start": 12.0, "rows": 3}}
+def test_the_start_and_the_end_of_a_metric_are_said_together(tmp_path: Path) -> None:
+    report = {"metrics": {"length_final": 8.5, "length_start": 12.0, "rows": 3}}
     directory = fabricated.run(tmp_path, {"rl": report}, {})
     html = page.write(directory, tmp_path).read_text(encoding="utf-8")
-    assert "<li>length<b>12 → 8.50</b><i>tokens</i></li><li>rows<b>3</b></li>" in html
+    items = [re.sub(r' title="[^"]*"', "", item) for item in re.findall(r"<li.*?</li>", html)]
+    assert items == ["<li>Length<b>12 → 8.50</b><i>tokens</i></li>", "<li>rows<b>3</b></li>"]
 
 
-def test_a_custom_recipe_of_one_stage_without_figures_has_a_page(tmp_path: Path) -> None:
+def test_a_custom_recipe_of_one_stage_without_metrics_has_a_page(tmp_path: Path) -> None:
     directory = fabricated.run(tmp_path, {"thermostat": {}}, {})
     html = page.write(directory, tmp_path).read_text(encoding="utf-8")
     assert "This run measured no policy against another." in html
@@ -294,7 +295,7 @@ def test_damage_is_survived_or_named(tmp_path: Path) -> None:
 
 def test_values_that_are_not_finite_break_a_line_and_never_the_page(tmp_path: Path) -> None:
     rows = [{"step": s, "reward": float("nan") if s == 2 else s, "kl": float("inf")} for s in range(1, 6)]
-    report = {"figures": {"kl": float("nan"), "gold/sft": "unknown", "accuracy": "unknown"}}
+    report = {"metrics": {"kl": float("nan"), "gold/sft": "unknown", "accuracy": "unknown"}}
     directory = fabricated.run(tmp_path, {"rl": report}, {"rl": {"metrics.jsonl": rows}})
     html = page.write(directory, tmp_path).read_text(encoding="utf-8")
     assert "Reward (proxy)</text>" in html
@@ -341,7 +342,7 @@ def test_without_gold_the_picture_shows_lengths_and_what_is_solved(tmp_path: Pat
         "solved/final_high": 0.98,
         "solved/final_n": 800,
     }
-    reports = {"rl": {}, "evaluate": {"figures": shares}}
+    reports = {"rl": {}, "evaluate": {"metrics": shares}}
     directory = fabricated.run(tmp_path, reports, {"rl": {"metrics.jsonl": steps}})
     assert picture.main([str(directory), str(tmp_path / "out.svg")]) == 0
     drawn = (tmp_path / "out.svg").read_text(encoding="utf-8")
@@ -385,7 +386,7 @@ def test_before_and_after_are_the_models_own_words_drawn_by_lot(
         for number in range(9)
     ]
     files = {"evaluate": {"samples.jsonl": rows}}
-    directory = fabricated.run(tmp_path, {"evaluate": {"figures": {}}}, files)
+    directory = fabricated.run(tmp_path, {"evaluate": {"metrics": {}}}, files)
     assert before_after.main([str(directory), str(tmp_path / "out.svg")]) == 0
     drawn = (tmp_path / "out.svg").read_text(encoding="utf-8")
     balance = Balance()
@@ -410,7 +411,7 @@ def test_the_floor_of_a_loss_is_in_its_panel_and_parts_of_gold_stand_by_family(t
     steps = [
         {"step": n, "pair_loss": 0.7 - n / 50, "pair_loss_floor": 0.45, "accuracy": 0.5} for n in range(9)
     ]
-    figures = {
+    metrics = {
         "gold_by_family/sft/feeling": 0.5,
         "gold_by_family/final/feeling": 0.7,
         "gold_by_family/sft/feeling/manner": 0.4,
@@ -420,7 +421,7 @@ def test_the_floor_of_a_loss_is_in_its_panel_and_parts_of_gold_stand_by_family(t
         "family_change/feeling_high": 0.3,
         "family_change/feeling_n": 40,
     }
-    reports = {"rm": {"figures": {}}, "evaluate": {"figures": figures}}
+    reports = {"rm": {"metrics": {}}, "evaluate": {"metrics": metrics}}
     directory = fabricated.run(tmp_path, reports, {"rm": {"metrics.jsonl": steps}})
     html = page.write(directory, tmp_path).read_text(encoding="utf-8")
     assert "grey: the least these labels allow" in html

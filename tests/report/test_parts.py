@@ -1,17 +1,23 @@
-"""Axes, figures, the recipe's drawing and the choice of prompts, each by itself."""
+"""Axes, metrics, the recipe's drawing and the choice of prompts, each by itself."""
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
+from html import escape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from posttrain.report import figures, graph, names, samples
+from posttrain.metrics import Metric
+from posttrain.report import graph, measured, page, samples, titles
+from posttrain.report.catalogue import catalogue, declared
 from posttrain.report.chart import Panel, Series, at_the_end, panel, running_mean
 from posttrain.report.record import RunRecord
 from posttrain.report.scale import duration, extent, labels, number, percent, size, ticks
+from posttrain.report.shown import Shown, flat_metrics
 from tests.report import fabricated
 
 NARROW = "\u202f"
@@ -97,9 +103,9 @@ def test_a_panel_breaks_its_line_where_nothing_was_measured() -> None:
     assert panel(Panel(title="t", unit="u", series=[Series(points=[(1.0, math.nan)])])) == ""
 
 
-def test_flat_figures_are_plain_json_by_address(tmp_path: Path) -> None:
+def test_flat_metrics_are_plain_json_by_address(tmp_path: Path) -> None:
     directory = fabricated.instructgpt(tmp_path)
-    found = figures.flat(directory, tmp_path)
+    found = flat_metrics(directory, tmp_path)
     assert found["evaluate.win_rate/final_vs_sft"] == 0.741
     assert found["evaluate.win_rate/final_vs_sft_low"] == pytest.approx(0.706)
     assert found["rm.control/shuffled"] == 0.497
@@ -110,46 +116,94 @@ def test_flat_figures_are_plain_json_by_address(tmp_path: Path) -> None:
     json.loads(json.dumps(found, allow_nan=False))
 
 
-def test_figures_that_are_not_numbers_are_said_in_words(tmp_path: Path) -> None:
-    directory = fabricated.run(
-        tmp_path, {"evaluate": {"figures": {"kl": float("nan"), "gold": "unknown"}}}, {}
-    )
-    found = figures.flat(directory, tmp_path)
+def test_metrics_that_are_not_numbers_are_said_in_words(tmp_path: Path) -> None:
+    metrics = {"kl": float("nan"), "gold": "unknown"}
+    directory = fabricated.run(tmp_path, {"evaluate": {"metrics": metrics}}, {})
+    found = flat_metrics(directory, tmp_path)
     assert (found["evaluate.kl"], found["evaluate.gold"]) == ("nan", "unknown")
 
 
-def test_an_interval_belongs_to_its_figure() -> None:
-    rows = figures.grouped({**fabricated.interval("kl", 2.0, 0.1), "kl_lower_bound": 1.0, "words": 7})
-    assert [row.name for row in rows] == ["kl", "kl_lower_bound", "words"]
-    assert rows[0].interval == pytest.approx((1.9, 2.1))
-    assert rows[0].count == 512
-    assert rows[2].interval is None
+def of(name: str, **metric: Any) -> Shown:
+    one = Metric(**metric)
+    declaration = declared(name, "report", one)
+    assert declaration is not None
+    return Shown(name, one if one.unit else replace(one, unit=declaration.unit), declaration)
 
 
 @pytest.mark.parametrize(
-    ("figure", "share"),
+    ("one", "brief"),
     [
-        (figures.Figure(name="win_rate/final_vs_sft", value=0.7), True),
-        (figures.Figure(name="control/word_count", value=0.57), True),
-        (figures.Figure(name="truncated", value=0), False),
-        (figures.Figure(name="kl", value=0.7, low=0.6, high=0.8), False),
-        (figures.Figure(name="gold_change/final_vs_sft", value=0.2, low=0.1, high=0.3), False),
-        (figures.Figure(name="reward/final", value=0.2, low=0.1, high=0.3), False),
-        (figures.Figure(name="answers", value=0.03, low=0.02, high=0.05), True),
-        (figures.Figure(name="gold/final", value=1.2), False),
+        (of("win_rate/final_vs_sft", value=0.7), f"70.0{NARROW}%"),
+        (of("control/word_count", value=0.57), f"57.0{NARROW}%"),
+        (of("answers", value=7), "7"),
+        (of("answers", value=0.03), f"3.0{NARROW}%"),
+        (of("kl", value=0.7, low=0.6, high=0.8), "0.700"),
+        (of("gold_change/final_vs_sft", value=0.2, low=0.1, high=0.3), "0.200"),
+        (of("reward/final", value=0.2, low=0.1, high=0.3), "0.200"),
+        (of("gold/final", value="unknown"), "unknown"),
+        (of("kl_final", value=0.25), "0.250"),
+        (of("clip_fraction_final", value=0.25), f"25.0{NARROW}%"),
     ],
 )
-def test_what_is_written_in_per_cent(figure: figures.Figure, share: bool) -> None:
-    assert figure.share is share
+def test_a_value_is_written_by_its_unit(one: Shown, brief: str) -> None:
+    assert one.brief == brief
 
 
-def test_names_are_readable() -> None:
-    assert names.readable("win_rate/best_of_4_vs_sft") == "win rate: best of 4 vs SFT"
-    assert names.stage("rl[2]", "x.Reinforcement") == "reinforcement"
-    assert names.stage("thermostat", "my.CartPoleRun") == "cart pole run"
-    assert names.stage("pairs", "x.Pairs", {"answers": 4}) == "four answers a prompt, in pairs"
-    assert names.stage("pairs", "x.Pairs", {"answers": 12}) == "12 answers a prompt, in pairs"
-    assert "two" not in names.stage("pairs", "x.Pairs", {})
+def test_names_are_read_by_their_declarations() -> None:
+    assert of("win_rate/best_of_4_vs_sft", value=0.5).title == "win rate: best of 4 vs SFT"
+    assert of("win_rate/best_of_4_vs_sft", value=0.5).label == "best of 4 vs SFT"
+    assert of("gold/sft/manner", value=0.5).slots == {"model": "sft", "component": "manner"}
+    assert of("kl_final", value=0.5).title == "KL from the reference, last steps"
+    assert Shown("room_heat", Metric(1.0), None).title == "room heat"
+    assert titles.words_of("my.CartPoleRun") == "cart pole run"
+
+
+def test_the_meaning_stands_beside_each_curve_and_number(tmp_path: Path) -> None:
+    rows = [{"step": step, "kl": step / 10, "kl_k3": 0.1, "mystery": 1.0} for step in (1, 2, 3)]
+    metrics = {"kl_final": 0.3, **fabricated.interval("gold/sft", 0.5), **fabricated.interval("gold/rl", 0.6)}
+    directory = fabricated.run(tmp_path, {"rl": {"metrics": metrics}}, {"rl": {"metrics.jsonl": rows}})
+    html = page.write(directory, tmp_path).read_text("utf-8")
+    for name in ("kl", "kl_k3"):
+        one = declared(name, "log")
+        assert one is not None
+        assert f"<title>{escape(one.meaning)}</title>" in html
+        assert f". {escape(one.meaning)}" in html  # read out where it cannot be seen
+    of_family = next(kind for kind in catalogue().kinds if kind.name == "gold/{model}")
+    assert f'<h4 title="{escape(of_family.meaning)}">{of_family.axis}</h4>' in html
+    last = declared("kl_final")
+    assert last is not None
+    assert f'title="{escape(last.meaning)}"' in html
+    assert ">mystery</text>" in html
+
+
+def test_a_stage_says_what_it_is_and_old_records_ask_its_class(tmp_path: Path) -> None:
+    run = RunRecord.load(
+        fabricated.run(tmp_path, {"rl": {}, "alignment": {}, "thermostat": {}}, {}), tmp_path
+    )
+    declared_now, by_class, unknown = run.stages
+    assert (declared_now.role, declared_now.does) == ("reinforcement", "reinforcement")
+    assert (by_class.role, by_class.does) == ("alignment", "direct alignment")
+    assert (unknown.role, unknown.does) == ("", "thermostat")
+
+
+def test_a_product_made_before_metrics_were_typed_is_shown_as_one_made_after(tmp_path: Path) -> None:
+    metrics = {**fabricated.interval("gold/sft", 0.5), "kl": 2.5, "rows": 3, "answers": 12}
+    pages = []
+    for name in ("flat", "typed"):
+        directory = fabricated.run(tmp_path / name, {"evaluate": {"metrics": metrics}}, {})
+        if name == "flat":
+            file = next((tmp_path / name / "products").glob("*/made.json"))
+            made = json.loads(file.read_text())
+            made["report"]["figures"] = metrics
+            del made["report"]["metrics"]
+            file.write_text(json.dumps(made))
+        run = RunRecord.load(directory, tmp_path / name)
+        assert run.stages[0].metrics["gold/sft"].interval == pytest.approx((0.465, 0.535))
+        assert run.stages[0].metrics["gold/sft"].n == 512
+        assert run.stages[0].metrics["answers"].unit == "answers"
+        pages.append("".join(measured.blocks(run)))
+    assert pages[0] == pages[1]
+    assert f"50.0{NARROW}%" in pages[0]
 
 
 def test_updates_of_one_step_are_averaged_and_the_largest_ratio_kept(tmp_path: Path) -> None:
@@ -162,7 +216,7 @@ def test_updates_of_one_step_are_averaged_and_the_largest_ratio_kept(tmp_path: P
     curves = RunRecord.load(directory, tmp_path).stages[0].curves
     assert curves["kl"] == [(1.0, 2.0), (2.0, 2.0)]
     assert curves["ratio_max"] == [(1.0, 3.0), (2.0, 3.0)]
-    assert "entropy" in curves
+    assert "entropy_before" in curves
 
 
 def test_inputs_stand_left_of_what_uses_them_and_data_beside_its_first_use(tmp_path: Path) -> None:

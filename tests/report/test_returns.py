@@ -16,18 +16,18 @@ from tests.report import fabricated
 def test_play_is_told_from_chance_only_where_the_intervals_are_apart(
     tmp_path: Path, half: float, apart: bool
 ) -> None:
-    figures = fabricated.interval("return/policy", 100.0, half)
-    figures |= fabricated.interval("return/random", 22.0, half)
-    directory = fabricated.run(tmp_path, {"evaluate": {"figures": figures}}, {})
+    metrics = fabricated.interval("return/policy", 100.0, half)
+    metrics |= fabricated.interval("return/random", 22.0, half)
+    directory = fabricated.run(tmp_path, {"evaluate": {"metrics": metrics}}, {})
     html = page.write(directory, tmp_path).read_text(encoding="utf-8")
     assert "The policy earns 100 a play" in html
     assert ("from which it cannot be told apart" not in html) == apart
 
 
 def test_components_are_drawn_from_before_to_after(tmp_path: Path) -> None:
-    figures = {"gold/sft/right": 0.25, "gold/final/right": 0.75, "gold/sft/manner": 0.9}
-    figures |= {"gold/final/manner": 0.6}
-    directory = fabricated.run(tmp_path, {"evaluate": {"figures": figures}}, {})
+    metrics = {"gold/sft/right": 0.25, "gold/final/right": 0.75, "gold/sft/manner": 0.9}
+    metrics |= {"gold/final/manner": 0.6}
+    directory = fabricated.run(tmp_path, {"evaluate": {"metrics": metrics}}, {})
     html = page.write(directory, tmp_path).read_text(encoding="utf-8").replace("\u202f", "")
     assert re.search(r"25\.0% → 75\.0%\s+\+50\.0", html)
     assert re.search(r"90\.0% → 60\.0%\s+−30\.0\s+fell", html)

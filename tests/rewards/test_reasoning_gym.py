@@ -92,11 +92,11 @@ def test_a_question_that_is_generated_no_more_is_not_scored(scorer: GymScorer) -
 def test_held_out_questions_are_not_trained_on(tmp_path: Path) -> None:
     pytest.importorskip("reasoning_gym")
     stage = ReasoningGymTasks(tasks=("leg_counting", "basic_arithmetic"), rows=20, heldout=10, seed=1)
-    figures = stage.run(Inputs({}), tmp_path, Machine()).figures
+    metrics = stage.run(Inputs({}), tmp_path, Machine()).values
     sides = [
         [json.loads(line) for line in (tmp_path / f"{side}.jsonl").open()] for side in ("train", "heldout")
     ]
-    assert len(sides[0]) == figures["rows"] == 20 - int(figures["also_held_out"])
+    assert len(sides[0]) == metrics["rows"] == 20 - int(metrics["also_held_out"])
     assert not {r["gym"]["question"] for r in sides[0]} & {r["gym"]["question"] for r in sides[1]}
     assert {r["gym"]["task"] for r in sides[1]} == set(stage.tasks)
     assert sides[0][0]["prompt"][0]["content"].endswith(stage.instruction)

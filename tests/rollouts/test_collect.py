@@ -164,7 +164,7 @@ def test_prompts_that_teach_nothing_are_replaced(collector: Callable[..., Collec
         kept = batch.group[dapo.keep(batch)]
         assert (len(kept.unique()) == 4) == full
         assert all((kept == group).sum() == 3 for group in kept.unique())
-        assert len(collect.last_episodes) == len(batch) == collect.last_figures["answers"]
+        assert len(collect.last_episodes) == len(batch) == collect.last_metrics["answers"]
         assert len({str(one["prompt"]) for one in collect.last_episodes}) == len(batch) // 3
         assert same(collector(rule, **settings)(0), batch)
     assert same(collector(rule)(0), collector(rule, informative=dapo.informative)(0))
@@ -209,7 +209,7 @@ def test_what_cannot_be_scored_is_dropped_and_counted(collector: Callable[..., C
     batch = collect(0)
     assert (batch.rewards * batch.action_mask).sum(-1).tolist() == [0, 2, 3, 4, 6, 7, 8, 10, 11]
     assert batch.group.tolist() == [0, 0, 1, 1, 2, 2, 2, 3, 3]
-    assert collect.last_figures["unscored"] == 3
+    assert collect.last_metrics["unscored"] == 3
     assert [episode["reward"] for episode in collect.last_episodes][:3] == [0.0, None, 2.0]
 
 
@@ -302,7 +302,7 @@ def test_a_greedy_answer_is_a_number_beside_its_rows_and_no_row(
         (answer,) = engine.finished()
         reward = len(chat.decode(answer.tokens)) + 0.5
         assert batch.greedy[batch.group == group].tolist() == [reward] * 3
-    assert collect.last_figures["greedy_reward"] == pytest.approx(float(batch.greedy.mean()))
+    assert collect.last_metrics["greedy_reward"] == pytest.approx(float(batch.greedy.mean()))
 
 
 def test_a_greedy_answer_that_cannot_be_scored_is_not_a_number(collector: Callable[..., Collector]) -> None:
@@ -353,7 +353,7 @@ def test_groups_of_which_all_answers_are_paid_the_same_are_counted(
 
     collect = collector(half)
     collect(0)
-    assert collect.last_figures["flat_groups"] == 0.5
+    assert collect.last_metrics["flat_groups"] == 0.5
     alone = collector(group_size=1)
     alone(0)
-    assert "flat_groups" not in alone.last_figures
+    assert "flat_groups" not in alone.last_metrics

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from posttrain.metrics import flat
 from posttrain.rollouts.ends import ends
 from posttrain.storage.token_rows import TokenRow
 
@@ -33,7 +34,7 @@ def row(ids: list[int], learned: list[int]) -> TokenRow:
 @pytest.mark.parametrize("learned", [[2, 3], [2]])
 def test_an_end_that_no_mask_has_is_asked_for_too(learned: list[int]) -> None:
     model = Known()
-    found = ends(model, [row([1, 2, 3, STOP, 9], learned)], {STOP}, 0, 64)  # type: ignore[arg-type]
+    found = flat(ends(model, [row([1, 2, 3, STOP, 9], learned)], {STOP}, 0, 64))  # type: ignore[arg-type]
     assert found == {"ends_heldout": pytest.approx(1 / 4), "ends_heldout_n": 1}
     assert model.asked == [STOP]
 
@@ -45,13 +46,11 @@ def test_the_mean_is_of_probabilities_over_rows_that_end() -> None:
         row([1, 2, 3, 4, 5], [3, 4]),  # cut by a limit
         row([1, STOP, 3, 4, 5, STOP], [1, 2]),  # people went on where its last learned token stands
     ]
-    found = ends(Known(), rows, {STOP}, 0, 64)  # type: ignore[arg-type]
+    found = flat(ends(Known(), rows, {STOP}, 0, 64))  # type: ignore[arg-type]
     assert found["ends_heldout"] == pytest.approx((1 / 3 + 1 / 6) / 2)
     assert found["ends_heldout_n"] == 2
 
 
 def test_without_ends_nothing_is_known() -> None:
-    assert ends(Known(), [row([1, 2, 3], [1, 2])], {STOP}, 0, 64) == {  # type: ignore[arg-type]
-        "ends_heldout": "unknown",
-        "ends_heldout_n": 0,
-    }
+    found = flat(ends(Known(), [row([1, 2, 3], [1, 2])], {STOP}, 0, 64))  # type: ignore[arg-type]
+    assert found == {"ends_heldout": "unknown", "ends_heldout_n": 0}

@@ -205,7 +205,7 @@ def test_what_is_learned_is_standing() -> None:
 def test_a_constant_reward_is_zero_and_asks_all_the_same() -> None:
     one = compared(replace(SMALL, constant=True))
     assert not one(0).rewards.any()
-    assert one.last_figures["comparisons"] == 30
+    assert one.last_metrics["comparisons"] == 30
 
 
 @pytest.mark.parametrize(

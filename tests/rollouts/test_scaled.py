@@ -36,7 +36,7 @@ def test_the_scale_is_the_deviation_of_discounted_sums(gamma: float, amount: flo
     assert bool(rollouts.action_mask.all())
     deviation = max(float(sums.std(correction=0)), 1e-4)
     assert paying.scale == pytest.approx(deviation, rel=1e-6)
-    assert paying.last_figures == {"reward_scale": paying.scale}
+    assert paying.last_metrics == {"reward_scale": paying.scale}
     assert rollouts.rewards.flatten().tolist() == pytest.approx([amount / deviation] * (6 * steps), rel=1e-5)
     assert rollouts.parts["return"].tolist() == [steps] * 6  # in the environment's own units
 

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from posttrain.core.batch import DirectAlignment, Wants
-from posttrain.core.implicit_reward import log_ratio, pair_figures
+from posttrain.core.implicit_reward import log_ratio, pair_metrics
 from posttrain.core.preferences import pairs as of_rows
 from posttrain.direct_alignment.c_dpo import CDPO
 from posttrain.direct_alignment.dpo import DPO
@@ -23,6 +23,7 @@ from posttrain.direct_alignment.kto import KTO
 from posttrain.direct_alignment.orpo import ORPO
 from posttrain.direct_alignment.sft import SFT
 from posttrain.direct_alignment.simpo import SimPO
+from posttrain.metrics import flat
 from posttrain.models.roles import open_policy
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.runner import Run, run
@@ -35,8 +36,9 @@ from posttrain.reward_losses.outcome import Outcome
 from posttrain.reward_losses.plackett_luce import PlackettLuce
 from posttrain.settings import expression, parse
 from posttrain.stages import alignment
-from posttrain.stages.alignment import Alignment, Batches, mismatched
+from posttrain.stages.alignment import Alignment, Batches
 from posttrain.stages.base import ExistingModel
+from posttrain.stages.fitting import mismatched
 from posttrain.stages.labels import ComparisonRows, RatedRows
 from posttrain.stages.rm import RewardModeling
 from posttrain.storage.durable import hash_file
@@ -86,7 +88,7 @@ def test_it_learns_what_was_preferred(
     world: tuple[Stage, Stage], method: DirectAlignment, tmp_path: Path
 ) -> None:
     product = made(world, tmp_path, method=method).products["alignment"]
-    assert float(product.figures["label_accuracy"]) >= 0.9
+    assert float(product.values["label_accuracy"]) >= 0.9
     rows = [json.loads(line) for line in (product.path / "metrics.jsonl").open()]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert all(math.isfinite(row["loss"]) for row in rows)
@@ -161,7 +163,7 @@ def test_ktos_baseline_is_of_answers_to_other_prompts(
 @pytest.mark.parametrize(
     "method", [DPO(length_normalised=True), KTO(), SimPO()], ids=lambda m: type(m).__name__
 )
-def test_held_out_figures_are_those_of_all_rows_at_once(
+def test_held_out_metrics_are_those_of_all_rows_at_once(
     method: DirectAlignment,
     kind: str,
     tmp_path: Path,
@@ -194,17 +196,17 @@ def test_held_out_figures_are_those_of_all_rows_at_once(
         terms, between = method.loss(now, past), of_rows(past)
         if isinstance(method, KTO) and kind == "pairs":
             h = log_ratio(now, past)
-            terms |= pair_figures(h[between.winner], h[between.loser], between, len(h))
+            terms |= pair_metrics(h[between.winner], h[between.loser], between, len(h))
     expected = {name: float((term.reduction(past) * term.values).sum()) for name, term in terms.items()}
     right = expected.pop("accuracy")
     found = []
     for at_once in (3, 100):
         monkeypatch.setattr(alignment, "AT_ONCE", at_once)
-        found.append(alignment._held(policy, method, unseen, machine))
-    for figures in found:
-        assert figures["label_accuracy"] == pytest.approx(right)
+        found.append(flat(alignment._held(policy, method, unseen, machine)))
+    for metrics in found:
+        assert metrics["label_accuracy"] == pytest.approx(right)
         for name, value in expected.items():
-            assert figures[f"{name}_heldout"] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+            assert metrics[f"{name}_heldout"] == pytest.approx(value, rel=1e-4, abs=1e-6), name
     assert found[0].keys() == found[1].keys()
     assert all(found[0][name] == pytest.approx(found[1][name], rel=1e-12) for name in found[0])
     assert ("baseline_heldout" in found[0]) == method.wants.measure
@@ -220,7 +222,7 @@ def test_answers_that_were_rated_alone(world: tuple[Stage, Stage], tmp_path: Pat
     (tmp_path / "rated.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     rated = RatedRows(source=SourceFile(str(tmp_path / "rated.jsonl"), "datasets"), heldout_share=0.3)
     product = made((world[0], rated), tmp_path, method=KTO(beta=0.5)).products["alignment"]
-    assert float(product.figures["label_accuracy"]) >= 0.9
+    assert float(product.values["label_accuracy"]) >= 0.9
     with pytest.raises(UserError, match=r"method=kto"):
         made((world[0], rated), tmp_path)
 
@@ -273,7 +275,7 @@ def test_a_reward_model_learns_by_other_losses_too(world: tuple[Stage, Stage], t
             say=lambda text: None,
         )
         product = made_by.products["rm"]
-        assert float(product.figures["label_accuracy"]) >= 0.9, method
+        assert float(product.values["label_accuracy"]) >= 0.9, method
         found[method] = hash_file(product.path / "model.safetensors")
     assert len(set(found.values())) == 4, "no product was taken for another's"
 

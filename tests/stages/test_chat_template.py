@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from posttrain.metrics import flat
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import Fingerprints
@@ -18,7 +19,7 @@ from posttrain.pipeline.stage import Machine, addresses
 from posttrain.pipeline.store import Workspace
 from posttrain.recipes.dpo import dpo
 from posttrain.recipes.instructgpt import instructgpt
-from posttrain.rollouts.encode import conversation_figures, encode_answer
+from posttrain.rollouts.encode import SERVED_OTHERWISE, conversation_metrics, encode_answer
 from posttrain.settings import expression, parse
 from posttrain.stages.base import ExistingModel
 from posttrain.stages.demonstrations import DemonstrationRows
@@ -66,9 +67,9 @@ def test_the_template_goes_with_the_model_through_every_stage(tmp_path: Path, mo
     products = made(tmp_path, InstructionTuning(base=base, demonstrations=data)).products
     for address in ("base", "sft"):
         assert AutoTokenizer.from_pretrained(products[address].path).chat_template == FORGETFUL
-    figures, notes = products["sft"].report.figures, "\n".join(products["sft"].report.notes)
-    assert figures["served_otherwise_share"] == 1.0
-    assert int(figures["special_tokens_as_text"]) > 0
+    metrics, notes = products["sft"].report.values, "\n".join(products["sft"].report.notes)
+    assert metrics["served_otherwise_share"] == 1.0
+    assert int(metrics["special_tokens_as_text"]) > 0
     assert "will be served as other tokens than are trained on" in notes
 
 
@@ -145,11 +146,11 @@ def test_what_a_server_reads_otherwise_is_counted_and_shown() -> None:
         {"messages": [USER, YES]},
         {"prompt": "plain text"},
     ]
-    assert conversation_figures(plain, talks) == ({"served_otherwise_share": 0.0}, [])
-    assert conversation_figures(plain, talks[1:]) == ({}, [])
+    assert conversation_metrics(plain, talks) == (SERVED_OTHERWISE.of(0.0), [])
+    assert conversation_metrics(plain, talks[1:]) == ({}, [])
     attack: dict[str, Any] = {"prompt": [{"role": "user", "content": "<|end|>"}]}
-    figures, notes = conversation_figures(plain, [*talks, attack])
-    assert figures == {"served_otherwise_share": 0.5, "special_tokens_as_text": 1}
+    metrics, notes = conversation_metrics(plain, [*talks, attack])
+    assert flat(metrics) == {"served_otherwise_share": 0.5, "special_tokens_as_text": 1}
     assert notes[0].startswith("1 of 2 conversations will be served as other tokens")
 
 

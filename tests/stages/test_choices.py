@@ -88,8 +88,8 @@ def mixture(tmp_path: Path, sizes: dict[str, tuple[int, int]], **settings: Any) 
 def test_sources_are_mixed_by_weight_and_no_row_twice(tmp_path: Path) -> None:
     stage, inputs = mixture(tmp_path, {"a": (100, 7), "b": (40, 9)}, weights={"a": 3.0, "b": 1.0}, rows=80)
     (tmp_path / "out").mkdir()
-    figures = stage.run(inputs, tmp_path / "out", Machine()).figures
-    assert (figures["rows/a"], figures["rows/b"], figures["rows"]) == (60, 20, 80)
+    metrics = stage.run(inputs, tmp_path / "out", Machine()).values
+    assert (metrics["rows/a"], metrics["rows/b"], metrics["rows"]) == (60, 20, 80)
     rows = [json.loads(line) for line in (tmp_path / "out" / "train.jsonl").open()]
     assert len({row["id"] for row in rows}) == 80
     assert all(row["source"] == row["from"] for row in rows)

@@ -52,11 +52,11 @@ def test_what_is_saved_is_in_full_precision(whole: Run) -> None:
 
 
 def test_the_gate_knows_that_both_sides_round(whole: Run) -> None:
-    figures = whole.products["rl"].figures
-    assert figures["ratio_start"] == 1.0
-    assert figures["kl_start"] == 0.0
-    assert float(figures["sampler_delta_max"]) > 1e-5  # it did round
-    assert float(figures["sampler_delta_mean"]) < 0.1
+    metrics = whole.products["rl"].values
+    assert metrics["ratio_start"] == 1.0
+    assert metrics["kl_start"] == 0.0
+    assert float(metrics["sampler_delta_max"]) > 1e-5  # it did round
+    assert float(metrics["sampler_delta_mean"]) < 0.1
 
 
 def test_what_a_stage_changed_by_itself_is_recorded(whole: Run) -> None:
@@ -78,7 +78,7 @@ def test_what_a_stage_changed_by_itself_is_recorded(whole: Run) -> None:
 def test_the_same_twice(whole: Run, source: Path, tmp_path: Path) -> None:
     lora = whole.products["sft"].settings["lora"]
     again = make(shortened(recipe(source, Lora(rank=2) if lora else None)), tmp_path)
-    assert again.products["rl"].figures == whole.products["rl"].figures
+    assert again.products["rl"].values == whole.products["rl"].values
 
 
 def test_it_is_part_of_a_fingerprint_where_it_is_not_the_default(source: Path, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from posttrain.environments.writing import Writing
+from posttrain.metrics import flat
 from posttrain.pipeline.stage import Inputs, Machine
 from posttrain.policy_gradients.ppo import PPO
-from posttrain.stages.control import Control, _figures
+from posttrain.stages.control import Control
+from posttrain.stages.play_metrics import of_run
 
 
 def test_the_rates_fall_over_all_updates_and_the_critic_has_its_own(tmp_path: Path) -> None:
@@ -33,6 +35,6 @@ def test_it_ends_with_the_mean_of_its_last_tenth_of_batches() -> None:
         for step in range(20)
         for update in range(2)
     ]
-    figures = _figures(history)
-    assert (figures["return_start"], figures["return_final"]) == (0.0, 18.5)
-    assert (figures["steps"], figures["actions"]) == (20, 100)
+    metrics = flat(of_run(history))
+    assert (metrics["return_start"], metrics["return_final"]) == (0.0, 18.5)
+    assert (metrics["steps"], metrics["actions"]) == (20, 100)

@@ -28,15 +28,15 @@ def run(place: Path, **settings: Any) -> tuple[dict[str, Any], MLPPolicy]:
     place.mkdir()
     stage = Control(environment=CartPole(), **SMALL | settings)
     report = stage.run(Inputs({}), place, Machine(quiet=True))
-    return dict(report.figures), MLPPolicy.load(place)
+    return dict(report.values), MLPPolicy.load(place)
 
 
 def test_its_moments_are_of_what_every_batch_saw_but_the_one_to_come(tmp_path: Path) -> None:
     """The networks of a batch read through the moments of the batches before it, so that play and updates
     read alike."""
-    figures, policy = run(tmp_path / "a", normalise=True, scale_rewards=True)
+    metrics, policy = run(tmp_path / "a", normalise=True, scale_rewards=True)
     assert policy.normaliser is not None
-    assert int(policy.normaliser.count) == figures["actions"] >= 3 * 90
+    assert int(policy.normaliser.count) == metrics["actions"] >= 3 * 90
     rows = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     assert max(row["sampler_delta_max"] for row in rows if "sampler_delta_max" in row) < 1e-5
     assert all(row["reward_scale"] > 1 for row in rows)

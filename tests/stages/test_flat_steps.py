@@ -57,7 +57,7 @@ def made(stage: Reinforcement, workspace: Path) -> Product:
 def test_ends_after_ten_steps(stage: Reinforcement, tmp_path: Path, method: Reinforce | GRPO) -> None:
     stage = replace(stage, method=method, reward=PaysFrom(99))
     product = made(stage, tmp_path / "work")
-    assert product.figures["steps"] == 10
+    assert product.values["steps"] == 10
     assert "Ended after 10 steps: all answers were paid the same." in product.report.notes
     with pytest.raises(UserError, match="rl_reward_varies"):
         run(stage, Workspace(tmp_path / "work"), Machine(quiet=True), say=lambda text: None)
@@ -75,11 +75,11 @@ def test_a_run_that_was_to_end_sooner_is_stopped_as_well(stage: Reinforcement, t
 
 
 def test_one_step_that_differs_keeps_it_going(stage: Reinforcement, tmp_path: Path) -> None:
-    assert made(replace(stage, reward=PaysFrom(9)), tmp_path / "work").figures["steps"] == 14
+    assert made(replace(stage, reward=PaysFrom(9)), tmp_path / "work").values["steps"] == 14
 
 
 @pytest.mark.parametrize("change", [{"flat_steps": 0}, {"as_control": True}])
 def test_goes_on_where_that_is_asked_or_a_control(
     stage: Reinforcement, tmp_path: Path, change: dict[str, bool]
 ) -> None:
-    assert made(replace(stage, reward=PaysFrom(99), **change), tmp_path / "work").figures["steps"] == 14  # type: ignore[arg-type]
+    assert made(replace(stage, reward=PaysFrom(99), **change), tmp_path / "work").values["steps"] == 14  # type: ignore[arg-type]

@@ -35,6 +35,7 @@ from posttrain.stages.rl import Reinforcement
 from posttrain.stages.rm import RewardModeling
 from posttrain.stages.sft import InstructionTuning
 from posttrain.storage.durable import hash_file
+from tests.declared_metrics import undeclared
 
 ANSWER = 12  # tokens
 
@@ -129,10 +130,10 @@ def test_plain_transformers_loads_every_model(whole: tuple[Run, Path]) -> None:
 
 
 def test_reinforcement_starts_where_instruction_tuning_ended(whole: tuple[Run, Path]) -> None:
-    figures = whole[0].products["rl"].figures
-    assert figures["ratio_start"] == 1.0
-    assert figures["kl_start"] == 0.0
-    assert float(figures["sampler_delta_max"]) <= 1e-4
+    metrics = whole[0].products["rl"].values
+    assert metrics["ratio_start"] == 1.0
+    assert metrics["kl_start"] == 0.0
+    assert float(metrics["sampler_delta_max"]) <= 1e-4
 
 
 def test_what_people_look_at_is_written(whole: tuple[Run, Path]) -> None:
@@ -145,9 +146,10 @@ def test_what_people_look_at_is_written(whole: tuple[Run, Path]) -> None:
     metrics = [json.loads(line) for line in (products["rl"].path / "metrics.jsonl").open()]
     assert {row["step"] for row in metrics} == {1, 2}
     assert {"reward", "kl", "entropy", "length", "clip_fraction"} <= metrics[0].keys()
-    figures = products["evaluate"].figures
+    assert [line for made in products.values() for line in undeclared(made.path)] == []
+    metrics = products["evaluate"].values
     for name in ("win_rate/final_vs_sft", "kl", "gold/final", "gold/sft/ends", "accuracy", "annotators"):
-        assert isinstance(figures[name], float), name
+        assert isinstance(metrics[name], float), name
 
 
 def test_labels_say_that_they_are_simulated(whole: tuple[Run, Path]) -> None:
@@ -184,8 +186,8 @@ def test_adapters_start_at_the_instruction_tuned_model_too(source: Path, tmp_pat
     from posttrain.models.lora import Lora
 
     products = make(recipe(source, Lora(rank=2, alpha=4.0)), tmp_path).products
-    assert products["rl"].figures["ratio_start"] == 1.0
-    assert products["rl"].figures["kl_start"] == 0.0
-    assert float(products["rl"].figures["sampler_delta_max"]) <= 1e-4
+    assert products["rl"].values["ratio_start"] == 1.0
+    assert products["rl"].values["kl_start"] == 0.0
+    assert float(products["rl"].values["sampler_delta_max"]) <= 1e-4
     assert (products["rl"].path / "adapter" / "adapter_model.safetensors").is_file()
     assert (products["rm"].path / "adapter" / "adapter_model.safetensors").is_file()

@@ -56,9 +56,9 @@ def test_a_method_runs_by_its_name(name: str, source: Path, workspace: Path) -> 
     stage = reinforcement(source, f"rl.method={name}")
     product = make(stage, workspace).products["rl"]
     episodes = [json.loads(line) for line in (product.path / "episodes.jsonl").open()]
-    assert product.figures["kl_start"] == 0.0
-    assert product.figures.get("ratio_start", 1.0) == 1.0
-    assert product.figures["updates"] == 2 * stage.method.epochs * stage.method.minibatches
+    assert product.values["kl_start"] == 0.0
+    assert product.values.get("ratio_start", 1.0) == 1.0
+    assert product.values["updates"] == 2 * stage.method.epochs * stage.method.minibatches
     assert len(episodes) == 16
     wants = stage.method.wants
     assert len({(row["step"], row["group"]) for row in episodes}) == (
@@ -112,7 +112,7 @@ def test_kl_is_placed_by_name(kl: str, source: Path, workspace: Path) -> None:
     product = make(stage, workspace).products["rl"]
     metrics = [json.loads(line) for line in (product.path / "metrics.jsonl").open()]
     assert ("kl_loss" in metrics[0]) == (kl != "kl_in_reward")
-    assert product.figures["kl_start"] == 0.0
+    assert product.values["kl_start"] == 0.0
 
 
 def test_a_group_size_is_taken_as_it_is_said(source: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_student_comes_nearer_to_its_teacher(source: Path, workspace: Path, tm
         say=lambda text: None,
     )
     report = made.products["rl"].report
-    assert float(report.figures["kl_final"]) < float(report.figures["kl_start"])
+    assert float(report.values["kl_final"]) < float(report.values["kl_start"])
     assert [gate.name for gate in stage.gates(report)] == ["rl_nearer_the_teacher"]
 
 

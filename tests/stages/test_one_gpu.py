@@ -59,7 +59,7 @@ def test_recomputed_activations_change_no_bit_of_a_product(
     assert again
     both = [load_file(product.path / "model.safetensors") for product in (kept, recomputed)]
     assert all((both[0][name] == both[1][name]).all() for name in both[0])
-    assert kept.figures == recomputed.figures
+    assert kept.values == recomputed.values
     assert any(
         (both[0][name] != value).any() for name, value in load_file(source / "model.safetensors").items()
     )
@@ -68,11 +68,11 @@ def test_recomputed_activations_change_no_bit_of_a_product(
 def test_a_report_says_what_the_trunk_lost(source: Path, tmp_path: Path) -> None:
     whole = tuned(source, tmp_path / "whole", Lora(rank=2))
     short = tuned(source, tmp_path / "short", Lora(rank=2, trunk="bfloat16"))
-    assert "trunk_rounding" not in whole.figures
+    assert "trunk_rounding" not in whole.values
     made = json.loads((short.path / "made.json").read_text())
     assert made["settings"]["lora"]["trunk"] == "bfloat16"
-    assert 1e-3 < made["report"]["figures"]["trunk_rounding"] < 4e-3
-    assert short.figures["nll_heldout"] == pytest.approx(whole.figures["nll_heldout"], abs=0.02)
+    assert 1e-3 < made["report"]["metrics"]["trunk_rounding"]["value"] < 4e-3
+    assert short.values["nll_heldout"] == pytest.approx(whole.values["nll_heldout"], abs=0.02)
     assert whole.path.name != short.path.name
 
 
@@ -101,9 +101,9 @@ def test_one_option_reaches_every_stage_with_adapters(
 def test_both_are_part_of_the_estimate() -> None:
     size = Size(parameters=1_000_000_000, layers=16, width=2048, cached=1024, vocabulary=32_000)
     stage, kept = Lora(), Machine()
-    known = Product(Path("nowhere"), {"report": {"figures": size.figures()}})
+    known = Product(Path("nowhere"), {"report": {"metrics": size.figures()}})
     rows = {"rows": 100, "heldout_rows": 0, "row_tokens": 300.0, "fresh": 1.0}
-    data = Product(Path("nowhere"), {"report": {"figures": rows}})
+    data = Product(Path("nowhere"), {"report": {"metrics": rows}})
     base, rows_of = (ExistingModel(source=SourceFile(name)) for name in ("x", "y"))
     sft = InstructionTuning(base=base, demonstrations=rows_of, lora=stage)
 

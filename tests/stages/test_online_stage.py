@@ -40,7 +40,7 @@ def test_it_ranks_its_own_answers(method: Any, source: Path, workspace: Path) ->
     rows = [json.loads(line) for line in (product.path / "metrics.jsonl").open()]
     assert {row["step"] for row in rows} == {1, 2}
     assert all(math.isfinite(row["loss"]) for row in rows)
-    assert product.figures["kl_start"] == 0.0
+    assert product.values["kl_start"] == 0.0
     if isinstance(method, OnlineDPO):
         assert rows[0]["pair_loss"] == pytest.approx(math.log(2), abs=1e-5), "it begins at its reference"
 

@@ -46,39 +46,39 @@ def test_bad_rows_stop_it_or_are_left_out_counted_and_named(kind: type[Any], tmp
         made(kind(source=source), tmp_path)
     assert not (tmp_path / "work").exists()
     report = made(kind(source=source, skip_bad=True), tmp_path).report
-    assert report.figures["skipped"] == 2
-    assert report.figures["duplicates"] == (0 if kind is ComparisonRows else 1)  # there they are votes
+    assert report.values["skipped"] == 2
+    assert report.values["duplicates"] == (0 if kind is ComparisonRows else 1)  # there they are votes
     assert re.search(r"(?s)2 bad rows were left out.*row 21: prompt is a number", report.notes[0])
     # a prompt is practised once, judgements of one pair are counted together
     dropped = 1 if kind in (PromptRows, ComparisonRows) else 0
-    assert report.figures["rows"] + report.figures["heldout_rows"] == 21 - dropped
+    assert report.values["rows"] + report.values["heldout_rows"] == 21 - dropped
 
 
 @pytest.mark.parametrize("kind", GOOD)
 def test_the_first_so_many_rows_and_a_rehearsal_of_a_few(kind: type[Any], tmp_path: Path) -> None:
     source = write(tmp_path / "rows.jsonl", GOOD[kind])
-    figures = made(kind(source=source, rows=5), tmp_path).figures
-    assert figures["rows"] + figures["heldout_rows"] == 5
-    figures = made(kind(source=source).rehearsal(), tmp_path).figures
-    assert figures["rows"] + figures["heldout_rows"] == 16
-    assert min(figures["rows"], figures["heldout_rows"]) > 0
+    metrics = made(kind(source=source, rows=5), tmp_path).values
+    assert metrics["rows"] + metrics["heldout_rows"] == 5
+    metrics = made(kind(source=source).rehearsal(), tmp_path).values
+    assert metrics["rows"] + metrics["heldout_rows"] == 16
+    assert min(metrics["rows"], metrics["heldout_rows"]) > 0
 
 
 def test_a_copy_with_another_id_is_a_copy_and_of_a_comparison_a_vote(tmp_path: Path) -> None:
     rows = [{"id": f"row {n}", "prompt": f"q{n % 8}", "chosen": "yes", "rejected": "no"} for n in range(12)]
-    figures = made(ComparisonRows(source=write(tmp_path / "rows.jsonl", rows)), tmp_path).figures
-    assert (figures["duplicates"], figures["rows"] + figures["heldout_rows"]) == (0, 8)
+    metrics = made(ComparisonRows(source=write(tmp_path / "rows.jsonl", rows)), tmp_path).values
+    assert (metrics["duplicates"], metrics["rows"] + metrics["heldout_rows"]) == (0, 8)
     talks = [{"id": row["id"], "prompt": row["prompt"], "completion": "yes"} for row in rows]
-    figures = made(DemonstrationRows(source=write(tmp_path / "talks.jsonl", talks)), tmp_path).figures
-    assert (figures["duplicates"], figures["rows"] + figures["heldout_rows"]) == (4, 12)
+    metrics = made(DemonstrationRows(source=write(tmp_path / "talks.jsonl", talks)), tmp_path).values
+    assert (metrics["duplicates"], metrics["rows"] + metrics["heldout_rows"]) == (4, 12)
 
 
 def test_prompts_that_come_twice_in_other_rows_are_counted(tmp_path: Path) -> None:
     rows = [{"prompt": f"q{n % 10}", "completion": f"yes {n}"} for n in range(20)]
     shown = DemonstrationRows(source=write(tmp_path / "rows.jsonl", rows), heldout_share=0.5)
-    figures = made(PromptsOf(rows=shown), tmp_path).figures
-    assert figures["duplicates"] == 10
-    assert figures["rows"] + figures["heldout_rows"] == 10
+    metrics = made(PromptsOf(rows=shown), tmp_path).values
+    assert metrics["duplicates"] == 10
+    assert metrics["rows"] + metrics["heldout_rows"] == 10
 
 
 def test_all_files_are_told_together_before_the_base_is_made(

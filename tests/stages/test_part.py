@@ -28,7 +28,7 @@ def made(part: PartOfRows, count: int, place: Path) -> list[str]:
     report = part.run(Inputs({"rows": Product(place / "rows", {})}), place / "out", Machine())
     kept = read_jsonl(place / "out" / "train.jsonl")
     held = part.most_heldout or 3
-    assert report.figures == {"rows": len(kept), "heldout_rows": held}
+    assert report.values == {"rows": len(kept), "heldout_rows": held}
     assert read_jsonl(place / "out" / "heldout.jsonl") == rows[:held]
     assert len(report.notes) == bool(part.most) + bool(part.most_heldout)
     return [row["chosen"] for row in kept]
@@ -53,7 +53,7 @@ def test_an_empty_part_says_what_to_give(tmp_path: Path) -> None:
 
 def test_its_estimate_has_its_share_of_the_rows() -> None:
     known = Rows(rows=100, heldout_rows=10, row_tokens=50.0)
-    inputs = Inputs({"rows": Product(Path("nowhere"), {"report": {"figures": known.figures()}})})
+    inputs = Inputs({"rows": Product(Path("nowhere"), {"report": {"metrics": known.figures()}})})
     for part, rows in ((PART, 60), (replace(PART, rest=True), 40), (replace(PART, most=7), 7)):
         work = part.work(inputs)
         assert work is not None

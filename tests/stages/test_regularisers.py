@@ -63,7 +63,7 @@ def test_pretraining_text_is_part_of_every_update(source: Path, workspace: Path)
     read = [line["pretraining_nll"] for line in lines]
     assert len(read) == 6 * stage.method.epochs * stage.method.minibatches
     assert sum(read[-4:]) < sum(read[:4])  # each of the 12 texts came several times
-    assert float(product.figures["pretraining_nll_final"]) < float(product.figures["pretraining_nll_start"])
+    assert float(product.values["pretraining_nll_final"]) < float(product.values["pretraining_nll_start"])
 
 
 def test_without_text_nothing_changes(source: Path, workspace: Path) -> None:
@@ -101,8 +101,8 @@ def test_a_user_s_text_is_read_and_the_recipe_asks_for_it(tmp_path: Path) -> Non
     file.write_text("".join(json.dumps({"text": f"line {n}"}) + "\n" for n in range(40)))
     (tmp_path / "out").mkdir()
     stage = TextRows(source=SourceFile(str(file), "datasets"), heldout_share=0.3)
-    figures = stage.run(None, tmp_path / "out", Machine()).figures  # type: ignore[arg-type]
-    assert int(figures["rows"]) + int(figures["heldout_rows"]) == 40
+    metrics = stage.run(None, tmp_path / "out", Machine()).values  # type: ignore[arg-type]
+    assert int(metrics["rows"]) + int(metrics["heldout_rows"]) == 40
     first = json.loads((tmp_path / "out" / "train.jsonl").open().readline())
     assert first["prompt"] == ""
     assert first["completion"].startswith("line")
@@ -130,10 +130,10 @@ def test_the_recipe_measures_what_each_forgot(source: Path, workspace: Path) -> 
         samples=2,
         max_completion_length=8,
     )
-    figures = make(contest, workspace).products["evaluate"].figures
-    losses = {name: float(figures[f"text_nll/{name}"]) for name in ("sft", "rl", "plain_control")}
+    metrics = make(contest, workspace).products["evaluate"].values
+    losses = {name: float(metrics[f"text_nll/{name}"]) for name in ("sft", "rl", "plain_control")}
     assert len(set(losses.values())) == 3
-    assert not any(name.startswith("reward") for name in figures)
+    assert not any(name.startswith("reward") for name in metrics)
 
 
 @pytest.fixture(scope="module")

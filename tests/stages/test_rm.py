@@ -78,7 +78,7 @@ def test_the_scale_is_that_of_the_first_answers(
     stage = RewardModeling(base=base, comparisons=comparisons, batch_size=8)
     made = make(stage, tmp_path / "workspace", accept=["rm_above_chance"])
     product = made.products["rm"]
-    assert int(product.figures["rows"]) > 10
+    assert int(product.values["rows"]) > 10
     scale = ScoreScale.load(product.path)
     assert scale.rows == 10
     chat = Chat(load_tokenizer(product.path))

@@ -101,7 +101,7 @@ def test_a_long_setting_with_short_rows_is_no_fault(llama: Path, write: Writer, 
     rows = write("talks.jsonl", [talk(n) for n in range(1, 13)])
     stage = tuned(llama, rows, max_length=1024, batch_size=4, as_control=True)
     made = run(stage, Workspace(tmp_path / "work"), Machine(quiet=True), say=lambda text: None)
-    assert made.products["sft"].figures["dropped"] == 0
+    assert made.products["sft"].values["dropped"] == 0
 
 
 def test_no_row_that_fits_and_comparisons_are_looked_at_too(

@@ -29,6 +29,7 @@ from posttrain.stages.base import EMBEDDED, ExistingModel
 from posttrain.stages.problems import ProblemRows
 from posttrain.stages.rl import Reinforcement
 from posttrain.stages.solve import Solving
+from tests.declared_metrics import undeclared
 from tests.stages.test_instructgpt import save_llama
 
 SMALL = (
@@ -155,12 +156,14 @@ def test_a_coin_is_thrown_anew_for_every_version() -> None:
 
 
 def test_the_recipe_is_made_and_measured(whole: tuple[Run, Stage, Path]) -> None:
-    figures = whole[0].products["evaluate"].figures
+    assert [line for made in whole[0].products.values() for line in undeclared(made.path)] == []
+    metrics = whole[0].products["evaluate"].values
     for name in ("base", "random_control", "format_control", "sft_verified", "final"):
-        assert 0 <= float(figures[f"solved/{name}"]) <= 1
-        assert float(figures[f"length/{name}"]) <= 6
-    assert {"pass@1/base", "pass@4/base", "solved_change/final_vs_base_low"} <= figures.keys()
-    assert {"length_start", "length_final"} <= figures.keys()
+        assert 0 <= float(metrics[f"solved/{name}"]) <= 1
+        assert float(metrics[f"length/{name}"]) <= 6
+    assert {"pass@1/base", "pass@4/base", "solved_change/final_vs_base"} <= metrics.keys()
+    assert whole[0].products["evaluate"].metrics["solved_change/final_vs_base"].interval
+    assert {"length_start", "length_final"} <= metrics.keys()
     samples = (whole[0].products["evaluate"].path / "samples.jsonl").read_text("utf-8").splitlines()
     assert json.loads(samples[0])["prompt"].split("\n")[1].count("+") == 1
 
@@ -205,8 +208,8 @@ def test_problems_of_one_s_own_are_read_and_checked(tmp_path: Path) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in [*good, *lines]))
     rows = ProblemRows(source=SourceFile(str(file), "datasets"), heldout_share=0.3)
     (tmp_path / "out").mkdir()
-    figures = rows.run(None, tmp_path / "out", Machine()).figures  # type: ignore[arg-type]
-    assert int(figures["rows"]) + int(figures["heldout_rows"]) == 40
+    metrics = rows.run(None, tmp_path / "out", Machine()).values  # type: ignore[arg-type]
+    assert int(metrics["rows"]) + int(metrics["heldout_rows"]) == 40
     read = [json.loads(line) for line in (tmp_path / "out" / "train.jsonl").open()]
     assert {type(row["prompt"]) for row in read} == {str, list}
     assert all(isinstance(row["answer"], str) for row in read)

@@ -76,10 +76,10 @@ def test_blocks_come_in_another_order_in_every_epoch() -> None:
 
 def test_it_learns_its_demonstrations() -> None:
     policy, plan = TinyPolicy(), Epochs(rows=12, batch_size=4, seed=1, epochs=40)
-    figures = list(instruct(policy, FitState(), optimizer(policy), plan, plan.steps))
-    assert figures[-1]["nll"] < 0.6 * figures[0]["nll"]
-    assert [row["step"] for row in figures] == list(range(1, plan.steps + 1))
-    assert figures[0]["tokens"] == MASK[torch.tensor(plan.at(0))].sum()
+    metrics = list(instruct(policy, FitState(), optimizer(policy), plan, plan.steps))
+    assert metrics[-1]["nll"] < 0.6 * metrics[0]["nll"]
+    assert [row["step"] for row in metrics] == list(range(1, plan.steps + 1))
+    assert metrics[0]["tokens"] == MASK[torch.tensor(plan.at(0))].sum()
 
 
 @pytest.mark.parametrize("stop", [1, 3, 5])
@@ -114,9 +114,9 @@ def test_a_reward_model_learns_who_won() -> None:
         steps=60,
         micro_batch_tokens=13,
     )
-    figures = list(loop)
-    assert figures[-1]["accuracy"] == pytest.approx(1)
-    assert figures[-1]["pair_loss"] < 0.3 < figures[0]["pair_loss"]
+    metrics = list(loop)
+    assert metrics[-1]["accuracy"] == pytest.approx(1)
+    assert metrics[-1]["pair_loss"] < 0.3 < metrics[0]["pair_loss"]
 
 
 class Centred(SFT):

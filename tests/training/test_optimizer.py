@@ -25,11 +25,11 @@ def move(a: Parameter, b: Parameter, opt: Optimizer, by: float = 10.0) -> dict[s
 
 def test_groups_have_their_own_rate_and_norm() -> None:
     a, b, opt = two()
-    figures = move(a, b, opt)
-    assert figures["grad_norm/policy"] == pytest.approx(10 * 3**0.5)
-    assert figures["grad_norm/critic"] == 5
-    assert figures["learning_rate/policy"] == pytest.approx(0.05)
-    assert figures["learning_rate/critic"] == pytest.approx(0.15)
+    metrics = move(a, b, opt)
+    assert metrics["grad_norm/policy"] == pytest.approx(10 * 3**0.5)
+    assert metrics["grad_norm/critic"] == 5
+    assert metrics["learning_rate/policy"] == pytest.approx(0.05)
+    assert metrics["learning_rate/critic"] == pytest.approx(0.15)
     torch.testing.assert_close(a.data, torch.full((3,), 0.95))
     torch.testing.assert_close(b.data, torch.full((2,), 1 - 0.15 * 0.5 - 0.15))
     assert a.grad is None

@@ -30,14 +30,14 @@ def test_it_passes_items_through_and_is_silent_where_nobody_watches(
 def test_it_shows_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     out = Terminal()
     monkeypatch.setattr(sys, "stderr", out)
-    list(progress([{"reward": 1.23456, "kl": 1.0}], 4, "rl", figures=["reward", "absent"]))
+    list(progress([{"reward": 1.23456, "kl": 1.0}], 4, "rl", shown=["reward", "absent"]))
     text = out.getvalue()
     assert "rl" in text
     assert "step" in text
     assert "0/4" in text
 
 
-def test_figures_are_short() -> None:
+def test_metrics_are_short() -> None:
     assert show({"reward": 1.23456, "kl": 2.0}, ["reward", "absent"]) == {"reward": "1.23"}
 
 
@@ -47,7 +47,7 @@ def test_where_no_bar_is_drawn_it_can_be_asked_how_far_it_is(monkeypatch: pytest
     monkeypatch.setattr("posttrain.training.progress_bar.time.monotonic", lambda: float(next(now)))
     told: list[str] = []
     items = [{"kl": 0.5}, {"kl": 1.0}, {"kl": 2.0}]
-    read = progress(iter(items), 3, "rl", figures=["kl"], note=lambda text: told.append(text()))
+    read = progress(iter(items), 3, "rl", shown=["kl"], note=lambda text: told.append(text()))
     assert list(read) == items
     assert told == [
         "1 of 3 steps, 60.0 s/step, about 2 min left, kl 0.5",
@@ -83,7 +83,7 @@ def test_a_line_counts_what_is_done_and_not_the_items(monkeypatch: pytest.Monkey
     monkeypatch.setattr("posttrain.training.progress_bar.time.monotonic", lambda: float(next(now)))
     told: list[str] = []
     items, done = steps_of_two_updates()
-    read = progress(items, 3, "rl", done=done, figures=["kl"], note=lambda text: told.append(text()))
+    read = progress(items, 3, "rl", done=done, shown=["kl"], note=lambda text: told.append(text()))
     assert len(list(read)) == 6
     assert told == [
         "1 of 3 steps, 60.0 s/step, about 2 min left, kl 1",

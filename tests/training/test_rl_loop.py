@@ -96,44 +96,44 @@ def bits(policy: TinyPolicy) -> bytes:
 
 
 def test_it_learns() -> None:
-    figures = list(Run().go(15))
-    assert figures[-1]["reward"] > 2 * figures[0]["reward"]
-    assert figures[-1]["explained_variance"] > figures[0]["explained_variance"]
-    assert figures[-1]["kl"] > 0.5
+    metrics = list(Run().go(15))
+    assert metrics[-1]["reward"] > 2 * metrics[0]["reward"]
+    assert metrics[-1]["explained_variance"] > metrics[0]["explained_variance"]
+    assert metrics[-1]["kl"] > 0.5
 
 
 def test_what_an_update_reports() -> None:
-    figures = next(Run(PPO(minibatches=1)).go(1))
+    metrics = next(Run(PPO(minibatches=1)).go(1))
     names = (
         "step update reward reward_std kl kl_k3 entropy clip_fraction ratio_max approx_kl policy_loss loss "
         "value_loss explained_variance length truncated rows tokens grad_norm/policy grad_norm/critic "
         "learning_rate/policy sampler_delta_max sampler_delta_mean kl_coef parts/two seconds"
     )
-    assert not [name for name in names.split() if name not in figures]
-    assert all(isinstance(value, (int, float)) for value in figures.values())
-    assert figures["parts/two"] == pytest.approx(figures["reward"])
-    assert figures["rows"] == B
-    assert figures["length"] == figures["tokens"] / B
+    assert not [name for name in names.split() if name not in metrics]
+    assert all(isinstance(value, (int, float)) for value in metrics.values())
+    assert metrics["parts/two"] == pytest.approx(metrics["reward"])
+    assert metrics["rows"] == B
+    assert metrics["length"] == metrics["tokens"] / B
 
 
 @pytest.mark.parametrize("limit", [10_000, 11])
 @pytest.mark.parametrize("kl", [KLInReward(), KLExact()])
 def test_at_the_first_update_ratio_is_one_and_kl_zero(limit: int, kl: KLInReward | KLExact) -> None:
-    figures = next(Run(PPO(kl=kl, minibatches=3), micro_batch_tokens=limit).go(1))
-    assert figures["ratio_max"] == 1
-    assert figures["approx_kl"] == 0
-    assert figures["clip_fraction"] == 0
-    assert figures["kl"] == 0
-    assert figures["kl_k3"] == 0
-    assert figures.get("kl_loss", 0) == 0
-    assert figures["sampler_delta_max"] < 1e-6
+    metrics = next(Run(PPO(kl=kl, minibatches=3), micro_batch_tokens=limit).go(1))
+    assert metrics["ratio_max"] == 1
+    assert metrics["approx_kl"] == 0
+    assert metrics["clip_fraction"] == 0
+    assert metrics["kl"] == 0
+    assert metrics["kl_k3"] == 0
+    assert metrics.get("kl_loss", 0) == 0
+    assert metrics["sampler_delta_max"] < 1e-6
 
 
 def test_the_sampler_at_another_temperature_shows() -> None:
     run = Run()
     honest = sampler(run.policy)
-    figures = next(run.go(1, collect=lambda step: replace(honest(step), temperature=torch.ones(B))))
-    assert figures["sampler_delta_mean"] > 0.01
+    metrics = next(run.go(1, collect=lambda step: replace(honest(step), temperature=torch.ones(B))))
+    assert metrics["sampler_delta_mean"] > 0.01
 
 
 def test_two_runs_are_the_same_bits() -> None:
@@ -246,10 +246,10 @@ def test_another_part_may_be_mixed_in() -> None:
             name="text/",
         )
 
-    figures = next(run.go(1, mix=mix))
+    metrics = next(run.go(1, mix=mix))
     alone = next(Run().go(1))
-    assert figures["policy_loss"] == alone["policy_loss"]
-    assert figures["loss"] == pytest.approx(alone["loss"] + 0.5 * figures["text/nll"], rel=1e-9)
+    assert metrics["policy_loss"] == alone["policy_loss"]
+    assert metrics["loss"] == pytest.approx(alone["loss"] + 0.5 * metrics["text/nll"], rel=1e-9)
 
 
 def test_minibatches_hold_every_row_once_and_groups_whole() -> None:
@@ -284,10 +284,10 @@ def test_the_samplers_word_is_taken_where_a_batch_is_used_once_and_checked_now_a
 ) -> None:
     monkeypatch.setattr("posttrain.training.rl_loop.COMPARED_EVERY", 3)
     run = Run(Reinforce())  # type: ignore[arg-type]
-    figures = list(run.go(7))
-    assert [row["step"] for row in figures if "sampler_delta_max" in row] == [1, 4, 7]
-    assert all(row["sampler_delta_max"] < 1e-6 for row in figures if "sampler_delta_max" in row)
-    assert figures[1]["kl"] != 0
+    metrics = list(run.go(7))
+    assert [row["step"] for row in metrics if "sampler_delta_max" in row] == [1, 4, 7]
+    assert all(row["sampler_delta_max"] < 1e-6 for row in metrics if "sampler_delta_max" in row)
+    assert metrics[1]["kl"] != 0
 
 
 def test_the_sampler_is_not_asked_where_it_does_not_know() -> None:
@@ -298,9 +298,9 @@ def test_the_sampler_is_not_asked_where_it_does_not_know() -> None:
         facts = known(step)
         return replace(facts, logprobs=torch.full_like(facts.logprobs, float("nan")))
 
-    figures = list(run.go(2, collect=unknown))
-    assert all(row["kl"] == row["kl"] for row in figures)
-    assert figures[1]["kl"] != 0
+    metrics = list(run.go(2, collect=unknown))
+    assert all(row["kl"] == row["kl"] for row in metrics)
+    assert metrics[1]["kl"] != 0
 
 
 @pytest.mark.parametrize(
@@ -329,10 +329,10 @@ def test_every_method_learns(method: PolicyGradient) -> None:
     def grouped(step: int) -> Rollouts:
         return replace(plain(step), group=torch.arange(B) // 8, greedy=torch.ones(B))
 
-    figures = list(run.go(25, collect=grouped))
-    late = [row["reward"] for row in figures if row["step"] > 20]
-    assert sum(late) / len(late) > 1.3 * figures[0]["reward"]
-    assert figures[0].get("ratio_max", 1.0) == 1.0
+    metrics = list(run.go(25, collect=grouped))
+    late = [row["reward"] for row in metrics if row["step"] > 20]
+    assert sum(late) / len(late) > 1.3 * metrics[0]["reward"]
+    assert metrics[0].get("ratio_max", 1.0) == 1.0
 
 
 class Apart(PPO):
@@ -355,9 +355,9 @@ def test_the_policy_of_the_first_update_is_computed_once_and_to_the_same_bits(ep
             return evaluate(*given)  # type: ignore[no-any-return]
 
         run.policy.evaluate = counted  # type: ignore[method-assign]
-        for figures in run.go(3):
-            if (figures["update"] - 1) % epochs == 0:
-                assert figures["ratio_max"] == 1
+        for metrics in run.go(3):
+            if (metrics["update"] - 1) % epochs == 0:
+                assert metrics["ratio_max"] == 1
         weights.append(run.policy.state_dict())
         read.append(count[0])
     assert read == [3 * epochs, 3 * (epochs + 1)]
