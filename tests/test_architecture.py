@@ -48,10 +48,11 @@ MAX_ANY = 30  # in stages/ and models/ together
 WORLDS = ("field_guide",)
 # Parameters are those that a call may give by position. A public recipe's are words on the command line.
 MAX_REASONS = 10
-# fields of stages whose names pipeline uses for something else: rows and files of products, formats, kinds
+# fields of stages whose names pipeline uses for something else: rows and files of products, formats, kinds,
+# keys of a run's record
 ALSO_WORDS = frozenset(
     {"base", "comparisons", "demonstrations", "heldout", "prompts", "rows", "samples", "source", "text"}
-)
+) | {"control"}
 BY_NAME = frozenset({"getattr", "hasattr", "setattr", "attrgetter"})
 MAX_LINES, MAX_FUNCTION, MAX_PARAMETERS, MAX_FIELDS = 300, 60, 7, 15
 REASON = "# size:"
