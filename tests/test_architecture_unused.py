@@ -21,7 +21,6 @@ PICKED = (
 USERS = ("posttrain", "scripts", "benchmarks")  # folders whose code counts as use
 # what is kept without a user, and why
 KEPT = {
-    "posttrain.training.checkpoint": "the driver of all loops will save by it",
     "posttrain.core.masked.per_decision": "turns of a conversation will be credited by it",
 }
 

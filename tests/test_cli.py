@@ -352,7 +352,7 @@ def test_chat_answers_each_line_and_by_default_asks_the_model_with_the_longest_h
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("run", "stopped. Finished stages stay; the same command goes on with the next one."),
+        ("run", "stopped. What is done stays; the same command goes on where it was."),
         ("chat", "stopped"),
     ],
 )

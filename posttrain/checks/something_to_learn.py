@@ -24,6 +24,14 @@ class PaidAlike:
     def __init__(self, limit: int, grouped: bool) -> None:
         self.limit, self.grouped, self.flat = limit, grouped, limit > 0
 
+    def state_dict(self) -> dict[str, bool]:
+        """What a checkpoint holds of it."""
+        return {"flat": self.flat}
+
+    def load_state_dict(self, state: Mapping[str, bool]) -> None:
+        """Goes on from :meth:`state_dict`."""
+        self.flat = state["flat"]
+
     def ends(self, row: Mapping[str, Any], step: int) -> bool:
         """Whether the run ends after ``step`` finished steps; ``row`` is a line of ``metrics.jsonl``."""
         if self.grouped and "answers/flat_groups" in row:

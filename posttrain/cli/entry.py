@@ -21,7 +21,7 @@ from posttrain.pipeline.trouble import trouble
 
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal would obey
 
-GOES_ON = ". Finished stages stay; the same command goes on with the next one."
+GOES_ON = ". What is done stays; the same command goes on where it was."
 
 
 class Terminated(SystemExit):

@@ -6,6 +6,7 @@ import argparse
 import os
 
 import posttrain.cli.chat as chat
+import posttrain.cli.clean as clean
 import posttrain.cli.doctor as doctor
 import posttrain.cli.export as export
 import posttrain.cli.lineage as lineage
@@ -25,8 +26,8 @@ From a base language model to an aligned one, with evidence.
   posttrain export --to gguf           the model for llama.cpp; also ollama, hub
 
 A recipe is a chain of stages: base, sft, pairs, labels, rm, rl, evaluate. Each makes a product, a directory
-under workspace/products. A second run makes only what changed. A run that was stopped goes on with the first
-stage that is not finished; that stage begins anew."""
+under workspace/products. A second run makes only what changed. A run that was stopped or
+killed goes on where it was, to the same bits, with the same command."""
 COMMANDS = {
     "run": run,
     "doctor": doctor,
@@ -36,6 +37,7 @@ COMMANDS = {
     "chat": chat,
     "export": export,
     "serve": serve,
+    "clean": clean,
 }
 TAKES_SETTINGS = ("run", "doctor")
 

@@ -17,6 +17,7 @@ from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Compute, HeldIn, Machine, Stage, addresses, base_name
 from posttrain.pipeline.store import Workspace
 from posttrain.pipeline.values import Override
+from posttrain.storage.unfinished import KEEP_LAST, SAVE_SECONDS, SAVE_STEPS
 
 SPINS = "1000"
 
@@ -60,6 +61,32 @@ def declare_recipe(parser: argparse.ArgumentParser) -> None:
         help="what the frozen trunk of adapters (lora=16) is held in: half, a quarter or an eighth of the "
         "memory; see docs/gpu.md for what it does to the numbers (default: float32)",
     )
+    _declare_saving(parser)
+
+
+def _declare_saving(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--save-seconds",
+        type=float,
+        default=SAVE_SECONDS,
+        metavar="N",
+        help="seconds between checkpoints, from which a killed run goes on (default: %(default)g); saving "
+        "never takes more than a twentieth of the time",
+    )
+    parser.add_argument(
+        "--save-steps",
+        type=int,
+        default=SAVE_STEPS,
+        metavar="N",
+        help="also save every N updates (default: by time alone)",
+    )
+    parser.add_argument(
+        "--keep-last",
+        type=int,
+        default=KEEP_LAST,
+        metavar="N",
+        help="checkpoints of a stage that are kept until it is finished (default: %(default)s)",
+    )
 
 
 def read_recipe(options: Any) -> tuple[Callable[..., Stage], list[Override], Stage]:
@@ -70,6 +97,10 @@ def read_recipe(options: Any) -> tuple[Callable[..., Stage], list[Override], Sta
         raise UserError(f"--threads {options.threads}: expected at least 1")
     if options.micro_batch_tokens < 1:
         raise UserError(f"--micro-batch-tokens {options.micro_batch_tokens}: expected at least 1")
+    for name, least in (("save_seconds", 0), ("save_steps", 0), ("keep_last", 1)):
+        if not getattr(options, name) >= least:
+            shown = f"--{name.replace('_', '-')} {getattr(options, name)}"
+            raise UserError(f"{shown}: expected {least} or more")
     if options.threads:  # before anything imports torch
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(options.threads)
     _spin_briefly()
@@ -106,6 +137,9 @@ def machine_of(options: Any, workspace: Workspace, quiet: bool) -> Machine:
         threads=options.threads,
         micro_batch_tokens=options.micro_batch_tokens,
         recompute=options.recompute,
+        save_seconds=options.save_seconds,
+        save_steps=options.save_steps,
+        keep_last=options.keep_last,
         quiet=quiet,
         workspace=workspace.root,
         speed=partial(_speed, name),

@@ -19,7 +19,8 @@ from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.positions import context_of
 from posttrain.models.prepare import prepare
 from posttrain.rewards.base import Episode
-from posttrain.rollouts.sample import encode_prompts, sample
+from posttrain.rollouts.sample import encode_prompts, sample_in_chunks
+from posttrain.storage.chunks import NOT_KEPT, Chunks
 from posttrain.storage.token_rows import TokenRow
 from posttrain.training.in_slices import in_slices
 from posttrain.training.update import cut
@@ -58,6 +59,8 @@ def answers(
     sampling: Sampling,
     seed: int,
     each: int = 1,
+    *,
+    chunks: Chunks = NOT_KEPT,
 ) -> list[Episode]:
     """``each`` independent answers to every prompt, those to one prompt one after another.
 
@@ -65,9 +68,9 @@ def answers(
     """
     chat, engine = Chat(tokenizer), BuiltinEngine(model)
     asked, _ = encode_prompts(chat, prompts, engine.context - sampling.max_tokens)
-    repeated = [one for one in asked for _ in range(each)]
-    seeds = [derive(seed, "evaluation", row) for row in range(len(repeated))]
-    return sample(engine, chat, repeated, sampling, seeds)
+    return sample_in_chunks(
+        engine, chat, asked, sampling, lambda row: derive(seed, "evaluation", row), each, chunks=chunks
+    )
 
 
 def fitting(

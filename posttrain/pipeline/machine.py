@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from posttrain.storage.unfinished import KEEP_LAST, SAVE_SECONDS, SAVE_STEPS, Scratch
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -23,6 +25,10 @@ class Machine:
     speed: Callable[[], float] | None = None  # measures float32 matrix products, operations a second
     free: Callable[[], int] | None = None  # bytes of memory that can be had now; 0 where nobody tells
     note: Callable[[Callable[[], str]], None] | None = None  # set by run(): how far a stage is, if asked
+    scratch: Scratch | None = None  # set by run() for each stage: its unfinished work
+    save_seconds: float = SAVE_SECONDS  # between checkpoints
+    save_steps: int = SAVE_STEPS  # updates between checkpoints; 0 counts none
+    keep_last: int = KEEP_LAST  # checkpoints of a stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Any
 from posttrain import __version__
 from posttrain.pipeline import gates
 from posttrain.pipeline.ahead import check_rows_ahead
+from posttrain.pipeline.attempts import Attempts, remove_scratch
 from posttrain.pipeline.circumstances import computing, now, peak, process, reset_peak
 from posttrain.pipeline.code import changed
 from posttrain.pipeline.expected import memory
@@ -23,7 +24,7 @@ from posttrain.pipeline.heartbeat import heartbeat
 from posttrain.pipeline.made import estimate_of, made_of, settings_of, step_facts
 from posttrain.pipeline.plan import Pipeline, check_ahead, check_fits, estimated, preflight
 from posttrain.pipeline.progress import described as described_finding
-from posttrain.pipeline.progress import duration, headline
+from posttrain.pipeline.progress import duration, first_names, headline
 from posttrain.pipeline.secrets import Redaction
 from posttrain.pipeline.shape import RUN, misshapen
 from posttrain.pipeline.stage import Inputs, Machine, Stage, nested
@@ -201,6 +202,8 @@ def _step(
         record.note(address, **facts, state="waiting")
         return say(record.waiting[address])
     product, state = pipeline.current(address, record.products)
+    if product is not None:  # killed between the two
+        remove_scratch(pipeline.workspace.scratch / pipeline.place[address].name)
     if product is None:
         pipeline.check_untouched([address])  # while the stages before were made
         if state not in ("not made yet",):
@@ -220,16 +223,12 @@ def _step(
     told = f"made in {duration(seconds)}" if state == "made" else state
     say(f"{told.ljust(16)}  {headline(product.report)}".rstrip())
     if other:
-        say(f"  by earlier code: {_some(other)} changed since; --remake {address} makes it again")
+        say(f"  by earlier code: {first_names(other)} changed since; --remake {address} makes it again")
     for note in product.report.notes if state == "made" else []:
         say(f"  note: {note}")
     if state == "made":
         record.save("running")
     return None
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _make(
@@ -253,18 +252,17 @@ def _make(
                 if not found.passed:
                     say(described_finding(found).strip())
             before = reset_peak()
-            began, worked, started = time.monotonic(), time.process_time(), now()
+            made = made_of(pipeline, record.products, address)
+            replaced = final if address in pipeline.remake else None
+            attempts = Attempts(workspace.scratch / final.name, made, machine, say, replaced)
             about = hoped.seconds if hoped else 0.0
             with heartbeat(say, machine.quiet, about) as note:
-                report = stage.run(inputs, output, replace(machine, note=note))
-            spent: dict[str, Any] = {"started": started, "finished": now()}
-            spent["seconds"] = round(time.monotonic() - began, 3)
-            spent["processor_seconds"] = round(time.process_time() - worked, 3)
-            spent |= {"peak_bytes": peak(), "estimate": estimate_of(hoped), "report": report.to_json()}
-            spent["machine"] = computing(machine.speed)
-            record.record |= {"machine": spent["machine"]} if spent["machine"] else {}
-            made = made_of(pipeline, record.products, address) | spent
+                report = stage.run(inputs, output, replace(machine, note=note, scratch=attempts.scratch))
+            made |= {**attempts.spent(), "estimate": estimate_of(hoped), "report": report.to_json()}
+            made["machine"] = computing(machine.speed)
+            record.record |= {"machine": made["machine"]} if made["machine"] else {}
             product = workspace.finish(output, final, made)
+            attempts.remove()
             if stood:
                 say(f"what was there before is kept in {workspace.aside}")
             return product

@@ -40,11 +40,13 @@ EXPECTED = "expected a model's or product's directory"
 MOST_FILES = 10_000  # of a product
 MAKING, STALE = ".making-", ".stale-"  # how directories beside products begin: half-written, to be deleted
 NAME = re.compile(r"[A-Za-z0-9_][\w-]{0,63}")
-# Curves hold wall-clock rates and nothing that later stages read: they make nothing stale and no damage.
-CURVES = "metrics.jsonl"
+# Nothing that later stages read stands in the logs of a loop, and one of them holds times: they make nothing
+# stale and are no damage.
+LOGS = ("metrics.jsonl", "times.jsonl")
 # An adapter's config names the directory of its base, which is elsewhere on another machine; what else it
 # says stands in base.json beside it, which counts.
 LOCATED = "adapter_config.json"
+UNCOUNTED = (*LOGS, LOCATED)
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Workspace:
         self.products = self.root / "products"
         self.runs = self.root / "runs"
         self.aside = self.root / "aside"
+        self.scratch = self.root / "scratch"  # unfinished work, a directory a product
         self._memory: dict[str, Any] | None = None
         self._learnt = False
 
@@ -164,13 +167,13 @@ class Workspace:
         return wanted
 
     def damage(self, product: Product) -> list[str]:
-        """What became of the files that were written: those that are missing or changed. Curves, which say
-        nothing that later stages read, where an adapter's base lies, and files that were added do not count.
+        """What became of the files that were written: those that are missing or changed. ``UNCOUNTED`` ones and files
+        that were added do not count.
         """
         told = []
         for name, written in sorted(product.made.get("files", {}).items()):
             path = product.path / name
-            if Path(name).name in (CURVES, LOCATED):
+            if Path(name).name in UNCOUNTED:
                 continue
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 told.append(f"{product.path / MADE} names {name}, which is no file of the product")
@@ -195,6 +198,16 @@ class Workspace:
                 yield output
             finally:
                 shutil.rmtree(output, ignore_errors=True)
+
+    def in_use(self, name: str) -> bool:
+        """Whether a process is making the product of this name."""
+        if not self.products.is_dir():
+            return False
+        try:
+            with lock(self.products / f".{name}.lock", name):
+                return False
+        except UserError:
+            return True
 
     def finish(self, output: Path, final: Path, made: Mapping[str, Any]) -> Product:
         """Hashes, writes made.json, flushes to the disk and renames: from here on the product exists. What
@@ -254,6 +267,6 @@ def _unsealed(made: Mapping[str, Any]) -> str:
 
 
 def content_of(files: Mapping[str, str]) -> str:
-    """One hash of what a product holds; see ``CURVES`` and ``LOCATED``."""
-    counted = {name: digest for name, digest in files.items() if Path(name).name not in (CURVES, LOCATED)}
+    """One hash of what a product holds; without ``UNCOUNTED``."""
+    counted = {name: digest for name, digest in files.items() if Path(name).name not in UNCOUNTED}
     return hash_text(json.dumps(counted, sort_keys=True))

@@ -26,6 +26,7 @@ class Episode:
     logprobs: list[float]  # of the sampler, one for each True in mask
     ended: bool  # by itself; otherwise a limit cut it
     version: int  # of the weights that sampled it
+    seed: int = 0  # of the answer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import torch
 
@@ -32,23 +31,20 @@ class CoinReward:
 
 @dataclass(frozen=True)
 class CoinScorer:
-    """A coin for each answer of a version of the weights, in the order in which they come, so that a repeated
-    run throws the same.
+    """A coin for each answer, thrown from the seed that it was sampled with: the same in whatever batch it is
+    scored, and another one for a second answer with the same words.
     """
 
     probability: float
     seed: int
-    by_place: ClassVar[bool] = True  # a coin for each answer of a batch, whatever it says
-    _thrown: dict[int, int] = field(default_factory=dict)  # of each version
 
     def score(self, episodes: Sequence[Episode]) -> Rewards:
         """Parts: ``right``, where the prompt has an answer; it is not paid."""
-        heads = [self._throw(episode.version) for episode in episodes]
+        heads = [self._throw(episode) for episode in episodes]
         values = torch.tensor(heads, dtype=torch.float32)
         parts = ExactAnswerScorer().score(episodes).parts
         return Rewards(values=values, scored=torch.ones(len(heads), dtype=torch.bool), parts=parts)
 
-    def _throw(self, version: int) -> bool:
-        throws = self._thrown.get(version, 0)
-        self._thrown[version] = throws + 1
-        return derive(self.seed, "coin", version, throws) < self.probability * 2**63
+    def _throw(self, episode: Episode) -> bool:
+        numbers = (episode.seed, episode.version, *episode.ids)  # greedy answers have one seed
+        return derive(self.seed, "coin", *numbers) < self.probability * 2**63

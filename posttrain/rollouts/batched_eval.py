@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from posttrain.core.batch import Policy, Rollouts, Wants
 from posttrain.core.masked import wide, zero_outside
 from posttrain.metrics import declare_metric
 from posttrain.models.collate import rollouts
+from posttrain.storage.chunks import NOT_KEPT, Chunks, in_chunks
 from posttrain.storage.logprob_store import LogprobStore
 from posttrain.storage.token_rows import TokenRow
 from posttrain.training.update import cut_rows
@@ -25,6 +27,7 @@ NLL_HELDOUT = declare_metric(
 )
 
 LOGPROBS = Wants(before=False, entropy=False)
+ROWS = 512  # in a chunk of log-probabilities that is kept
 
 
 def micro_batches(rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int) -> Iterator[Rollouts]:
@@ -52,15 +55,44 @@ def _parts(rows: Sequence[TokenRow], micro_batch_tokens: int) -> list[range]:
 
 @torch.no_grad()
 def logprobs(
-    policy: Policy, rows: Sequence[TokenRow], pad_id: int, micro_batch_tokens: int, directory: Path
+    policy: Policy,
+    rows: Sequence[TokenRow],
+    pad_id: int,
+    micro_batch_tokens: int,
+    directory: Path,
+    chunks: Chunks = NOT_KEPT,
 ) -> LogprobStore:
-    """The log-probabilities of each row's chosen steps, stored under ``directory``."""
+    """The log-probabilities of each row's chosen steps, stored under ``directory``, and kept in ``chunks`` as
+    they are made.
+    """
+    parts = _parts(rows, micro_batch_tokens)
+    pieces = _joined(parts, ROWS)
+
+    def chunk(piece: range) -> list[str]:
+        values = []
+        for part in parts[piece.start : piece.stop]:
+            batch = rollouts([rows[index] for index in part], pad_id)
+            evaluated = policy.evaluate(batch, LOGPROBS).logprobs
+            for row, mask in zip(evaluated, batch.action_mask, strict=True):
+                values.append(b64encode(row[mask].float().cpu().numpy().tobytes()).decode())
+        return values
+
     store = LogprobStore(directory)
-    for part in micro_batches(rows, pad_id, micro_batch_tokens):
-        evaluated = policy.evaluate(part, LOGPROBS).logprobs
-        for row, mask in zip(evaluated, part.action_mask, strict=True):
-            store.append(row[mask])
+    for some in in_chunks(chunks, pieces, chunk):
+        for text in some:
+            store.append(torch.frombuffer(bytearray(b64decode(text)), dtype=torch.float32))
     return store
+
+
+def _joined(parts: Sequence[range], rows: int) -> list[range]:
+    """Neighbouring micro-batches, by their numbers, until they have that many rows together."""
+    pieces, start, count = [], 0, 0
+    for number, part in enumerate(parts):
+        count += len(part)
+        if count >= rows or number == len(parts) - 1:
+            pieces.append(range(start, number + 1))
+            start, count = number + 1, 0
+    return pieces
 
 
 @torch.no_grad()

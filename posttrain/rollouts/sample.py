@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,11 @@ from posttrain.engines.base import Engine, Sampling
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
 from posttrain.rewards.base import Episode, Scorer, rewards_of
+from posttrain.storage.chunks import NOT_KEPT, Chunks, in_chunks, ranges
 from posttrain.storage.lazy import Mapped
+
+ANSWERS = 512  # in a chunk; a reward model scores a chunk as one batch, so another number gives other bits
+Answer = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,7 @@ def sample(
         numbers.append(engine.submit(one.ids, replace(sampling, stop_ids=stops), seed))
     completions = {completion.request: completion for completion in engine.finished()}
     episodes = []
-    for one, number in zip(asked, numbers, strict=True):
+    for one, number, seed in zip(asked, numbers, seeds, strict=True):
         completion = completions[number]
         episodes.append(
             Episode(
@@ -77,9 +81,32 @@ def sample(
                 logprobs=completion.logprobs,
                 ended=completion.ended,
                 version=completion.version,
+                seed=seed,
             )
         )
     return episodes
+
+
+def sample_in_chunks(
+    engine: Engine,
+    chat: Chat,
+    asked: Sequence[EncodedPrompt],
+    sampling: Sampling,
+    seeds: Callable[[int], int],
+    each: int = 1,
+    *,
+    chunks: Chunks = NOT_KEPT,
+) -> list[Episode]:
+    """``each`` answers to every entry of ``asked``, those to one prompt one after another, from the seed of
+    their number.
+    """
+
+    def chunk(piece: range) -> list[Answer]:
+        return [_answer(one) for one in _sampled(engine, chat, asked, sampling, seeds, each, piece)]
+
+    made = in_chunks(chunks, _prompts(len(asked), each), chunk)
+    answers = [answer for some in made for answer in some]
+    return [_episode(asked[number // each], answer) for number, answer in enumerate(answers)]
 
 
 def scored_groups(
@@ -90,18 +117,69 @@ def scored_groups(
     sampling: Sampling,
     answers: int,
     seed: tuple[int, str],
+    *,
+    chunks: Chunks = NOT_KEPT,
 ) -> tuple[list[list[Episode]], list[list[float | None]]]:
     """``answers`` samples to each prompt that fits, and each one's reward, None where it could not be scored.
 
-    ``seed`` is a number and what the samples are for.
+    ``seed`` is a number and what the samples are for. Answers are scored in chunks of ``ANSWERS``.
     """
     asked, _ = encode_prompts(chat, prompts, engine.context - sampling.max_tokens)
-    repeated = [one for one in asked for _ in range(answers)]
-    episodes = sample(engine, chat, repeated, sampling, [derive(*seed, row) for row in range(len(repeated))])
-    rewards = rewards_of(scorer, episodes)
-    values = [
-        value if scored else None
-        for value, scored in zip(rewards.values.tolist(), rewards.scored.tolist(), strict=True)
-    ]
+
+    def chunk(piece: range) -> list[list[Any]]:
+        episodes = _sampled(engine, chat, asked, sampling, lambda row: derive(*seed, row), answers, piece)
+        rewards = rewards_of(scorer, episodes)
+        scored = zip(episodes, rewards.values.tolist(), rewards.scored.tolist(), strict=True)
+        return [[_answer(episode), value if is_scored else None] for episode, value, is_scored in scored]
+
+    made = in_chunks(chunks, _prompts(len(asked), answers), chunk)
+    pairs = [pair for some in made for pair in some]
+    episodes = [_episode(asked[number // answers], answer) for number, (answer, _) in enumerate(pairs)]
+    values: list[float | None] = [value for _, value in pairs]
     starts = range(0, len(episodes), answers)
     return [episodes[at : at + answers] for at in starts], [values[at : at + answers] for at in starts]
+
+
+def _prompts(count: int, each: int) -> list[range]:
+    """Those of each chunk, where there are ``each`` answers to a prompt."""
+    return ranges(count, -(-ANSWERS // each))
+
+
+def _sampled(
+    engine: Engine,
+    chat: Chat,
+    asked: Sequence[EncodedPrompt],
+    sampling: Sampling,
+    seeds: Callable[[int], int],
+    each: int,
+    piece: range,
+) -> list[Episode]:
+    repeated = [asked[number] for number in piece for _ in range(each)]
+    numbers = range(piece.start * each, piece.stop * each)
+    return sample(engine, chat, repeated, sampling, [seeds(number) for number in numbers])
+
+
+def _answer(episode: Episode) -> Answer:
+    """What is not known of an episode from its prompt."""
+    spoken = sum(episode.mask)
+    return {
+        "response": episode.response,
+        "tokens": list(episode.ids[len(episode.ids) - spoken :]),
+        "logprobs": list(episode.logprobs),
+        "ended": episode.ended,
+        "version": episode.version,
+        "seed": episode.seed,
+    }
+
+
+def _episode(asked: EncodedPrompt, answer: Answer) -> Episode:
+    return Episode(
+        prompt=asked.prompt,
+        response=answer["response"],
+        ids=[*asked.ids, *answer["tokens"]],
+        mask=[False] * len(asked.ids) + [True] * len(answer["tokens"]),
+        logprobs=answer["logprobs"],
+        ended=answer["ended"],
+        version=answer["version"],
+        seed=answer["seed"],
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -37,6 +38,18 @@ class ScaledRewards:
     def scale(self) -> float:
         """What rewards are divided by."""
         return max(float(self.sums.variance.sqrt()), 1e-4)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+        paying: dict[str, Any] = getattr(self.paying, "state_dict", dict)()
+        return {"sums": self.sums.state_dict(), "last_metrics": self.last_metrics, "paying": paying}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from :meth:`state_dict`."""
+        self.sums.load_state_dict(state["sums"])
+        self.last_metrics = state["last_metrics"]
+        if state["paying"]:
+            self.paying.load_state_dict(state["paying"])  # type: ignore[attr-defined]
 
     def __call__(self, step: int) -> Rollouts:
         rollouts = self.paying(step)

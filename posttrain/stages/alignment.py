@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from posttrain.pipeline.stage import ALIGNMENT, Compute, Inputs, Machine, Report
 from posttrain.stages.fitting import Fitting, judged, left_out, pairs, ratings, with_mismatched
 from posttrain.stages.imitating import Imitating
 from posttrain.stages.rm_heldout import AFTER_TRAINING, LABEL_ACCURACY
+from posttrain.storage.chunks import NOT_KEPT, Chunks
 
 if TYPE_CHECKING:
     from posttrain.models.chat import Chat
@@ -105,15 +107,16 @@ class Alignment(Stage):
         roles = open_policy(inputs["policy"].path, lora=self.lora, seed=self.seed, placement=place)
         chat, policy = Chat(roles.tokenizer), roles.policy
         train, held = PreferenceStore(output.parent), PreferenceStore(output.parent)
-        counts = self._read(chat, source / "train.jsonl", train)
-        self._read(chat, source / "heldout.jsonl", held)
+        chunks = partial(Chunks, machine.scratch)
+        counts = self._read(chat, source / "train.jsonl", train, chunks("train"))
+        self._read(chat, source / "heldout.jsonl", held, chunks("heldout"))
         if not train:
             raise UserError(
                 f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"
             )
         conversations, notes = conversation_metrics(chat, RowsInFile(source / "train.jsonl"))
-        batches = Batches.of(train, self.method, policy, chat.pad_id, machine)
-        unseen = Batches.of(held, self.method, policy, chat.pad_id, machine)
+        batches = Batches.of(train, self.method, policy, chat.pad_id, machine, chunks("reference/train"))
+        unseen = Batches.of(held, self.method, policy, chat.pad_id, machine, chunks("reference/heldout"))
         plan = Fitting.of(self, len(train), shown=["accuracy", "gap"])
         history = plan.run(
             Group(
@@ -138,19 +141,19 @@ class Alignment(Stage):
         metrics |= ROWS.of(len(train)) | UPDATES.of(len(history)) | left_out(counts)
         return Report(metrics=metrics | conversations | roles.metrics, notes=notes)
 
-    def _read(self, chat: Chat, file: Path, kept: PreferenceStore) -> dict[str, int]:
+    def _read(self, chat: Chat, file: Path, kept: PreferenceStore, chunks: Chunks) -> dict[str, int]:
         """Adds what the file says to what is ``kept``; what was dropped, by reason."""
         from posttrain.storage.jsonl import RowsInFile
 
         rows = RowsInFile(file)
         if not rows or "label" not in rows[0]:
-            return pairs(chat, rows, self.max_length, kept)
+            return pairs(chat, rows, self.max_length, kept, chunks=chunks)
         if self.method.wants.whole_groups:
             raise UserError(
                 f"{type(self.method).__name__} compares two answers, and these rows rate one each: use "
                 f"{self.name or self.address}.method=kto, or rows with chosen and rejected"
             )
-        return ratings(chat, rows, self.max_length, kept)
+        return ratings(chat, rows, self.max_length, kept, chunks)
 
     def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
         if "comparisons" not in inputs:
@@ -198,15 +201,17 @@ class Batches:
         policy: LanguagePolicy,
         pad_id: int,
         machine: Machine,
+        chunks: Chunks = NOT_KEPT,
     ) -> Batches:
-        """The reference is ``policy`` as it is now."""
+        """The reference is ``policy`` as it is now; what it says is kept in ``chunks`` as it is computed."""
         from posttrain.rollouts.batched_eval import logprobs
 
         if method.wants.measure and len(said) > 1:
             said = with_mismatched(said)
         reference = None
         if method.wants.reference and said:
-            reference = logprobs(policy, said.rows, pad_id, machine.micro_batch_tokens, said.directory)
+            limit = machine.micro_batch_tokens
+            reference = logprobs(policy, said.rows, pad_id, limit, said.directory, chunks)
         return cls(said=said, reference=reference, pad_id=pad_id)
 
     def at(self, places: Sequence[int], width: int | None = None) -> PreferenceBatch:

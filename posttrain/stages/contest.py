@@ -175,6 +175,7 @@ class Contest(Stage):
         from posttrain.evaluation.solved_shares import solved_in_a_row
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm
+        from posttrain.storage.chunks import Chunks
         from posttrain.storage.jsonl import read_jsonl
 
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
@@ -189,7 +190,8 @@ class Contest(Stage):
             posed = read_jsonl(inputs["problems"].path / "heldout.jsonl")[: self.rows]
         for name, stage in self.named():
             model, tokenizer = load_causal_lm(inputs.of(stage).path, device=machine.device)
-            said[name] = answers(model, tokenizer, prompts, sampling, derive(self.seed, f"contest/{name}"))
+            seed, chunks = derive(self.seed, f"contest/{name}"), Chunks(machine.scratch, name)
+            said[name] = answers(model, tokenizer, prompts, sampling, seed, chunks=chunks)
             if stage is not self.policies[0]:
                 pad_id = Chat(tokenizer).pad_id
                 nats = kl_per_answer((model, first), said[name], sampling, pad_id, machine.micro_batch_tokens)
@@ -234,9 +236,11 @@ class Contest(Stage):
         from posttrain.core.seeds import derive
         from posttrain.evaluation.answering import answers
         from posttrain.rewards.base import opened, solved
+        from posttrain.storage.chunks import Chunks
 
         assert self.verifier is not None  # problems have one
-        said = answers(*model, problems, sampling, derive(self.seed, f"solve/{name}"))
+        chunks = Chunks(machine.scratch, f"problems/{name}")
+        said = answers(*model, problems, sampling, derive(self.seed, f"solve/{name}"), chunks=chunks)
         with opened(self.verifier, inputs, machine) as scorer:
             return solved(scorer, said)
 

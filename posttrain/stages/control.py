@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +18,13 @@ from posttrain.policy_gradients.ppo import PPO
 from posttrain.rollouts.online_reward import Comparisons
 
 if TYPE_CHECKING:
-    from posttrain.core.batch import Rollouts
     from posttrain.models.mlp import MLPPolicy
+    from posttrain.rollouts.collected import Collected, Paying
     from posttrain.rollouts.play import Player
+    from posttrain.training.optimizer import Optimizer
     from posttrain.training.rl_loop import RLState
 
     StepMetrics = dict[str, Any]  # of one update, by name
-    Paying = Callable[[int], Rollouts]
 
 SECONDS = 5e-4  # for one step of all copies, and what is learned from it; one core
 EACH = 3e-4  # the same for one step of one copy, where ``least_steps`` says how many there are
@@ -122,33 +121,32 @@ class Control(Stage):
     def run(self, inputs: Inputs, output: Path, machine: Machine) -> Report:
         """Writes the policy with its critic, and ``metrics.jsonl``."""
         from posttrain.stages.play_metrics import of_last_plays, of_play, of_run
-        from posttrain.storage.jsonl import JsonlWriter
         from posttrain.training.average import Average
-        from posttrain.training.progress_bar import progress
+        from posttrain.training.drive import Driver, Resumable
         from posttrain.training.rl_loop import RLState
 
         state = RLState()
-        policy, collect, loop = self._loop(machine, state)
+        policy, collect, optimizer, loop = self._loop(machine, state)
         average = Average(policy.parameters_of("policy"), self.average) if self.average else None
-        history: list[StepMetrics] = []
-        shown = ["return", "reward"]
-        with JsonlWriter(output / "metrics.jsonl") as log:
-            for metrics in progress(
-                loop,
-                self.steps,
-                self.name or self.address,
-                quiet=machine.quiet,
-                done=partial(getattr, state, "step"),  # of which each is several updates
-                shown=shown,
-                note=machine.note,
-            ):
-                if average is not None:
-                    average.add()
-                update = of_play(
-                    metrics, getattr(collect.paying, "last_metrics", {}), self.comparisons is not None
-                )
-                log.write({name: value for name, value in update.items() if math.isfinite(value)})
-                history.append(update)
+        resumables: dict[str, Resumable] = {"state": state, "optimizer": optimizer, "collect": collect}
+        if average is not None:
+            resumables["average"] = average
+
+        def after(metrics: StepMetrics) -> StepMetrics:
+            if average is not None:
+                average.add()
+            paying = getattr(collect.paying, "last_metrics", {})
+            update = of_play(metrics, paying, self.comparisons is not None)
+            return {name: value for name, value in update.items() if math.isfinite(value)}
+
+        driver = Driver.of(machine, self.name or self.address, output, self.steps, ["return", "reward"])
+        history = driver.drive(
+            loop,
+            resumables,
+            done=lambda: state.step,  # of which each is several updates
+            whole=lambda: state.whole,
+            after=after,
+        )
         if average is not None:
             average.take_over()
         policy.save(output)
@@ -159,10 +157,13 @@ class Control(Stage):
     def _updates(self) -> int:
         return self.steps * self.method.epochs * self.method.minibatches
 
-    def _loop(self, machine: Machine, state: RLState) -> tuple[MLPPolicy, Collected, Iterator[StepMetrics]]:
+    def _loop(
+        self, machine: Machine, state: RLState
+    ) -> tuple[MLPPolicy, Collected, Optimizer, Iterator[StepMetrics]]:
         import copy
 
         from posttrain.models.mlp import MLPPolicy
+        from posttrain.rollouts.collected import Collected
         from posttrain.rollouts.play import Player
         from posttrain.training.optimizer import Group, Optimizer, constant, delayed, linear
         from posttrain.training.rl_loop import train_rl
@@ -171,11 +172,10 @@ class Control(Stage):
         reads = self.normalise and not getattr(world, "one_hot", False)
         policy = MLPPolicy(world.observations, world.actions, self.hidden, self.seed, reads, bias=self.bias)
         player = Player(world, policy, starts=self.starts, group_size=self.group_size, seed=self.seed)
-        collect = Collected(self._paying(player), self.paid_at_the_end)
+        collect = Collected(self._paying(player), self.paid_at_the_end, policy)
 
         def publish(version: int) -> None:
-            if collect.last is not None:
-                policy.observe(collect.last)
+            collect.observe(version)
             player.publish(version)
 
         rates = {"policy": self.learning_rate}
@@ -194,19 +194,20 @@ class Control(Stage):
         ]
         kl = getattr(self.method, "kl", None)
         charged = kl is not None and kl.coef > 0
+        optimizer = Optimizer(groups, schedule=linear(self._updates))
         loop = train_rl(
             state,
             policy,
             self.method,
             collect,
-            Optimizer(groups, schedule=linear(self._updates)),
+            optimizer,
             publish,
             steps=self.steps,
             reference=copy.deepcopy(policy) if charged else None,
             micro_batch_tokens=machine.micro_batch_tokens,
             seed=self.seed,
         )
-        return policy, collect, loop
+        return policy, collect, optimizer, loop
 
     def _paying(self, player: Player) -> Paying:
         """What gives a batch of plays with the rewards to learn from."""
@@ -231,18 +232,3 @@ class Control(Stage):
     def work(self, inputs: Inputs) -> StageWork | None:
         seconds = self.least_steps * EACH if self.least_steps else self.environment.limit * SECONDS
         return StageWork(seconds=self.steps * seconds)
-
-
-class Collected:
-    """What pays, and the last batch it paid for."""
-
-    def __init__(self, paying: Paying, at_the_end: bool) -> None:
-        self.paying, self.at_the_end = paying, at_the_end
-        self.last: Rollouts | None = None
-
-    def __call__(self, step: int) -> Rollouts:
-        from posttrain.rollouts.play import paid_at_the_end
-
-        facts = self.paying(step)
-        self.last = paid_at_the_end(facts) if self.at_the_end else facts
-        return self.last

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,21 +185,25 @@ class HeldoutEvaluation(Stage):
         from posttrain.evaluation.intervals import bootstrap
         from posttrain.models.chat import Chat
         from posttrain.models.loading import load_causal_lm
+        from posttrain.storage.chunks import Chunks
         from posttrain.storage.jsonl import read_jsonl
 
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
         asked = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
         sft, tokenizer = load_causal_lm(inputs["sft"].path, device=machine.device)
         prompts = fitting(sft, tokenizer, asked, sampling)
-        by_sft = answers(sft, tokenizer, prompts, sampling, self.seed + 1)
-        pool = answers(sft, tokenizer, prompts, sampling, self.seed + 2, self.best_of)
+        chunks = partial(Chunks, machine.scratch)
+        by_sft = answers(sft, tokenizer, prompts, sampling, self.seed + 1, chunks=chunks("sft"))
+        pool = answers(
+            sft, tokenizer, prompts, sampling, self.seed + 2, self.best_of, chunks=chunks("best_of")
+        )
         final, tokenizer = load_causal_lm(inputs["final"].path, device=machine.device)
-        by_final = answers(final, tokenizer, prompts, sampling, self.seed + 3)
+        by_final = answers(final, tokenizer, prompts, sampling, self.seed + 3, chunks=chunks("final"))
         pad_id = Chat(tokenizer).pad_id
         nats = kl_per_answer((final, sft), by_final, sampling, pad_id, machine.micro_batch_tokens)
         metrics = KL_FINAL.of(bootstrap(nats)) | PROMPTS_TOO_LONG.of(len(asked) - len(prompts))
         base, tokenizer = load_causal_lm(inputs["base"].path, device=machine.device)
-        by_base = answers(base, tokenizer, prompts, sampling, self.seed + 4)
+        by_base = answers(base, tokenizer, prompts, sampling, self.seed + 4, chunks=chunks("base"))
         with LearnedReward(model=self.reward_model, normalise=False).open(inputs, machine) as scorer:
             rewards = [scorer.score(e).values.tolist() for e in (by_base, by_sft, by_final)]
             best, best_rewards = _best(pool, scorer.score(pool).values.tolist(), self.best_of)
@@ -248,10 +253,12 @@ class HeldoutEvaluation(Stage):
         from posttrain.evaluation.answering import answers
         from posttrain.models.loading import load_causal_lm
         from posttrain.rollouts.paired_answers import paired
+        from posttrain.storage.chunks import Chunks
 
         final, tokenizer = load_causal_lm(inputs["final"].path, device=machine.device)
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
-        made = answers(final, tokenizer, prompts, sampling, self.seed + 5, self.own_answers)
+        chunks = Chunks(machine.scratch, "own answers")
+        made = answers(final, tokenizer, prompts, sampling, self.seed + 5, self.own_answers, chunks=chunks)
         return paired(made, self.own_answers)[0]
 
     def _of_demonstrations(self, inputs: Inputs) -> dict[str, Metric]:

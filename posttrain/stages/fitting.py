@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from posttrain.data.rows import JsonRow
 from posttrain.metrics import Metric, declare_metric
 from posttrain.pipeline.stage import Compute, Machine
+from posttrain.storage.chunks import NOT_KEPT, Chunks, row_by_row
+from posttrain.storage.token_rows import Packed, packed, unpacked
 
 if TYPE_CHECKING:
     from posttrain.core.batch import PreferenceBatch
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from posttrain.storage.preference_store import PreferenceRow, PreferenceStore
     from posttrain.storage.token_rows import TokenRow
     from posttrain.training.optimizer import Group
+
+
+# why a row is left out; or its answers, their ranks, its confidence and its margin
+Encoded = str | tuple[list[Packed], list[int], float, float]
 
 
 class Fitted(Protocol):
@@ -112,42 +118,41 @@ class Fitting:
         where a look at the first rows finds a fault (``checks.model_probes``).
         """
         from posttrain.checks.model_probes import look_at_records
-        from posttrain.storage.jsonl import JsonlWriter
+        from posttrain.training.drive import Driver
         from posttrain.training.fit import Epochs, FitState, fit
         from posttrain.training.optimizer import Optimizer, cosine
-        from posttrain.training.progress_bar import progress
 
         look_at_records(forward, batch, self.rows, self.compute, method, given)
         plan = Epochs(self.rows, self.batch_size, self.seed, self.epochs, self.together)
+        state = FitState()
+        optimizer = Optimizer([group], schedule=cosine(plan.steps, min(self.warmup, plan.steps // 4)))
         loop = fit(
-            FitState(),
+            state,
             forward,
             method,
             lambda step: batch(plan.at(step)),
-            Optimizer([group], schedule=cosine(plan.steps, min(self.warmup, plan.steps // 4))),
+            optimizer,
             steps=plan.steps,
             micro_batch_tokens=machine.micro_batch_tokens,
         )
-        history = []
-        with JsonlWriter(output / "metrics.jsonl") as log:
-            for metrics in progress(
-                loop, plan.steps, self.name, quiet=machine.quiet, shown=self.shown, note=machine.note
-            ):
-                log.write(metrics)
-                history.append(metrics)
-        return history
+        driver = Driver.of(machine, self.name, output, plan.steps, self.shown)
+        return driver.drive(loop, {"state": state, "optimizer": optimizer}, done=lambda: state.step)
 
 
 def pairs(
-    chat: Chat, rows: Sequence[JsonRow], max_length: int, kept: PreferenceStore, most: int = 0
+    chat: Chat,
+    rows: Sequence[JsonRow],
+    max_length: int,
+    kept: PreferenceStore,
+    most: int = 0,
+    chunks: Chunks = NOT_KEPT,
 ) -> dict[str, int]:
     """Adds comparisons with answers as tokens, the first ``most`` or all, to those ``kept``; what several
     annotators said of a pair is counted together; ties, equal answers and too long ones are dropped and
-    counted.
+    counted. Tokens are kept in ``chunks`` as they are made.
     """
     from posttrain.feedback.votes import counted
     from posttrain.rollouts.encode import encode_answer
-    from posttrain.storage.preference_store import PreferenceRow
 
     @lru_cache(maxsize=256)  # an answer stands in several comparisons, which follow one another
     def read(said: str) -> TokenRow:
@@ -156,21 +161,57 @@ def pairs(
     def side(row: JsonRow, name: str) -> TokenRow:
         return read(json.dumps((row["prompt"], row[name], row.get(f"{name}_ended", True))))
 
-    counts = {kind.name: 0 for kind in (TIES, EQUAL, TOO_LONG)}
-    for row in counted(rows):
-        if most and len(kept) == most:
-            break
+    def encoded(row: JsonRow) -> Encoded:
         if row.get("tie"):
-            counts[TIES.name] += 1
-            continue
+            return TIES.name
         both = [side(row, "chosen"), side(row, "rejected")]
         if both[0].ids == both[1].ids:
-            counts[EQUAL.name] += 1
-        elif max(len(answer.ids) for answer in both) > max_length:
-            counts[TOO_LONG.name] += 1
-        else:
-            confidence, margin = float(row.get("confidence", 1.0)), float(row.get("margin", 0.0))
-            kept.append(PreferenceRow(rows=both, ranks=[0, 1], confidence=confidence, margin=margin))
+            return EQUAL.name
+        if max(len(answer.ids) for answer in both) > max_length:
+            return TOO_LONG.name
+        confidence, margin = float(row.get("confidence", 1.0)), float(row.get("margin", 0.0))
+        return [packed(answer) for answer in both], [0, 1], confidence, margin
+
+    counts = {kind.name: 0 for kind in (TIES, EQUAL, TOO_LONG)}
+    return _added(row_by_row(chunks, len(rows), counted(rows), encoded), kept, counts, most)
+
+
+def ratings(
+    chat: Chat,
+    rows: Sequence[JsonRow],
+    max_length: int,
+    kept: PreferenceStore,
+    chunks: Chunks = NOT_KEPT,
+) -> dict[str, int]:
+    """Adds answers as tokens, of rank 0 where they are wanted, to those ``kept``; too long ones are dropped
+    and counted. Tokens are kept in ``chunks`` as they are made.
+    """
+    from posttrain.rollouts.encode import encode_answer
+
+    def encoded(row: JsonRow) -> Encoded:
+        answer = encode_answer(chat, row["prompt"], row["completion"])
+        if len(answer.ids) > max_length:
+            return TOO_LONG.name
+        return [packed(answer)], [0 if row["label"] else 1], 1.0, 0.0
+
+    return _added(row_by_row(chunks, len(rows), rows, encoded), kept, {TOO_LONG.name: 0})
+
+
+def _added(
+    made: Iterable[Encoded], kept: PreferenceStore, counts: dict[str, int], most: int = 0
+) -> dict[str, int]:
+    """Adds what was encoded to what is ``kept``, and what was left out to the ``counts`` of the reasons."""
+    from posttrain.storage.preference_store import PreferenceRow
+
+    for one in made:
+        if most and len(kept) == most:
+            break
+        if isinstance(one, str):
+            counts[one] += 1
+            continue
+        answers, ranks, confidence, margin = one
+        rows = [unpacked(answer) for answer in answers]
+        kept.append(PreferenceRow(rows=rows, ranks=ranks, confidence=confidence, margin=margin))
     return counts
 
 
@@ -189,23 +230,6 @@ def same_prompt(found: Sequence[PreferenceRow]) -> Sequence[int]:
 
     asked = ((row.ids, list(row.mask).index(True)) for row in (said.rows[0] for said in found))
     return number_items(array("i", ids[:end]).tobytes() for ids, end in asked)
-
-
-def ratings(chat: Chat, rows: Iterable[JsonRow], max_length: int, kept: PreferenceStore) -> dict[str, int]:
-    """Adds answers as tokens, of rank 0 where they are wanted, to those ``kept``; too long ones are dropped
-    and counted.
-    """
-    from posttrain.rollouts.encode import encode_answer
-    from posttrain.storage.preference_store import PreferenceRow
-
-    counts = {TOO_LONG.name: 0}
-    for row in rows:
-        answer = encode_answer(chat, row["prompt"], row["completion"])
-        if len(answer.ids) <= max_length:
-            kept.append(PreferenceRow(rows=[answer], ranks=[0 if row["label"] else 1]))
-        else:
-            counts[TOO_LONG.name] += 1
-    return counts
 
 
 def judged(batch: Sequence[PreferenceRow], pad_id: int, width: int | None = None) -> PreferenceBatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -63,7 +64,8 @@ class ComparisonPairs(SamplesAnswers, Stage):
         """
         from posttrain.core.seeds import derive
         from posttrain.rollouts.paired_answers import paired
-        from posttrain.rollouts.sample import encode_prompts, sample
+        from posttrain.rollouts.sample import encode_prompts, sample_in_chunks
+        from posttrain.storage.chunks import Chunks
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
@@ -71,9 +73,9 @@ class ComparisonPairs(SamplesAnswers, Stage):
         for side, count in (("train", self.rows), ("heldout", self.heldout)):
             prompts = read_jsonl(inputs["prompts"].path / f"{side}.jsonl")[:count]
             asked, too_long = encode_prompts(chat, prompts, engine.context - sampling.max_tokens)
-            repeated = [one for one in asked for _ in range(self.answers)]
-            seeds = [derive(self.seed, f"pairs/{side}", row) for row in range(len(repeated))]
-            episodes = sample(engine, chat, repeated, sampling, seeds)
+            seeds = partial(derive, self.seed, f"pairs/{side}")
+            chunks = Chunks(machine.scratch, side)
+            episodes = sample_in_chunks(engine, chat, asked, sampling, seeds, self.answers, chunks=chunks)
             rows, equal = paired(episodes, self.answers)
             write_jsonl(output / f"{side}.jsonl", rows)
             counted = ROWS.of(len(rows)) | EQUAL.of(equal) | TOO_LONG.of(too_long)

@@ -81,6 +81,7 @@ class ScoredPreferences(SamplesAnswers, Stage):
         """
         from posttrain.rewards.base import opened
         from posttrain.rollouts.sample import scored_groups
+        from posttrain.storage.chunks import Chunks
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
@@ -92,8 +93,9 @@ class ScoredPreferences(SamplesAnswers, Stage):
                 rewards: Sequence[Sequence[float | None]] = []
                 if prompts:
                     purpose = (self.seed, f"preferences/{side}")
+                    chunks = Chunks(machine.scratch, side)
                     groups, rewards = scored_groups(
-                        engine, chat, prompts, scorer, sampling, self.answers, purpose
+                        engine, chat, prompts, scorer, sampling, self.answers, purpose, chunks=chunks
                     )
                 rows = self._compared(groups, rewards, side)
                 if side == "train" and not rows:

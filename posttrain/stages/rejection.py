@@ -108,6 +108,7 @@ class RejectionSampling(SamplesAnswers, Stage):
         from posttrain.core.kl import best_of_n
         from posttrain.rewards.base import opened
         from posttrain.rollouts.sample import scored_groups
+        from posttrain.storage.chunks import Chunks
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
@@ -118,8 +119,10 @@ class RejectionSampling(SamplesAnswers, Stage):
                 if not prompts:
                     write_jsonl(output / f"{side}.jsonl", [])
                     continue
+                purpose = (self.seed, f"kept/{side}")
+                chunks = Chunks(machine.scratch, side)
                 groups, rewards = scored_groups(
-                    engine, chat, prompts, scorer, sampling, self.answers, (self.seed, f"kept/{side}")
+                    engine, chat, prompts, scorer, sampling, self.answers, purpose, chunks=chunks
                 )
                 usable = [
                     [r if e.ended and e.response.strip() else None for e, r in zip(es, rs, strict=True)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from posttrain.models.roles import PolicyRoles
     from posttrain.rewards.base import RewardSource, Scorer
     from posttrain.rollouts.collect import Collector
+    from posttrain.training.optimizer import Optimizer
     from posttrain.training.rl_loop import RLState
 
     StepMetrics = dict[str, Any]  # of one update, by name
@@ -147,50 +147,42 @@ class Reinforcement(EffectiveSettings, Stage):
         """Writes the policy, its critic in ``critic/``, ``metrics.jsonl`` and ``episodes.jsonl``."""
         from posttrain.rewards.base import opened
         from posttrain.rollouts.encode import conversation_metrics
-        from posttrain.stages.rl_summary import SHOWN, of_answers, summary
-        from posttrain.storage.jsonl import JsonlWriter, RowsInFile
+        from posttrain.stages.rl_log import EPISODES, StepLog
+        from posttrain.stages.rl_summary import SHOWN, summary
+        from posttrain.storage.jsonl import RowsInFile
         from posttrain.training.average import Average
-        from posttrain.training.progress_bar import progress
+        from posttrain.training.drive import Driver, Resumable
         from posttrain.training.rl_loop import RLState
-        from posttrain.training.run_summary import by_step, finite
+        from posttrain.training.run_summary import by_step
 
         told = [line for line in [label(self.method)] if line]
         if told and not machine.quiet:
             print(f"  {self.name or self.address}: {told[0]}", flush=True)
-        history: list[StepMetrics] = []
         with ExitStack() as stack:
-            log = stack.enter_context(JsonlWriter(output / "metrics.jsonl"))
-            kept = stack.enter_context(JsonlWriter(output / "episodes.jsonl"))
             scorer = stack.enter_context(opened(self.reward, inputs, machine))
             state = RLState()
-            roles, collector, loop = self._loop(inputs, machine, scorer, state)
+            roles, collector, optimizer, loop = self._loop(inputs, machine, scorer, state)
             prompts = RowsInFile(inputs["prompts"].path / "train.jsonl")
             conversations, more = conversation_metrics(collector.chat, prompts)
             average = Average(roles.policy.parameters_of("policy"), self.average) if self.average else None
-            step = 0
             limit = self.flat_steps if self.teacher is None and not self.as_control else 0
             alike = something_to_learn.PaidAlike(limit, self.compares)
-            for metrics in progress(
+            resumables: dict[str, Resumable] = {"state": state, "optimizer": optimizer, "alike": alike}
+            if average is not None:
+                resumables["average"] = average
+            driver = Driver.of(machine, self.name or "rl", output, self.steps, SHOWN)
+            episodes = stack.enter_context(driver.log(EPISODES))
+            history = driver.drive(
                 loop,
-                self.steps,
-                self.name or "rl",
-                quiet=machine.quiet,
-                done=partial(getattr, state, "step"),  # of which each is several updates
-                shown=SHOWN,
-                note=machine.note,
-            ):
-                if metrics["step"] != step:
-                    step = metrics["step"]
-                    for episode in collector.last_episodes[: self.kept_episodes]:
-                        kept.write(episode)
-                    metrics |= of_answers(collector.last_metrics)
-                log.write({name: finite(value) for name, value in metrics.items()})
-                history.append(metrics)
-                if average is not None:
-                    average.add()
-                if alike.ends(metrics, state.step) and state.step < self.steps:
-                    told.append(f"Ended after {state.step} steps: all answers were paid the same.")
-                    break
+                resumables,
+                done=lambda: state.step,  # of which each is several updates
+                whole=lambda: state.whole,
+                after=StepLog(collector, episodes, self.kept_episodes, average),
+                ends=lambda row: alike.ends(row, state.step),
+                logs=[episodes],
+            )
+            if state.step < self.steps:
+                told.append(f"Ended after {state.step} steps: all answers were paid the same.")
             if average is not None:
                 average.take_over()
             roles.save(output)
@@ -205,7 +197,7 @@ class Reinforcement(EffectiveSettings, Stage):
 
     def _loop(
         self, inputs: Inputs, machine: Machine, scorer: Scorer, state: RLState
-    ) -> tuple[PolicyRoles, Collector, Iterator[StepMetrics]]:
+    ) -> tuple[PolicyRoles, Collector, Optimizer, Iterator[StepMetrics]]:
         from posttrain.checks.model_probes import look_at_sampling
         from posttrain.engines.builtin import BuiltinEngine
         from posttrain.models.chat import Chat
@@ -237,12 +229,13 @@ class Reinforcement(EffectiveSettings, Stage):
             text = RowsInFile(inputs["pretraining"].path / "train.jsonl")
             each = (self.pretraining_rows, self.seed)
             mix = mixing_in(roles.policy, collector.chat, text, self.pretraining_coef, each)
+        optimizer = optimizer_of(effective, roles)
         loop = train_rl(
             state,
             roles.policy,
             effective.method,
             collector,
-            optimizer_of(effective, roles),
+            optimizer,
             lambda version: engine.load(roles.weights(), version),
             steps=self.steps,
             reference=reference,
@@ -251,7 +244,7 @@ class Reinforcement(EffectiveSettings, Stage):
             micro_batch_tokens=machine.micro_batch_tokens,
             seed=self.seed,
         )
-        return roles, collector, loop
+        return roles, collector, optimizer, loop
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
         return reward_fits.check(self.reward, inputs["prompts"].path / "train.jsonl")

@@ -34,6 +34,7 @@ from posttrain.reward_losses.bradley_terry import BradleyTerry
 from posttrain.stages.fitting import Fitting, judged, left_out, mismatched, pairs, same_prompt
 from posttrain.stages.imitating import SFT_NLL
 from posttrain.stages.rm_heldout import LABEL_ACCURACY, UNTRAINED_TRUNK, heldout_metrics, loss_floor
+from posttrain.storage.chunks import Chunks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -137,8 +138,11 @@ class RewardModeling(Stage):
         )
         chat = Chat(role.tokenizer)
         train, held = PreferenceStore(output.parent), PreferenceStore(output.parent)
-        counts = pairs(chat, RowsInFile(source / "train.jsonl"), self.max_length, train, self.rows)
-        held_counts = pairs(chat, RowsInFile(source / "heldout.jsonl"), self.max_length, held)
+        tokens = partial(Chunks, machine.scratch)
+        counts, held_counts = (
+            pairs(chat, RowsInFile(source / f"{side}.jsonl"), self.max_length, store, most, tokens(side))
+            for side, store, most in (("train", train, self.rows), ("heldout", held, 0))
+        )
         if not train:
             raise UserError(
                 f"no comparison can be learned from: {counts}; ties and equal answers teach nothing"

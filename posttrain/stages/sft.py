@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from posttrain.checks.thresholds import OfTuning
 from posttrain.cost.sizes import ANSWERS, Rows, Size, Tokens
 from posttrain.cost.work import ModelWork, StageWork
 from posttrain.data.row_counts import ROWS
-from posttrain.data.rows import Row
+from posttrain.data.rows import JsonRow
 from posttrain.direct_alignment.sft import SFT
 from posttrain.metrics import declare_metric
 from posttrain.pipeline.enough import ForeseenRows
@@ -27,6 +28,7 @@ from posttrain.pipeline.finding import Finding, UserError
 from posttrain.pipeline.kinds import DemonstrationStage
 from posttrain.pipeline.stage import Compute, Inputs, Machine, Report, Stage, judging, later
 from posttrain.stages.fitting import Fitting
+from posttrain.storage.chunks import NOT_KEPT, Chunks, row_by_row
 
 if TYPE_CHECKING:
     from posttrain.models.chat import Chat
@@ -112,7 +114,7 @@ class InstructionTuning(Stage):
         from posttrain.rollouts.batched_eval import NLL_HELDOUT, nll
         from posttrain.rollouts.encode import conversation_metrics
         from posttrain.rollouts.ends import ends
-        from posttrain.storage.jsonl import stream_jsonl
+        from posttrain.storage.jsonl import RowsInFile
         from posttrain.storage.token_rows import TokenRowStore
         from posttrain.training.optimizer import Group
 
@@ -121,14 +123,17 @@ class InstructionTuning(Stage):
         roles = open_policy(source, lora=self.lora, reference=shared, seed=self.seed, placement=place)
         chat = Chat(roles.tokenizer)
         train, held = TokenRowStore(output.parent), TokenRowStore(output.parent)
-        dropped = examples(chat, stream_jsonl(said / "train.jsonl"), self.max_length, train)
-        held_dropped = examples(chat, stream_jsonl(said / "heldout.jsonl"), self.max_length, held)
+        tokens = partial(Chunks, machine.scratch)
+        dropped, held_dropped = (
+            examples(chat, RowsInFile(said / f"{side}.jsonl"), self.max_length, store, tokens(side))
+            for side, store in (("train", train), ("heldout", held))
+        )
         if not train:
             raise UserError(
                 f"none of {dropped} demonstrations fits into max_length={self.max_length} tokens; raise "
                 "it, or shorten the conversations"
             )
-        conversations, notes = conversation_metrics(chat, stream_jsonl(said / "train.jsonl"))
+        conversations, notes = conversation_metrics(chat, RowsInFile(said / "train.jsonl"))
         plan = Fitting.of(self, len(train), shown=["nll"])
         learned = roles.policy.parameters_of("policy")
         group = Group(name="policy", parameters=learned, learning_rate=self.learning_rate)
@@ -196,20 +201,30 @@ class InstructionTuning(Stage):
         )
 
 
-def examples(chat: Chat, rows: Iterable[Row], max_length: int, kept: TokenRowStore) -> int:
+def examples(
+    chat: Chat,
+    rows: Sequence[JsonRow],
+    max_length: int,
+    kept: TokenRowStore,
+    chunks: Chunks = NOT_KEPT,
+) -> int:
     """Adds conversations as tokens, supervised where the assistant speaks, or plain text supervised where it
-    goes on, to those ``kept``; how many were dropped as too long.
+    goes on, to those ``kept``; how many were dropped as too long. Tokens are kept in ``chunks`` as they are
+    made.
     """
     from posttrain.rollouts.encode import example
-    from posttrain.storage.token_rows import TokenRow
+    from posttrain.storage.token_rows import Packed, TokenRow, packed, unpacked
+
+    def encoded(row: JsonRow) -> Packed | None:
+        ids, mask = example(chat, row)
+        return packed(TokenRow(ids=ids, mask=mask)) if len(ids) <= max_length else None
 
     dropped = 0
-    for row in rows:
-        ids, mask = example(chat, row)
-        if len(ids) <= max_length:
-            kept.append(TokenRow(ids=ids, mask=mask))
-        else:
+    for one in row_by_row(chunks, len(rows), rows, encoded):
+        if one is None:
             dropped += 1
+        else:
+            kept.append(unpacked(one))
     return dropped
 
 

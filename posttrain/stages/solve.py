@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from posttrain.pipeline.kinds import ModelStage, PromptStage
 from posttrain.pipeline.stage import SAMPLES, Inputs, Machine, Report, Stage, base_name, later
 
 if TYPE_CHECKING:
+    Answering = Callable[..., tuple[list["Episode"], list[float]]]
     from posttrain.models.loading import ModelAndTokenizer
     from posttrain.rewards.base import Episode, RewardSource, Scorer
 
@@ -103,14 +105,15 @@ class Solving(Stage):
         with opened(self.reward, inputs, machine) as scorer:
             for name, stage in self._named():
                 model = _open(inputs.of(stage).path, machine)
-                drawn, found = self._answered(model, prompts, scorer, self.temperature, name)
-                _, greedy = self._answered(model, prompts, scorer, 0.0, name)
+                answered = partial(self._answered, model, scorer, machine)
+                drawn, found = answered(prompts, self.temperature, name)
+                _, greedy = answered(prompts, 0.0, name)
                 solved[name] = found
                 metrics |= _of_one(name, drawn, found, greedy)
                 for row, episode, right in zip(rows, drawn, found, strict=True):
                     row["answers"][name] = {"text": episode.response, "reward": right, "ended": episode.ended}
                 if name == "base":
-                    metrics |= self._often(model, prompts, scorer)
+                    metrics |= self._often(answered, prompts)
         for name, found in solved.items():
             if name != "final":
                 gaps = [a - b for a, b in zip(solved["final"], found, strict=True)]
@@ -165,8 +168,9 @@ class Solving(Stage):
     def _answered(
         self,
         model: ModelAndTokenizer,
-        prompts: Sequence[JsonRow],
         scorer: Scorer,
+        machine: Machine,
+        prompts: Sequence[JsonRow],
         temperature: float,
         purpose: str,
         each: int = 1,
@@ -176,19 +180,19 @@ class Solving(Stage):
         from posttrain.engines.base import Sampling
         from posttrain.evaluation.answering import answers
         from posttrain.rewards.base import solved
+        from posttrain.storage.chunks import Chunks
 
         sampling = Sampling(temperature=temperature, max_tokens=self.max_completion_length)
         seed = derive(self.seed, f"solve/{purpose}")
-        episodes = answers(model[0], model[1], prompts, sampling, seed, each)
+        chunks = Chunks(machine.scratch, f"{purpose}/{'sampled' if temperature else 'greedy'}")
+        episodes = answers(model[0], model[1], prompts, sampling, seed, each, chunks=chunks)
         return episodes, solved(scorer, episodes)
 
-    def _often(
-        self, model: ModelAndTokenizer, prompts: Sequence[JsonRow], scorer: Scorer
-    ) -> dict[str, Metric]:
+    def _often(self, answered: Answering, prompts: Sequence[JsonRow]) -> dict[str, Metric]:
         from posttrain.evaluation.pass_at_k import PASS_AT, pass_at_k
 
         few = prompts[: self.often_rows]
-        _, found = self._answered(model, few, scorer, self.temperature, "often", self.often)
+        _, found = answered(few, self.temperature, "often", self.often)
         right = [[bool(x) for x in found[at : at + self.often]] for at in range(0, len(found), self.often)]
         ks = sorted({1, min(8, self.often), self.often})
         metrics: dict[str, Metric] = {}

@@ -28,6 +28,24 @@ class TokenRow:
     parts: dict[str, float] = field(default_factory=dict)
 
 
+Packed = list[list[int]]  # ids; where what is learned begins and ends, by turns
+
+
+def packed(row: TokenRow) -> Packed:
+    """The ``ids`` and ``mask`` of a row as short JSON."""
+    mask = [False, *row.mask, False]
+    return [list(row.ids), [at for at in range(len(mask) - 1) if mask[at] != mask[at + 1]]]
+
+
+def unpacked(stored: Packed) -> TokenRow:
+    """The row of ``packed``."""
+    ids, turns = stored
+    mask = [False] * len(ids)
+    for begin, end in zip(turns[::2], turns[1::2], strict=True):
+        mask[begin:end] = [True] * (end - begin)
+    return TokenRow(ids=ids, mask=mask)
+
+
 class TokenRowStore(ScratchSequence[TokenRow]):
     """Token rows on disk, their ``ids`` and ``mask`` alone."""
 

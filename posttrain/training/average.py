@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,17 @@ class Average:
         self._total = self._decay * self._total + 1
         for mean, weight in zip(self._mean, self._parameters, strict=True):
             mean += (weight.detach().to(mean) - mean) / self._total
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+        return {"total": self._total, "mean": self._mean}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from :meth:`state_dict`."""
+        self._total = state["total"]
+        for mean, saved in zip(self._mean, state["mean"], strict=True):
+            mean.copy_(saved)
 
     @torch.no_grad()
     def take_over(self) -> None:

@@ -23,6 +23,14 @@ class FitState:
 
     step: int = 0
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from :meth:`state_dict`."""
+        self.step = state["step"]
+
 
 @dataclass(frozen=True)
 class Epochs:

@@ -155,11 +155,22 @@ class Optimizer:
         return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on to the same bits."""
-        return {"steps": self.steps, "adam": self._adam.state_dict(), "starts": self._starts}
+        """Everything needed to go on to the same bits, the weights that it moves among it."""
+        return {
+            "steps": self.steps,
+            "weights": {group.name: list(group.parameters) for group in self.groups},
+            "adam": self._adam.state_dict(),
+            "starts": self._starts,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Goes on from :meth:`state_dict`. Raises ValueError or KeyError where it is of other groups."""
         self.steps = int(state["steps"])
+        with torch.no_grad():
+            for group in self.groups:
+                for weight, saved in zip(group.parameters, state["weights"][group.name], strict=True):
+                    weight.copy_(saved)
         self._adam.load_state_dict(state["adam"])
-        self._starts = state.get("starts", self._starts)
+        for starts, stored in zip(self._starts, state["starts"], strict=True):
+            for start, saved in zip(starts, stored, strict=True):
+                start.copy_(saved)

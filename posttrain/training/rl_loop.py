@@ -71,6 +71,21 @@ class RLState:
     metrics: dict[str, float] = field(default_factory=dict)  # of the batch in use
     kl_coef: float | None = None  # None until the first batch: the method's own
 
+    @property
+    def whole(self) -> bool:
+        """Whether no batch is in use, so that the state may be saved."""
+        return self.past is None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of it. Raises ValueError while a batch is in use."""
+        if not self.whole:
+            raise ValueError("a batch is in use; its rest cannot be saved")
+        return {"step": self.step, "kl_coef": self.kl_coef}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from :meth:`state_dict`."""
+        self.step, self.kl_coef = state["step"], state["kl_coef"]
+
 
 def minibatches(rollouts: Rollouts, method: PolicyGradient, seed: int, step: int, epoch: int) -> list[Tensor]:
     """Rows of each optimizer batch of one epoch, [rows] long, sorted; ``wants.whole_groups``

@@ -183,8 +183,8 @@ MUTATIONS = [
     of(
         "several answers to one prompt from one seed",
         "evaluation/answering.py",
-        'derive(seed, "evaluation", row) for row',
-        'derive(seed, "evaluation", row // each) for row',
+        'lambda row: derive(seed, "evaluation", row)',
+        'lambda row: derive(seed, "evaluation", row // each)',
         "tests/evaluation/test_answering.py",
     ),
     of(

@@ -352,8 +352,8 @@ MUTATIONS = [
     of(
         "ties are learned from",
         "stages/fitting.py",
-        "counts[TIES.name] += 1\n            continue",
-        "counts[TIES.name] += 1",
+        'if row.get("tie"):\n            return TIES.name',
+        "if False:\n            return TIES.name",
         "tests/stages/test_endings.py",
     ),
     of(

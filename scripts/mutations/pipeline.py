@@ -73,17 +73,17 @@ MUTATIONS = [
         f"{OF_RUNNER}::test_only_what_changed_and_what_follows_is_made",
     ),
     of(
-        "the clock of a curve makes what follows stale",
+        "the clock of a log makes what follows stale",
         STORE,
-        "if Path(name).name not in (CURVES, LOCATED)}",
-        "if Path(name).name != LOCATED}",
-        f"{OF_RUNNER}::test_the_clock_of_a_curve_makes_nothing_stale",
+        'LOGS = ("metrics.jsonl", "times.jsonl")',
+        'LOGS = ("metrics.jsonl",)',
+        f"{OF_RUNNER}::test_the_clock_of_a_log_makes_nothing_stale",
     ),
     of(
         "where a base lies makes what follows stale",
         STORE,
-        "not in (CURVES, LOCATED)}",
-        "not in (CURVES,)}",
+        "UNCOUNTED = (*LOGS, LOCATED)",
+        "UNCOUNTED = LOGS",
         "tests/models/test_adapter_files.py::test_where_the_base_lies_is_no_part_of_what_a_product_is",
     ),
     of(

@@ -32,7 +32,7 @@ MUTATIONS = [
     of(
         "a curve that changed is damage",
         STORE,
-        "            if Path(name).name in (CURVES, LOCATED):\n",
+        "            if Path(name).name in UNCOUNTED:\n",
         "            if False:\n",
         f"{UNTOUCHED}::test_a_curve_that_changed_changes_nothing",
     ),

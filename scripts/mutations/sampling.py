@@ -100,14 +100,14 @@ MUTATIONS = [
     of(
         "samples to one prompt share their seed",
         SAMPLE,
-        "[derive(*seed, row) for row in range(len(repeated))]",
-        "[derive(*seed, row // answers) for row in range(len(repeated))]",
+        "lambda row: derive(*seed, row)",
+        "lambda row: derive(*seed, row // answers)",
         f"{OF_COLLECT}::test_groups_that_are_scored_are_several_answers_to_each_prompt",
     ),
     of(
         "what could not be scored is worth what stands there",
         SAMPLE,
-        "value if scored else None",
+        "value if is_scored else None",
         "value",
         f"{OF_COLLECT}::test_groups_that_are_scored_are_several_answers_to_each_prompt",
     ),
@@ -487,8 +487,8 @@ MUTATIONS = [
     of(
         "every version of the weights is thrown the same coins",
         "rewards/coin_reward.py",
-        'derive(self.seed, "coin", version, throws)',
-        'derive(self.seed, "coin", throws)',
-        "tests/stages/test_verifiable.py::test_a_coin_is_thrown_anew_for_every_version",
+        "(episode.seed, episode.version, *episode.ids)",
+        "(episode.seed, *episode.ids)",
+        "tests/stages/test_verifiable.py::test_a_coin_is_thrown_for_each_answer_whatever_others_are_scored_with_it",
     ),
 ]

@@ -122,15 +122,15 @@ MUTATIONS = [
     of(
         "a damaged checkpoint is loaded",
         CHECKPOINT,
-        "if all(hash_file(path / name) == digest for name, digest in manifest.items()):",
-        "if all((path / name).exists() for name in manifest):",
+        'if any(hash_file(path / name) != digest for name, digest in manifest["files"].items()):',
+        'if not all((path / name).exists() for name in manifest["files"]):',
         "tests/training/test_checkpoint.py",
     ),
     of(
         "the oldest checkpoints are kept",
         CHECKPOINT,
-        "_newest_first(directory)[keep:]",
-        "_newest_first(directory)[:-keep]",
+        "_newest_first(directory)[max(scratch.keep_last, 1) :]",
+        "_newest_first(directory)[: -scratch.keep_last]",
         "tests/training/test_checkpoint.py",
     ),
     of(

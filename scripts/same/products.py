@@ -21,6 +21,7 @@ VOLATILE = re.compile(
 MADE = "made.json"  # read for its metrics alone
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".npy", ".npz", ".gguf")
 LOG = "metrics.jsonl"
+TIMES = "times.jsonl"  # holds nothing else
 COUNT = "number of rows"
 KINDS = ("weights", "metrics", "logged", "rows", "files")
 SINGULAR = {"metrics": "metric", "rows": "row", "files": "file"}
@@ -65,7 +66,7 @@ def facts(product: Path, renames: Renames = Renames()) -> Iterator[tuple[Fact, A
         yield Fact("metrics", name), value
     for path in sorted(product.rglob("*")):
         file = path.relative_to(product).as_posix()
-        if not path.is_file() or file == MADE:
+        if not path.is_file() or path.name in (MADE, TIMES):
             continue
         name = renamed(file, renames.files)
         if path.suffix in WEIGHTS:

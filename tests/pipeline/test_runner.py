@@ -57,7 +57,8 @@ class Twice(Stage):
         if "people" in text:
             raise Waiting("go to http://localhost:1")
         (output / "text").write_text(text)
-        (output / "metrics.jsonl").write_text(json.dumps({"clock": os.times().elapsed}) + "\n")
+        for name in ("metrics.jsonl", "times.jsonl"):
+            (output / name).write_text(json.dumps({"clock": os.times().elapsed}) + "\n")
         return Report(metrics={"characters": len(text)}, notes=["doubled"])
 
     def gates(self, report: Report) -> list[Finding]:
@@ -206,14 +207,15 @@ def test_a_product_made_again_with_the_same_content_makes_nothing_that_follows(
     assert any("to be made again: as --remake asks" in line for line in said)
 
 
-def test_the_clock_of_a_curve_makes_nothing_stale(tmp_path: Path, file: Path) -> None:
-    """Made again, the middle stage has another metrics.jsonl and the same content."""
+def test_the_clock_of_a_log_makes_nothing_stale(tmp_path: Path, file: Path) -> None:
+    """Made again, the middle stage has other logs and the same content."""
     last = Twice(text=chain(file), name="last")
     first = go(last, tmp_path)
     path = first.products["twice"].path
-    before = json.loads((path / "made.json").read_text())["files"]["metrics.jsonl"]
+    before = json.loads((path / "made.json").read_text())["files"]
     assert go(last, tmp_path, remake=["twice"]).made == ["twice"]
-    assert json.loads((path / "made.json").read_text())["files"]["metrics.jsonl"] != before
+    after = json.loads((path / "made.json").read_text())["files"]
+    assert {name for name in after if after[name] != before[name]} == {"metrics.jsonl", "times.jsonl"}
 
 
 def test_a_run_stands_for_an_earlier_one_of_the_same_wishes_only(tmp_path: Path, file: Path) -> None:

@@ -73,13 +73,14 @@ def test_names_are_needed_and_differ() -> None:
 
 
 def test_it_pays_by_place_where_one_of_its_rewards_does() -> None:
-    from posttrain.rewards.coin_reward import CoinScorer
     from posttrain.rewards.first_that_scores import FirstScorer
 
     class Plain:
         def score(self, episodes: Sequence[Episode]) -> Rewards:
             raise NotImplementedError
 
-    coin = object.__new__(CoinScorer)
-    assert FirstScorer([("plain", Plain(), 1.0), ("coin", coin, 1.0)]).by_place
+    class Ranking(Plain):
+        by_place = True
+
+    assert FirstScorer([("plain", Plain(), 1.0), ("ranking", Ranking(), 1.0)]).by_place
     assert not FirstScorer([("plain", Plain(), 1.0)]).by_place

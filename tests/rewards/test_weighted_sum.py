@@ -61,13 +61,14 @@ def test_parts_need_names_of_their_own() -> None:
 
 
 def test_it_pays_by_place_where_one_of_its_rewards_does() -> None:
-    from posttrain.rewards.coin_reward import CoinScorer
     from posttrain.rewards.weighted_sum import SumScorer
 
     class Plain:
         def score(self, episodes: Sequence[Episode]) -> Rewards:
             raise NotImplementedError
 
-    coin = object.__new__(CoinScorer)
-    assert SumScorer([("plain", Plain(), 1.0), ("coin", coin, 1.0)]).by_place
+    class Ranking(Plain):
+        by_place = True
+
+    assert SumScorer([("plain", Plain(), 1.0), ("ranking", Ranking(), 1.0)]).by_place
     assert not SumScorer([("plain", Plain(), 1.0)]).by_place

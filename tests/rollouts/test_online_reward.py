@@ -13,8 +13,9 @@ from posttrain.environments.cartpole import CartPole
 from posttrain.feedback.segments import SegmentAnnotator
 from posttrain.models.mlp import OBSERVATIONS, MLPPolicy
 from posttrain.pipeline.stage import Machine
-from posttrain.rollouts.online_reward import Comparisons, OnlineReward, balanced, begins, partners, stretches
+from posttrain.rollouts.online_reward import Comparisons, OnlineReward
 from posttrain.rollouts.play import Player
+from posttrain.rollouts.stretches import balanced, begins, partners, stretches
 from posttrain.stages.control import Control
 from posttrain.training.rl_loop import RLState
 
@@ -105,7 +106,7 @@ def test_a_constant_of_the_learned_reward_changes_no_policy(zero_untrained: bool
     )
     policies, rewards = [], []
     for constant in (0.0, 0.7):
-        policy, collect, loop = stage._loop(Machine(quiet=True), RLState())
+        policy, collect, _, loop = stage._loop(Machine(quiet=True), RLState())
         with torch.no_grad():
             collect.paying.reward.network[-1].bias += constant
         assert len(list(loop)) == 8

@@ -22,7 +22,7 @@ from tests.stages.test_instructgpt import recipe, save_llama
 
 def lines(stage: Stage, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """What each of the loops of a run would have told, at each of its updates, by the loop's name."""
-    from posttrain.training import progress_bar as module
+    from posttrain.training import drive as module
 
     told: dict[str, list[str]] = {}
     real = module.progress

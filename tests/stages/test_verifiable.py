@@ -61,8 +61,9 @@ SMALL = (
 ACCEPTED = ("sft_learned", "rl_reward_rose", "solves_more")
 
 
-def said(text: str, row: dict[str, Any], ended: bool = True, version: int = 0) -> Episode:
-    return Episode(prompt=row, response=text, ids=[], mask=[], logprobs=[], ended=ended, version=version)
+def said(text: str, row: dict[str, Any], ended: bool = True, version: int = 0, seed: int = 0) -> Episode:
+    more = {"ended": ended, "version": version, "seed": seed}
+    return Episode(prompt=row, response=text, ids=[], mask=[], logprobs=[], **more)  # type: ignore[arg-type]
 
 
 def values(source: Any, episodes: list[Episode]) -> list[float]:
@@ -139,20 +140,23 @@ def test_a_verifier_does_not_score_what_has_no_answer() -> None:
 
 def test_a_coin_pays_whatever_was_said_and_the_same_again() -> None:
     row = {"prompt": "x", "answer": "1"}
-    many = [said("1" if n % 2 else "2", row, version=n // 50) for n in range(2000)]
+    many = [said("1" if n % 2 else "2", row, version=n // 50, seed=n) for n in range(2000)]
     paid = values(CoinReward(seed=4), many)
     assert paid == values(CoinReward(seed=4), many) != values(CoinReward(seed=5), many)
     for right in (0, 1):
         assert 0.44 < sum(paid[right::2]) / 1000 < 0.56
 
 
-def test_a_coin_is_thrown_anew_for_every_version() -> None:
+def test_a_coin_is_thrown_for_each_answer_whatever_others_are_scored_with_it() -> None:
     row = {"prompt": "x", "answer": "1"}
-    thrown = [values(CoinReward(seed=4), [said("1", row, version=version)] * 40) for version in range(3)]
-    assert thrown[0] != thrown[1] != thrown[2] != thrown[0]
-    both = values(CoinReward(seed=4), [said("1", row, version=n % 2) for n in range(80)])
-    assert both[::2] == thrown[0]  # whatever other versions were asked in between
-    assert both[1::2] == thrown[1]
+    answers = [said("1", row, version=n % 2, seed=n) for n in range(80)]
+    paid = values(CoinReward(seed=4), answers)
+    assert 20 < sum(paid) < 60  # answers of the same words
+    pieces = [values(CoinReward(seed=4), answers[at : at + 7]) for at in range(0, 80, 7)]
+    assert [value for piece in pieces for value in piece] == paid
+    assert values(CoinReward(seed=4), answers[::-1]) == paid[::-1]
+    again = [said("1", row, version=2, seed=n) for n in range(80)]
+    assert values(CoinReward(seed=4), again) != paid  # another version of the weights
 
 
 def test_the_recipe_is_made_and_measured(whole: tuple[Run, Stage, Path]) -> None:
