@@ -22,6 +22,7 @@ from posttrain.sandbox import examination
 from posttrain.sandbox.examination import BrokenTests, Verdict, examine, run_program, strongest
 from posttrain.sandbox.sandboxed import Limits
 from posttrain.sandbox.tiers import SAFE, Landlock, SandboxError, Tier, Unsafe
+from tests.sandbox.assert_forms import FORMS, F
 from tests.sandbox.attacks import ATTACKS, GOLD, ORACLES, TESTS, filled, namespaces
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -140,17 +141,16 @@ def test_landlock_alone_tells_what_exists_and_not_what_it_holds(outside: Outside
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
-def test_no_attack_by_nobody_is_paid_and_none_does_harm(outside: Outside, for_all: Path) -> None:
-    """The sandbox needs the standard library alone, so a Python that nobody may run can run it."""
-    copy = for_all / "copy"
+def by_nobody(copy: Path, script: str, *arguments: str) -> dict[str, dict[str, Any]]:
+    """What a script of this folder prints, run by nobody on a ``copy`` of the sandbox, which needs the
+    standard library alone: by tier, for each of its cases. Skips where nobody can run it.
+    """
     for folder in ("posttrain/sandbox", "tests/sandbox"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    script = [copy / "tests/sandbox/attacks.py", copy, outside.place, os.getpid(), outside.port]
     for python in (os.path.realpath(sys.executable), "/usr/bin/python3"):
         try:
             ran = subprocess.run(
-                [python, *map(str, script)],
+                [python, str(copy / "tests/sandbox" / script), str(copy), *arguments],
                 user=65534,
                 group=65534,
                 extra_groups=[],
@@ -162,15 +162,29 @@ def test_no_attack_by_nobody_is_paid_and_none_does_harm(outside: Outside, for_al
         except (PermissionError, FileNotFoundError):
             continue
         assert ran.returncode == 0, ran.stderr
-        found = json.loads(ran.stdout)
-        if not found:
+        by_tier: dict[str, dict[str, Any]] = json.loads(ran.stdout)
+        if not by_tier:
             pytest.skip("no tier of the sandbox works for nobody here")
-        for name, scores in found.items():
-            assert scores.pop("gold") == 1, name
-            assert [attack for attack, score in scores.items() if score] == [], name
-        assert outside.unharmed()
-        return
+        return by_tier
     pytest.skip("no Python here that nobody may run")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+def test_no_attack_by_nobody_is_paid_and_none_does_harm(outside: Outside, for_all: Path) -> None:
+    arguments = (str(outside.place), str(os.getpid()), str(outside.port))
+    for name, scores in by_nobody(for_all / "copy", "attacks.py", *arguments).items():
+        assert scores.pop("gold") == 1, name
+        assert [attack for attack, score in scores.items() if score] == [], name
+    assert outside.unharmed()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+def test_tests_of_every_form_are_run_and_counted_by_nobody_too(for_all: Path) -> None:
+    wanted = {form: list(counts) for form, (*_, counts) in FORMS.items()}
+    for name, counted in by_nobody(for_all / "copy", "assert_forms.py").items():
+        assert counted == wanted, name
 
 
 def test_nothing_is_left_running(tier: Tier) -> None:
@@ -232,96 +246,10 @@ def _command(pid: str) -> bytes:
         return b""
 
 
-FORMS = {
-    "asserts": ("def f(x):\n    return x + 1", "assert f(1) == 2\nassert f(2) == 4", None, (2, 1)),
-    "asserts after one that fails": (
-        "def f(x):\n    return x + 1",
-        "assert f(1) == 3\nassert f(2) == 3",
-        None,
-        (2, 1),
-    ),
-    "test functions": ("def f(x): return x", "def test_a():\n    assert f(3) == 3", None, (1, 1)),
-    "cases": (
-        "def f(x): return x if x else 1 / 0",
-        "import unittest\nclass T(unittest.TestCase):\n"
-        "    def test_a(self): self.assertEqual(f(3), 3)\n"
-        "    def test_b(self): self.assertEqual(f(3), 4)\n"
-        "    def test_c(self): self.assertEqual(f(0), 0)\n"
-        "    @unittest.skip('later')\n    def test_d(self): pass",
-        None,
-        (3, 1),
-    ),
-    "check": ("def f(x): return x", "def check(candidate):\n    assert candidate(3) == 3", "f", (1, 1)),
-    "imports": (
-        "def f(x): return x",
-        "from solution import f as g\nassert g((1, {2})) == (1, {2})",
-        None,
-        (1, 1),
-    ),
-    "a name of Python's": ("def sum(a, b): return a - b", "assert sum(3, 1) == 2", "sum", (1, 1)),
-    "in place": ("def f(x): x.sort()", "a = [2, 1]\nf(a)\nassert a == [1, 2]", None, (1, 1)),
-    "objects": (
-        "class Stack:\n    def __init__(self): self.kept = []\n    def push(self, x): self.kept.append(x)\n"
-        "    def __len__(self): return len(self.kept)\n    def __iter__(self): return iter(self.kept)",
-        "s = Stack()\ns.push(4)\nassert len(s) == 1\nassert list(s) == [4]\nassert s.kept == [4]",
-        None,
-        (3, 3),
-    ),
-    "generators": ("def f(n): yield from range(n)", "assert list(f(3)) == [0, 1, 2]", None, (1, 1)),
-    "errors": (
-        "def f(x):\n    raise ValueError('no')",
-        "try:\n    f(1)\n    bad = True\nexcept ValueError:\n    bad = False\nassert not bad",
-        None,
-        (1, 1),
-    ),
-}
-
-
-F = "def f(x):\n    return x + 1"
-CHECK = "def check(g):\n    assert g(1) == 2\n"
-IN_STATEMENTS = {
-    "for": (F, "for x in range(3):\n    assert f(x) == x + 1", None, (3, 3)),
-    "for goes on": (F, "for x in range(4):\n    assert f(x) == 2 * x", None, (4, 1)),
-    "nested": (
-        F,
-        "for x in (1, 2):\n    if x:\n        assert f(x) == 2\n        assert f(1) == 2",
-        None,
-        (4, 3),
-    ),
-    "with": (F, "import io\nwith io.StringIO() as s:\n    assert f(1) == 2", None, (1, 1)),
-    "try": (F, "try:\n    f('a')\n    assert False\nexcept TypeError:\n    pass", None, (1, 1)),
-    "try that should have raised": (
-        F,
-        "try:\n    f(1)\n    assert False\nexcept TypeError:\n    pass",
-        None,
-        (1, 0),
-    ),
-    "try of an answer that raises": (
-        "def f(x): raise OSError",
-        "try:\n    assert f(1)\nexcept OSError:\n    pass",
-        None,
-        (1, 1),
-    ),
-    "swallowed": (F, "try:\n    assert f(1) == 3\nexcept AssertionError:\n    pass", None, (1, 0)),
-    "check called": (F, CHECK + "check(f)", None, (1, 1)),
-    "check called in vain": (F, CHECK + "check(f)\ncheck(lambda x: f(x) + 1)", None, (2, 1)),
-    "check that raises": (F, "def check(g):\n    if g(1) != 3: raise ValueError\ncheck(f)", None, (1, 0)),
-    "main": (
-        F,
-        "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertIn(f(1), [2])\n"
-        "unittest.main()",
-        None,
-        (1, 1),
-    ),
-    "asks without a test": (F, "x = f(1)\nprint(f(2))\nassert x == 2", None, (1, 1)),
-}
-FORMS |= IN_STATEMENTS
-
-
 @pytest.mark.parametrize("form", FORMS)
-def test_tests_of_every_form_are_run_and_counted(form: str) -> None:
+def test_tests_of_every_form_are_run_and_counted(form: str, tier: Tier) -> None:
     code, tests, entry_point, wanted = FORMS[form]
-    verdict = examine(code, tests, tier=_any(), entry_point=entry_point)
+    verdict = examine(code, tests, tier=tier, entry_point=entry_point)
     assert (verdict.ran, verdict.passed) == wanted, verdict
 
 
