@@ -13,6 +13,7 @@ _FULL = re.compile(
     r"|PytorchStreamWriter failed writing|inline_container\.cc.*unexpected pos",  # of torch.save
     re.IGNORECASE,
 )
+_LARGE = re.compile(r"file too large|\(os error 27\)", re.IGNORECASE)
 _MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory", re.IGNORECASE)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -27,7 +28,7 @@ def trouble(error: BaseException, where: str = "the workspace") -> str:
         if number in (errno.ENOSPC, errno.EDQUOT) or _FULL.search(str(cause)):
             left = "nothing half-written is left"
             return f"{named}: the disk is full; {left}. Free space, or use another --workspace"
-        if number == errno.EFBIG:
+        if number == errno.EFBIG or _LARGE.search(str(cause)):
             return f"{named}: larger than this machine lets a file be (ulimit -f); raise that limit"
         if number in _FORBIDDEN and isinstance(cause, OSError) and cause.filename:
             return f"{named}: {cause.strerror}; make it writable, or use another --workspace"

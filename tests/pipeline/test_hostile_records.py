@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 
 from posttrain import cli
 from posttrain.checks import doctor
@@ -307,6 +308,10 @@ def test_the_doctor_removes_what_killed_rehearsals_left(
             "the disk is full",
         ),
         (OSError(27, "File too large", "/w/model"), "/w/model: larger than this machine lets a file be"),
+        (
+            SafetensorError("Error while serializing: I/O error: File too large (os error 27)"),
+            "the workspace: larger than this machine lets a file be",
+        ),
         (PermissionError(13, "Permission denied", "/w/x"), "/w/x: Permission denied; make it writable"),
         (OSError(30, "Read-only file system", "/w/x"), "/w/x: Read-only file system; make it writable"),
         (MemoryError(), "out of memory"),
