@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,19 @@ class Attempts:
         """The product is finished."""
         remove_scratch(self.directory)
 
+    def __enter__(self) -> Attempts:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Where the attempt failed or was stopped: what can be gone on from stays, with the time it took."""
+        if kind is None:
+            return
+        chunks = any(file.stat().st_size for file in self.directory.glob("*.chunks"))
+        if chunks or any(self.directory.glob("checkpoints/step-*")):
+            self.record()
+        else:
+            self.remove()
+
     def _changes(self, last: Mapping[str, Any]) -> list[str]:
         changes = []
         for name, value in self.this["computing"].items():
@@ -115,6 +129,8 @@ def remove_scratch(directory: Path) -> None:
         directory.rename(gone)
         flush(directory.parent)
         shutil.rmtree(gone, ignore_errors=True)
+        with suppress(OSError):  # others are in it
+            directory.parent.rmdir()
 
 
 def read_attempts(directory: Path) -> list[dict[str, Any]]:

@@ -256,7 +256,7 @@ def _make(
             replaced = final if address in pipeline.remake else None
             attempts = Attempts(workspace.scratch / final.name, made, machine, say, replaced)
             about = hoped.seconds if hoped else 0.0
-            with heartbeat(say, machine.quiet, about) as note:
+            with attempts, heartbeat(say, machine.quiet, about) as note:
                 report = stage.run(inputs, output, replace(machine, note=note, scratch=attempts.scratch))
             made |= {**attempts.spent(), "estimate": estimate_of(hoped), "report": report.to_json()}
             made["machine"] = computing(machine.speed)

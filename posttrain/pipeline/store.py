@@ -167,8 +167,8 @@ class Workspace:
         return wanted
 
     def damage(self, product: Product) -> list[str]:
-        """What became of the files that were written: those that are missing or changed. ``UNCOUNTED`` ones and files
-        that were added do not count.
+        """What became of the files that were written: those that are missing or changed. ``UNCOUNTED`` ones
+        and files that were added do not count.
         """
         told = []
         for name, written in sorted(product.made.get("files", {}).items()):

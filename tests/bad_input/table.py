@@ -270,7 +270,7 @@ BAD_INPUT: dict[int, Bad] = {
                 TOUCHED_,
                 f"{PRODUCTS_}test_a_product_given_in_a_stages_place_is_told_too",
                 RECORDS,
-                "tests/training/test_checkpoint.py::test_with_damage_to_any_file_the_one_before_serves",
+                "tests/training/test_checkpoint.py::test_with_damage_to_any_file_the_one_before_serves_and_it_is_set_aside",
             ),
             "model": (MODELS_,),
         },

@@ -115,7 +115,7 @@ def test_a_signal_ends_a_command_with_nothing_half_made(
     if command == "doctor":
         assert not (own / "workspace").exists()
         return
-    tells(err, "the same command goes on with the next one")
+    tells(err, "the same command goes on where it was")
     assert [path.name.rpartition("-")[0] for path in own.glob("workspace/products/[!.]*")] == ["rows"]
     (record,) = own.glob("workspace/runs/*/run.json")
     assert json.loads(record.read_text())["status"] == "stopped"
