@@ -18,6 +18,7 @@ from posttrain import settings
 from posttrain.cli import find_recipe, main
 from posttrain.core.kl import KLInReward
 from posttrain.pipeline.fingerprint import Fingerprints
+from posttrain.pipeline.outside import outside
 from posttrain.pipeline.stage import addresses
 from posttrain.pipeline.store import Workspace
 from tests.policy_gradients.scene import STEPS, Scene, agree, others, totals
@@ -50,7 +51,14 @@ def loaded() -> Any:
 
 
 def test_the_page_has_a_reward_a_method_and_a_recipe() -> None:
-    assert list(FILES) == ["short_words", "signed", "short_answers"]
+    assert list(FILES) == ["brief", "short_words", "signed", "short_answers"]
+
+
+def test_the_function_pays_what_it_says(beside: Path) -> None:
+    brief = outside(f"{beside}/brief.py:brief")
+    assert brief("a cat slept", ended=True) == 1.0
+    assert brief("word " * 24, ended=True) == 0.5
+    assert brief("a cat", ended=False) == 0.0
 
 
 def test_the_reward_pays_what_it_says() -> None:

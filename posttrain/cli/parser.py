@@ -11,6 +11,7 @@ import posttrain.cli.doctor as doctor
 import posttrain.cli.export as export
 import posttrain.cli.lineage as lineage
 import posttrain.cli.list as listing
+import posttrain.cli.new as new
 import posttrain.cli.report as report
 import posttrain.cli.run as run
 import posttrain.cli.serve as serve
@@ -37,6 +38,7 @@ COMMANDS = {
     "chat": chat,
     "export": export,
     "serve": serve,
+    "new": new,
     "clean": clean,
 }
 TAKES_SETTINGS = ("run", "doctor")

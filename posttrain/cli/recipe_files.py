@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import pkgutil
-import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
-from posttrain.pipeline.files import expanded
 from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.outside import is_outside, outside
 from posttrain.pipeline.stage import Stage
 from posttrain.pipeline.values import nearest
 
@@ -43,42 +39,12 @@ def find_recipe(name: str) -> Callable[..., Stage]:
     """The function a recipe's file is named after. Raises UserError where there is none, or the file is
     faulty.
     """
-    path = expanded(name)
-    if path.suffix == ".py":
-        if not path.is_file():
-            raise UserError(f"{name}: no such file")
-        module = _load(path)
+    if is_outside(name):
+        recipe = outside(name)
     elif name in recipes():
-        module = importlib.import_module(f"posttrain.recipes.{name}")
-        path = Path(name)
+        recipe = getattr(importlib.import_module(f"posttrain.recipes.{name}"), name, None)
     else:
         raise UserError(f"{name}: no such recipe{nearest(name, recipes())}, or a .py file of your own")
-    recipe = getattr(module, path.stem, None)
     if not callable(recipe):
-        raise UserError(f"{name}: expected a function {path.stem}() that returns a stage")
+        raise UserError(f"{name}: expected a function that returns a stage")
     return recipe  # type: ignore[no-any-return]
-
-
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
-    if spec is None or spec.loader is None or path.stem in sys.modules:
-        raise UserError(f"{path}: another module is called {path.stem}; rename the file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look their own module up
-    if (directory := str(path.resolve().parent)) not in sys.path:
-        sys.path.append(directory)  # last, so that a file beside a recipe hides no package
-    try:
-        spec.loader.exec_module(module)
-    except UserError:
-        raise
-    except SyntaxError as error:
-        raise UserError(f"{path}:{error.lineno}: {error.msg}") from None
-    except Exception as error:
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename == str(path.resolve())
-        ]
-        where = f"{path}:{lines[-1]}" if lines else str(path)
-        raise UserError(f"{where}: {type(error).__name__}: {error}") from error
-    return module

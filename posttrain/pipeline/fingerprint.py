@@ -12,6 +12,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from posttrain.pipeline import outside
 from posttrain.pipeline.files import expanded, hash_text
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.sources import SourceFile, finished_identity
@@ -94,9 +95,9 @@ class Fingerprints:
         except TypeError:
             source = None
         # The module of a user's recipe is named after its path, which is no part of what it computes.
-        return (
-            [name[1], self._workspace.hash_file(Path(source))] if source and Path(source).exists() else name
-        )
+        if not source or not Path(source).exists():
+            return name
+        return [name[1], outside.identity(Path(source).resolve(), self._workspace.hash_file)]
 
 
 def recorded_as(name: str) -> Callable[[Function], Function]:

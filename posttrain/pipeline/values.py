@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import inspect
 import json
 import math
@@ -17,6 +18,7 @@ from typing import Any
 
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.fingerprint import alternatives
+from posttrain.pipeline.outside import is_outside, outside
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import Stage
 
@@ -72,10 +74,12 @@ def coerced(wish: Override, declared: Any, current: Any) -> Any:
     raise UserError(f"{wish}: expected {' or '.join(_expected(kind) for kind in kinds)}")
 
 
-def named_class(wish: Override, kinds: tuple[Any, ...], current: Any) -> type:
-    """The class that a name stands for: one declared, one beside the present value, or a file in its
-    folder.
+def named_class(wish: Override, kinds: tuple[Any, ...], current: Any) -> Any:
+    """The class that a name stands for: one declared, one beside the present value, a file in its folder, or
+    one of the user's own file, ``./mine.py:Name``, of which a function may stand for an object as well.
     """
+    if is_outside(wish.text):
+        return _from_outside(wish, kinds, current)
     beside: dict[str, type] = {
         _plain(k.__name__): k for k in kinds if is_dataclass(k) and isinstance(k, type)
     }
@@ -97,6 +101,34 @@ def named_class(wish: Override, kinds: tuple[Any, ...], current: Any) -> type:
     raise UserError(f"{wish}: no such choice{nearest(wish.text, options)}")
 
 
+def _from_outside(wish: Override, kinds: tuple[Any, ...], current: Any) -> Any:
+    """A class of the user's own file, or an object that the folder of the declared kinds makes of a function
+    (``of_function`` in its file ``_function``).
+    """
+    chosen = outside(wish.text)
+    objects = [kind for kind in kinds if inspect.isclass(kind) and _is_object(kind)]
+    expected = " or ".join(kind.__name__ for kind in objects) or type(current).__name__
+    if inspect.isfunction(chosen):
+        for folder in {kind.__module__.rpartition(".")[0] for kind in objects or [type(current)]}:
+            if folder and importlib.util.find_spec(f"{folder}._function"):
+                return importlib.import_module(f"{folder}._function").of_function(chosen)
+        raise UserError(f"{wish}: {chosen.__name__} is a function, expected a class that is a {expected}")
+    if not isinstance(chosen, type) or not is_dataclass(chosen):
+        raise UserError(f"{wish}: expected a dataclass; write @dataclass(frozen=True, kw_only=True) above it")
+    if objects and not any(_does(chosen, kind) for kind in objects):
+        missing = ", ".join(dict.fromkeys(name for kind in objects for name in _lacking(chosen, kind)))
+        raise UserError(f"{wish}: {chosen.__name__} is no {expected}; it lacks {missing or 'its base class'}")
+    return chosen
+
+
+def _lacking(chosen: type, kind: Any) -> list[str]:
+    """What a protocol and those it extends declare and a class has not."""
+    has = {name for base in chosen.__mro__ for name in (*vars(base), *inspect.get_annotations(base))}
+    declared = [base for base in kind.__mro__ if getattr(base, "_is_protocol", False)]
+    names = [name for base in declared for name in (*vars(base), *inspect.get_annotations(base))]
+    return [name for name in dict.fromkeys(names) if not name.startswith("_") and name not in has]
+
+
 def _offered(folder: str, file: str, kinds: tuple[Any, ...]) -> list[type]:
     """The classes of a file that its name may stand for: of that name, or else of one of those kinds, where
     one of these is a protocol.
@@ -110,8 +142,15 @@ def _offered(folder: str, file: str, kinds: tuple[Any, ...]) -> list[type]:
 
 
 def _function(wish: Override, current: types.FunctionType) -> types.FunctionType:
-    """The function of that name beside the present one that takes the same arguments."""
+    """The function of that name beside the present one, or of the user's own file, that takes the same
+    arguments.
+    """
     takes = list(inspect.signature(current).parameters)
+    if is_outside(wish.text):
+        chosen = outside(wish.text)
+        if not inspect.isfunction(chosen) or len(inspect.signature(chosen).parameters) != len(takes):
+            raise UserError(f"{wish}: expected a function of ({', '.join(takes)})")
+        return chosen
     beside = {
         name: found
         for name, found in vars(importlib.import_module(current.__module__)).items()

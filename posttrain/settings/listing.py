@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from posttrain.pipeline.fingerprint import alternatives, field_types
+from posttrain.pipeline.outside import typed
 from posttrain.pipeline.sources import SourceFile
 from posttrain.pipeline.stage import LABELS, Stage
 from posttrain.settings.sentences import field_sentences
@@ -76,9 +77,10 @@ def as_typed(value: Any) -> str:
     if isinstance(value, SourceFile):
         return value.path
     if isinstance(value, types.FunctionType | type):
-        return value.__name__
+        return typed(value) or value.__name__
     if is_dataclass(value):
-        return type(value).__name__
+        function = getattr(value, "function", None)
+        return as_typed(function) if function is not None else as_typed(type(value))
     if isinstance(value, tuple | list):
         plain = [item if isinstance(item, bool | int | float | str) else as_typed(item) for item in value]
         return json.dumps(plain, ensure_ascii=False)
