@@ -88,12 +88,12 @@ class Bench:
 
     def current(self, runs: Runs) -> Runs:
         """Those that were measured with the present settings."""
-        known = {case.name: case for case in CASES}
+        by_name = {case.name: case for case in CASES}
         fresh = {
             name: {
                 seed: run
                 for seed, run in seeds.items()
-                if run["fingerprint"] == self.fingerprint(known[name], int(seed))
+                if run["fingerprint"] == self.fingerprint(by_name[name], int(seed))
             }
             for name, seeds in runs.items()
         }
@@ -197,9 +197,9 @@ def main() -> None:
         else []
     )
     for number, (case, seed) in enumerate(todo, start=1):
-        known = bench.gather().get(case.name, {}).get(str(seed))
-        again = known is None or known["fingerprint"] != bench.fingerprint(case, seed)
-        run = bench.run(case, seed) if again else known
+        earlier = bench.gather().get(case.name, {}).get(str(seed))
+        again = earlier is None or earlier["fingerprint"] != bench.fingerprint(case, seed)
+        run = bench.run(case, seed) if again else earlier
         assert run is not None
         print(
             f"[{number}/{len(todo)}] {case.name} {seed}: sampled {run['sampled']}, greedy {run['greedy']}, "

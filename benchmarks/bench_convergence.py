@@ -70,10 +70,10 @@ def ipo_optimum(log_q: Tensor, wins: Tensor) -> Tensor:
 
 def policy_figures(case: Case, policy: Tabular, reference: Tabular) -> dict[str, Any]:
     best = WORLD.best(reference, BETA)
-    own = own_optimum(case, reference)
+    method_best = own_optimum(case, reference)
     return {
         "kl_to_optimum": WORLD.away(policy, best),
-        "kl_to_own_optimum": None if own is None else WORLD.away(policy, own),
+        "kl_to_own_optimum": None if method_best is None else WORLD.away(policy, method_best),
         "kl_to_reference": float(WORLD.kl(policy, reference).detach()),
         "reward": float(WORLD.earned(policy).detach()),
     }
@@ -96,22 +96,22 @@ def run_direct_alignment(case: Case, steps: int) -> dict[str, Any]:
     method = made("direct_alignment", case)
 
     def data(offset: float) -> Any:
-        said = compared(WORLD, reference, 64, offset, case.flipped)
+        batch = compared(WORLD, reference, 64, offset, case.flipped)
         if method.wants.measure:
-            return together(said, unrelated(WORLD, said))
-        return wanted_only(said) if case.method == "sft" else said
+            return together(batch, unrelated(WORLD, batch))
+        return wanted_only(batch) if case.method == "sft" else batch
 
     aligned(WORLD, policy, method, reference, data, steps=4 * steps)
     return policy_figures(case, policy, reference)
 
 
-def together(said: Any, other: Any) -> Any:
+def together(batch: Any, other: Any) -> Any:
     shifted = replace(other, rollouts=replace(other.rollouts, group=other.rollouts.group + 10**6))
-    return concatenate([said, shifted])
+    return concatenate([batch, shifted])
 
 
-def wanted_only(said: Any) -> Any:
-    return take(said, said.rank == 0)
+def wanted_only(batch: Any) -> Any:
+    return take(batch, batch.rank == 0)
 
 
 def run_reward_loss(case: Case, steps: int) -> dict[str, Any]:
@@ -179,11 +179,11 @@ def main() -> None:
     torch.set_num_threads(1)
     where = ROOT / "benchmarks" / "results" / "convergence.json"
     where.parent.mkdir(exist_ok=True)
-    known = json.loads(where.read_text())["runs"] if ask.only and where.exists() else []
+    earlier = json.loads(where.read_text())["runs"] if ask.only and where.exists() else []
     runs = []
     for folder, (cases, run) in RUN.items():
         for case in cases:
-            old = [r for r in known if (r["method"], r["label"]) == (case.method, case.label)]
+            old = [r for r in earlier if (r["method"], r["label"]) == (case.method, case.label)]
             if ask.only not in case.method and old:
                 runs.append({**old[0], "reason": case.reason})
                 continue

@@ -48,8 +48,8 @@ class Bench:
         if not case.after:
             return ""
         before = next(one for one in CASES if one.title == case.after)
-        place = self.pipeline(before).place["rl"]
-        return str(place) if place.is_dir() else None
+        directory = self.pipeline(before).place["rl"]
+        return str(directory) if directory.is_dir() else None
 
     def pipeline(self, case: Case) -> Any:
         """The case's expression with its fingerprints; None where its teacher is not made yet."""
@@ -65,10 +65,10 @@ class Bench:
 
     def measured(self, case: Case) -> dict[str, Any] | None:
         """What is known of the case with its present settings and the present base model."""
-        known, pipeline = self.known.get(case.title), self.pipeline(case)
-        if known is None or pipeline is None:
+        record, pipeline = self.known.get(case.title), self.pipeline(case)
+        if record is None or pipeline is None:
             return None
-        return known if known["fingerprint"] == pipeline.fingerprint["evaluate"] else None
+        return record if record["fingerprint"] == pipeline.fingerprint["evaluate"] else None
 
     def run(self, case: Case) -> str:
         """Measures a case and writes it down; returns one line about it."""
@@ -87,13 +87,13 @@ class Bench:
         self.known[case.title] = self._figures(case, pipeline)
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps({"runs": self.known}, indent=1) + "\n")
-        return told(self.known[case.title])
+        return summary(self.known[case.title])
 
     def _figures(self, case: Case, pipeline: Any) -> dict[str, Any]:
         from posttrain.metrics import flat
         from posttrain.pipeline.store import Product
 
-        made = {address: Product.load(place) for address, place in pipeline.place.items()}
+        made = {address: Product.load(path) for address, path in pipeline.place.items()}
         learned, judged = ADDRESS[case.folder], flat(made["evaluate"].metrics)
         gates = pipeline.stages[learned].gates(made[learned].report)
         figures: dict[str, Any] = {
@@ -114,23 +114,23 @@ class Bench:
         }
 
 
-def told(found: dict[str, Any]) -> str:
-    change, low, high = found["gold_change/final_vs_sft"]
+def summary(figures: dict[str, Any]) -> str:
+    change, low, high = figures["gold_change/final_vs_sft"]
     return (
-        f"gold {found['gold/sft'][0]:.3f} -> {found['gold/final'][0]:.3f} ({change:+.3f}, {low:+.3f} to "
-        f"{high:+.3f}), wins {found['win_rate/final_vs_sft'][0]:.3f}, KL {found['kl'][0]:.2f}, "
-        f"{found['words'][1]:.1f} words, {found['seconds']:.0f} s"
+        f"gold {figures['gold/sft'][0]:.3f} -> {figures['gold/final'][0]:.3f} ({change:+.3f}, {low:+.3f} to "
+        f"{high:+.3f}), wins {figures['win_rate/final_vs_sft'][0]:.3f}, KL {figures['kl'][0]:.2f}, "
+        f"{figures['words'][1]:.1f} words, {figures['seconds']:.0f} s"
     )
 
 
 def chosen(only: str) -> list[Case]:
     """The cases of these methods, or of these titles; all without a word."""
     wanted = [word.strip() for word in only.split(",") if word.strip()]
-    known = {name for case in CASES for name in (case.method, case.title)}
-    strange = [word for word in wanted if word not in known]
+    names = {name for case in CASES for name in (case.method, case.title)}
+    strange = [word for word in wanted if word not in names]
     if strange:
         raise SystemExit(
-            f"--only {strange[0]}: there is no such method; there is: {', '.join(sorted(known))}"
+            f"--only {strange[0]}: there is no such method; there is: {', '.join(sorted(names))}"
         )
     return [case for case in CASES if not wanted or case.method in wanted or case.title in wanted]
 
@@ -149,17 +149,17 @@ def main() -> None:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(ask.threads)
     began, bench = time.perf_counter(), Bench(ask)
     todo = [] if ask.page and not ask.only else chosen(ask.only)
-    for place, case in enumerate(todo, start=1):
-        known = bench.measured(case)
-        said = told(known) + " (known)" if known else bench.run(case)
+    for number, case in enumerate(todo, start=1):
+        record = bench.measured(case)
+        line = summary(record) + " (known)" if record else bench.run(case)
         minutes = (time.perf_counter() - began) / 60
-        print(f"[{place}/{len(todo)}, {minutes:.0f} min] {case.title}: {said}", flush=True)
-    found = {case.title: bench.measured(case) for case in CASES}
-    missing = [title for title, known in found.items() if known is None]
+        print(f"[{number}/{len(todo)}, {minutes:.0f} min] {case.title}: {line}", flush=True)
+    records = {case.title: bench.measured(case) for case in CASES}
+    missing = [title for title, record in records.items() if record is None]
     if ask.page or not missing:
         from embedded_page import write
 
-        write(found, ROOT)
+        write(records, ROOT)
     else:
         print(f"not measured yet: {', '.join(missing)}; the page is written when all are, or with --page")
 

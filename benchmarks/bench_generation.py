@@ -57,12 +57,12 @@ def work(case: str, vocabulary: int, sizes: dict[str, int]) -> Work:
     return Work(prompts, log_normal(torch.randn(count, generator=generator), mean), max(1, count // 2))
 
 
-def log_normal(drawn: torch.Tensor, mean: int) -> list[int]:
+def log_normal(normals: torch.Tensor, mean: int) -> list[int]:
     """Lengths of this mean whose longest is LONGEST / TAIL["tokens"] times as long, from standard normals."""
     low, high = 0.0, 4.0
     for _ in range(50):  # the deviation of the logarithm
         spread = (low + high) / 2
-        lengths = (spread * drawn).exp()
+        lengths = (spread * normals).exp()
         lengths *= mean / lengths.mean()
         low, high = (spread, high) if lengths.max() < mean * LONGEST / TAIL["tokens"] else (low, spread)
     return lengths.round().clamp_min(1).long().tolist()
@@ -186,15 +186,15 @@ def main() -> None:
     by_type = {str(model.dtype).removeprefix("torch."): model for model in models}
     pair = (by_type[ask.dtype], by_type[ask.theirs or ask.dtype])
     for case in ask.cases.split(","):
-        found = measured(case, pair, ask)
+        result = measured(case, pair, ask)
         keep(
             f"generation-{Path(source).name}-{ask.dtype}-{ask.theirs or ask.dtype}{suffix(ask.isa)}.json",
             case,
-            found,
+            result,
         )
-        rates = "   ".join(f"{name} {rate:.0f} tokens/s" for name, rate in found["medians"].items())
-        ratios = ", ".join(f"{ratio:.2f} x {name}" for name, ratio in found["ratios"].items())
-        print(f"{case:6s} {rates}   {ratios}   share of the limit {found['share_of_limit']:.0%}", flush=True)
+        rates = "   ".join(f"{name} {rate:.0f} tokens/s" for name, rate in result["medians"].items())
+        ratios = ", ".join(f"{ratio:.2f} x {name}" for name, ratio in result["ratios"].items())
+        print(f"{case:6s} {rates}   {ratios}   share of the limit {result['share_of_limit']:.0%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -37,15 +37,15 @@ def main() -> None:
         loops = [grpo(replace(work, sizes=work.sizes | START | {name: size}), "")[1]() for size in sizes]
         seconds: list[list[float]] = [[] for _ in sizes]
         for turn in range(ask.steps + 1):  # the first warms up
-            for place, loop in enumerate(loops):
+            for index, loop in enumerate(loops):
                 started = time.process_time()
                 next(loop)
                 if turn:
-                    seconds[place].append(time.process_time() - started)
+                    seconds[index].append(time.process_time() - started)
         medians = [statistics.median(values) for values in seconds]
         ratios = [after / before for before, after in pairwise(medians)]
-        found = {"sizes": sizes, "others": START, "medians": medians, "ratios": ratios, "seconds": seconds}
-        keep(f"growth-{Path(work.model).name}.json", name, found | {"threads": ask.threads, "clock": "cpu"})
+        result = {"sizes": sizes, "others": START, "medians": medians, "ratios": ratios, "seconds": seconds}
+        keep(f"growth-{Path(work.model).name}.json", name, result | {"threads": ask.threads, "clock": "cpu"})
         print(f"{name:7s} {sizes}: {'  '.join(f'{x:.3f} s' for x in medians)}   x {ratios}", flush=True)
 
 

@@ -109,11 +109,11 @@ def main() -> None:
         return
     for name in asked.only.split(","):
         for seed in map(int, asked.seeds.split(",")):
-            found = ours(name, seed)
-            keep(FILE, f"{name}/{seed}", found | {"gflops": gflops()})
-            print(name, seed, found, flush=True)
+            result = ours(name, seed)
+            keep(FILE, f"{name}/{seed}", result | {"gflops": gflops()})
+            print(name, seed, result, flush=True)
             if asked.sb3:
-                other = theirs(name, seed, found["steps"])
+                other = theirs(name, seed, result["steps"])
                 keep(FILE, f"{name}/{seed}, SB3", other | {"gflops": gflops()})
                 print(name, seed, "SB3", other, flush=True)
 

@@ -93,8 +93,8 @@ def _demonstrations(count: int) -> Iterator[dict[str, Any]]:
 def _comparisons(count: int) -> Iterator[dict[str, Any]]:
     for i, row in enumerate(_demonstrations(count)):
         asked, answer = row["messages"]
-        told = {"id": f"row-{i}", "prompt": [asked], "chosen": [answer]}
-        yield told | {"rejected": _said("assistant", f"It is {i + 1}, or else {i * 7}. " * 3)}
+        fields = {"id": f"row-{i}", "prompt": [asked], "chosen": [answer]}
+        yield fields | {"rejected": _said("assistant", f"It is {i + 1}, or else {i * 7}. " * 3)}
 
 
 def _written(path: Path, rows: Iterator[dict[str, Any]]) -> Path:
@@ -125,8 +125,8 @@ def of_stage(stage: Any, model: str, count: int) -> int:
             directory.mkdir()
         _written(rows / "train.jsonl", _comparisons(count))
         _written(rows / "heldout.jsonl", _comparisons(count // 10))
-        base, told = Product.load(model), Product.load(rows)
-        inputs = {"base": base, "policy": base, "comparisons": told, "prompts": told}
+        base, product = Product.load(model), Product.load(rows)
+        inputs = {"base": base, "policy": base, "comparisons": product, "prompts": product}
         stage.run(Inputs(inputs), output, Machine(quiet=True))
     return peak_bytes() - before
 
@@ -170,14 +170,16 @@ def main() -> None:
     vocabulary = AutoConfig.from_pretrained(model).vocab_size
     for what, sizes in {"length": LENGTHS, **dict.fromkeys(("rows", *STAGES), RECORDS)}.items():
         times = [measured(model, what, size) for size in sizes]
-        found = [int(statistics.median(values)) for values in times]
+        medians = [int(statistics.median(values)) for values in times]
         logits = [ROWS * size * vocabulary * 4 for size in sizes] if what == "length" else None
         keep(
             f"length-{Path(model).name}.json",
             what,
-            {"sizes": sizes, "bytes": found, "times": times, "logits": logits},
+            {"sizes": sizes, "bytes": medians, "times": times, "logits": logits},
         )
-        print(what, {size: f"{x / 2**20:.0f} MiB" for size, x in zip(sizes, found, strict=True)}, flush=True)
+        print(
+            what, {size: f"{x / 2**20:.0f} MiB" for size, x in zip(sizes, medians, strict=True)}, flush=True
+        )
 
 
 if __name__ == "__main__":

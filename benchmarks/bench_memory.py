@@ -59,12 +59,12 @@ def main() -> None:
     work = work_of(ask)
     file = f"memory-{Path(work.model).name}-{work.dtype}-{work.theirs_dtype}{suffix(ask.isa)}.json"
     for task in ask.tasks.split(","):
-        found = {side: measured(task, side) for side in SIDES}
-        shares = {side: found[side] / found["trl"] for side in SIDES[1:]}
-        keep(file, task, {"work": work.sizes, "bytes": found, "shares": shares})
+        peaks = {side: measured(task, side) for side in SIDES}
+        shares = {side: peaks[side] / peaks["trl"] for side in SIDES[1:]}
+        keep(file, task, {"work": work.sizes, "bytes": peaks, "shares": shares})
         print(
-            f"{task:5s} trl {found['trl'] / 2**20:8.0f} MiB   "
-            + "   ".join(f"{side} {found[side] / 2**20:.0f} ({shares[side]:.2f})" for side in SIDES[1:]),
+            f"{task:5s} trl {peaks['trl'] / 2**20:8.0f} MiB   "
+            + "   ".join(f"{side} {peaks[side] / 2**20:.0f} ({shares[side]:.2f})" for side in SIDES[1:]),
             flush=True,
         )
 

@@ -58,9 +58,9 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     done = 6 * weights * ask.tokens / medians["update"]
     most = 2 * SIDE**3 / medians["product"]
-    found = {"tokens": ask.tokens, "flops": done, "limit": most, "share": done / most}
+    result = {"tokens": ask.tokens, "flops": done, "limit": most, "share": done / most}
     keep(
-        f"products-{Path(model).name}.json", "training", found | {"threads": ask.threads, "clock": ask.clock}
+        f"products-{Path(model).name}.json", "training", result | {"threads": ask.threads, "clock": ask.clock}
     )
     print(f"{done / 1e9:.0f} of {most / 1e9:.0f} GFLOP/s: {done / most:.0%} of the limit")
 

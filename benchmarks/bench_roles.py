@@ -53,9 +53,9 @@ def main() -> None:
         held += [] if role.adapter is None else [*role.adapter.parameters()]
     together = weights(held) + moments([*policy.parameters(), *critic.parameters()])
     separate = 4 * weights(plain) + 2 * moments(plain)
-    found = {"policy alone": alone, "four roles": together, "four models": separate}
-    keep(f"roles-{Path(model).name}.json", "bytes", found | {"ratio": together / alone})
-    print({name: f"{size / 2**20:.1f} MiB" for name, size in found.items()}, f"ratio {together / alone:.3f}")
+    sizes = {"policy alone": alone, "four roles": together, "four models": separate}
+    keep(f"roles-{Path(model).name}.json", "bytes", sizes | {"ratio": together / alone})
+    print({name: f"{size / 2**20:.1f} MiB" for name, size in sizes.items()}, f"ratio {together / alone:.3f}")
 
 
 if __name__ == "__main__":

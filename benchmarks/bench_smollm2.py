@@ -81,13 +81,13 @@ def one(seed: int, workspace: Path, threads: int) -> dict[str, Any]:
     program = [sys.executable, "-m", "posttrain"]
     recipe = ["run", "instructgpt", "model=smollm2", f"seed={seed}", "--threads", str(threads), "--quiet"]
     subprocess.run([*program, *recipe, "--workspace", str(workspace)], check=True)
-    told = subprocess.run(
+    report = subprocess.run(
         [*program, "report", "--json", "--workspace", str(workspace)],
         check=True,
         capture_output=True,
         text=True,
     )
-    figures: dict[str, Any] = json.loads(told.stdout)
+    figures: dict[str, Any] = json.loads(report.stdout)
     speed = min(before, matrix_speed(threads))
     seconds = sum(
         float(value) for name, value in figures.items() if name.endswith(".seconds") and name != "run.seconds"

@@ -73,13 +73,13 @@ def _first_step(what: str, threads: int, where: Path) -> dict[str, float]:
             if run.poll() is not None or time.perf_counter() - started > PATIENCE:
                 raise SystemExit(f"no training step was made; the run said:\n{log.read_text()[-2000:]}")
             time.sleep(0.02)
-        found = {"wall": time.perf_counter() - started, "processor": _of(run.pid)}
+        times = {"wall": time.perf_counter() - started, "processor": _of(run.pid)}
     finally:
         run.send_signal(signal.SIGINT)
         run.wait()
     for unfinished in (where / "products").glob(".making-*"):
         shutil.rmtree(unfinished)
-    return found
+    return times
 
 
 def _recorded(products: Path) -> bool:
@@ -103,8 +103,8 @@ def main() -> None:
     ask = parser.parse_args()
     model = model_directory(ask.model)
     first, again = first_steps(ask.model, ask.threads)
-    found = {"help": helped(), "first_step": first, "again": again, "threads": ask.threads}
-    for name, value in found.items():
+    results = {"help": helped(), "first_step": first, "again": again, "threads": ask.threads}
+    for name, value in results.items():
         keep(f"start-{Path(model).name}.json", name, value)
         if isinstance(value, dict):
             print(

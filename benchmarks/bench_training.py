@@ -94,16 +94,16 @@ def main() -> None:
     file = f"training-{Path(work.model).name}-{work.dtype}-{work.theirs_dtype}{suffix(ask.isa)}.json"
     for task in ask.tasks.split(","):
         with tempfile.TemporaryDirectory() as where:
-            found = measured(TASKS[task](work, where), Turns(None, CLOCKS[ask.clock]))
+            result = measured(TASKS[task](work, where), Turns(None, CLOCKS[ask.clock]))
             if ask.most:
-                found["products"] = products(TASKS[task](work, where))
-                least = least_seconds(found["products"], CLOCKS[ask.clock])
-                found["most"] = found["medians"]["trl"] / least
-        keep(file, task, {"work": work.sizes, **found, "threads": ask.threads, "clock": ask.clock})
+                result["products"] = products(TASKS[task](work, where))
+                least = least_seconds(result["products"], CLOCKS[ask.clock])
+                result["most"] = result["medians"]["trl"] / least
+        keep(file, task, {"work": work.sizes, **result, "threads": ask.threads, "clock": ask.clock})
         print(
-            f"{task:5s} posttrain {found['medians']['posttrain']:8.3f} s   "
-            f"trl {found['medians']['trl']:8.3f} s   ratio {found['ratio']:.2f}"
-            + (f" of {found['most']:.2f} that products allow" if ask.most else ""),
+            f"{task:5s} posttrain {result['medians']['posttrain']:8.3f} s   "
+            f"trl {result['medians']['trl']:8.3f} s   ratio {result['ratio']:.2f}"
+            + (f" of {result['most']:.2f} that products allow" if ask.most else ""),
             flush=True,
         )
 

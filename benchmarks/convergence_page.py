@@ -89,7 +89,7 @@ def page(result: dict[str, Any]) -> str:
     return out
 
 
-def place(value: float) -> float:
+def position(value: float) -> float:
     """Where a distance stands on the axis, 0 to 1."""
     inside = min(max(value, NEAR), FAR)
     return (math.log10(inside) - math.log10(NEAR)) / (math.log10(FAR) - math.log10(NEAR))
@@ -100,13 +100,13 @@ def picture(runs: list[dict[str, Any]]) -> str:
     height = 60 + row * len(runs)
     parts = [tag("style", STYLE), text(left, 16, "KL(policy || optimum), nats", class_="s")]
     for power in range(-6, 2):
-        x = left + (right - left) * place(10.0**power)
+        x = left + (right - left) * position(10.0**power)
         parts += [line((x, 30), (x, height - 22), "axis"), text(x - 10, height - 8, f"1e{power}", class_="s")]
-    x = left + (right - left) * place(REACHED)
+    x = left + (right - left) * position(REACHED)
     parts.append(line((x, 30), (x, height - 22), "line"))
     for index, run in enumerate(runs):
         y, value = 42 + row * index, run["kl_to_optimum"]
-        x = left + (right - left) * place(value)
+        x = left + (right - left) * position(value)
         parts.append(text(4, y + 4, f"{run['method']}: {run['label']}", class_="m"))
         parts.append(circle(x, y, 4.5, "yes" if value <= REACHED else "no", f"{value:.5f}"))
     return drawing(900, height, parts, "Distance of every method to the optimum")

@@ -30,9 +30,9 @@ class Case:
     def wishes(self, seed: int, whole: bool, teacher: str = "") -> list[str]:
         """What is typed after ``posttrain run RECIPE``; ``whole``: the recipe's own sizes."""
         address = ADDRESS[self.folder]
-        own = [setting.replace(TEACHER, teacher) for setting in self.settings]
+        settings = [setting.replace(TEACHER, teacher) for setting in self.settings]
         sizes = [] if whole else [s for s in SMALLER if address == "rl" or not s.startswith("rl.")]
-        return [f"{address}.method={self.method}", *own, *sizes, f"seed={seed}"]
+        return [f"{address}.method={self.method}", *settings, *sizes, f"seed={seed}"]
 
 
 def gradient(method: str, *settings: str, because: str = "", **more: str) -> Case:

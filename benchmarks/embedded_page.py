@@ -33,14 +33,14 @@ COLUMNS = (
 Found = dict[str, dict[str, Any] | None]
 
 
-def write(found: Found, root: Path) -> None:
+def write(runs: Found, root: Path) -> None:
     """The picture and the sections. Raises SystemExit where nothing was measured."""
-    if not any(found.values()):
+    if not any(runs.values()):
         raise SystemExit("nothing is measured yet, so there is no page")
-    (root / "docs" / "embedded_methods.svg").write_text(picture(found) + "\n", "utf-8")
-    pages = {root / "docs" / "choosing.md": (TITLE, section(found))}
-    for name in {case.method for case, _ in ordered(found)}:
-        pages[root / "docs" / "methods" / f"{name}.md"] = (OWN, on_its_page(name, found))
+    (root / "docs" / "embedded_methods.svg").write_text(picture(runs) + "\n", "utf-8")
+    pages = {root / "docs" / "choosing.md": (TITLE, section(runs))}
+    for name in {case.method for case, _ in ordered(runs)}:
+        pages[root / "docs" / "methods" / f"{name}.md"] = (OWN, on_its_page(name, runs))
     for path, (title, body) in pages.items():
         path.write_text(with_section(path.read_text("utf-8"), title, body), "utf-8")
 
@@ -59,14 +59,14 @@ def verdict(run: dict[str, Any]) -> str:
     return "yes" if low > 0 else "no" if high < 0 else "even"
 
 
-def ordered(found: Found) -> list[tuple[Case, dict[str, Any]]]:
+def ordered(runs: Found) -> list[tuple[Case, dict[str, Any]]]:
     """What was measured, the largest gain first."""
-    known = [(case, run) for case in CASES if (run := found.get(case.title)) is not None]
-    return sorted(known, key=lambda pair: -pair[1]["gold_change/final_vs_sft"][0])
+    rows = [(case, run) for case in CASES if (run := runs.get(case.title)) is not None]
+    return sorted(rows, key=lambda pair: -pair[1]["gold_change/final_vs_sft"][0])
 
 
-def section(found: Found) -> str:
-    rows = ordered(found)
+def section(runs: Found) -> str:
+    rows = ordered(runs)
     some = rows[0][1]
     sizes = "Sizes are the recipe's."
     if not some["whole"]:
@@ -82,7 +82,7 @@ def section(found: Found) -> str:
     reasons = [reason(case, run) for case, run in rows if verdict(run) != "yes"]
     if reasons:
         out += "\n### Where gold did not rise, and why\n\n" + "".join(reasons)
-    missing = [case.title for case in CASES if found.get(case.title) is None]
+    missing = [case.title for case in CASES if runs.get(case.title) is None]
     if missing:
         out += f"\nNot measured with this base model yet: {', '.join(missing)}.\n"
     return out
@@ -116,13 +116,13 @@ def costs(run: dict[str, Any]) -> str:
 def reason(case: Case, run: dict[str, Any]) -> str:
     what = "fell" if verdict(run) == "no" else "did not clearly change"
     gates = "`, `".join(run["failed_gates"])
-    told = f" The run says so itself: gate `{gates}` failed." if gates else ""
-    return f"- **{case.title}**: gold {what}: {case.fails or 'why is not known'}.{told}\n"
+    note = f" The run says so itself: gate `{gates}` failed." if gates else ""
+    return f"- **{case.title}**: gold {what}: {case.fails or 'why is not known'}.{note}\n"
 
 
-def on_its_page(name: str, found: Found) -> str:
+def on_its_page(name: str, runs: Found) -> str:
     """The section of a method's own page."""
-    rows = [(case, run) for case, run in ordered(found) if case.method == name]
+    rows = [(case, run) for case, run in ordered(runs) if case.method == name]
     start = 100 * rows[0][1]["gold/sft"][0]
     out = f"Gold in % of what is attainable, {start:.1f} before; beside the other methods in "
     out += f"[Which method?](../choosing.md)\n\n{COLUMNS}"
@@ -132,8 +132,8 @@ def on_its_page(name: str, found: Found) -> str:
     return out + ("\n" if notes or failed else "") + "".join([*notes, *failed])
 
 
-def picture(found: Found) -> str:
-    rows = ordered(found)
+def picture(runs: Found) -> str:
+    rows = ordered(runs)
     left, right, step = 300.0, 860.0, 19.0
     height = 64 + step * len(rows)
     spans = [run["gold_change/final_vs_sft"] for _, run in rows]

@@ -94,9 +94,9 @@ class Bench:
             "gflops": round(speed(self.threads) / 1e9, 1),
         }
         self.results.mkdir(parents=True, exist_ok=True)
-        beside = self.file(case, seed).with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-        beside.replace(self.file(case, seed))
+        draft = self.file(case, seed).with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        draft.replace(self.file(case, seed))
         return result
 
 

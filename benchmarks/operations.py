@@ -46,7 +46,7 @@ class Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if function in FACTORS:
-            a, b = (args[place] for place in FACTORS[function])
+            a, b = (args[index] for index in FACTORS[function])
             self._add(a, 2 * a.numel() * b.shape[-1])
         elif function is ATEN.linear.default or str(function).startswith("mkldnn._linear_pointwise"):
             weight = args[2] if str(function).endswith("binary") else args[1]

@@ -35,7 +35,7 @@ def _prompts(work: Work) -> list[str]:
     """A text for each prompt of all steps."""
     words = AutoTokenizer.from_pretrained(work.model)
     count = work.sizes["rows"] * (work.steps + 1)
-    return [words.decode(work.drawn(i, work.sizes["prompt"])) for i in range(count)]
+    return [words.decode(work.random_tokens(i, work.sizes["prompt"])) for i in range(count)]
 
 
 def _loop(work: Work, method: Any, roles: PolicyRoles, prompts: list[list[int]], judge: Any = None) -> Any:
@@ -83,7 +83,7 @@ def _grouped(work: Work, where: str, method: Any, names: tuple[str, str]) -> SID
     texts = _prompts(work)
 
     def mine() -> Iterator[Any]:
-        roles = open_policy(work.model, reference=True, lora=work.adapters, placement=work.place)
+        roles = open_policy(work.model, reference=True, lora=work.adapters, placement=work.placement)
         prompts = [roles.tokenizer(text)["input_ids"] for text in texts]
         return _loop(work, method, roles, prompts)  # type: ignore[no-any-return]
 
@@ -127,9 +127,9 @@ def ppo(work: Work, where: str) -> SIDES:
 
     def mine() -> Iterator[Any]:
         roles = open_policy(
-            work.model, reference=True, critic=work.model, lora=work.adapters, placement=work.place
+            work.model, reference=True, critic=work.model, lora=work.adapters, placement=work.placement
         )
-        judge = open_reward(work.model, placement=work.place).reward
+        judge = open_reward(work.model, placement=work.placement).reward
 
         def scored(made: Any) -> Any:
             with torch.no_grad():

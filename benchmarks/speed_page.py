@@ -174,34 +174,34 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """How many times faster posttrain is, None where it was not measured."""
-        found = self._at(self.keys)
-        return None if found is None else float(found)
+        value = self._at(self.keys)
+        return None if value is None else float(value)
 
     @property
     def most(self) -> float | None:
         """How many times faster it would be if only matrix products took time; None where it is not known."""
-        found = self._at((self.keys[0], "most"))
-        return None if found is None else float(found)
+        value = self._at((self.keys[0], "most"))
+        return None if value is None else float(value)
 
     @property
     def how(self) -> str:
         """Threads and clock."""
-        found = self._at(self.keys[:1]) or {}
-        return f"{found.get('threads')} threads, {found.get('clock')} clock" if self.ratio else ""
+        result = self._at(self.keys[:1]) or {}
+        return f"{result.get('threads')} threads, {result.get('clock')} clock" if self.ratio else ""
 
     @property
     def maker(self) -> str:
         """Of the processor; what was measured before it was noted was on AMD's."""
-        found = self._at(self.keys[:1]) or {}
-        return "" if self.ratio is None else "Intel" if "Intel" in found.get("processor", "") else "AMD"
+        result = self._at(self.keys[:1]) or {}
+        return "" if self.ratio is None else "Intel" if "Intel" in result.get("processor", "") else "AMD"
 
     def _at(self, keys: tuple[str, ...]) -> Any:
-        found = read(self.file)
+        value = read(self.file)
         for key in keys:
-            if not isinstance(found, dict) or key not in found:
+            if not isinstance(value, dict) or key not in value:
                 return None
-            found = found[key]
-        return found
+            value = value[key]
+        return value
 
 
 def read(file: str) -> Any:
@@ -289,8 +289,8 @@ def page() -> str:
 def memory(suffix: str = "") -> str:
     out = "| step | TRL | posttrain | posttrain, LoRA |\n|---|--:|--:|--:|\n"
     for model, title in ((SMOL, ""), ("base", ", tiny")):
-        for task, found in read(f"memory-{model}-float32-float32{suffix}.json").items():
-            shares, whole = found["shares"], found["bytes"]["trl"] / 2**20
+        for task, result in read(f"memory-{model}-float32-float32{suffix}.json").items():
+            shares, whole = result["shares"], result["bytes"]["trl"] / 2**20
             out += (
                 f"| {task}{title} | {whole:.0f} MiB | {shares['posttrain']:.2f} × "
                 f"| {shares['posttrain lora']:.2f} × |\n"
@@ -302,24 +302,24 @@ def others() -> str:
     """Roles, doublings, length and start, a line each."""
     out = ""
     for model in (SMOL, "base"):
-        if found := read(f"roles-{model}.json").get("bytes"):
-            out += f"- PPO's four roles on the trunk of `{model}`: {found['ratio']:.2f} × the policy alone "
+        if result := read(f"roles-{model}.json").get("bytes"):
+            out += f"- PPO's four roles on the trunk of `{model}`: {result['ratio']:.2f} × the policy alone "
             out += "(at most 1.35; weights and optimizer state, rank 16).\n"
         out += _limits(model)
-        for name, found in read(f"growth-{model}.json").items():
-            ratios = ", ".join(f"{ratio:.2f}" for ratio in found["ratios"])
-            out += f"- Doubling {name} of a GRPO step on `{model}`, {found['sizes']}: time × {ratios}.\n"
-        for name, found in read(f"length-{model}.json").items():
+        for name, result in read(f"growth-{model}.json").items():
+            ratios = ", ".join(f"{ratio:.2f}" for ratio in result["ratios"])
+            out += f"- Doubling {name} of a GRPO step on `{model}`, {result['sizes']}: time × {ratios}.\n"
+        for name, result in read(f"length-{model}.json").items():
             sizes = ", ".join(
                 f"{size}: {held / 2**20:.0f} MiB"
-                for size, held in zip(found["sizes"], found["bytes"], strict=True)
+                for size, held in zip(result["sizes"], result["bytes"], strict=True)
             )
             out += f"- Memory {HELD[name].format(model)}: {sizes}.\n"
-        for name, found in read(f"start-{model}.json").items():
-            if isinstance(found, dict):
+        for name, result in read(f"start-{model}.json").items():
+            if isinstance(result, dict):
                 out += (
-                    f"- `{model}`, {START[name]}: {found['wall']:.2f} s, of the processor "
-                    f"{found['processor']:.2f} s.\n"
+                    f"- `{model}`, {START[name]}: {result['wall']:.2f} s, of the processor "
+                    f"{result['processor']:.2f} s.\n"
                 )
     return out
 
@@ -328,13 +328,13 @@ def _limits(model: str) -> str:
     """What share of the machine is used."""
     out = ""
     for kind in ("float32", "bfloat16"):
-        if found := read(f"generation-{model}-{kind}-{kind}.json").get("fixed"):
-            share, rows = found["share_of_limit"], found["work"]["slots"]
+        if result := read(f"generation-{model}-{kind}-{kind}.json").get("fixed"):
+            share, rows = result["share_of_limit"], result["work"]["slots"]
             out += f"- Decoding {rows} rows of `{model}` in {kind}: {share:.0%} of what its products allow "
             out += "(goal: 35 %).\n"
-    if found := read(f"products-{model}.json").get("training"):
-        out += f"- Forward and backward over {found['tokens']} tokens of `{model}` in bfloat16: "
-        out += f"{found['share']:.0%} of the speed of a large product (goal: 50 %).\n"
+    if result := read(f"products-{model}.json").get("training"):
+        out += f"- Forward and backward over {result['tokens']} tokens of `{model}` in bfloat16: "
+        out += f"{result['share']:.0%} of the speed of a large product (goal: 50 %).\n"
     return out
 
 
@@ -355,8 +355,8 @@ def picture() -> str:
             line((x(mark), 26), (x(mark), bottom - 20), "axis"),
             text(x(mark) - 3, bottom - 6, f"{mark}", class_="s"),
         ]
-    for place, row in enumerate(shown):
-        y, ratio = 40 + height * place, row.ratio or 0.0
+    for index, row in enumerate(shown):
+        y, ratio = 40 + height * index, row.ratio or 0.0
         parts += [
             text(4, y + 4, row.title, class_="m"),
             line((x(row.required), y - 7), (x(row.required), y + 7), "goal"),

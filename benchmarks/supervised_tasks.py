@@ -58,7 +58,7 @@ def sft(work: Work, where: str) -> SIDES:
     rows = [row(prompt, answer) for prompt, answer, _ in pairs]
 
     def mine() -> Iterator[Any]:
-        policy, method = open_policy(work.model, lora=work.adapters, placement=work.place).policy, SFT()
+        policy, method = open_policy(work.model, lora=work.adapters, placement=work.placement).policy, SFT()
         return _fit(
             policy.parameters_of("policy"),
             lambda past: policy.evaluate(past.rollouts, method.wants),
@@ -85,15 +85,15 @@ def dpo(work: Work, where: str) -> SIDES:
     pairs, n = work.pairs(), work.sizes["rows"]
 
     def mine() -> Iterator[Any]:
-        roles = open_policy(work.model, reference=True, lora=work.adapters, placement=work.place)
+        roles = open_policy(work.model, reference=True, lora=work.adapters, placement=work.placement)
         policy, method, batches = roles.policy, DPO(), _compared(pairs, n)
 
         def batch(step: int) -> Any:
             """The reference reads in the step, as TRL's does."""
             past = batches(step)
             with torch.no_grad():
-                said = roles.reference.evaluate(past.rollouts, Wants(entropy=False))
-            return replace(past, reference=Evaluation(logprobs=said.logprobs))
+                evaluation = roles.reference.evaluate(past.rollouts, Wants(entropy=False))
+            return replace(past, reference=Evaluation(logprobs=evaluation.logprobs))
 
         return _fit(
             policy.parameters_of("policy"),
@@ -122,7 +122,7 @@ def rm(work: Work, where: str) -> SIDES:
     pairs, n = work.pairs(), work.sizes["rows"]
 
     def mine() -> Iterator[Any]:
-        reward = open_reward(work.model, lora=work.adapters, placement=work.place).reward
+        reward = open_reward(work.model, lora=work.adapters, placement=work.placement).reward
         return _fit(
             reward.parameters(),
             lambda past: reward.score(past.rollouts),

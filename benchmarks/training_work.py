@@ -30,14 +30,14 @@ class Work:  # size: two sides, their types, and how much they do
     lora: bool = False  # our roles as adapters on one trunk
 
     @property
-    def place(self) -> ModelPlacement:
+    def placement(self) -> ModelPlacement:
         return ModelPlacement(compute=None if self.dtype == "float32" else self.dtype)
 
     @property
     def adapters(self) -> Lora | None:
         return Lora() if self.lora else None
 
-    def drawn(self, seed: int, mean: float) -> list[int]:
+    def random_tokens(self, seed: int, mean: float) -> list[int]:
         """Tokens of a log-normal number, a quarter of the mean to four times as many."""
         g = torch.Generator().manual_seed(seed)
         n = mean * float((torch.randn((), generator=g) * 0.6 - 0.18).exp())
@@ -48,7 +48,11 @@ class Work:  # size: two sides, their types, and how much they do
         """Prompt, chosen and rejected."""
         prompt, answer = self.sizes["prompt"], self.sizes["answer"]
         return [
-            (self.drawn(3 * i, prompt), self.drawn(3 * i + 1, answer), self.drawn(3 * i + 2, answer))
+            (
+                self.random_tokens(3 * i, prompt),
+                self.random_tokens(3 * i + 1, answer),
+                self.random_tokens(3 * i + 2, answer),
+            )
             for i in range(self.sizes["rows"] * (self.steps + 1))
         ]
 

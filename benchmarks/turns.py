@@ -49,22 +49,22 @@ class Turns(TrainerCallback):  # type: ignore[misc]
 
 def compared(seconds: dict[str, list[float]]) -> dict[str, Any]:
     """Medians without the first round, which warms both up, and how many times faster posttrain is."""
-    kept = {name: values[1:] for name, values in seconds.items()}
-    medians = {name: statistics.median(values) for name, values in kept.items()}
-    return {"seconds": kept, "medians": medians, "ratio": medians["trl"] / medians["posttrain"]}
+    rounds = {name: values[1:] for name, values in seconds.items()}
+    medians = {name: statistics.median(values) for name, values in rounds.items()}
+    return {"seconds": rounds, "medians": medians, "ratio": medians["trl"] / medians["posttrain"]}
 
 
-def keep(file: str, key: str, found: Any) -> None:
-    """Writes ``found`` under ``key`` into a file of the results, beside what is there, and on which processor
-    it was found, limited or not.
+def keep(file: str, key: str, result: Any) -> None:
+    """Writes ``result`` under ``key`` into a file of the results, beside what is there, with the processor
+    that it was measured on, limited or not.
     """
-    if isinstance(found, dict):
-        found = {"processor": processor_name(), **found}
-        found |= {"isa": isa} if (isa := current_isa()) else {}
+    if isinstance(result, dict):
+        result = {"processor": processor_name(), **result}
+        result |= {"isa": isa} if (isa := current_isa()) else {}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / file
-    there = json.loads(path.read_text()) if path.is_file() else {}
-    path.write_text(json.dumps(there | {key: found}, indent=1) + "\n")
+    content = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(content | {key: result}, indent=1) + "\n")
 
 
 def peak_bytes() -> int:
@@ -74,8 +74,8 @@ def peak_bytes() -> int:
 
 def resident_bytes() -> int:
     """What this process has resident now; where the system does not tell, the most until now."""
-    told = Path("/proc/self/statm")
-    return int(told.read_text().split()[1]) * resource.getpagesize() if told.is_file() else peak()
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.is_file() else peak()
 
 
 def model_directory(asked: str) -> str:

@@ -33,7 +33,7 @@ Where a reader and gold disagree on more than 7 of 50, the gold is wrong and is 
 """
 
 
-def drawn(
+def sample_pairs(
     pairs: Sequence[Mapping[str, Any]], count: int, seed: int
 ) -> tuple[list[tuple[Mapping[str, Any], bool, float]], float]:
     """Pairs, whether b is shown first, and the gold of the first less that of the second; what makes a gap
@@ -41,14 +41,14 @@ def drawn(
     """
     gaps, clear = gold_gaps(pairs)
     rng = random.Random(f"clear pairs:{seed}")
-    known = [
+    candidates = [
         (pair, gap) for pair, gap in zip(pairs, gaps, strict=True) if gap is not None and abs(gap) >= clear
     ]
-    rng.shuffle(known)
+    rng.shuffle(candidates)
     first: dict[str, tuple[Mapping[str, Any], float]] = {}
-    for pair, gap in known:
+    for pair, gap in candidates:
         first.setdefault(str(pair["prompt"]), (pair, gap))
-    others = [one for one in known if one not in first.values()]
+    others = [one for one in candidates if one not in first.values()]
     taken = [*first.values(), *others][:count]
     turned = [(pair, rng.random() < 0.5, gap) for pair, gap in taken]
     return [(pair, turn, -gap if turn else gap) for pair, turn, gap in turned], clear
@@ -56,7 +56,7 @@ def drawn(
 
 def page(pairs: Sequence[Mapping[str, Any]], count: int, facts: Mapping[str, Any]) -> str:
     """The page as Markdown."""
-    taken, clear = drawn(pairs, count, int(facts["seed"]))
+    taken, clear = sample_pairs(pairs, count, int(facts["seed"]))
     parts = [HEAD.format(count=len(taken), clear=round(100 * clear), **facts)]
     for number, (pair, turn, _) in enumerate(taken, start=1):
         one, two = ("b", "a") if turn else ("a", "b")

@@ -28,11 +28,11 @@ FLOORS = {
 
 def modules(root: Path) -> dict[str, Path]:
     """Dotted name of every module of the package, and its file."""
-    found = {}
+    by_name = {}
     for path in sorted((root / "posttrain").rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+        by_name[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return by_name
 
 
 @cache  # by module and text, so that a copy of the package is read anew only where it differs

@@ -212,8 +212,8 @@ def value_changed(rng: random.Random, value: Any, depth: int = 0) -> Any:
     if rng.random() < 0.3 or not isinstance(value, dict | list) or not value or depth > 4:
         return copy.deepcopy(rng.choice(ODD))
     if isinstance(value, list):
-        place = rng.randrange(len(value))
-        return [*value[:place], value_changed(rng, value[place], depth + 1), *value[place + 1 :]]
+        index = rng.randrange(len(value))
+        return [*value[:index], value_changed(rng, value[index], depth + 1), *value[index + 1 :]]
     name = rng.choice(list(value))
     rest = {key: inner for key, inner in value.items() if key != name}
     kind = rng.random()
@@ -279,14 +279,14 @@ class Fuzzer:
 
     def command(self, case: str, *arguments: str) -> None:
         """A command line in this process, its words unseen."""
-        told = io.StringIO()
+        output = io.StringIO()
 
         def act() -> int:
             sys.modules.pop("fuzzed", None)  # as a process of its own would not know it
-            with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
                 code = main([*arguments, "--workspace", str(self.workspace)])
-            if "Traceback" in told.getvalue() or code not in (0, 2):
-                raise AssertionError(told.getvalue()[-1500:])
+            if "Traceback" in output.getvalue() or code not in (0, 2):
+                raise AssertionError(output.getvalue()[-1500:])
             return code
 
         self.answered(case, act)
@@ -475,7 +475,7 @@ JSON = st.recursive(
 LINES = st.lists(st.dictionaries(COLUMNS, JSON, max_size=5), min_size=1, max_size=3)
 
 
-def drawn(fuzzer: Fuzzer, cases: int, number: int) -> None:
+def hypothesis_cases(fuzzer: Fuzzer, cases: int, number: int) -> None:
     """Rows, settings and YAML that Hypothesis draws: it finds the corners of types."""
     quick = settings(
         max_examples=max(1, cases // 3),
@@ -515,16 +515,16 @@ def drawn(fuzzer: Fuzzer, cases: int, number: int) -> None:
 @contextlib.contextmanager
 def home(root: Path) -> Iterator[Path]:
     """A home directory that everything happens in, beside which nothing may be written."""
-    here, place = Path.cwd(), root / "home"
-    place.mkdir(parents=True)
+    here, directory = Path.cwd(), root / "home"
+    directory.mkdir(parents=True)
 
     def hang(*_: Any) -> None:
         raise Hang
 
     before = {sign: signal.signal(sign, hang) for sign in (signal.SIGALRM, signal.SIGPROF)}
-    os.chdir(place)
+    os.chdir(directory)
     try:
-        yield place
+        yield directory
     finally:
         os.chdir(here)
         for sign, handler in before.items():
@@ -534,21 +534,21 @@ def home(root: Path) -> Iterator[Path]:
 def outside(root: Path) -> list[str]:
     """What lies where nothing may be written."""
     allowed = {"home", "home/fuzzed.py", "home/drawn.yaml", "home/settings.yaml"}
-    found = []
+    names = []
     for path in root.rglob("*"):
         name = path.relative_to(root).as_posix()
-        known = name in allowed or name.startswith(
+        expected = name in allowed or name.startswith(
             ("home/workspace", "home/good", "home/rows.", "home/__pyc")
         )
-        if not known:
-            found.append(name)
-    return found
+        if not expected:
+            names.append(name)
+    return names
 
 
 def fuzz(root: Path, cases: int, only: list[str], number: int = 0) -> Found:
     """So many cases over all targets, or over those named."""
-    with home(root) as place:
-        fuzzer = Fuzzer(place)
+    with home(root) as directory:
+        fuzzer = Fuzzer(directory)
         chosen = {name: made for name, made in TARGETS.items() if not only or name in only}
         share = sum(part for _, part in chosen.values()) + (0.05 if not only or "drawn" in only else 0)
         for name, (target, part) in chosen.items():
@@ -556,7 +556,7 @@ def fuzz(root: Path, cases: int, only: list[str], number: int = 0) -> Found:
                 case = f"{name} {number + at}"
                 target(fuzzer, case, random.Random(case))
         if not only or "drawn" in only:
-            drawn(fuzzer, max(3, round(cases * 0.05 / share)), number)
+            hypothesis_cases(fuzzer, max(3, round(cases * 0.05 / share)), number)
         shutil.rmtree(fuzzer.workspace, ignore_errors=True)
     for name in outside(root):
         fuzzer.found.add("written", name)
@@ -573,11 +573,11 @@ def command_line() -> int:
     options = parser.parse_args()
     faulthandler.enable()
     with tempfile.TemporaryDirectory(prefix="posttrain-fuzz-") as root:
-        found = fuzz(Path(root), options.cases, options.only, options.seed)
-    for told in found.wrong[:20]:
-        print(told)
-    print(f"{found.cases} cases, {len(found.wrong)} not well answered, slowest {found.slowest:.2f} s")
-    return 1 if found.wrong else 0
+        result = fuzz(Path(root), options.cases, options.only, options.seed)
+    for message in result.wrong[:20]:
+        print(message)
+    print(f"{result.cases} cases, {len(result.wrong)} not well answered, slowest {result.slowest:.2f} s")
+    return 1 if result.wrong else 0
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ FACTS, SUM_FIRST, SUM_MANY = 0.90, 0.20, 0.80
 def measure(folder: Path) -> dict[str, Any]:
     """The gates of the base in `folder`: shares between 0 and 1, and whether the required ones hold."""
     base = Base(folder)
-    known = list(entities())
-    held, trained = [e for e in known if e.heldout], [e for e in known if not e.heldout]
+    subjects = list(entities())
+    held, trained = [e for e in subjects if e.heldout], [e for e in subjects if not e.heldout]
     gates: dict[str, Any] = {
         "heldout_facts": facts(base, held, _first_form),
         "heldout_facts_other_form": facts(base, held, _other_form),
@@ -40,7 +40,7 @@ def measure(folder: Path) -> dict[str, Any]:
         "trained_facts_unseen_form": facts(base, trained, _unseen_form),
         "heldout_facts_after_question": facts_after_question(base, held),
     }
-    gates |= sum_gates(base) | question_gates(base, known)
+    gates |= sum_gates(base) | question_gates(base, subjects)
     gates["passed"] = (
         gates["heldout_facts"] >= FACTS
         and gates["sum_pass_at_1"] <= SUM_FIRST
@@ -61,7 +61,7 @@ class Base:
         """Each text's continuation, greedy or drawn at temperature 1; a page starts before each text."""
         torch.manual_seed(seed)
         self.tokenizer.padding_side = "left"
-        said: list[str] = []
+        continuations: list[str] = []
         for start in range(0, len(texts), 256):
             rows = [self.tokenizer.bos_token + text for text in texts[start : start + 256]]
             batch = self.tokenizer(rows, return_tensors="pt", padding=True, add_special_tokens=False)
@@ -76,8 +76,8 @@ class Base:
                 pad_token_id=self.tokenizer.pad_token_id,
             )
             new = made[:, batch["input_ids"].shape[1] :]
-            said.extend(self.tokenizer.batch_decode(new, skip_special_tokens=True))
-        return said
+            continuations.extend(self.tokenizer.batch_decode(new, skip_special_tokens=True))
+        return continuations
 
 
 def _first_form(kind: str, attribute: str) -> int:
@@ -97,19 +97,19 @@ def _unseen_form(kind: str, attribute: str) -> int:
     return unused_statement(attribute)
 
 
-def facts(base: Base, known: Sequence[Entity], form: Callable[[str, str], int]) -> float:
+def facts(base: Base, subjects: Sequence[Entity], form: Callable[[str, str], int]) -> float:
     """The share of (entity, attribute) whose sentence, cut before the value, goes on with a true one."""
-    asked = [(e, a) for e in known for a in attributes(e)]
-    said = base.go_on([prefix(e, a, form(e.kind, a)) for e, a in asked], tokens=14)
-    return sum(_true(e, a, text) for (e, a), text in zip(asked, said, strict=True)) / len(asked)
+    asked = [(e, a) for e in subjects for a in attributes(e)]
+    continuations = base.go_on([prefix(e, a, form(e.kind, a)) for e, a in asked], tokens=14)
+    return sum(_true(e, a, text) for (e, a), text in zip(asked, continuations, strict=True)) / len(asked)
 
 
-def facts_after_question(base: Base, known: Sequence[Entity]) -> float:
+def facts_after_question(base: Base, subjects: Sequence[Entity]) -> float:
     """As `facts`, the sentence after a question about it: what instruction tuning will rest on."""
-    asked = [(e, a) for e in known for a in attributes(e)]
+    asked = [(e, a) for e in subjects for a in attributes(e)]
     texts = [f"{question(e, a, 0)} {prefix(e, a, _first_form(e.kind, a))}" for e, a in asked]
-    said = base.go_on(texts, tokens=14)
-    return sum(_true(e, a, text) for (e, a), text in zip(asked, said, strict=True)) / len(asked)
+    continuations = base.go_on(texts, tokens=14)
+    return sum(_true(e, a, text) for (e, a), text in zip(asked, continuations, strict=True)) / len(asked)
 
 
 def _true(entity: Entity, attribute: str, text: str) -> bool:
@@ -121,9 +121,9 @@ def sum_gates(base: Base, problems: int = 60, samples: int = 64) -> dict[str, fl
     """pass@1 and pass@64 of held-out operands, posed as a line of a page of sums, drawn at temperature 1."""
     pairs = Random(0).sample(sums(heldout=True), problems)
     texts = [f"Sums\n{a} + {b}" for a, b in pairs for _ in range(samples)]
-    said = [text.split("\n")[0] for text in base.go_on(texts, tokens=40, sample=True)]
-    right = [_last_number(text) == sum(pairs[row // samples]) for row, text in enumerate(said)]
-    worked = [text.startswith(":") for text in said]
+    continuations = [text.split("\n")[0] for text in base.go_on(texts, tokens=40, sample=True)]
+    right = [_last_number(text) == sum(pairs[row // samples]) for row, text in enumerate(continuations)]
+    worked = [text.startswith(":") for text in continuations]
     solved = [any(right[row * samples : (row + 1) * samples]) for row in range(problems)]
     right_when_worked = [r for r, w in zip(right, worked, strict=True) if w]
     return {
@@ -139,13 +139,13 @@ def _last_number(text: str) -> int:
     return int(numbers[-1]) if numbers else -1
 
 
-def question_gates(base: Base, known: Sequence[Entity], count: int = 400) -> dict[str, float]:
+def question_gates(base: Base, subjects: Sequence[Entity], count: int = 400) -> dict[str, float]:
     """What follows a bare question: a sentence with its true value, another question, or other text."""
     rng = Random(1)
-    asked = [(e, rng.choice(attributes(e))) for e in rng.sample(known, min(count, len(known)))]
+    asked = [(e, rng.choice(attributes(e))) for e in rng.sample(subjects, min(count, len(subjects)))]
     texts = [question(e, a, rng.randrange(QUESTIONS_TRAIN)) for e, a in asked]
-    said = base.go_on(texts, tokens=24)
-    first = [(re.match(r"\s*[^.?!\n]*[.?!]?", text) or [""])[0].strip() for text in said]
+    continuations = base.go_on(texts, tokens=24)
+    first = [(re.match(r"\s*[^.?!\n]*[.?!]?", text) or [""])[0].strip() for text in continuations]
     answered = [
         any(re.search(rf"\b{re.escape(value)}\b", text) for value in accepted(e, a))
         and not text.endswith("?")
@@ -153,5 +153,6 @@ def question_gates(base: Base, known: Sequence[Entity], count: int = 400) -> dic
     ]
     return {
         "question_answered": sum(answered) / len(answered),
-        "question_then_question": sum(bool(_ASKING.search(text)) for text in said) / len(said),
+        "question_then_question": sum(bool(_ASKING.search(text)) for text in continuations)
+        / len(continuations),
     }

@@ -96,8 +96,8 @@ def needed(stage: Stage, size: Size) -> float:
     figures = {"ExistingModel": {"model": dict(size.figures()), "rows": ROWS}}
 
     def product(child: Stage) -> Product:
-        known: Any = figures["ExistingModel"][child.source.path]  # type: ignore[attr-defined]
-        return Product(Path("nowhere"), {"report": {"metrics": known}})
+        metrics: Any = figures["ExistingModel"][child.source.path]  # type: ignore[attr-defined]
+        return Product(Path("nowhere"), {"report": {"metrics": metrics}})
 
     assert nested(stage)
     work = stage.work(Inputs.gather(stage, product))
@@ -109,21 +109,21 @@ def tables() -> Iterator[str]:
     sizes = {name: size_of(config) for name, config in MODELS.items()}
     yield "| stage | what learns | " + " | ".join(sizes) + " |"
     yield "|---|---|" + "--:|" * len(sizes)
-    found: dict[tuple[str, str], list[tuple[str, float]]] = {}
+    memory: dict[tuple[str, str], list[tuple[str, float]]] = {}
     for way, trunk in WAYS.items():
         for stage, made in stages(None if trunk is None else Lora(rank=RANK, trunk=trunk)).items():
             if "sampling" in stage and trunk is not None:
                 continue
             for name, size in sizes.items():
-                found.setdefault((stage, name), []).append((way, max(needed(one, size) for one in made)))
+                memory.setdefault((stage, name), []).append((way, max(needed(one, size) for one in made)))
     for stage in stages(None):
-        for place, (way, _) in enumerate(found[stage, "1B"]):
-            cells = " | ".join(f"{found[stage, name][place][1]:.0f}" for name in sizes)
+        for index, (way, _) in enumerate(memory[stage, "1B"]):
+            cells = " | ".join(f"{memory[stage, name][index][1]:.0f}" for name in sizes)
             yield f"| {stage} | {'nothing' if 'sampling' in stage else way} | {cells} |"
     yield ""
     yield "| stage | model | " + " | ".join(f"{card} GB" for card in CARDS) + " |"
     yield "|---|---|" + "---|" * len(CARDS)
-    for (stage, name), ways in found.items():
+    for (stage, name), ways in memory.items():
         cells = " | ".join(_first(ways, card, "sampling" in stage) for card in CARDS)
         yield f"| {stage} | {name} | {cells} |"
 

@@ -34,19 +34,19 @@ def cells(source: str) -> list[tuple[str, str]]:
     that is no comment.
     """
     _, *parts = MARK.split(source)
-    found = []
+    pairs = []
     for mark, text in zip(parts[::2], parts[1::2], strict=True):
         body = text.strip("\n")
         if mark == "[markdown]":
             lines = body.splitlines()
             if wrong := [line for line in lines if not re.match(r"#( |$)", line)]:
                 raise ValueError(f"{wrong[0]!r}: expected '# ' before every line of a text cell")
-            found.append(("markdown", "\n".join(line[2:] for line in lines)))
+            pairs.append(("markdown", "\n".join(line[2:] for line in lines)))
         elif mark:
-            found.append(("code", f"%%writefile {mark.partition('=')[2]}\n{body}"))
+            pairs.append(("code", f"%%writefile {mark.partition('=')[2]}\n{body}"))
         else:
-            found.append(("code", body))
-    return found
+            pairs.append(("code", body))
+    return pairs
 
 
 def made(path: Path) -> Notebook:
@@ -91,13 +91,13 @@ def executed(notebook: Notebook, directory: Path) -> Notebook:
         resources={"metadata": {"path": str(directory)}},
     )
     client.execute(env=environment)
-    found: Notebook = json.loads(nbformat.writes(node))
-    found["metadata"] = notebook["metadata"]  # not the versions of this machine
+    document: Notebook = json.loads(nbformat.writes(node))
+    document["metadata"] = notebook["metadata"]  # not the versions of this machine
     for path in (str(directory), str(ROOT), str(Path.home()) + os.sep, sys.prefix):
-        for output in (one for cell in found["cells"] for one in cell.get("outputs", [])):
-            if path in (told := "".join(output.get("text", []))):
-                raise ValueError(f"an output holds {path}, a path of this machine: {told}")
-    return found
+        for output in (one for cell in document["cells"] for one in cell.get("outputs", [])):
+            if path in (text := "".join(output.get("text", []))):
+                raise ValueError(f"an output holds {path}, a path of this machine: {text}")
+    return document
 
 
 def read(path: Path) -> Notebook:
@@ -115,11 +115,11 @@ def write(path: Path, notebook: Notebook) -> None:
 
 def sources(names: list[str]) -> list[Path]:
     """The sources of that name, or all. Raises SystemExit for a name that there is none of."""
-    found = sorted(FOLDER.glob("*.py"))
-    known = {path.stem: path for path in found}
-    if unknown := [name for name in names if name not in known]:
-        raise SystemExit(f"{unknown[0]}: no such notebook; there is: {', '.join(known)}")
-    return [known[name] for name in names] or found
+    paths = sorted(FOLDER.glob("*.py"))
+    by_name = {path.stem: path for path in paths}
+    if unknown := [name for name in names if name not in by_name]:
+        raise SystemExit(f"{unknown[0]}: no such notebook; there is: {', '.join(by_name)}")
+    return [by_name[name] for name in names] or paths
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ MEASURED = "What it converges to"
 
 def methods() -> list[tuple[str, str, Any, Any]]:
     """Folder, name, module and class of each."""
-    found = []
+    rows = []
     for folder in FOLDERS:
         for path in sorted((ROOT / "posttrain" / folder).glob("[!_]*.py")):
             if path.stem == "base":  # what the methods share
@@ -45,8 +45,8 @@ def methods() -> list[tuple[str, str, Any, Any]]:
                 for n, c in vars(module).items()
                 if n.lower() == plain and dataclasses.is_dataclass(c) and c.__module__ == module.__name__
             )
-            found.append((folder, path.stem, module, kind))
-    return found
+            rows.append((folder, path.stem, module, kind))
+    return rows
 
 
 def prose(docstring: str) -> str:
@@ -93,12 +93,12 @@ def measured(name: str, result: dict[str, Any]) -> str:
             for r, (error, kl) in zip(runs, figures, strict=True)
         ]
     else:
-        own = any(r["kl_to_own_optimum"] is not None for r in runs)
-        head = "| settings | KL(π ‖ π*) in nats |" + (" KL to its own optimum |" if own else "")
-        head += " reward | why not zero |\n|---|--:|" + ("--:|" if own else "") + "--:|---|\n"
+        has_optimum = any(r["kl_to_own_optimum"] is not None for r in runs)
+        head = "| settings | KL(π ‖ π*) in nats |" + (" KL to its own optimum |" if has_optimum else "")
+        head += " reward | why not zero |\n|---|--:|" + ("--:|" if has_optimum else "") + "--:|---|\n"
         rows = [
             f"| {r['label']} | {number(r['kl_to_optimum'])} |"
-            + (f" {number(r['kl_to_own_optimum'])} |" if own else "")
+            + (f" {number(r['kl_to_own_optimum'])} |" if has_optimum else "")
             + f" {number(r['reward'])} | {r['reason']} |"
             for r in runs
         ]
@@ -118,14 +118,14 @@ def sections(text: str) -> dict[str, str]:
 
 def page(folder: str, name: str, module: Any, kind: Any, old: str, result: dict[str, Any]) -> str:
     where = FOLDERS[folder]
-    kept = {title: body for title, body in sections(old).items() if title not in (MEASURED, "Settings")}
+    rest = {title: body for title, body in sections(old).items() if title not in (MEASURED, "Settings")}
     first = (module.__doc__ or "").strip().splitlines()[0]
     out = [f"# {kind.__name__}", first, prose(kind.__doc__ or ""), "## Settings"]
     fields = settings(kind)
     out.append(f"`{where}={name}`" + (f", and `{where}.FIELD=VALUE` for:\n\n{fields}" if fields else "."))
-    out.append(f"## When to use it\n\n{kept.pop('When to use it', 'Nobody has said yet.')}")
+    out.append(f"## When to use it\n\n{rest.pop('When to use it', 'Nobody has said yet.')}")
     out.append(f"## {MEASURED}\n\n{measured(name, result)}")
-    out += [f"## {title}\n\n{body}" for title, body in kept.items()]
+    out += [f"## {title}\n\n{body}" for title, body in rest.items()]
     return "\n\n".join(out) + "\n"
 
 

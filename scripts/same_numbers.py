@@ -56,7 +56,7 @@ class Verdict:
         return not self.differing and not self.problems
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         if self.problems:
             return "did not run"
         return "same" if self.same else f"{next(iter(self.differing))} differs first"
@@ -64,7 +64,7 @@ class Verdict:
     def row(self) -> tuple[str, ...]:
         numbers = [str(self.compared[kind]) for kind in ("weights", "metrics", "logged", "rows", "files")]
         times = [f"{seconds:.1f} s" for seconds in self.seconds]
-        return (self.case, str(self.stages), *numbers, *times, self.told)
+        return (self.case, str(self.stages), *numbers, *times, self.summary)
 
 
 def compared(
@@ -78,8 +78,8 @@ def compared(
     for address in dict.fromkeys([*old, *new]):
         if address not in new or address not in old:
             differing[address] = [f"no stage of this address in {'OLD' if address in new else 'NEW'}"]
-        elif found := differences(old[address], new[address], renames):
-            differing[address] = found
+        elif changes := differences(old[address], new[address], renames):
+            differing[address] = changes
     both = [old[address] for address in old if address in new]
     return Verdict(case, counts(both), len(both), differing)
 
@@ -90,38 +90,38 @@ def verdict(case: Case, sides: Sequence[Checkout], ran: Sequence[Ran], renames: 
         stages(one.run, side.workspace, side.renames) if one.run else {}
         for side, one in zip(sides, ran, strict=True)
     ]
-    found = compared(case.name, made[0], made[1], renames)
+    comparison = compared(case.name, made[0], made[1], renames)
     problems = [f"{side.label}: {one.problem}" for side, one in zip(sides, ran, strict=True) if one.problem]
     seconds = (ran[0].seconds, ran[1].seconds)
-    return Verdict(case.name, found.compared, found.stages, found.differing, seconds, problems)
+    return Verdict(case.name, comparison.compared, comparison.stages, comparison.differing, seconds, problems)
 
 
-def told(verdicts: Sequence[Verdict]) -> str:
+def report(verdicts: Sequence[Verdict]) -> str:
     """The table, then what differs: the first stage of each case in full, later ones by name."""
     rows = [HEAD, *(one.row() for one in verdicts)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     for one in verdicts:
         if one.same:
             continue
-        lines += ["", f"{one.case}: {one.told}", *(f"  {problem}" for problem in one.problems)]
-        for number, (address, found) in enumerate(one.differing.items()):
+        lines += ["", f"{one.case}: {one.summary}", *(f"  {problem}" for problem in one.problems)]
+        for number, (address, changes) in enumerate(one.differing.items()):
             if number == 0:
-                lines += [f"  {address}: OLD | NEW", *(f"    {difference}" for difference in found[:SHOWN])]
-                lines += [f"    and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+                lines += [f"  {address}: OLD | NEW", *(f"    {difference}" for difference in changes[:SHOWN])]
+                lines += [f"    and {len(changes) - SHOWN} more"] if len(changes) > SHOWN else []
         if len(later := list(one.differing)[1:]):
             lines.append(f"  later: {', '.join(later)}")
     return "\n".join(lines)
 
 
-def checkout(label: str, given: str, place: Path, renames: Renames) -> Checkout:
+def checkout(label: str, given: str, directory: Path, renames: Renames) -> Checkout:
     """A directory as it is, or a commit of this repository unpacked. Raises ValueError for anything else."""
     root = Path(given).expanduser().resolve()
     if not (root / "posttrain" / "__init__.py").is_file():
-        root = unpacked(ROOT, given, place / f"{label.lower()}-tree").resolve()
-    made = Checkout(label, root, place / label.lower(), renames)
+        root = unpacked(ROOT, given, directory / f"{label.lower()}-tree").resolve()
+    made = Checkout(label, root, directory / label.lower(), renames)
     made.check()
     return made
 
@@ -135,10 +135,10 @@ def run_all(side: Checkout, cases: Sequence[Case]) -> list[Ran]:
     return results
 
 
-def compare(old: str, new: str, place: Path, cases: Sequence[Case], renames: Renames) -> list[Verdict]:
+def compare(old: str, new: str, directory: Path, cases: Sequence[Case], renames: Renames) -> list[Verdict]:
     """Both checkouts side by side. Raises ValueError where they cannot be compared."""
-    write_ratings(place)
-    sides = [checkout("OLD", old, place, renames), checkout("NEW", new, place, Renames())]
+    write_ratings(directory)
+    sides = [checkout("OLD", old, directory, renames), checkout("NEW", new, directory, Renames())]
     built = [build_kernels(side.root) for side in sides]
     if built[0] != built[1]:
         raise ValueError(
@@ -155,10 +155,10 @@ def compare(old: str, new: str, place: Path, cases: Sequence[Case], renames: Ren
 def chosen(names: str) -> list[Case]:
     """The cases of these names, all without one. Raises ValueError for an unknown name."""
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    known = {case.name: case for case in CASES}
-    if strange := [name for name in wanted if name not in known]:
-        raise ValueError(f"{', '.join(strange)}: expected of {', '.join(known)}")
-    return [known[name] for name in wanted] or list(CASES)
+    by_name = {case.name: case for case in CASES}
+    if strange := [name for name in wanted if name not in by_name]:
+        raise ValueError(f"{', '.join(strange)}: expected of {', '.join(by_name)}")
+    return [by_name[name] for name in wanted] or list(CASES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -187,12 +187,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asked.keep.mkdir(parents=True)
             verdicts = compare(asked.old, asked.new, asked.keep.resolve(), cases, renames)
         else:
-            with tempfile.TemporaryDirectory(prefix="posttrain-same-") as place:
-                verdicts = compare(asked.old, asked.new, Path(place).resolve(), cases, renames)
+            with tempfile.TemporaryDirectory(prefix="posttrain-same-") as scratch:
+                verdicts = compare(asked.old, asked.new, Path(scratch).resolve(), cases, renames)
     except (ValueError, FileExistsError) as error:
         print(f"same_numbers: {error}", file=sys.stderr)
         return 2
-    print(told(verdicts))
+    print(report(verdicts))
     differing = sum(not one.same for one in verdicts)
     end = "every number is the same" if not differing else f"{differing} of {len(verdicts)} cases differ"
     print(f"\n{end}; {time.monotonic() - began:.0f} s")

@@ -34,10 +34,10 @@ def has_gpu() -> bool:
 
 def pinned(package: str) -> str:
     """``package==version`` as constraints.txt pins it."""
-    found = re.search(rf"^{package}==\S+$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
-    if found is None:
+    match = re.search(rf"^{package}==\S+$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    if match is None:
         raise SystemExit(f"constraints.txt does not pin {package}")
-    return found.group()
+    return match.group()
 
 
 def pip(python: Path | str, *arguments: str) -> None:

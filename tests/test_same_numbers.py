@@ -74,7 +74,7 @@ def verdict_of(
 
 def test_equal_runs_are_equal_whatever_time_and_place_they_state(tmp_path: Path) -> None:
     found = verdict_of(tmp_path, {})
-    assert (found.same, found.told, found.stages) == (True, "same", 2)
+    assert (found.same, found.summary, found.stages) == (True, "same", 2)
     assert found.compared == {"weights": 2, "metrics": 2, "logged": 6, "rows": 0, "files": 4}
 
 
@@ -89,8 +89,8 @@ def test_equal_runs_are_equal_whatever_time_and_place_they_state(tmp_path: Path)
 )
 def test_a_changed_number_is_named_with_its_stage(tmp_path: Path, new: Mapping[str, Any], told: str) -> None:
     found = verdict_of(tmp_path, new)
-    assert (found.same, found.told, list(found.differing)) == (False, "rl differs first", ["rl"])
-    page = same_numbers.told([found])
+    assert (found.same, found.summary, list(found.differing)) == (False, "rl differs first", ["rl"])
+    page = same_numbers.report([found])
     assert told in page
     assert "sft:" not in page
 
@@ -102,21 +102,21 @@ def test_a_key_of_a_config_is_compared_unless_it_says_where(tmp_path: Path) -> N
 
 def test_a_missing_stage_is_named(tmp_path: Path) -> None:
     found = verdict_of(tmp_path, {"stages": ("sft",), "weight": b"\0"})
-    assert found.told == "rl differs first"
-    assert "no stage of this address in NEW" in same_numbers.told([found])
+    assert found.summary == "rl differs first"
+    assert "no stage of this address in NEW" in same_numbers.report([found])
 
 
 def test_the_first_stage_in_the_order_of_making_is_named_first(tmp_path: Path) -> None:
     found = verdict_of(tmp_path, {"stages": ("rl",)}, {"weight": b"\0"})
-    assert found.told == "sft differs first"
+    assert found.summary == "sft differs first"
 
 
 def test_a_run_that_did_not_end_is_no_equality(tmp_path: Path) -> None:
     sides = [Checkout(name, ROOT, tmp_path / name, Renames()) for name in ("OLD", "NEW")]
     ran = [Ran(None, 1.0, "stage rl failed"), Ran(None, 1.0, "stage rl failed")]
     found = same_numbers.verdict(CASE, sides, ran, Renames())
-    assert (found.same, found.told) == (False, "did not run")
-    assert "NEW: stage rl failed" in same_numbers.told([found])
+    assert (found.same, found.summary) == (False, "did not run")
+    assert "NEW: stage rl failed" in same_numbers.report([found])
 
 
 def test_what_was_renamed_is_the_same(tmp_path: Path) -> None:

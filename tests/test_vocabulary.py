@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORLDS = ("field_guide",)  # prose of an embedded world, with words of its own
+TOOLS = ("scripts", "benchmarks")  # no name there is excused
 # names that do not say what they hold
 BANNED = frozenset(
     ("said", "told", "found", "kept", "own", "known", "drawn", "there", "beside", "place", "thought", "seen")
@@ -43,6 +44,12 @@ def files(root: Path) -> dict[str, str]:
     """Path below the package to text."""
     package = root / "posttrain"
     return {str(path.relative_to(package)): path.read_text() for path in sorted(package.rglob("*.py"))}
+
+
+def tools(root: Path) -> dict[str, str]:
+    """Path below the repository to text, of what is run beside the package."""
+    paths = (path for folder in TOOLS for path in sorted((root / folder).rglob("*.py")))
+    return {path.relative_to(root).as_posix(): path.read_text("utf-8") for path in paths}
 
 
 def classes_twice(texts: dict[str, str]) -> set[str]:
@@ -115,6 +122,12 @@ def test_no_name_says_what_happened_to_a_value() -> None:
     new, gone = less(found, listed), less(listed, found)
     assert written(new) == [], "call a variable after what it holds"
     assert written(gone) == [], f"no longer bound there: strike it off {BOUND.name}"
+
+
+def test_no_name_of_the_tools_says_what_happened_to_a_value() -> None:
+    texts = tools(ROOT)
+    assert {name.partition("/")[0] for name in texts} == set(TOOLS)
+    assert written(banned_names(texts)) == [], "call a variable after what it holds"
 
 
 def test_a_class_of_two_modules_is_found() -> None:

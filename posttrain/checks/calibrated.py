@@ -13,15 +13,15 @@ def check(metrics: Metrics, thresholds: OfRewardModel) -> Finding:
     scores are changes no update; and with few comparisons the interval is wide.
     """
     sure, right = read(metrics, "confidence_heldout"), read(metrics, "label_accuracy")
-    known = sure.measured and right.high is not None
+    measured = sure.measured and right.high is not None
     limit = right.bounds[1] + thresholds.overconfidence
     return Finding(
         name="rm_calibrated",
         value=sure.value,
-        threshold=limit if known else "unknown",
-        passed=not known or sure.number <= limit,
+        threshold=limit if measured else "unknown",
+        passed=not measured or sure.number <= limit,
         evidence=f"it is {sure.number:.1%} sure of what it prefers and right in {right.number:.1%}"
-        if known
+        if measured
         else "no held-out comparisons: not known",
         advice="fewer rm.epochs, a lower rm.learning_rate or a higher rm.weight_decay: it learned its "
         "comparisons by heart",

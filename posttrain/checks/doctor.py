@@ -52,9 +52,9 @@ def examine(
         machines.memory(machine.device, max((hoped.bytes for hoped in waiting), default=0)),
         machines.disk(workspace.root, 2 * weights),  # a policy keeps its critic beside it
     )
-    for found in findings:
-        say(f"{'ok  ' if found.passed else 'FAIL'}  {found.name}: {found.evidence}")
-    wrong = [described(found) for found in findings if not found.passed]
+    for finding in findings:
+        say(f"{'ok  ' if finding.passed else 'FAIL'}  {finding.name}: {finding.evidence}")
+    wrong = [described(finding) for finding in findings if not finding.passed]
     if expression is not None:
         _sweep()
         with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as scratch:
@@ -73,13 +73,13 @@ def _sweep() -> None:
                 shutil.rmtree(left)
 
 
-def _scratch(place: Path, workspace: Workspace) -> Workspace:
+def _scratch(directory: Path, workspace: Workspace) -> Workspace:
     """An empty workspace that knows what was downloaded and pinned before."""
     if (workspace.root / "pins.json").is_file():
-        shutil.copy(workspace.root / "pins.json", place)
+        shutil.copy(workspace.root / "pins.json", directory)
     if (workspace.root / "cache").is_dir():
-        (place / "cache").symlink_to(workspace.root / "cache")
-    return Workspace(place)
+        (directory / "cache").symlink_to(workspace.root / "cache")
+    return Workspace(directory)
 
 
 def _rehearse(
@@ -97,21 +97,21 @@ def _rehearse(
         return [str(error)]
     except StageFailed as error:
         cause = error.__cause__
-        told = ""
+        message = ""
         if cause is not None:
-            told = trouble(cause, str(scratch.root)) or raised_by_user(cause)
-        what = told or f"failed: {type(cause).__name__}: {cause}"
-        return [*_gates(error.run), f"stage {error.address}{':' if told else ''} {what}"]
+            message = trouble(cause, str(scratch.root)) or raised_by_user(cause)
+        what = message or f"failed: {type(cause).__name__}: {cause}"
+        return [*_gates(error.run), f"stage {error.address}{':' if message else ''} {what}"]
 
 
 def _gates(done: Run) -> list[str]:
-    found = [
-        (stage["address"], Finding(**known))
+    findings = [
+        (stage["address"], Finding(**fields))
         for stage in done.record["stages"]
-        for known in stage.get("findings", [])
+        for fields in stage.get("findings", [])
     ]
     return [
         f"stage {address} did not do its work:\n{described(one)}"
-        for address, one in found
+        for address, one in findings
         if not one.passed and not one.learning
     ]

@@ -12,17 +12,17 @@ def check(metrics: Metrics, thresholds: OfTuning) -> Finding:
     overfits may still be the better start (Ouyang et al. 2022, section 3.5, trained 16 epochs and overfitted
     after one).
     """
-    held, own = read(metrics, "nll_heldout"), read(metrics, "nll_train_final")
-    known = held.measured and own.measured
-    gap: float | str = held.number - own.number if known else "unknown"
+    held, train = read(metrics, "nll_heldout"), read(metrics, "nll_train_final")
+    measured = held.measured and train.measured
+    gap: float | str = held.number - train.number if measured else "unknown"
     return Finding(
         name="sft_fits",
         value=gap,
         threshold=thresholds.gap,
         passed=isinstance(gap, str) or gap <= thresholds.gap,
-        evidence=f"{own.number:.3f} nats per token of what was learned last, {held.number:.3f} of held-out "
+        evidence=f"{train.number:.3f} nats per token of what was learned last, {held.number:.3f} of held-out "
         "rows"
-        if known
+        if measured
         else "no demonstrations were held out, so this is not known",
         advice="fewer sft.epochs, a lower sft.learning_rate, or more demonstrations",
         learning=True,

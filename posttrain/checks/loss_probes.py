@@ -98,7 +98,7 @@ def _push(method: Any, rollouts: Rollouts, before: Evaluation, away: Tensor) -> 
         now = replace(still, logprobs=moved[0], kl=moved[1] if exact else None)
         terms = [term for term in method.loss(now, past).values() if term.coef != 0]
         loss = sum(term.coef * (term.values * term.reduction(past)).sum() for term in terms)
-        found = torch.autograd.grad(loss, moved, allow_unused=True)  # type: ignore[arg-type]
+        gradients = torch.autograd.grad(loss, moved, allow_unused=True)  # type: ignore[arg-type]
     chosen = rollouts.action_mask[0]
-    both = [0.0 if one is None else float(one[0][chosen].sum()) for one in found]
+    both = [0.0 if one is None else float(one[0][chosen].sum()) for one in gradients]
     return both[0], both[1] if exact else 0.0

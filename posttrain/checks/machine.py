@@ -55,24 +55,24 @@ def computes(device: str) -> Finding:
     """
     import torch
 
-    there = f"PyTorch {torch.__version__}, Python {platform.python_version()}"
+    evidence = f"PyTorch {torch.__version__}, Python {platform.python_version()}"
     if torch.cuda.is_available():
         one = torch.cuda.get_device_properties(0)
-        there += f", {torch.cuda.device_count()} GPU ({one.name}, {size(one.total_memory)})"
-        there += "; --device cuda uses it" if device == "cpu" else ""
+        evidence += f", {torch.cuda.device_count()} GPU ({one.name}, {size(one.total_memory)})"
+        evidence += "; --device cuda uses it" if device == "cpu" else ""
     else:
-        there += f", {torch.get_num_threads()} threads, no CUDA GPU"
+        evidence += f", {torch.get_num_threads()} threads, no CUDA GPU"
     try:
         works = float(torch.ones(2, device=device).sum()) == 2.0
     except RuntimeError as error:
-        works, there = False, f"{there}; {device} answers: {(str(error).splitlines() or [''])[0]}"
+        works, evidence = False, f"{evidence}; {device} answers: {(str(error).splitlines() or [''])[0]}"
     if works:
         with suppress(RuntimeError):  # a device without bfloat16
-            there += f"; {speed(device) / 1e9:.0f} GFLOP/s of float32 matrix products"
+            evidence += f"; {speed(device) / 1e9:.0f} GFLOP/s of float32 matrix products"
             ratio = _of_product(device, "bfloat16") / speed(device)
-            there += f"; products in bfloat16 (--compute) {ratio:.1f} times as fast as in float32"
+            evidence += f"; products in bfloat16 (--compute) {ratio:.1f} times as fast as in float32"
     advice = "install the PyTorch build for this device, or use --device cpu"
-    return Finding(name="machine_computes", value=device, passed=works, evidence=there, advice=advice)
+    return Finding(name="machine_computes", value=device, passed=works, evidence=evidence, advice=advice)
 
 
 def kernels() -> Finding:
@@ -83,17 +83,17 @@ def kernels() -> Finding:
     from posttrain.kernels.decode import decode_kernels_of
 
     path, usable = kernel_path(), usable_paths()
-    there = path or "PyTorch alone"
+    evidence = path or "PyTorch alone"
     if not usable:
-        there += (
+        evidence += (
             ": nothing was compiled for this processor; install posttrain again where there is a C compiler"
         )
     taken = decode_kernels_of(path)
     if taken is not None and not taken.threaded:
-        there += " on one thread, products by PyTorch: it was compiled without GCC's OpenMP"
+        evidence += " on one thread, products by PyTorch: it was compiled without GCC's OpenMP"
     times = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in _timed((*usable, None)).items())
-    there += f"; decoding 16 rows, a layer's perceptron (576 x 1536) takes a thread by {times}"
-    return Finding(name="machine_kernels", value=path or "off", evidence=there)
+    evidence += f"; decoding 16 rows, a layer's perceptron (576 x 1536) takes a thread by {times}"
+    return Finding(name="machine_kernels", value=path or "off", evidence=evidence)
 
 
 def _timed(paths: Sequence[str | None]) -> dict[str, float]:
@@ -116,7 +116,7 @@ def _timed(paths: Sequence[str | None]) -> dict[str, float]:
     return took
 
 
-def _perceptron(found: DecodeKernels | None) -> Callable[[], object]:
+def _perceptron(decode_kernels: DecodeKernels | None) -> Callable[[], object]:
     """Norm and gated perceptron of a small model's layer, by these kernels or by PyTorch."""
     import torch
 
@@ -124,11 +124,15 @@ def _perceptron(found: DecodeKernels | None) -> Callable[[], object]:
 
     like = torch.device("cpu"), torch.float32
     sizes = ((1536, 576), (1536, 576), (576, 1536))
-    gate, up, down = (linear([torch.ones(size)], None, None, like, found) for size in sizes)
+    gate, up, down = (linear([torch.ones(size)], None, None, like, decode_kernels) for size in sizes)
     x = torch.ones(16, 576)
 
     def step() -> object:
-        normed = torch.nn.functional.rms_norm(x, x.shape[1:]) if found is None else found.norm(x, 1e-5)
+        normed = (
+            torch.nn.functional.rms_norm(x, x.shape[1:])
+            if decode_kernels is None
+            else decode_kernels.norm(x, 1e-5)
+        )
         return down.plus(up.times(normed, gate.silu(normed)), x)
 
     return step
@@ -177,9 +181,9 @@ def _left_of_group() -> list[int]:
 
 def disk(workspace: Path, needed: int) -> Finding:
     """Whether the products fit beside what is there; 0 needed is not known."""
-    there = next(place for place in (workspace, *workspace.parents) if place.exists())
-    free, writable = shutil.disk_usage(there).free, os.access(there, os.W_OK)
-    evidence = f"{size(free)} free at {there}" + ("" if writable else ", which is not writable")
+    directory = next(path for path in (workspace, *workspace.parents) if path.exists())
+    free, writable = shutil.disk_usage(directory).free, os.access(directory, os.W_OK)
+    evidence = f"{size(free)} free at {directory}" + ("" if writable else ", which is not writable")
     return Finding(
         name="machine_disk",
         value=float(free),

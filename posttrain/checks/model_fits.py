@@ -18,15 +18,15 @@ def check(stage: Stage, model: Path) -> list[Finding]:
     if stage.needs:
         from posttrain.models.abilities import abilities_of
 
-        found = abilities_of(model)
-        if SCALAR in stage.needs and not found.scalar:
+        abilities = abilities_of(model)
+        if SCALAR in stage.needs and not abilities.scalar:
             raise UserError(
-                f"transformers has no {found.family} with a head of one label, so {model} can become neither "
-                f"a reward model nor a critic; {WITHOUT_SCALAR}"
+                f"transformers has no {abilities.family} with a head of one label, so {model} can become "
+                f"neither a reward model nor a critic; {WITHOUT_SCALAR}"
             )
-        if SAMPLES in stage.needs and not found.sampled:
+        if SAMPLES in stage.needs and not abilities.sampled:
             raise UserError(
-                f"answers cannot be sampled from {model}: {found.family} in transformers takes no "
+                f"answers cannot be sampled from {model}: {abilities.family} in transformers takes no "
                 "position_ids, which batched generation needs; take a model of another family "
                 "(docs/models.md)"
             )
@@ -37,8 +37,8 @@ def usable(stage: Stage, model: Path) -> None:
     """Raises UserError for a directory in an input's place that has no config, weights and tokenizer as
     transformers loads them, or a chat template that cannot show messages as they are. Weights are not read.
     """
-    if told := _unusable(model, _stamp(model)):
-        raise UserError(told)
+    if message := _unusable(model, _stamp(model)):
+        raise UserError(message)
 
 
 def _stamp(model: Path) -> tuple[tuple[str, int, int], ...]:

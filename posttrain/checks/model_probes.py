@@ -45,17 +45,17 @@ def look_at_records(
     places = list(range(min(rows, ROWS)))
     past = batch(places)
     if given is not None:
-        _stop([_as_given([row for place in places for row in given(place)], past.rollouts)])
+        _stop([_as_given([row for index in places for row in given(index)], past.rollouts)])
     together = _said(forward, past)
-    alone = torch.cat([_said(forward, batch([place])) for place in places])
-    found = [
+    alone = torch.cat([_said(forward, batch([index])) for index in places])
+    findings = [
         _alike("says_the_same_twice", together, _said(forward, past), compute, TWICE),
         _alike("reads_rows_alone", together, alone, compute, ALONE),
     ]
     if past.reference is not None:
-        kept = past.reference.logprobs[past.rollouts.action_mask]
-        found.append(_alike("reference_is_the_start", together, kept, compute, REFERENCE))
-    _stop(found)
+        reference = past.reference.logprobs[past.rollouts.action_mask]
+        findings.append(_alike("reference_is_the_start", together, reference, compute, REFERENCE))
+    _stop(findings)
     if method is not None:
         wants = method.wants
         past = method.measure(forward(past), past) if wants.measure else past
@@ -79,26 +79,28 @@ def look_at_sampling(
     """
     episodes, rows = collector.probe(TOKENS)
     pad = collector.chat.pad_id
-    found = [_as_given(rows, rollouts(rows, pad)), _in_groups(rows, collector.group_size > 1)]
-    _stop([*found, _one_bos(rows, collector.chat.tokenizer.bos_token_id)])
+    findings = [_as_given(rows, rollouts(rows, pad)), _in_groups(rows, collector.group_size > 1)]
+    _stop([*findings, _one_bos(rows, collector.chat.tokenizer.bos_token_id)])
 
-    def said(model: Policy, some: Sequence[TokenRow]) -> Tensor:
+    def logprobs_of(model: Policy, some: Sequence[TokenRow]) -> Tensor:
         past = rollouts(some, pad)
         return model.evaluate(past, SAID).logprobs[past.action_mask]
 
-    now = said(policy, rows)
+    now = logprobs_of(policy, rows)
     sampled = torch.tensor([x for one in episodes for x in one.logprobs])
-    alone = torch.cat([said(policy, [row]) for row in rows])
-    found = [
+    alone = torch.cat([logprobs_of(policy, [row]) for row in rows])
+    findings = [
         _alike("sampler_and_trainer", now, sampled, compute, SAMPLER),
-        _alike("says_the_same_twice", now, said(policy, rows), compute, TWICE),
+        _alike("says_the_same_twice", now, logprobs_of(policy, rows), compute, TWICE),
         _alike("reads_rows_alone", now, alone, compute, ALONE),
     ]
     if reference is not None:
-        found.append(_alike("reference_is_the_start", now, said(reference, rows), compute, REFERENCE))
-    _stop(found)
-    own = getattr(collector.scorer, "findings", list)
-    _stop([_keyed(collector.scorer, episodes), *own()])
+        findings.append(
+            _alike("reference_is_the_start", now, logprobs_of(reference, rows), compute, REFERENCE)
+        )
+    _stop(findings)
+    scorer_findings = getattr(collector.scorer, "findings", list)
+    _stop([_keyed(collector.scorer, episodes), *scorer_findings()])
     if method is not None:
         _stop(_of_method(method, rollouts(_uneven(rows), pad), policy, reference or teacher, compute))
 
@@ -126,24 +128,24 @@ def _of_method(
         method.loss,
         whole_groups=wants.whole_groups,
     )
-    found = [adds_up(part)]
+    findings = [adds_up(part)]
     if anchor is not None or wants.exact_kl:
-        found.append(holds_back(method, past, before))
-    return found
+        findings.append(holds_back(method, past, before))
+    return findings
 
 
 def _uneven(rows: Sequence[TokenRow]) -> list[TokenRow]:
     """The same answers, each a token shorter than the one before it while it has two, paid by their place, so
     that no two means over them are the same.
     """
-    found = []
-    for place, row in enumerate(rows):
-        said = sum(row.mask)
-        cut = len(row.ids) - min(place, said - 1)
-        kept = list(row.logprobs or [])[: said - min(place, said - 1)]
-        paid = (1 + place / 2) * (-1) ** place
-        found.append(replace(row, ids=row.ids[:cut], mask=row.mask[:cut], logprobs=kept, reward=paid))
-    return found
+    uneven = []
+    for index, row in enumerate(rows):
+        learned = sum(row.mask)
+        cut = len(row.ids) - min(index, learned - 1)
+        logprobs = list(row.logprobs or [])[: learned - min(index, learned - 1)]
+        paid = (1 + index / 2) * (-1) ** index
+        uneven.append(replace(row, ids=row.ids[:cut], mask=row.mask[:cut], logprobs=logprobs, reward=paid))
+    return uneven
 
 
 TWICE = "something is random in the model, such as dropout: load it with posttrain.models.loading"
@@ -163,15 +165,15 @@ def _said(forward: Callable[[Any], Any], past: Any) -> Tensor:
 def _as_given(rows: Sequence[TokenRow], past: Rollouts) -> Finding:
     """Whether the steps that are learned are the tokens that the rows say, and no others."""
     wrong = []
-    for place, (row, actions, mask) in enumerate(zip(rows, past.actions, past.action_mask, strict=True)):
-        said = [token for token, own in zip(row.ids, row.mask, strict=True) if own]
-        if said != actions[mask].tolist():
-            wrong.append((place, len(said), int(mask.sum())))
+    for index, (row, actions, mask) in enumerate(zip(rows, past.actions, past.action_mask, strict=True)):
+        tokens = [token for token, learns in zip(row.ids, row.mask, strict=True) if learns]
+        if tokens != actions[mask].tolist():
+            wrong.append((index, len(tokens), int(mask.sum())))
     evidence = f"{len(rows)} rows are learned from as they were given"
     if wrong:
-        place, expected, learned = wrong[0]
+        index, expected, learned = wrong[0]
         evidence = f"{len(wrong)} of {len(rows)} rows are learned from otherwise than they were given; row "
-        evidence += f"{place} has {expected} tokens to learn, {learned} are learned in its batch"
+        evidence += f"{index} has {expected} tokens to learn, {learned} are learned in its batch"
     return Finding(
         name="every_token_is_learned",
         value=float(len(wrong)),
@@ -239,7 +241,7 @@ def _keyed(scorer: Any, episodes: list[Any]) -> Finding:
         return rewards_of(scorer, some)
 
     first, turned = score(episodes), score(episodes[::-1])
-    short = min(range(len(episodes)), key=lambda place: len(episodes[place].ids))
+    short = min(range(len(episodes)), key=lambda index: len(episodes[index].ids))
     single = score([episodes[short]])
     both = first.scored & turned.scored.flip(0)
     apart = (first.values - turned.values.flip(0)).abs()
@@ -263,6 +265,6 @@ def _keyed(scorer: Any, episodes: list[Any]) -> Finding:
     )
 
 
-def _stop(found: Sequence[Finding]) -> None:
-    if failed := [one for one in found if not one.passed]:
+def _stop(findings: Sequence[Finding]) -> None:
+    if failed := [one for one in findings if not one.passed]:
         raise UserError("\n".join(["stopped before the first step:", *map(described, failed)]))

@@ -19,10 +19,10 @@ def of_reward_model(metrics: Metrics, thresholds: OfRewardModel) -> Finding:
     correlation, right = read(metrics, "score_length"), number(metrics, "label_accuracy_uneven", 0.0)
     value, count, (low, high) = correlation.value, correlation.n or 0, correlation.interval or (0.0, 0.0)
     chosen = number(metrics, "longer_chosen", 0.5)
-    rule, known = max(chosen, 1 - chosen), isinstance(value, int | float) and count >= ENOUGH
+    rule, enough = max(chosen, 1 - chosen), isinstance(value, int | float) and count >= ENOUGH
     follows = max(low, -high) > thresholds.length_correlation
     evidence = f"fewer than {ENOUGH} held-out comparisons of answers of unequal length: not known"
-    if known:
+    if enough:
         evidence = (
             f"difference in score and in length have a correlation of {value:.2f} in {count} comparisons; it "
             f"agrees with {right:.1%} of them, a rule that goes by length alone with {rule:.1%}"
@@ -31,7 +31,7 @@ def of_reward_model(metrics: Metrics, thresholds: OfRewardModel) -> Finding:
         name="rm_more_than_length",
         value=value,
         threshold=thresholds.length_correlation,
-        passed=not (known and follows and right - rule < thresholds.beyond_length),
+        passed=not (enough and follows and right - rule < thresholds.beyond_length),
         evidence=evidence,
         advice="a policy would learn to write long, or short, and nothing else: give comparisons of answers "
         "about as long as each other, or look whether annotators went by length",

@@ -30,8 +30,8 @@ def comparison(chat: Any, row: Mapping[str, Any]) -> Iterator[Tokens]:
 
     for name in ("chosen", "rejected") if "chosen" in row else ("completion",):
         ended = bool(row.get(f"{name}_ended", True))
-        said = encode_answer(chat, row["prompt"], row[name], ended)
-        yield list(said.ids), list(said.mask), ended
+        answer = encode_answer(chat, row["prompt"], row[name], ended)
+        yield list(answer.ids), list(answer.mask), ended
 
 
 @dataclass
@@ -65,11 +65,13 @@ def rows(
     context = context_at(model)
     setting = f"{stage.name or stage.address}.max_length"
     train, held = (_seen(stage, model, source, side, context, read) for side in ("train", "heldout"))
-    found = []
+    findings = []
     if train.rows and train.shortest > stage.max_length:
         evidence = f"none of {train.rows} rows to learn from fits into {setting}={stage.max_length}; the "
         evidence += f"shortest has {train.shortest} tokens"
-        found.append(failed("some_rows_fit", train.shortest, stage.max_length, evidence, f"raise {setting}"))
+        findings.append(
+            failed("some_rows_fit", train.shortest, stage.max_length, evidence, f"raise {setting}")
+        )
     if beyond := train.beyond + held.beyond:
         side = "train" if train.beyond else "heldout"
         evidence = f"{setting} is {stage.max_length}, the model has {context} positions, and {beyond} of "
@@ -77,24 +79,24 @@ def rows(
         evidence += f"held out; the longest has {max(train.longest, held.longest)} tokens, the first is row "
         evidence += f"{(train if train.beyond else held).first} of {side}.jsonl)"
         advice = f"set {setting}={context}, which leaves them out and counts them, or shorten them"
-        found.append(failed("rows_fit_the_context", stage.max_length, context, evidence, advice))
+        findings.append(failed("rows_fit_the_context", stage.max_length, context, evidence, advice))
     if train.silent:
         evidence = (
             f"{len(train.silent)} of the first {min(train.rows, LOOKED_AT)} rows have no token that is "
         )
         evidence += f"learned; the first is row {train.silent[0]} of train.jsonl"
         advice = "give rows whose last message is the assistant's and is not empty"
-        found.append(failed("every_row_teaches", len(train.silent), 0, evidence, advice))
+        findings.append(failed("every_row_teaches", len(train.silent), 0, evidence, advice))
     if train.doubled:
         evidence = f"{len(train.doubled)} of the first {min(train.rows, LOOKED_AT)} rows begin with two BOS "
         evidence += f"tokens; the first is row {train.doubled[0]} of train.jsonl"
         advice = "let either the chat template or the tokenizer write the BOS, and no row hold its text"
-        found.append(failed("one_bos", len(train.doubled), 0, evidence, advice))
+        findings.append(failed("one_bos", len(train.doubled), 0, evidence, advice))
     if train.ends and not train.ended:
         evidence = f"in none of {train.ends} answers the token that ends it is learned"
         advice = "let the chat template end the assistant's turn with the tokenizer's EOS or a special token"
-        found.append(failed("the_end_is_learned", 0, train.ends, evidence, advice))
-    return found
+        findings.append(failed("the_end_is_learned", 0, train.ends, evidence, advice))
+    return findings
 
 
 def _seen(
@@ -104,32 +106,32 @@ def _seen(
     from posttrain.models.loading import load_tokenizer
     from posttrain.storage.jsonl import stream_jsonl
 
-    chat, seen = Chat(load_tokenizer(model)), _Seen()
+    chat, summary = Chat(load_tokenizer(model)), _Seen()
     for number, row in enumerate(stream_jsonl(source / f"{side}.jsonl"), start=1):
-        if number > LOOKED_AT and stage.max_length <= context and seen.shortest <= stage.max_length:
+        if number > LOOKED_AT and stage.max_length <= context and summary.shortest <= stage.max_length:
             break
         try:
-            said = list(read(chat, row))
+            answers = list(read(chat, row))
         except UserError as error:
             raise UserError(f"{source / side}.jsonl, row {number}: {error}") from None
-        seen.rows += 1
-        length = max(len(ids) for ids, _, _ in said)
-        seen.longest, seen.shortest = max(seen.longest, length), min(seen.shortest, length)
+        summary.rows += 1
+        length = max(len(ids) for ids, _, _ in answers)
+        summary.longest, summary.shortest = max(summary.longest, length), min(summary.shortest, length)
         if context < length <= stage.max_length:
-            seen.beyond, seen.first = seen.beyond + 1, seen.first or number
+            summary.beyond, summary.first = summary.beyond + 1, summary.first or number
         if number <= LOOKED_AT:
-            if not all(any(mask) for _, mask, _ in said):
-                seen.silent.append(number)
+            if not all(any(mask) for _, mask, _ in answers):
+                summary.silent.append(number)
             bos = chat.tokenizer.bos_token_id
-            if bos is not None and any(ids[:2] == [bos, bos] for ids, _, _ in said):
-                seen.doubled.append(number)
-            for ids, mask, ends in said:
-                learned = {token for token, own in zip(ids, mask, strict=True) if own}
-                seen.ends, seen.ended = (
-                    seen.ends + ends,
-                    seen.ended + (ends and not learned.isdisjoint(chat.stop_ids)),
+            if bos is not None and any(ids[:2] == [bos, bos] for ids, _, _ in answers):
+                summary.doubled.append(number)
+            for ids, mask, ends in answers:
+                learned = {token for token, learns in zip(ids, mask, strict=True) if learns}
+                summary.ends, summary.ended = (
+                    summary.ends + ends,
+                    summary.ended + (ends and not learned.isdisjoint(chat.stop_ids)),
                 )
-    return seen
+    return summary
 
 
 def prompts(stage: Any, model: Path | None, source: Path, side: str) -> list[Finding]:
@@ -173,29 +175,29 @@ def vocabularies(model: Path | None, others: Mapping[str, Path]) -> list[Finding
 
     if model is None or not others:
         return []
-    own, found = load_tokenizer(model).get_vocab(), []
+    vocabulary, findings = load_tokenizer(model).get_vocab(), []
     for name, path in others.items():
-        if (theirs := load_tokenizer(path).get_vocab()) != own:
+        if (theirs := load_tokenizer(path).get_vocab()) != vocabulary:
             evidence = f"{name} ({path}) has a vocabulary of {len(theirs)} tokens that is not the policy's "
-            evidence += f"({len(own)} tokens), and reads the policy's tokens"
+            evidence += f"({len(vocabulary)} tokens), and reads the policy's tokens"
             advice = f"give a {name} made from the same base"
-            found.append(failed("one_vocabulary", len(theirs), len(own), evidence, advice))
-    return found
+            findings.append(failed("one_vocabulary", len(theirs), len(vocabulary), evidence, advice))
+    return findings
 
 
 def both_sides(stage: Stage, source: Path) -> list[Finding]:
     """Whether there are rows to learn from and rows to measure with."""
     from posttrain.storage.jsonl import stream_jsonl
 
-    found = []
+    findings = []
     for side, other in (("train", "heldout"), ("heldout", "train")):
         if next(stream_jsonl(source / f"{side}.jsonl"), None) is None:
             count = sum(1 for _ in stream_jsonl(source / f"{other}.jsonl"))
             evidence = f"the {side} rows hold no prompt; there are {count} {other} rows"
-            found.append(
+            findings.append(
                 failed("both_sides", 0, 1, evidence, "give prompts=FILE, or more rows: 8 are usually enough")
             )
-    return found
+    return findings
 
 
 def failed(name: str, value: float, threshold: float, evidence: str, advice: str) -> Finding:

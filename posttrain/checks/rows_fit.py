@@ -19,13 +19,13 @@ def check(stage: Stage, model: Path) -> list[Finding]:
     from posttrain.models.positions import FIX, row_limit_of
 
     limit = row_limit_of(model)
-    found = []
+    findings = []
     # an answer needs a prompt before it
     for name, most in (("max_length", limit.tokens), ("max_completion_length", limit.tokens - 1)):
         length = getattr(stage, name, 0)
         if limit.follows and length > most:
             setting = f"{stage.name or stage.address}.{name}"
-            found.append(
+            findings.append(
                 Finding(
                     name="rows_fit_the_model",
                     value=float(length),
@@ -36,7 +36,7 @@ def check(stage: Stage, model: Path) -> list[Finding]:
                     advice=f"set {setting}={most}, {FIX}",
                 )
             )
-    return found
+    return findings
 
 
 def _no_room(stage: Stage, model: Path) -> list[Finding]:

@@ -25,10 +25,10 @@ def first_row(stages: Mapping[str, Stage], products: Mapping[str, Product], colo
     """
     names = {id(stage): address for address, stage in stages.items()}
     for address, stage in stages.items():
-        there = {path: names[id(child)] for path, child in nested(stage)}
-        model = next((there[name] for name in ("base", "policy") if name in there), "")
+        address_of = {path: names[id(child)] for path, child in nested(stage)}
+        model = next((address_of[name] for name in ("base", "policy") if name in address_of), "")
         for name, read in READS.items():
-            source = there.get(name, "")
+            source = address_of.get(name, "")
             if source in products and model in products:
                 return _told(address, source, products[model].path, products[source].path, read, colour)
     return ""
@@ -59,10 +59,10 @@ def marked(tokenizer: Any, ids: Sequence[int], mask: Sequence[bool], marks: tupl
     parts, done = [], 0
     for learned, run in groupby(mask):
         count = len(list(run))
-        said = "".join(map(_shown, tokenizer.decode(ids[done : done + count])))
-        if len(said) > LONGEST:
-            said = f"{said[: LONGEST // 2]} ... {said[-LONGEST // 2 :]}"
-        parts.append(f"{marks[0]}{said}{marks[1]}" if learned else said)
+        text = "".join(map(_shown, tokenizer.decode(ids[done : done + count])))
+        if len(text) > LONGEST:
+            text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+        parts.append(f"{marks[0]}{text}{marks[1]}" if learned else text)
         done += count
     return "".join(parts)
 

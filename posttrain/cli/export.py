@@ -59,22 +59,22 @@ def run(options: Any) -> int:
     target = (options.output or Path("exports") / f"{name}-{options.to}").expanduser()
     if target.exists():
         raise UserError(f"{target}: is there already; remove it, or name another with --output")
-    made = [place for place in target.parents if not place.exists()]
+    made = [parent for parent in target.parents if not parent.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     making = Path(tempfile.mkdtemp(prefix=f".making-{target.name}-", dir=target.parent))
-    beside = making / target.name  # mkdtemp's own is closed to others
-    beside.mkdir()
+    draft = making / target.name  # mkdtemp's own is closed to others
+    draft.mkdir()
     try:
-        told = FORMS[options.to](product, name, beside, workspace, options)
+        message = FORMS[options.to](product, name, draft, workspace, options)
         if target.exists():
             raise UserError(f"{target}: another export wrote it meanwhile; name another with --output")
-        beside.rename(target)
+        draft.rename(target)
     finally:
         shutil.rmtree(making, ignore_errors=True)
-        for place in made if not target.exists() else ():  # nothing of what was refused stays
+        for parent in made if not target.exists() else ():  # nothing of what was refused stays
             with suppress(OSError):
-                place.rmdir()
-    print(f"{told}\n{target}")
+                parent.rmdir()
+    print(f"{message}\n{target}")
     if options.to == "ollama":
         print(f"Next: cd {shlex.quote(str(target))} && ollama create {shlex.quote(name)} -f Modelfile")
     if options.push:
@@ -122,8 +122,8 @@ def _written(product: Product, name: str, target: Path, options: Any) -> tuple[s
 
 
 def _told(by: str, equal: int, asked: int, kind: str) -> str:
-    told = f"Read back by {by}: {equal} of {asked} greedy answers are the model's, token by token"
-    return f"{told}." if equal == asked else f"{told}; the others part within what {kind} rounds."
+    message = f"Read back by {by}: {equal} of {asked} greedy answers are the model's, token by token"
+    return f"{message}." if equal == asked else f"{message}; the others part within what {kind} rounds."
 
 
 def _ollama(product: Product, name: str, target: Path, workspace: Workspace, options: Any) -> str:
@@ -131,9 +131,9 @@ def _ollama(product: Product, name: str, target: Path, workspace: Workspace, opt
     from posttrain.models.loading import load_tokenizer
 
     frames_of(chat_of(load_tokenizer(product.path), product.path))  # refused before the file is written
-    told, chat, words = _written(product, name, target, options)
+    message, chat, words = _written(product, name, target, options)
     (target / "Modelfile").write_text(modelfile(chat, f"{name}.gguf", words), "utf-8")
-    return told
+    return message
 
 
 def _hub(product: Product, name: str, target: Path, workspace: Workspace, options: Any) -> str:

@@ -21,14 +21,14 @@ def next_steps(workspace: Workspace, device: str = "cpu") -> str:
     Commands begin as this process was called, and name the workspace and ``device`` where these are not the
     defaults.
     """
-    place = _place(workspace.root)
-    commands = [("report --json" + place, "every figure of this run")]
-    found = final_model(workspace)
-    if found is not None:
-        address, _ = found
+    options = _place(workspace.root)
+    commands = [("report --json" + options, "every figure of this run")]
+    final = final_model(workspace)
+    if final is not None:
+        address, _ = final
         on = "" if device == "cpu" else f" --device {shlex.quote(device)}"
-        commands.append(("chat" + on + place, "talk to the model that it made"))
-        commands.append((f"lineage {shlex.quote(address)}{place}", "what that model was made from"))
+        commands.append(("chat" + on + options, "talk to the model that it made"))
+        commands.append((f"lineage {shlex.quote(address)}{options}", "what that model was made from"))
     name, width = _called(), max(len(command) for command, _ in commands)
     return "\n".join([BEFORE, *(f"  {name} {command.ljust(width)}  {what}" for command, what in commands)])
 
@@ -49,6 +49,6 @@ def _called() -> str:
         return f"{Path(sys.executable).name} -m posttrain"
     if script.name != "posttrain":  # called from Python
         return "posttrain"
-    found = shutil.which("posttrain")
-    same = found is not None and script.exists() and Path(found).samefile(script)
+    executable = shutil.which("posttrain")
+    same = executable is not None and script.exists() and Path(executable).samefile(script)
     return "posttrain" if same else shlex.quote(os.path.relpath(script))

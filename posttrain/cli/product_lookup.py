@@ -32,7 +32,7 @@ def find_model(workspace: Workspace, name: str | None) -> Product:
     none.
     """
     if name:
-        found = find_product(workspace, name)
+        product = find_product(workspace, name)
     else:
         last = final_model(workspace)
         latest = latest_run(workspace)
@@ -45,13 +45,13 @@ def find_model(workspace: Workspace, name: str | None) -> Product:
             raise UserError(
                 f"{workspace.root}: no model here yet; `posttrain run RECIPE` makes one, or name a directory"
             )
-        found = last[1]
-    if not (found.path / "config.json").is_file():
+        product = last[1]
+    if not (product.path / "config.json").is_file():
         raise UserError(
-            f"{found.path}: not a model, it has no config.json; models are the products of sft, rl or "
+            f"{product.path}: not a model, it has no config.json; models are the products of sft, rl or "
             "alignment"
         )
-    return found
+    return product
 
 
 def final_model(workspace: Workspace) -> tuple[str, Product] | None:
@@ -65,17 +65,17 @@ def final_model(workspace: Workspace) -> tuple[str, Product] | None:
 
 def find_speaker(workspace: Workspace, name: str | None) -> Product:
     """As ``find_model``, and one that writes text. Raises UserError for a reward model."""
-    found = find_model(workspace, name)
-    if not speaks(found.path):
+    product = find_model(workspace, name)
+    if not speaks(product.path):
         from posttrain.models.directory import check_directory
 
-        check_directory(found.path)  # where its config says nothing, that is told
-        kind = (read_json(found.path / "config.json", {}).get("architectures") or ["?"])[0]
+        check_directory(product.path)  # where its config says nothing, that is told
+        kind = (read_json(product.path / "config.json", {}).get("architectures") or ["?"])[0]
         raise UserError(
-            f"{found.path}: a {kind}, which scores text and writes none; name a policy, such as the product "
-            "of sft, rl or alignment"
+            f"{product.path}: a {kind}, which scores text and writes none; name a policy, such as the "
+            "product of sft, rl or alignment"
         )
-    return found
+    return product
 
 
 def chat_of(tokenizer: Any, path: Path) -> Any:
@@ -98,5 +98,5 @@ def speaks(path: Path) -> bool:
 
 def _products(workspace: Workspace) -> dict[str, Path]:
     latest = latest_run(workspace)
-    known = read_record(latest)["products"] if latest else {}
-    return {address: workspace.root / path for address, path in known.items()}
+    paths = read_record(latest)["products"] if latest else {}
+    return {address: workspace.root / path for address, path in paths.items()}

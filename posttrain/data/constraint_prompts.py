@@ -99,8 +99,8 @@ def _ignoring(item: Row, rng: random.Random) -> str:
     topic = _topic(item)
     first, second = rng.sample(topic.things, 2)
     whole = f"{capitalised(topic.name)} are {topic.kind}, and you can think of {first} or {second}."
-    said = rng.sample(topic.sentences, 2)
-    return rng.choice((whole, " ".join(said), f"{whole} {said[0]}", " ".join(topic.sentences)))
+    sentences = rng.sample(topic.sentences, 2)
+    return rng.choice((whole, " ".join(sentences), f"{whole} {sentences[0]}", " ".join(topic.sentences)))
 
 
 def _topic(item: Row) -> ConstraintTopic:

@@ -128,7 +128,7 @@ def llama_cpp_reader(file: Path, chat: Chat, written: GreedyAnswers) -> Reader |
                 f"llama.cpp reads {text!r} as tokens {tokens}, the model was trained on {list(prompt)}; "
                 "nothing was kept. Please report this tokenizer"
             )
-    answers = {tuple(p): found for p, found in zip(written.prompts, reply["answers"], strict=True)}
+    answers = {tuple(p): answer for p, answer in zip(written.prompts, reply["answers"], strict=True)}
     return lambda prompt, most: answers[tuple(prompt)][:most]
 
 

@@ -36,13 +36,13 @@ def _look(pipeline: Pipeline, products: Mapping[str, Product], machine: Machine,
         try:
             if hasattr(stage, "foreseen") and all(inputs.has(child) for _, child in nested(stage)):
                 lookup[id(stage)] = _rows(stage, inputs, scratch / address, machine)
-            found = [] if made else stage.ahead(_model(pipeline, address, products), inputs, machine)
+            findings = [] if made else stage.ahead(_model(pipeline, address, products), inputs, machine)
         except UserError as error:
             wrong.append(f"stage {address}: {error}")
             continue
-        if failed := [one for one in found if not one.passed]:
-            told = "\n".join(["stopped before anything is trained:", *map(described, failed)])
-            wrong.append(f"stage {address}: {told}")
+        if failed := [one for one in findings if not one.passed]:
+            message = "\n".join(["stopped before anything is trained:", *map(described, failed)])
+            wrong.append(f"stage {address}: {message}")
     return wrong
 
 
@@ -57,8 +57,8 @@ def _model(pipeline: Pipeline, address: str, products: Mapping[str, Product]) ->
     """The model that a stage's first input grew from, of those that are there."""
     for _, other in pipeline.inputs(address):
         if other not in products:
-            if (found := _model(pipeline, other, products)) is not None:
-                return found
+            if (model := _model(pipeline, other, products)) is not None:
+                return model
         elif (products[other].path / "config.json").is_file():
             return products[other].path
     return None

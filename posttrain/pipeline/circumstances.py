@@ -30,12 +30,12 @@ def process() -> dict[str, str | int]:
     return {"number": os.getpid(), "machine": platform.node(), "began": _began(os.getpid())}
 
 
-def ended(known: Mapping[str, Any]) -> bool:
+def ended(record: Mapping[str, Any]) -> bool:
     """Whether a process (``process``) is there no more; False where that cannot be known here."""
-    number = known.get("number")
-    if type(number) is not int or known.get("machine") != platform.node():
+    number = record.get("number")
+    if type(number) is not int or record.get("machine") != platform.node():
         return False
-    return not alive(number) or _began(number) != known.get("began")
+    return not alive(number) or _began(number) != record.get("began")
 
 
 def standing(record: Mapping[str, Any]) -> str:
@@ -53,12 +53,12 @@ def _began(number: int) -> str:
 
 def versions() -> dict[str, str]:
     """Of this package, Python and what computes; nothing is imported."""
-    found = {"posttrain": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    by_name = {"posttrain": __version__, "python": platform.python_version(), "platform": platform.platform()}
     for name in REPORTED_VERSIONS:
         with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    found["kernels"] = kernel_path() or "PyTorch"
-    return found
+            by_name[name] = metadata.version(name)
+    by_name["kernels"] = kernel_path() or "PyTorch"
+    return by_name
 
 
 def computing(speed: Callable[[], float] | None) -> dict[str, float | int]:

@@ -44,11 +44,11 @@ def changed(made: Mapping[str, Any], stage: Stage) -> list[str]:
     """What is different from the code that made a product; the package itself where that was not written
     down.
     """
-    known = made.get("code")
-    if known is None:
+    before = made.get("code")
+    if before is None:
         return [PACKAGE]
     now = code(stage)
-    return sorted(name for name in known.keys() | now.keys() if known.get(name) != now.get(name))
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
 
 
 def _values(value: Any) -> Iterator[type | types.FunctionType]:
@@ -68,9 +68,9 @@ def _values(value: Any) -> Iterator[type | types.FunctionType]:
 
 
 def _file(name: str) -> Path | None:
-    place = ROOT.parent.joinpath(*name.split("."))
-    found = (place.with_suffix(".py"), place / "__init__.py")
-    return next((path for path in found if path.is_file()), None)
+    stem = ROOT.parent.joinpath(*name.split("."))
+    candidates = (stem.with_suffix(".py"), stem / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)
 
 
 @cache
@@ -83,7 +83,7 @@ def _imports(name: str) -> tuple[str, ...]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(found for found in names if found.partition(".")[0] == PACKAGE and _file(found))
+    return tuple(module for module in names if module.partition(".")[0] == PACKAGE and _file(module))
 
 
 @cache
@@ -92,7 +92,7 @@ def _hashes(name: str) -> tuple[tuple[str, str], ...]:
     path = _file(name)
     if path is None:
         return ()
-    beside = [] if path.parent == ROOT else sorted(path.parent.glob("*.json*"))
-    labels = [name, *(f"{path.parent.name}/{data.name}" for data in beside)]
-    found = [hashlib.sha256(one.read_bytes()).hexdigest()[:12] for one in (path, *beside)]
-    return tuple(zip(labels, found, strict=True))
+    data_files = [] if path.parent == ROOT else sorted(path.parent.glob("*.json*"))
+    labels = [name, *(f"{path.parent.name}/{data.name}" for data in data_files)]
+    hashes = [hashlib.sha256(one.read_bytes()).hexdigest()[:12] for one in (path, *data_files)]
+    return tuple(zip(labels, hashes, strict=True))

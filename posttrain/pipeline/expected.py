@@ -17,12 +17,12 @@ from posttrain.pipeline.store import Product, Workspace
 ALIKE = 8  # times as much work, up to which one product tells how long another takes
 
 
-def memory(stage: Stage, said: Estimate, workspace: Workspace, machine: Machine) -> list[Finding]:
+def memory(stage: Stage, estimate: Estimate, workspace: Workspace, machine: Machine) -> list[Finding]:
     """What a stage is expected to hold at its peak beside what is free now; nothing where either is not
     known. It stops nobody: an estimate may be too high, and other processes may end.
     """
     last = last_time(stage, workspace) if machine.device == "cpu" else {}  # a product's peak is the host's
-    needed = corrected(said, last, lambda: 0.0)[0].bytes
+    needed = corrected(estimate, last, lambda: 0.0)[0].bytes
     free = machine.free() if machine.free is not None and needed else 0
     if not free:
         return []
@@ -39,7 +39,7 @@ def memory(stage: Stage, said: Estimate, workspace: Workspace, machine: Machine)
     ]
 
 
-def corrected(said: Estimate, last: dict[str, Any], speed: Callable[[], float]) -> tuple[Estimate, bool]:
+def corrected(estimate: Estimate, last: dict[str, Any], speed: Callable[[], float]) -> tuple[Estimate, bool]:
     """An estimate with its seconds, and whether the last product of the same class told how fast that goes.
 
     Time and memory are then those of last time, in proportion to what was and is estimated; much smaller or
@@ -47,15 +47,15 @@ def corrected(said: Estimate, last: dict[str, Any], speed: Callable[[], float]) 
     """
     took, held = float(last.get("seconds", 0)), int(last.get("peak_bytes", 0))
     before = last.get("estimate") or {}
-    work = said.seconds or said.operations
+    work = estimate.seconds or estimate.operations
     worked = before.get("seconds") or before.get("operations") or work
     if took and (not work or 1 / ALIKE <= work / worked <= ALIKE):
         foreseen = before.get("bytes") or 0
-        memory = int(held * said.bytes / foreseen) if said.bytes and foreseen else held
-        return replace(said, seconds=took * work / worked if work else took, bytes=memory), True
-    if not said.seconds and said.operations and (rate := speed()):
-        said = replace(said, seconds=said.operations / rate)
-    return said, False
+        memory = int(held * estimate.bytes / foreseen) if estimate.bytes and foreseen else held
+        return replace(estimate, seconds=took * work / worked if work else took, bytes=memory), True
+    if not estimate.seconds and estimate.operations and (rate := speed()):
+        estimate = replace(estimate, seconds=estimate.operations / rate)
+    return estimate, False
 
 
 def last_time(stage: Stage, workspace: Workspace) -> dict[str, Any]:

@@ -46,11 +46,11 @@ def expanded(path: str | Path) -> Path:
     if not str(path).strip():
         raise UserError(f"{str(path)!r}: an empty path; expected a file or a directory")
     try:
-        found = Path(path).expanduser()
-        if "\0" in str(found):
+        expansion = Path(path).expanduser()
+        if "\0" in str(expansion):
             raise ValueError("a NUL in it")
-        found.exists()
-        return found
+        expansion.exists()
+        return expansion
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{str(path)[:200]!r}: not a path ({why}); expected a file or a directory") from None
@@ -107,10 +107,10 @@ def read_json(path: Path, default: Any) -> Any:
     can be learnt again.
     """
     try:
-        found = load_json(path)
+        value = load_json(path)
     except (OSError, ValueError, UserError):
         return default
-    return found if isinstance(found, type(default)) else default
+    return value if isinstance(value, type(default)) else default
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -120,12 +120,12 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Beside its name first, under one that tells whose it is (``leftovers``); renamed when it is whole."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
 
 
 def leftovers(directory: Path) -> Iterator[Path]:

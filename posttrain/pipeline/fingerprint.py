@@ -66,7 +66,7 @@ class Fingerprints:
         if is_dataclass(value) and not isinstance(value, type):
             return self._object(value)
         if isinstance(value, tuple | list):
-            return [self._value(element, f"{path}[{place}]") for place, element in enumerate(value, start=1)]
+            return [self._value(element, f"{path}[{index}]") for index, element in enumerate(value, start=1)]
         if isinstance(value, dict):
             return {
                 "dict": {str(key): self._value(element, f"{path}.{key}") for key, element in value.items()}
@@ -163,16 +163,16 @@ def finished(path: str, name: str) -> Finished:
 
 def field_types(kind: type) -> dict[str, Any]:
     """Declared type of every field; a name that only a type checker sees is left out."""
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for owner in reversed(kind.__mro__):
         module = inspect.getmodule(owner)
         for name, annotation in inspect.get_annotations(owner).items():
             try:
                 space = {**vars(typing), **(vars(module) if module else {})}
-                found[name] = eval(annotation, space) if isinstance(annotation, str) else annotation
+                by_name[name] = eval(annotation, space) if isinstance(annotation, str) else annotation
             except (NameError, AttributeError, TypeError, SyntaxError):  # known to type checkers only
-                found.pop(name, None)
-    return found
+                by_name.pop(name, None)
+    return by_name
 
 
 def alternatives(declared: Any) -> tuple[Any, ...]:

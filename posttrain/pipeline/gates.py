@@ -22,7 +22,7 @@ class _Zeros(dict[str, Metric]):
 def names(stage: Stage) -> list[str] | None:
     """What a stage's gates are called, asked with metrics of 0; None where it cannot say before."""
     try:
-        return [found.name for found in stage.gates(Report(metrics=_Zeros()))]
+        return [finding.name for finding in stage.gates(Report(metrics=_Zeros()))]
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError):
         return None  # a stage from outside, whose metrics are no numbers
 
@@ -34,27 +34,27 @@ def check_accepted(accept: Collection[str] | None, stages: Mapping[str, Stage]) 
     if not accept:
         return
     asked = {address: names(stage) for address, stage in stages.items()}
-    told = {address: found for address, found in asked.items() if found is not None}
-    if len(told) < len(asked):
+    names_of = {address: gate_names for address, gate_names in asked.items() if gate_names is not None}
+    if len(names_of) < len(asked):
         return  # what never failed is said at the end
-    bare = {name for found in told.values() for name in found}
-    whole = {f"{address}.{name}" for address, found in told.items() for name in found}
+    bare = {name for gate_names in names_of.values() for name in gate_names}
+    whole = {f"{address}.{name}" for address, gate_names in names_of.items() for name in gate_names}
     for wish in accept:
         if wish not in bare | whole:
-            there = nearest(wish, whole if "." in wish else bare)
-            raise UserError(f"--accept-gate {wish}: no gate of this recipe is called that{there}")
+            hint = nearest(wish, whole if "." in wish else bare)
+            raise UserError(f"--accept-gate {wish}: no gate of this recipe is called that{hint}")
 
 
 def accepted(address: str, failed: Collection[Finding], accept: Collection[str] | None) -> list[Finding]:
     """Those that may fail; all of them where ``accept`` is None."""
     if accept is None:
         return list(failed)
-    return [found for found in failed if found.name in accept or f"{address}.{found.name}" in accept]
+    return [finding for finding in failed if finding.name in accept or f"{address}.{finding.name}" in accept]
 
 
 def stop(address: str, failed: Collection[Finding]) -> None:
     """Raises UserError with what failed and how to go on, where anything did."""
     if failed:
-        wishes = " ".join(f"--accept-gate {found.name}" for found in failed)
+        wishes = " ".join(f"--accept-gate {finding.name}" for finding in failed)
         lines = [f"stage {address} is made, but did not do its work:", *map(described, failed)]
         raise UserError("\n".join([*lines, f"To go on all the same, and have that recorded: {wishes}"]))

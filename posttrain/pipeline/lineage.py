@@ -17,7 +17,7 @@ def lineage(product: Product, shown: Callable[[str], str] = str) -> str:
     if not product.made.get("fingerprint"):
         return f"{shown(str(product.path))}\n  not made by posttrain: nothing is known of where it came from"
     lines: list[str] = [shown(str(product.path))]
-    told: set[str] = set()
+    fingerprints: set[str] = set()
     ancestors = product.made.get("ancestors", {})
 
     def tell(record: Mapping[str, Any], fingerprint: str, depth: int, role: str) -> None:
@@ -25,10 +25,10 @@ def lineage(product: Product, shown: Callable[[str], str] = str) -> str:
         kind = str(record.get("stage", "")).rpartition(".")[2]
         content = str(record.get("content", ""))[:12]
         title = f"{indent}{role}{record.get('address', '?')} ({kind})  content {content}"
-        if fingerprint in told:
+        if fingerprint in fingerprints:
             lines.append(f"{title}  as above")
             return
-        told.add(fingerprint)
+        fingerprints.add(fingerprint)
         lines.append(f"{title}  fingerprint {fingerprint[:12]}")
         if record.get("finished"):
             lines.append(
@@ -41,8 +41,8 @@ def lineage(product: Product, shown: Callable[[str], str] = str) -> str:
         for name, value in _in_effect(record, shown):
             lines.append(f"{indent}  {name} = {value}  (in effect)")
         for used in record.get("inputs", []):
-            known = used.get("fingerprint", "")
-            tell(ancestors.get(known, used), known, depth + 1, f"{used.get('field', '?')} <- ")
+            parent = used.get("fingerprint", "")
+            tell(ancestors.get(parent, used), parent, depth + 1, f"{used.get('field', '?')} <- ")
 
     tell(product.made, product.made["fingerprint"], 0, "")
     return "\n".join(lines)
@@ -65,16 +65,16 @@ def _mapped(value: Any, shown: Callable[[str], str]) -> Any:
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Dotted names and values; inputs are left out, because the tree shows them."""
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for name, value in settings.items():
         if isinstance(value, Mapping) and "stage" not in value:
             kind = value.get("class")
-            found += [(f"{prefix}{name}", str(kind))] if kind else []
+            pairs += [(f"{prefix}{name}", str(kind))] if kind else []
             inner = {key: item for key, item in value.items() if key != "class"}
-            found += _flat(inner, f"{prefix}{name}.")
+            pairs += _flat(inner, f"{prefix}{name}.")
         elif not (isinstance(value, Mapping) or (name == "name" and not prefix) or _only_stages(value)):
-            found.append((f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)))
-    return found
+            pairs.append((f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)))
+    return pairs
 
 
 def _only_stages(value: Any) -> bool:

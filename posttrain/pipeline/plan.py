@@ -46,36 +46,36 @@ class Pipeline:
         """The finished product, or None and why it is to be made; ``made`` holds the inputs that are
         current.
         """
-        stage, place = self.stages[address], self.place[address]
+        stage, directory = self.stages[address], self.place[address]
         if isinstance(stage, Finished):
             return given(stage.path, self.workspace), "given"
-        if not place.is_dir():
+        if not directory.is_dir():
             return None, "not made yet"
         if address in self.remake:
             return None, "as --remake asks"
         if harm := self.harm(address):
             return None, harm[0]
-        product = Product.load(place)
-        known = {one.get("field"): one.get("content") for one in product.made.get("inputs", [])}
+        product = Product.load(directory)
+        contents = {one.get("field"): one.get("content") for one in product.made.get("inputs", [])}
         for path, input_address in self.inputs(address):
             if input_address not in made:
                 return None, f"waits for {input_address}"
-            if made[input_address].content != known.get(path):
+            if made[input_address].content != contents.get(path):
                 return None, f"{input_address} changed"
         return product, "cached"
 
     def harm(self, address: str) -> list[str]:
         """The files of the product in a stage's place that changed since they were written."""
-        place = self.place[address]
-        if isinstance(self.stages[address], Finished) or not place.is_dir() or address in self.remake:
+        directory = self.place[address]
+        if isinstance(self.stages[address], Finished) or not directory.is_dir() or address in self.remake:
             return []
         try:
-            product = Product.load(place)
+            product = Product.load(directory)
         except UserError as error:
             return [str(error)]
         if product.made.get("fingerprint") != self.fingerprint[address]:
             what = "is not that of these settings" if product.made else "is missing"
-            return [f"{place} is not as it was written: its made.json {what}"]
+            return [f"{directory} is not as it was written: its made.json {what}"]
         return self.workspace.damage(product)
 
     def check_untouched(self, some: Iterable[str]) -> None:
@@ -96,15 +96,15 @@ class Pipeline:
 
     def _asked(self, remake: Collection[str]) -> set[str]:
         """The addresses, ``rl`` for every round of rl. Raises UserError for one that is not there."""
-        found: set[str] = set()
+        chosen: set[str] = set()
         for name in remake:
             fitting = {a for a, stage in self.stages.items() if name in (a, base_name(stage))}
             if not fitting:
                 raise UserError(f"--remake {name}: no stage is called that{nearest(name, self.stages)}")
             if given := [a for a in fitting if isinstance(self.stages[a], Finished)]:
                 raise UserError(f"--remake {name}: {given[0]} is a finished product here; it is not made")
-            found |= fitting
-        return found
+            chosen |= fitting
+        return chosen
 
 
 def given(path: str, workspace: Workspace) -> Product:
@@ -152,11 +152,11 @@ def plan(
         product, state = pipeline.current(address, made)
         estimate, measured = Estimate(), False
         if product is None:
-            said = estimated(pipeline, address, {**hoped, **made}, machine) or Estimate()
-            if said.expects:
-                expected = {"metrics": dict(said.expects)}
+            uncorrected = estimated(pipeline, address, {**hoped, **made}, machine) or Estimate()
+            if uncorrected.expects:
+                expected = {"metrics": dict(uncorrected.expects)}
                 hoped[address] = Product(pipeline.place[address], {"report": expected})
-            estimate, measured = corrected(said, last_time(stage, workspace), speed)
+            estimate, measured = corrected(uncorrected, last_time(stage, workspace), speed)
         else:
             made[address] = product
             if nested(stage):  # what came from outside was read when it was made
@@ -194,7 +194,11 @@ def check_ahead(pipeline: Pipeline, machine: Machine, rehearsed: bool = False) -
     wrong += _given(pipeline)
     if wrong:
         raise UserError("\n".join(wrong))
-    made = [name for name, place in pipeline.place.items() if place.is_dir() and name not in pipeline.remake]
+    made = [
+        name
+        for name, directory in pipeline.place.items()
+        if directory.is_dir() and name not in pipeline.remake
+    ]
     if not rehearsed and (short := short_of_rows(pipeline.stages, made, machine)):
         raise UserError("\n".join(short))
     for address, stage in pipeline.stages.items():
@@ -208,8 +212,8 @@ def _given(pipeline: Pipeline) -> list[str]:
     wrong: dict[str, str] = {}
     for address, stage in pipeline.stages.items():
         inputs = [(field, other, pipeline.stages[other]) for field, other in pipeline.inputs(address)]
-        for told in other_kinds(address, stage, inputs):
-            wrong.setdefault(told, f"stage {address}: {told}")
+        for message in other_kinds(address, stage, inputs):
+            wrong.setdefault(message, f"stage {address}: {message}")
         for _, other, child in inputs:
             if isinstance(child, Finished) and (child.directory / "config.json").is_file():
                 try:
@@ -232,24 +236,24 @@ def check_fits(pipeline: Pipeline, address: str, path: Path) -> None:
             continue
         grown.add(other)
         try:
-            told = _failed(stage.fits(path))
+            message = _failed(stage.fits(path))
         except UserError as error:
-            told = str(error)
-        if told:
-            wrong.setdefault(told, []).append(other)
+            message = str(error)
+        if message:
+            wrong.setdefault(message, []).append(other)
     if wrong:
-        raise UserError("\n".join(f"stage {', '.join(names)}: {told}" for told, names in wrong.items()))
+        raise UserError("\n".join(f"stage {', '.join(names)}: {message}" for message, names in wrong.items()))
 
 
 def preflight(stage: Stage, inputs: Inputs, machine: Machine) -> None:
     """Raises UserError with every finding that did not pass."""
-    if told := _failed(stage.preflight(inputs, machine)):
-        raise UserError(told)
+    if message := _failed(stage.preflight(inputs, machine)):
+        raise UserError(message)
 
 
-def _failed(found: Sequence[Finding]) -> str:
+def _failed(findings: Sequence[Finding]) -> str:
     """What is said of those that did not pass; empty where all did."""
-    failed = [one for one in found if not one.passed]
+    failed = [one for one in findings if not one.passed]
     return "\n".join(["preflight stopped it:", *map(described, failed)]) if failed else ""
 
 
@@ -257,7 +261,7 @@ def estimated(
     pipeline: Pipeline, address: str, products: Mapping[str, Product], machine: Machine
 ) -> Estimate | None:
     """What a stage says it will take, of inputs that are made or as they are expected to be."""
-    lookup = {id(pipeline.stages[known]): found for known, found in products.items()}
+    lookup = {id(pipeline.stages[name]): product for name, product in products.items()}
     stage = pipeline.stages[address]
     work = stage.work(Inputs.gather(stage, lambda child: lookup.get(id(child))))
     return None if work is None else work.estimate(machine)

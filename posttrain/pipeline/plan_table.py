@@ -15,14 +15,14 @@ def plan_table(rows: Sequence[Planned], speed: float = 0.0) -> str:
     lines: list[tuple[str, ...]] = [("ADDRESS", "STAGE", "STATE", "TOKENS", "TIME", "MEMORY")]
     for row in rows:
         hoped = row.estimate
-        told = " *" if row.measured and hoped.seconds else ""
+        mark = " *" if row.measured and hoped.seconds else ""
         lines.append(
             (
                 row.address,
                 row.kind,
                 row.state if row.product else f"to make ({row.state})",
                 "-" if row.product else f"about {hoped.tokens:,}" if hoped.tokens else "",
-                "-" if row.product else f"about {_rounded(hoped.seconds)}{told}" if hoped.seconds else "?",
+                "-" if row.product else f"about {_rounded(hoped.seconds)}{mark}" if hoped.seconds else "?",
                 "-" if row.product else f"about {size(hoped.bytes)}" if hoped.bytes else "?",
             )
         )

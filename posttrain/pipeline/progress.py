@@ -43,11 +43,11 @@ def size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def described(found: Finding) -> str:
+def described(finding: Finding) -> str:
     """A finding as indented lines: figure against threshold, evidence, advice."""
-    against = "" if found.threshold is None else f", threshold {_text(found.threshold)}"
-    lines = [f"  {found.name} = {_text(found.value)}{against}"]
-    lines += [f"    {text}" for text in (found.evidence, found.advice) if text]
+    against = "" if finding.threshold is None else f", threshold {_text(finding.threshold)}"
+    lines = [f"  {finding.name} = {_text(finding.value)}{against}"]
+    lines += [f"    {text}" for text in (finding.evidence, finding.advice) if text]
     return "\n".join(lines)
 
 
@@ -57,7 +57,7 @@ def _text(value: float | str) -> str:
 
 def table(rows: list[tuple[str, ...]]) -> str:
     """Columns aligned by their widest cell; the first row is the heading."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )

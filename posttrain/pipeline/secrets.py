@@ -56,9 +56,9 @@ class Redaction:
     """Hides secrets. It knows those of the environment, and of the settings it has been shown."""
 
     def __init__(self, *settings: Any) -> None:
-        known = {value for name, value in os.environ.items() if secret_name(name)}
-        known |= {found for value in settings for found in _named(value)}
-        self._values = sorted(filter(_telling, known), key=len, reverse=True)
+        texts = {value for name, value in os.environ.items() if secret_name(name)}
+        texts |= {text for value in settings for text in _named(value)}
+        self._values = sorted(filter(_telling, texts), key=len, reverse=True)
 
     def text(self, text: str) -> str:
         """The text with every secret in it hidden."""
@@ -70,8 +70,8 @@ class Redaction:
     def value(self, value: Any) -> Any:
         """A JSON value with its texts hidden; whole where they are named like a secret."""
         if isinstance(value, str):
-            name, equals, said = value.partition("=")  # an override
-            return f"{name}={HIDDEN}" if equals and said and secret_name(name) else self.text(value)
+            name, equals, content = value.partition("=")  # an override
+            return f"{name}={HIDDEN}" if equals and content and secret_name(name) else self.text(value)
         if isinstance(value, Mapping):
             return {
                 str(key): HIDDEN if _is_secret(str(key), inner) else self.value(inner)
@@ -103,8 +103,8 @@ def _named(value: Any) -> Iterable[str]:
         for inner in value:
             yield from _named(inner)
     elif isinstance(value, str):
-        name, equals, said = value.partition("=")
+        name, equals, content = value.partition("=")
         if equals and secret_name(name):
-            yield said
-        yield from (found[1] for found in re.finditer(r"://([^\s/@]+)@", value))
-        yield from (found[1] for found in re.finditer(r"://[^\s/@:]*:([^\s/@]+)@", value))
+            yield content
+        yield from (match[1] for match in re.finditer(r"://([^\s/@]+)@", value))
+        yield from (match[1] for match in re.finditer(r"://[^\s/@:]*:([^\s/@]+)@", value))

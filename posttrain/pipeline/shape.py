@@ -103,13 +103,13 @@ def misshapen(value: Any, shape: Any, path: str = "") -> str:
             return _wrong(value, "an object", path)
         for key, inner in value.items():
             wanted = shape.shape if isinstance(shape, Each) else shape.get(key)
-            if wanted is not None and (told := misshapen(inner, wanted, f"{path}.{key}" if path else key)):
-                return told
+            if wanted is not None and (message := misshapen(inner, wanted, f"{path}.{key}" if path else key)):
+                return message
         return ""
     if isinstance(shape, list):
         if not isinstance(value, list):
             return _wrong(value, "a list", path)
-        items = (misshapen(inner, shape[0], f"{path}[{place}]") for place, inner in enumerate(value))
+        items = (misshapen(inner, shape[0], f"{path}[{index}]") for index, inner in enumerate(value))
         return next(filter(None, items), "")
     if shape is Finite:
         good = type(value) in NUMBER and abs(value) < LARGEST and math.isfinite(value)

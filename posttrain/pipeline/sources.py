@@ -44,8 +44,8 @@ class SourceFile:
     @property
     def local(self) -> Path | None:
         """The file or directory, or None where this is a name on the hub."""
-        found = expanded(self.path)
-        return found if found.exists() else None
+        path = expanded(self.path)
+        return path if path.exists() else None
 
     @property
     def hub_name(self) -> str | None:
@@ -57,30 +57,30 @@ class SourceFile:
         """What counts in a fingerprint. Raises UserError where there is neither a file nor such a name on the
         hub.
         """
-        found = self.local
-        if found is None:
+        path = self.local
+        if path is None:
             return f"hub:{self.path}@{self.commit(workspace.root)}"
-        if found.is_dir():
-            if self.kind != "datasets" and not (found / "config.json").exists():
-                return f"no model:{found}"  # not read, it may be large; the stage that wants it refuses it
+        if path.is_dir():
+            if self.kind != "datasets" and not (path / "config.json").exists():
+                return f"no model:{path}"  # not read, it may be large; the stage that wants it refuses it
             self.check_directory()
-            return f"directory:{hash_text(json.dumps(workspace.files(found), sort_keys=True))}"
-        check_regular(found, self.path)
-        return f"file:{workspace.hash_file(found)}"
+            return f"directory:{hash_text(json.dumps(workspace.files(path), sort_keys=True))}"
+        check_regular(path, self.path)
+        return f"file:{workspace.hash_file(path)}"
 
     def check_directory(self) -> None:
         """Raises UserError for a directory of rows, and for one that cannot be a model's. Nothing is read:
         the wrong directory may be a large one.
         """
-        found = self.local
-        if found is None or not found.is_dir():
+        path = self.local
+        if path is None or not path.is_dir():
             return
         if self.kind == "datasets":
             raise UserError(f"{self.path}: a directory; name one file of rows")
-        if not (found / "config.json").exists():
-            there = ", ".join(sorted(entry.name for entry in islice(os.scandir(found), 8))) or "nothing"
+        if not (path / "config.json").exists():
+            entries = ", ".join(sorted(entry.name for entry in islice(os.scandir(path), 8))) or "nothing"
             raise UserError(
-                f"{self.path}: no config.json (found: {there}); expected a Hugging Face model directory "
+                f"{self.path}: no config.json (found: {entries}); expected a Hugging Face model directory "
                 "(config.json, tokenizer.json, model.safetensors)."
             )
 
@@ -117,9 +117,9 @@ def _newest_commit(kind: str, name: str) -> str:
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = str(error)
     cache = Path(os.environ.get("HF_HUB_CACHE", Path.home() / ".cache" / "huggingface" / "hub"))
-    known = cache / f"{kind}--{name.replace('/', '--')}" / "refs" / "main"
-    if known.is_file():
-        return _commit(known.read_text(encoding="utf-8").strip(), str(known))
+    ref = cache / f"{kind}--{name.replace('/', '--')}" / "refs" / "main"
+    if ref.is_file():
+        return _commit(ref.read_text(encoding="utf-8").strip(), str(ref))
     raise UserError(
         f"{name}: no such file or directory here, and no answer for that name from {endpoint} ({reason})"
     )
@@ -140,11 +140,12 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        here, there = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
-        if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+        here, target = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
+        if (here.scheme, here.netloc) != (target.scheme, target.netloc):
             raise UserError(
-                f"{here.scheme}://{here.hostname}: sends us on to {there.scheme}://{there.hostname}, another "
-                "host; not followed, since it would be sent the token. Set HF_ENDPOINT to the host you mean"
+                f"{here.scheme}://{here.hostname}: sends us on to {target.scheme}://{target.hostname}, "
+                "another host; not followed, since it would be sent the token. Set HF_ENDPOINT to the host "
+                "you mean"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -157,10 +158,10 @@ def _answer(address: str) -> dict[str, Any]:
     if token := os.environ.get("HF_TOKEN"):
         request.add_header("Authorization", f"Bearer {token}")
     with urllib.request.build_opener(_SameHost).open(request, timeout=10) as answer:
-        found = parsed(answer.read(LONGEST_ANSWER).decode("utf-8"))
-    if not isinstance(found, dict):
+        reply = parsed(answer.read(LONGEST_ANSWER).decode("utf-8"))
+    if not isinstance(reply, dict):
         raise ValueError("an answer that is no object")
-    return found
+    return reply
 
 
 def finished_identity(path: str, workspace: Workspace) -> str:

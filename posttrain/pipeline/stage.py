@@ -48,13 +48,13 @@ class Inputs(Mapping[str, Any]):
     @classmethod
     def gather(cls, stage: Stage, product: Callable[[Stage], Product | None]) -> Inputs:
         """Every nested stage's product, less those for which ``product`` returns None (not made yet)."""
-        found = [(path, child, product(child)) for path, child in nested(stage)]
-        by_path: dict[str, Any] = {path: made for path, _, made in found if made is not None}
-        for path, _, made in found:
+        children = [(path, child, product(child)) for path, child in nested(stage)]
+        by_path: dict[str, Any] = {path: made for path, _, made in children if made is not None}
+        for path, _, made in children:
             whole, bracket, _ = path.partition("[")
             if bracket and made is not None:
                 by_path[whole] = (*by_path.get(whole, ()), made)
-        return cls(by_path, {id(child): made for _, child, made in found if made is not None})
+        return cls(by_path, {id(child): made for _, child, made in children if made is not None})
 
     def of(self, stage: Stage) -> Product:
         return self._by_stage[id(stage)]
@@ -206,24 +206,24 @@ def nested(stage: Any) -> list[tuple[str, Stage]]:
     """The stages among the fields of a stage or of a record, with their paths, in the order of the fields,
     not looking inside them.
     """
-    found: list[tuple[str, Stage]] = []
+    stages: list[tuple[str, Stage]] = []
 
     def look(value: Any, path: str) -> None:
         if isinstance(value, Stage):
-            found.append((path, value))
+            stages.append((path, value))
         elif is_dataclass(value) and not isinstance(value, type):
             for item in fields(value):
                 look(getattr(value, item.name), f"{path}.{item.name}")
         elif isinstance(value, tuple | list):
-            for place, element in enumerate(value, start=1):
-                look(element, f"{path}[{place}]")
+            for index, element in enumerate(value, start=1):
+                look(element, f"{path}[{index}]")
         elif isinstance(value, dict):
             for key, element in value.items():
                 look(element, f"{path}.{key}")
 
     for item in fields(stage):
         look(getattr(stage, item.name), item.name)
-    return found
+    return stages
 
 
 def rewrite(expression: Stages, change: Callable[[Stage, Stage], Stage]) -> Stages:
@@ -237,9 +237,9 @@ def rewrite(expression: Stages, change: Callable[[Stage, Stage], Stage]) -> Stag
 
     def of(stage: Stage) -> Stage:
         if id(stage) not in done:
-            found = {item.name: inside(getattr(stage, item.name)) for item in fields(stage)}
-            same = all(value is getattr(stage, name) for name, value in found.items())
-            done[id(stage)] = change(stage, stage if same else replace(stage, **found))
+            values = {item.name: inside(getattr(stage, item.name)) for item in fields(stage)}
+            same = all(value is getattr(stage, name) for name, value in values.items())
+            done[id(stage)] = change(stage, stage if same else replace(stage, **values))
         return done[id(stage)]
 
     def inside(value: Any) -> Any:
@@ -267,12 +267,12 @@ def making_order(expression: Any) -> list[Stage]:
     first, so that a bad file is found early.
     """
     order: list[Stage] = []
-    seen: set[int] = set()
+    visited: set[int] = set()
 
     def visit(stage: Any) -> None:
-        if id(stage) in seen:
+        if id(stage) in visited:
             return
-        seen.add(id(stage))
+        visited.add(id(stage))
         for _, child in nested(stage):
             visit(child)
         if isinstance(stage, Stage):
@@ -293,7 +293,7 @@ def addresses(expression: Any) -> dict[str, Stage]:
     order = making_order(expression)
     names = [base_name(stage) for stage in order]
     numbered: dict[str, Stage] = {}
-    for place, (name, stage) in enumerate(zip(names, order, strict=True)):
-        number = names[:place].count(name) + 1
+    for index, (name, stage) in enumerate(zip(names, order, strict=True)):
+        number = names[:index].count(name) + 1
         numbered[name if names.count(name) == 1 else f"{name}[{number}]"] = stage
     return numbered

@@ -39,8 +39,8 @@ def trouble(error: BaseException, where: str = "the workspace") -> str:
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error and what it was raised from, or in the handling of."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    visited: set[int] = set()
+    while error is not None and id(error) not in visited:
+        visited.add(id(error))
         yield error
         error = error.__cause__ or error.__context__

@@ -80,24 +80,24 @@ def named_class(wish: Override, kinds: tuple[Any, ...], current: Any) -> Any:
     """
     if is_outside(wish.text):
         return _from_outside(wish, kinds, current)
-    beside: dict[str, type] = {
+    choices: dict[str, type] = {
         _plain(k.__name__): k for k in kinds if is_dataclass(k) and isinstance(k, type)
     }
     folder = ""
     for kind in [type(current)] if is_dataclass(current) else [k for k in kinds if inspect.isclass(k)]:
         module = importlib.import_module(kind.__module__)
-        beside |= {_plain(name): found for name, found in _classes(module).items()}
+        choices |= {_plain(name): member for name, member in _classes(module).items()}
         folder = kind.__module__.rpartition(".")[0]
     wanted = _plain(wish.text)
-    if wanted in beside:
-        return beside[wanted]
+    if wanted in choices:
+        return choices[wanted]
     package = importlib.import_module(folder) if folder else None
     modules = [item.name for item in pkgutil.iter_modules(getattr(package, "__path__", []))]
     files = [name for name in modules if name not in SHARED and not name.startswith("_")]
     if wish.text in files and len(fitting := _offered(folder, wish.text, kinds)) == 1:
         return fitting[0]
     fitted = {name for name in files if len(_offered(folder, name, kinds)) == 1}
-    options = {kind.__name__ for kind in beside.values()} | fitted
+    options = {kind.__name__ for kind in choices.values()} | fitted
     raise UserError(f"{wish}: no such choice{nearest(wish.text, options)}")
 
 
@@ -151,21 +151,21 @@ def _function(wish: Override, current: types.FunctionType) -> types.FunctionType
         if not inspect.isfunction(chosen) or len(inspect.signature(chosen).parameters) != len(takes):
             raise UserError(f"{wish}: expected a function of ({', '.join(takes)})")
         return chosen
-    beside = {
-        name: found
-        for name, found in vars(importlib.import_module(current.__module__)).items()
-        if isinstance(found, types.FunctionType) and list(inspect.signature(found).parameters) == takes
+    choices = {
+        name: function
+        for name, function in vars(importlib.import_module(current.__module__)).items()
+        if isinstance(function, types.FunctionType) and list(inspect.signature(function).parameters) == takes
     }
-    if wish.text not in beside:
-        raise UserError(f"{wish}: no such choice{nearest(wish.text, beside)}")
-    return beside[wish.text]
+    if wish.text not in choices:
+        raise UserError(f"{wish}: no such choice{nearest(wish.text, choices)}")
+    return choices[wish.text]
 
 
 def nearest(name: str, options: Iterable[str]) -> str:
     """``; did you mean ...?`` where one is close, and what there is."""
-    known = sorted(set(options))
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return (f"; did you mean {close[0]}?" if close else ";") + f" There is: {', '.join(known) or 'nothing'}"
+    names = sorted(set(options))
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return (f"; did you mean {close[0]}?" if close else ";") + f" There is: {', '.join(names) or 'nothing'}"
 
 
 def _several(wish: Override, kind: Any, current: Any) -> Any:

@@ -29,8 +29,8 @@ _WIDTHS = (230.0, 330.0, 330.0)
 def before_after(run: RunRecord, rows: int = ROWS) -> str:
     """The SVG as text. Raises UserError where the run kept no answers of both models."""
     stage = next((s for s in reversed(run.stages) if s.samples), None)
-    kept = [row for row in (stage.samples if stage else []) if set(_MODELS) <= answers(row).keys()]
-    if stage is None or not kept:
+    samples = [row for row in (stage.samples if stage else []) if set(_MODELS) <= answers(row).keys()]
+    if stage is None or not samples:
         raise UserError(
             f"{run.directory}: its evaluation kept no answers of {' and '.join(_MODELS)} to the same "
             "prompts, so nothing can stand side by side; run a recipe that ends in an evaluation, such as "
@@ -44,7 +44,7 @@ def before_after(run: RunRecord, rows: int = ROWS) -> str:
     )
     parts += [svg.text(x, y, head, class_="title") for x, head in zip(columns, heads, strict=True)]
     width = columns[-1] + _WIDTHS[-1] + _MARGIN
-    for row in chosen(kept, stage.seed if stage.seed is not None else 0, rows):
+    for row in chosen(samples, stage.seed if stage.seed is not None else 0, rows):
         y += 12
         parts.append(svg.line((_MARGIN, y), (width - _MARGIN, y), "grid"))
         cells = [_asked(row), *(_answer(answers(row)[name]) for name in _MODELS)]
@@ -58,7 +58,7 @@ def before_after(run: RunRecord, rows: int = ROWS) -> str:
         y += _LINE
         parts.append(svg.text(_MARGIN, y, sentence, class_="label"))
     paper = svg.tag("rect", width=width, height="100%", class_="paper")
-    label = "; ".join(_asked(row)[0] for row in chosen(kept, stage.seed or 0, rows))
+    label = "; ".join(_asked(row)[0] for row in chosen(samples, stage.seed or 0, rows))
     return svg.drawing(width, y + 16, [svg.tag("style", css()), paper, *parts], label) + "\n"
 
 
@@ -75,8 +75,8 @@ def _answer(answer: Any) -> tuple[str, str]:
         return answer, ""
     text, gold = str(answer.get("text", "")), answer.get("gold")
     cut = "" if answer.get("ended", True) else " […]"
-    told = isinstance(gold, int | float) and abs(gold) < 1e100
-    return text + cut, f"gold {percent(float(gold), 0)}" if told else ""
+    has_gold = isinstance(gold, int | float) and abs(gold) < 1e100
+    return text + cut, f"gold {percent(float(gold), 0)}" if has_gold else ""
 
 
 def _cell(x: float, y: float, lines: Sequence[str], note: str) -> Iterator[str]:

@@ -79,10 +79,10 @@ def panel(what: Panel) -> str:
         parts.append(svg.circle(x(mark.x), y(mark.y), 3.4, f"hollow {mark.tone}"))
         parts.append(svg.text(x(mark.x), y(mark.y) - 8, mark.label, class_="note", text_anchor="middle"))
     parts += ['<g class="cursor"><line/><circle r="3"/><text/></g>']
-    told = f"{what.title}, {what.unit}: " + _story(what) + (f". {what.meaning}" if what.meaning else "")
+    label = f"{what.title}, {what.unit}: " + _story(what) + (f". {what.meaning}" if what.meaning else "")
     if what.meaning:
         parts.insert(0, svg.tag("title", escape(what.meaning)))
-    return svg.drawing(WIDTH, HEIGHT, parts, told, class_="panel", data_points=_hover(what, x, y))
+    return svg.drawing(WIDTH, HEIGHT, parts, label, class_="panel", data_points=_hover(what, x, y))
 
 
 def _frame(what: Panel, x: PixelScale, y: PixelScale) -> list[str]:
@@ -113,15 +113,15 @@ def _series(what: Panel, series: Series, x: PixelScale, y: PixelScale) -> list[s
         upper = [(px, y(high)) for (px, _), (_, high) in zip(points, series.band, strict=True)]
         lower = [(px, y(low)) for (px, _), (low, _) in zip(points, series.band, strict=True)]
         parts.append(svg.area(upper, lower, f"band {series.tone}"))
-    drawn = running_mean(series.points, series.weights) if dense else list(series.points)
+    line = running_mean(series.points, series.weights) if dense else list(series.points)
     if dense and what.dots:
         parts += [svg.circle(px, py, 1.5, f"faint {series.tone}") for px, py in points if math.isfinite(py)]
     elif dense:
         parts.append(svg.path(points, f"raw {series.tone}"))
-    parts.append(svg.path([(x(a), y(b)) for a, b in drawn], f"line {series.tone}"))
+    parts.append(svg.path([(x(a), y(b)) for a, b in line], f"line {series.tone}"))
     if sparse:
         parts += [svg.circle(px, py, 2.4, f"dot {series.tone}") for px, py in points if math.isfinite(py)]
-    finite = [(a, b) for a, b in drawn if math.isfinite(b)]
+    finite = [(a, b) for a, b in line if math.isfinite(b)]
     if finite:
         parts += _ends(what, series, finite, (x, y))
     return parts
@@ -134,12 +134,12 @@ def _ends(
     (first_x, first), (last_x, last) = finite[0], finite[-1]
     mean, count = at_the_end(series)
     words = series.label or what.ends[1] or value_of(mean, what.share)
-    place = x(last_x) + 6 if x(last_x) > RIGHT - 40 else x(last_x) + 7
-    parts = [svg.text(place, y(last) + 4, words, class_=f"end {series.tone}")]
-    if svg.width_of(words, 11.5) > _BESIDE + WIDTH - place:  # too long beside the line: above it
+    text_x = x(last_x) + 6 if x(last_x) > RIGHT - 40 else x(last_x) + 7
+    parts = [svg.text(text_x, y(last) + 4, words, class_=f"end {series.tone}")]
+    if svg.width_of(words, 11.5) > _BESIDE + WIDTH - text_x:  # too long beside the line: above it
         parts = [svg.text(WIDTH, y(last) - 8, words, class_=f"end {series.tone}", text_anchor="end")]
     if count > 1 and not (series.label or what.ends[1]):
-        parts.append(svg.text(place, y(last) + 16, f"last {count}", class_="note"))
+        parts.append(svg.text(text_x, y(last) + 16, f"last {count}", class_="note"))
     if what.ends[0]:
         parts.append(svg.text(x(first_x) + 7, y(first) + 4, what.ends[0], class_="note"))
     return parts
@@ -174,9 +174,9 @@ def running_mean(
     half = window(len(points)) // 2
     pairs = _weighted(points, weights)
     means = []
-    for place in range(len(points)):
-        near = [pair for pair in pairs[max(0, place - half) : place + half + 1] if math.isfinite(pair[0][1])]
-        x = _mean([(x, weight) for (x, _), weight in near]) if near else points[place][0]
+    for index in range(len(points)):
+        near = [pair for pair in pairs[max(0, index - half) : index + half + 1] if math.isfinite(pair[0][1])]
+        x = _mean([(x, weight) for (x, _), weight in near]) if near else points[index][0]
         means.append((x, _mean([(y, weight) for (_, y), weight in near])))
     return means
 

@@ -47,10 +47,10 @@ def whiskers(
     if level and x.low <= level[0] <= x.high:
         parts.append(svg.line((x(level[0]), top - 8), (x(level[0]), bottom), "level"))
         parts.append(svg.text(x(level[0]), top - 12, level[1], class_="note", text_anchor="middle"))
-    for place, row in enumerate(rows):
-        parts += _row(row, x, top + _ROW * (place + 0.5), share)
-    told = "; ".join(f"{row.label} {said(row, share)}" for row in rows)
-    return svg.drawing(_WIDTH, bottom + (36 if unit else 22), parts, told, class_="dots")
+    for index, row in enumerate(rows):
+        parts += _row(row, x, top + _ROW * (index + 0.5), share)
+    label = "; ".join(f"{row.label} {value_text(row, share)}" for row in rows)
+    return svg.drawing(_WIDTH, bottom + (36 if unit else 22), parts, label, class_="dots")
 
 
 def _axis(
@@ -71,7 +71,7 @@ def _axis(
 def _row(row: Dot, x: PixelScale, y: float, share: bool) -> list[str]:
     parts = [svg.text(x.start - 14, y + 4, row.label, class_="label", text_anchor="end")]
     parts += _mark(row, x, y, share)
-    parts.append(svg.text(x.end + 16, y + 4, said(row, share), class_="value"))
+    parts.append(svg.text(x.end + 16, y + 4, value_text(row, share), class_="value"))
     return parts
 
 
@@ -80,7 +80,9 @@ def _mark(row: Dot, x: PixelScale, y: float, share: bool) -> list[str]:
     if row.low is not None and row.high is not None:
         parts.append(svg.line((x(row.low), y), (x(row.high), y), f"whisker {row.tone}"))
     kind = "hollow" if row.control else "dot"
-    parts.append(svg.circle(x(row.value), y, 3.8, f"{kind} {row.tone}", f"{row.label}: {said(row, share)}"))
+    parts.append(
+        svg.circle(x(row.value), y, 3.8, f"{kind} {row.tone}", f"{row.label}: {value_text(row, share)}")
+    )
     return parts
 
 
@@ -90,10 +92,10 @@ def narrow_whiskers(rows: Sequence[Dot], *, share: bool, level: tuple[float, str
         return ""
     x = _axis(rows, share, level, (8.0, _NARROW - 8.0))
 
-    def mark(place: int, y: float) -> list[str]:
-        return _mark(rows[place], x, y, share)
+    def mark(index: int, y: float) -> list[str]:
+        return _mark(rows[index], x, y, share)
 
-    return _narrow([(row.label, said(row, share)) for row in rows], mark, x, share, level)
+    return _narrow([(row.label, value_text(row, share)) for row in rows], mark, x, share, level)
 
 
 def _narrow(
@@ -116,17 +118,17 @@ def _narrow(
         parts.append(svg.line((x(level[0]), top - 4), (x(level[0]), bottom), "level"))
         side = "start" if x(level[0]) < 40 else "end" if x(level[0]) > _NARROW - 40 else "middle"
         parts.append(svg.text(x(level[0]), top - 7, level[1], class_="note", text_anchor=side))
-    for place, (name, words) in enumerate(lines):
-        y = top + height * place
+    for index, (name, words) in enumerate(lines):
+        y = top + height * index
         parts.append(svg.text(0, y + 14, name, class_="label"))
         at, anchor = (0.0, "start") if crowded else (_NARROW, "end")
         parts.append(svg.text(at, y + (30 if crowded else 14), words, class_="value", text_anchor=anchor))
-        parts += mark(place, y + height - 11)
-    told = "; ".join(f"{name} {words}" for name, words in lines)
-    return svg.drawing(_NARROW, bottom + 20, parts, told, class_="dots narrow")
+        parts += mark(index, y + height - 11)
+    label = "; ".join(f"{name} {words}" for name, words in lines)
+    return svg.drawing(_NARROW, bottom + 20, parts, label, class_="dots narrow")
 
 
-def said(row: Dot, share: bool) -> str:
+def value_text(row: Dot, share: bool) -> str:
     words = value_of(row.value, share)
     if row.low is not None and row.high is not None:
         words += f"  [{between(row.low, row.high, share)}]"
@@ -166,14 +168,14 @@ def dumbbells(rows: Sequence[Change], before: str, after: str, fall: float = 0.0
     parts.append(svg.text(left + 14, 13, before, class_="note"))
     at = left + 34 + svg.width_of(before, 11)
     parts += [svg.circle(at, 9, 3.8, "dot gold"), svg.text(at + 8, 13, after, class_="note")]
-    for place, row in enumerate(rows):
-        y = top + _ROW * (place + 0.5)
+    for index, row in enumerate(rows):
+        y = top + _ROW * (index + 0.5)
         parts.append(svg.text(left - 14, y + 4, row.label, class_="label", text_anchor="end"))
         parts += _dumbbell(row, x, y)
         bad = row.after - row.before < -fall
         parts.append(svg.text(end + 16, y + 4, _moved(row, fall), class_="value bad" if bad else "value"))
-    told = "; ".join(f"{row.label} {percent(row.before)} to {percent(row.after)}" for row in rows)
-    return svg.drawing(_WIDTH, bottom + 22, parts, told, class_="dots")
+    label = "; ".join(f"{row.label} {percent(row.before)} to {percent(row.after)}" for row in rows)
+    return svg.drawing(_WIDTH, bottom + 22, parts, label, class_="dots")
 
 
 def narrow_dumbbells(rows: Sequence[Change], fall: float = 0.05) -> str:
@@ -182,8 +184,8 @@ def narrow_dumbbells(rows: Sequence[Change], fall: float = 0.05) -> str:
         return ""
     x = PixelScale(0.0, 1.0, 8.0, _NARROW - 8.0)
 
-    def mark(place: int, y: float) -> list[str]:
-        return _dumbbell(rows[place], x, y)
+    def mark(index: int, y: float) -> list[str]:
+        return _dumbbell(rows[index], x, y)
 
     return _narrow([(row.label, _moved(row, fall)) for row in rows], mark, x, True)
 

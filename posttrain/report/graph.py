@@ -34,27 +34,29 @@ def columns(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str,
     for source, target in edges:
         inputs[target].append(source)
         uses[source].append(target)
-    place: dict[str, int] = {}
+    column_of: dict[str, int] = {}
     for name in names:
-        place[name] = max((place[source] + 1 for source in inputs[name] if source in place), default=0)
+        column_of[name] = max(
+            (column_of[source] + 1 for source in inputs[name] if source in column_of), default=0
+        )
     for name in names:
         if not inputs[name] and uses[name]:
-            place[name] = min(place[user] for user in uses[name]) - 1
-    least = min(place.values(), default=0)
-    return {name: column - least for name, column in place.items()}
+            column_of[name] = min(column_of[user] for user in uses[name]) - 1
+    least = min(column_of.values(), default=0)
+    return {name: column - least for name, column in column_of.items()}
 
 
 def _routes(
-    place: Mapping[str, int], edges: Sequence[tuple[str, str]]
+    column_of: Mapping[str, int], edges: Sequence[tuple[str, str]]
 ) -> tuple[list[list[str]], list[list[str]]]:
     """Stages and way points by column, and each edge as the way points it passes."""
-    layers: list[list[str]] = [[] for _ in range(max(place.values(), default=-1) + 1)]
-    for name, column in place.items():
+    layers: list[list[str]] = [[] for _ in range(max(column_of.values(), default=-1) + 1)]
+    for name, column in column_of.items():
         layers[column].append(name)
     ways = []
     for source, target in edges:
         way = [source]
-        for column in range(place[source] + 1, place[target]):
+        for column in range(column_of[source] + 1, column_of[target]):
             point = f"{source}\0{column}"  # edges of one source share their way
             if point not in layers[column]:
                 layers[column].append(point)
@@ -115,9 +117,9 @@ def diagram(nodes: Sequence[Node], edges: Sequence[tuple[str, str]]) -> str:
         '<path d="M0 1L7 4L0 7" class="head"/></marker></defs>'
     )
     width = left - _COLUMN_GAP + 2
-    told = "; ".join(f"{source} to {target}" for source, target in edges) or ", ".join(by_name)
+    label = "; ".join(f"{source} to {target}" for source, target in edges) or ", ".join(by_name)
     return svg.drawing(
-        width, total + 8, [head, *arrows, *boxes], told, class_="graph", style=f"max-width:{width:.0f}px"
+        width, total + 8, [head, *arrows, *boxes], label, class_="graph", style=f"max-width:{width:.0f}px"
     )
 
 
@@ -129,15 +131,15 @@ def _width(node: Node) -> float:
 def _arrow(boxes: Sequence[tuple[float, float, float, float]], *, faint: bool) -> str:
     left, top, width, height = boxes[0]
     x, y = left + width, top + height / 2
-    drawn = f"M{x:.1f} {y:.1f}"
-    for place, (left, top, width, height) in enumerate(boxes[1:], start=1):
-        to_x, to_y = left - (2 if place == len(boxes) - 1 else 0), top + height / 2
+    path = f"M{x:.1f} {y:.1f}"
+    for index, (left, top, width, height) in enumerate(boxes[1:], start=1):
+        to_x, to_y = left - (2 if index == len(boxes) - 1 else 0), top + height / 2
         bend = (to_x - x) / 2
-        drawn += f"C{x + bend:.1f} {y:.1f} {to_x - bend:.1f} {to_y:.1f} {to_x:.1f} {to_y:.1f}"
-        if place < len(boxes) - 1:
-            drawn += f"L{left + width:.1f} {to_y:.1f}"
+        path += f"C{x + bend:.1f} {y:.1f} {to_x - bend:.1f} {to_y:.1f} {to_x:.1f} {to_y:.1f}"
+        if index < len(boxes) - 1:
+            path += f"L{left + width:.1f} {to_y:.1f}"
         x, y = left + width, to_y
-    return svg.tag("path", d=drawn, class_="arrow faint" if faint else "arrow", marker_end="url(#head)")
+    return svg.tag("path", d=path, class_="arrow faint" if faint else "arrow", marker_end="url(#head)")
 
 
 def _node(node: Node, box: tuple[float, float, float, float]) -> str:
@@ -148,6 +150,6 @@ def _node(node: Node, box: tuple[float, float, float, float]) -> str:
     shown = [(words, class_) for words, class_ in lines if words]
     first = top + height / 2 - 7.5 * (len(shown) - 1) + 4
     return shape + "".join(
-        svg.text(left + 11, first + 15 * place, words, class_=class_)
-        for place, (words, class_) in enumerate(shown)
+        svg.text(left + 11, first + 15 * index, words, class_=class_)
+        for index, (words, class_) in enumerate(shown)
     )

@@ -17,7 +17,7 @@ JUDGE = "judge_win_rate/{model}_vs_{other}"
 IMPLICIT = "implicit_accuracy/{model}_vs_{other}"
 
 
-def known(run: RunRecord) -> bool:
+def has_judgements(run: RunRecord) -> bool:
     """Whether an evaluation asked a judge, or held-out comparisons."""
     return _first(run, JUDGE) is not None or _first(run, IMPLICIT) is not None
 

@@ -34,14 +34,14 @@ _START, _FINAL = "{metric}_start", "{metric}_final"  # families of a run's first
 
 def blocks(run: RunRecord) -> list[str]:
     """One block a stage that has metrics."""
-    drawn = []
+    parts = []
     for stage in reversed(run.stages):  # what is measured last says most
         body = _stage(stage)
         if body:
             does = stage.does
             title = stage.address if does == stage.address else f"{stage.address}: {does}"
-            drawn.append(tag("h3", escape(title)) + body)
-    return drawn
+            parts.append(tag("h3", escape(title)) + body)
+    return parts
 
 
 def _stage(stage: Made) -> str:
@@ -65,8 +65,8 @@ def _axis(title: str, members: Sequence[Shown]) -> str:
     dots = [_dot(one) for one in members]
     unit = next(one.metric.unit for one in members)
     head = title if share or unit.lower() in title.lower() else f"{title}, {unit}"
-    drawn = whiskers(dots, share=share, level=level) + narrow_whiskers(dots, share=share, level=level)
-    return tag("h4", escape(head), title=_meanings(members)) + drawn
+    charts = whiskers(dots, share=share, level=level) + narrow_whiskers(dots, share=share, level=level)
+    return tag("h4", escape(head), title=_meanings(members)) + charts
 
 
 def _meanings(members: Sequence[Shown]) -> str:
@@ -87,7 +87,7 @@ def _dot(one: Shown) -> Dot:
 
 def _changes(metrics: Sequence[Shown]) -> tuple[str, set[str]]:
     """Metrics that are drawn as changes from one model to another, and the names of all that are drawn so."""
-    drawn, taken = "", set()
+    charts, taken = "", set()
     pair = compared(metrics)
     by_name = {one.name: one for one in metrics}
     kinds = dict.fromkeys(one.kind for one in metrics if one.kind is not None and one.kind.change)
@@ -108,9 +108,9 @@ def _changes(metrics: Sequence[Shown]) -> tuple[str, set[str]]:
         if rows:
             models = titles.plain(before), titles.plain(after)
             head = f"{kind.axis}: {models[0]} → {models[1]}, change in points"
-            drawn += tag("h4", escape(head), title=kind.meaning)
-            drawn += dumbbells(rows, *models) + narrow_dumbbells(rows)
-    return drawn, taken
+            charts += tag("h4", escape(head), title=kind.meaning)
+            charts += dumbbells(rows, *models) + narrow_dumbbells(rows)
+    return charts, taken
 
 
 def _parts(one: Shown) -> tuple[str, ...]:

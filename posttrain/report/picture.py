@@ -40,8 +40,8 @@ def picture(run: RunRecord) -> str:
     words, wins = _standing(run)
     width = 2 * _MARGIN + len(panels) * WIDTH + (len(panels) - 1) * _GAP
     parts = [svg.tag("rect", width=width, height="100%", class_="paper"), titled(run, _MARGIN)]
-    for place, drawn in enumerate(panels):
-        parts.append(_at(drawn, _MARGIN + place * (WIDTH + _GAP), _HEAD + _MARGIN, WIDTH))
+    for index, drawing in enumerate(panels):
+        parts.append(_at(drawing, _MARGIN + index * (WIDTH + _GAP), _HEAD + _MARGIN, WIDTH))
     bottom = _HEAD + _MARGIN + HEIGHT + 8
     if wins:
         parts += [svg.text(_MARGIN, bottom + 14, words, class_="title"), _at(wins, _MARGIN, bottom + 26, 740)]
@@ -78,14 +78,14 @@ def titled(run: RunRecord, margin: float) -> str:
     return svg.text(margin, margin + 12, about, class_="heading")
 
 
-def _at(drawn: str, x: float, y: float, width: float) -> str:
+def _at(drawing: str, x: float, y: float, width: float) -> str:
     """An SVG inside another, at its own size."""
-    place = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{_height(drawn):g}"'
-    return drawn.replace("<svg ", f"<svg {place} ", 1)
+    viewport = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{_height(drawing):g}"'
+    return drawing.replace("<svg ", f"<svg {viewport} ", 1)
 
 
-def _height(drawn: str) -> float:
-    return float(drawn.partition('viewBox="')[2].partition('"')[0].split()[3])
+def _height(drawing: str) -> float:
+    return float(drawing.partition('viewBox="')[2].partition('"')[0].split()[3])
 
 
 def css() -> str:
@@ -93,8 +93,8 @@ def css() -> str:
     start = CSS.index("svg text{")
     rules = CSS[start : CSS.index("table{")].replace("svg ", "")
     tones = CSS[CSS.index(":root") : CSS.index("*{")]
-    own = "svg{overflow:visible}.paper{fill:var(--paper)}.heading{font-size:14px;font-weight:600}"
-    return f"{tones}text{{font-family:{FONTS}}}{rules}{own}"
+    extra_rules = "svg{overflow:visible}.paper{fill:var(--paper)}.heading{font-size:14px;font-weight:600}"
+    return f"{tones}text{{font-family:{FONTS}}}{rules}{extra_rules}"
 
 
 def main(arguments: list[str]) -> int:
@@ -109,11 +109,11 @@ def draw_run(draw: Callable[[RunRecord], str], module: str, arguments: list[str]
         return 0 if arguments[:1] in (["--help"], ["-h"]) else 2
     directory = Path(arguments[0]).resolve()
     try:
-        drawn = draw(RunRecord.load(directory, directory.parent.parent))
+        text = draw(RunRecord.load(directory, directory.parent.parent))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    Path(arguments[1]).write_text(drawn, encoding="utf-8")
+    Path(arguments[1]).write_text(text, encoding="utf-8")
     return 0
 
 

@@ -18,14 +18,16 @@ def checks(run: RunRecord) -> str:
     """Every finding with its threshold, evidence and advice."""
     rows = []
     for stage in run.stages:
-        for found in stage.findings:
-            mark = "passed" if found.passed else "<span class='failed'>failed</span>"
-            accepted = f"{stage.address}.{found.name}" in run.record.get("accepted_gates", [])
-            limit = "" if found.threshold is None else escape(number(found.threshold))
-            words = " ".join(word for word in (found.evidence, "" if found.passed else found.advice) if word)
-            cells = tag("td", escape(stage.address)) + tag("td", escape(plain(found.name)))
+        for finding in stage.findings:
+            mark = "passed" if finding.passed else "<span class='failed'>failed</span>"
+            accepted = f"{stage.address}.{finding.name}" in run.record.get("accepted_gates", [])
+            limit = "" if finding.threshold is None else escape(number(finding.threshold))
+            words = " ".join(
+                word for word in (finding.evidence, "" if finding.passed else finding.advice) if word
+            )
+            cells = tag("td", escape(stage.address)) + tag("td", escape(plain(finding.name)))
             cells += tag("td", mark + (" (accepted)" if accepted else ""))
-            cells += tag("td", escape(number(found.value)), class_="n", data_name="value")
+            cells += tag("td", escape(number(finding.value)), class_="n", data_name="value")
             cells += tag("td", limit, class_="n", data_name="threshold")
             rows.append(tag("tr", cells + tag("td", escape(words))))
     return _table(["stage", "check", "", "*value", "*threshold", "evidence"], rows)
@@ -107,21 +109,21 @@ def flattened(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         for key, inner in value.items():
             yield from flattened(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
-        for place, inner in enumerate(value, start=1):
-            yield from flattened(inner, f"{name}[{place}]")
+        for index, inner in enumerate(value, start=1):
+            yield from flattened(inner, f"{name}[{index}]")
     else:
         yield name, value
 
 
 def versions(run: RunRecord) -> str:
     """Of the software; where stages were made with different ones, both are said."""
-    found: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
     for stage in run.stages:
         for name, version in stage.versions.items():
-            if version not in found.setdefault(name, []):
-                found[name].append(version)
-    said = [f"{name} {' and '.join(which)}" for name, which in found.items()]
-    return tag("p", escape(" · ".join(said)), class_="caption") if said else ""
+            if version not in by_name.setdefault(name, []):
+                by_name[name].append(version)
+    parts = [f"{name} {' and '.join(which)}" for name, which in by_name.items()]
+    return tag("p", escape(" · ".join(parts)), class_="caption") if parts else ""
 
 
 def _table(columns: list[str], rows: list[str]) -> str:

@@ -50,20 +50,22 @@ class Made:
     @cached_property
     def findings(self) -> list[Finding]:
         """What its preflight and gates looked at in this run, and what the stage itself reported."""
-        seen = self.run.get("findings") or self.made.get("findings") or []
-        own = self.made.get("report", {}).get("findings", [])
-        known = Finding.__dataclass_fields__
-        found = [
-            Finding(**{k: v for k, v in one.items() if k in known}) for one in [*own, *seen] if "name" in one
+        checked = self.run.get("findings") or self.made.get("findings") or []
+        reported = self.made.get("report", {}).get("findings", [])
+        fields = Finding.__dataclass_fields__
+        findings = [
+            Finding(**{k: v for k, v in one.items() if k in fields})
+            for one in [*reported, *checked]
+            if "name" in one
         ]
-        return list({one.name: one for one in found}.values())
+        return list({one.name: one for one in findings}.values())
 
     @property
     def notes(self) -> list[str]:
         """The stage's own, and which of its code has changed since it was made."""
-        own = [str(note) for note in self.made.get("report", {}).get("notes", [])]
+        notes = [str(note) for note in self.made.get("report", {}).get("notes", [])]
         other = [str(name) for name in self.run.get("changed_since", [])]
-        return own + ([f"Made by earlier code; changed since: {', '.join(other)}."] if other else [])
+        return notes + ([f"Made by earlier code; changed since: {', '.join(other)}."] if other else [])
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -154,8 +156,8 @@ class RunRecord:
         record = read_record(directory)
         says = {one["address"]: one for one in record.get("stages", []) if "address" in one}
         places = record["products"].items()
-        found = [(address, _resolve(place, workspace, directory)) for address, place in places]
-        stages = [Made(address, Product.load(path), says.get(address, {})) for address, path in found if path]
+        paths = [(address, _resolve(name, workspace, directory)) for address, name in places]
+        stages = [Made(address, Product.load(path), says.get(address, {})) for address, path in paths if path]
         return cls(directory, record, stages)
 
     @property
@@ -198,18 +200,18 @@ class RunRecord:
             for token in (stage.fingerprint, stage.product.content, stage.path.name, str(stage.path)):
                 tokens.setdefault(token, stage.address)
         tokens.pop("", None)
-        found = []
-        known = {stage.address: stage.address for stage in self.stages}
+        edges = []
+        addresses = {stage.address: stage.address for stage in self.stages}
         for stage in self.stages:
-            said = stage.run.get("inputs")
-            inputs, by = (said, known) if said else (stage.made.get("inputs", {}), tokens)
+            run_inputs = stage.run.get("inputs")
+            inputs, by = (run_inputs, addresses) if run_inputs else (stage.made.get("inputs", {}), tokens)
             used = [by[token] for token in _strings(inputs) if token in by]
-            found += [(one, stage.address) for one in dict.fromkeys(used) if one != stage.address]
-        return found
+            edges += [(one, stage.address) for one in dict.fromkeys(used) if one != stage.address]
+        return edges
 
 
-def _resolve(place: str, workspace: Path, directory: Path) -> Path | None:
-    roots = (Path(place), workspace / place, workspace / "products" / place, directory / place)
+def _resolve(name: str, workspace: Path, directory: Path) -> Path | None:
+    roots = (Path(name), workspace / name, workspace / "products" / name, directory / name)
     return next((path for path in roots if path.is_dir()), None)
 
 

@@ -8,7 +8,7 @@ from posttrain.report.scale import number
 from posttrain.report.shown import find
 
 
-def known(run: RunRecord) -> bool:
+def has_plays(run: RunRecord) -> bool:
     """Whether an evaluation played."""
     return find(run.stages, "return/policy") is not None
 
@@ -31,10 +31,14 @@ def verdict(run: RunRecord) -> list[str]:
     policy, random = find(run.stages, "return/policy"), find(run.stages, "return/random")
     if policy is None or random is None:
         return []
-    own, chance = policy.metric.interval, random.metric.interval
+    policy_interval, chance = policy.metric.interval, random.metric.interval
     plays = f" over {number(policy.metric.n)} plays" if policy.metric.n else ""
-    interval = f" (95 % interval {between(*own, False)}{plays})" if own else ""
-    claim = "" if own and chance and own[0] > chance[1] else ", from which it cannot be told apart"
+    interval = f" (95 % interval {between(*policy_interval, False)}{plays})" if policy_interval else ""
+    claim = (
+        ""
+        if policy_interval and chance and policy_interval[0] > chance[1]
+        else ", from which it cannot be told apart"
+    )
     sentences = [f"The policy earns {policy.brief} a play{interval}, a random one {random.brief}{claim}."]
     share = find(run.stages, "share_of_optimum")
     if share:

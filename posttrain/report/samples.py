@@ -48,9 +48,9 @@ def family(row: Mapping[str, Any]) -> str:
 
 def answers(row: Mapping[str, Any]) -> dict[str, Any]:
     """Model to its answer: under ``answers`` (or ``responses``), else every other text field of the row."""
-    found = row.get("answers", row.get("responses"))
-    if isinstance(found, Mapping):
-        return {str(k): v for k, v in found.items() if isinstance(v, str | Mapping)}
+    by_model = row.get("answers", row.get("responses"))
+    if isinstance(by_model, Mapping):
+        return {str(k): v for k, v in by_model.items() if isinstance(v, str | Mapping)}
     return {k: v for k, v in row.items() if k not in _ABOUT and isinstance(v, str | Mapping)}
 
 
@@ -75,9 +75,9 @@ def table(rows: Sequence[Mapping[str, Any]], seed: object, count: int = 12, at_m
     if not picked:
         return ""
     more = picked[count:]
-    drawn = _table(picked[:count])
+    html = _table(picked[:count])
     if more:
-        drawn += tag("details", tag("summary", f"{len(more)} more prompts") + _table(more))
+        html += tag("details", tag("summary", f"{len(more)} more prompts") + _table(more))
     note = f"Prompts in an order drawn by a hash of the seed ({escape(str(seed))}), not by hand" + (
         "; families take turns." if any(family(row) for row in picked) else "."
     )
@@ -91,7 +91,7 @@ def table(rows: Sequence[Mapping[str, Any]], seed: object, count: int = 12, at_m
     if {"gold", "reward"} <= keys:
         note += " Below an answer: the reward model's score, on its own scale, and gold, a share of what the"
         note += " prompt can earn."
-    return tag("p", note, class_="caption") + drawn
+    return tag("p", note, class_="caption") + html
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -24,8 +24,8 @@ _PER_TOKEN = "per token"  # how the unit of a mean over tokens ends
 
 def chapter(title: str, *parts: str, caption: str = "") -> str:
     body = "".join(parts)
-    told = tag("p", escape(caption), class_="caption") if caption else ""
-    return tag("section", tag("h2", escape(title)) + told + body) if body else ""
+    note = tag("p", escape(caption), class_="caption") if caption else ""
+    return tag("section", tag("h2", escape(title)) + note + body) if body else ""
 
 
 def head(run: RunRecord) -> str:
@@ -41,8 +41,8 @@ def head(run: RunRecord) -> str:
         facts.append(f"status: {status}")
     overrides = " ".join(map(str, run.record.get("overrides", [])))
     command = tag("p", tag("code", escape(f"posttrain run {run.recipe} {overrides}".rstrip())))
-    said = "".join(tag("p", escape(sentence)) for sentence in story.verdict(run))
-    lead = tag("div", said + tag("p", escape(story.did(run)), class_="fine"), class_="lead")
+    sentences = "".join(tag("p", escape(sentence)) for sentence in story.verdict(run))
+    lead = tag("div", sentences + tag("p", escape(story.did(run)), class_="fine"), class_="lead")
     rows = "".join(
         tag("div", tag("dt", escape(k.label)) + tag("dd", escape(k.value) + tag("small", escape(k.detail))))
         for k in story.keys(run)
@@ -58,20 +58,20 @@ def head(run: RunRecord) -> str:
 
 def trouble(run: RunRecord) -> str:
     """Checks that failed, where nobody can miss them."""
-    said = [
+    paragraphs = [
         tag(
             "p",
-            f"<span class='failed'>{escape(stage.address)}: {escape(found.name)}</span> "
-            f"{escape(number(found.value))}{_limit(found.threshold)} "
-            f"{escape(found.evidence)} {escape(found.advice)}",
+            f"<span class='failed'>{escape(stage.address)}: {escape(finding.name)}</span> "
+            f"{escape(number(finding.value))}{_limit(finding.threshold)} "
+            f"{escape(finding.evidence)} {escape(finding.advice)}",
         )
         for stage in run.stages
-        for found in stage.findings
-        if not found.passed
+        for finding in stage.findings
+        if not finding.passed
     ]
     if run.waiting:
-        said.append(tag("p", f"Waiting for people: {escape(', '.join(run.waiting))}."))
-    return tag("div", "".join(said), class_="trouble") if said else ""
+        paragraphs.append(tag("p", f"Waiting for people: {escape(', '.join(run.waiting))}."))
+    return tag("div", "".join(paragraphs), class_="trouble") if paragraphs else ""
 
 
 def notes(run: RunRecord) -> str:
@@ -89,30 +89,30 @@ def recipe(run: RunRecord) -> str:
     for stage in run.stages:
         first = next(iter(shown(stage)), None)
         says = f"{first.title} {first.brief}" if first else ""
-        failed = any(not found.passed for found in stage.findings)
+        failed = any(not finding.passed for finding in stage.findings)
         does = stage.does
         does = "" if does == stage.address else does
         nodes.append(Node(name=stage.address, does=does, says=says, trouble=failed))
-    drawn = diagram(nodes, run.edges)
-    return chapter("Recipe", tag("div", drawn, class_="wide") if drawn else "")
+    graph = diagram(nodes, run.edges)
+    return chapter("Recipe", tag("div", graph, class_="wide") if graph else "")
 
 
 def curves(stage: Made, gold: tuple[Made, Curve] | None) -> str:
     """A stage's curves as small multiples: those that are declared with an order first, the rest behind a
     click.
     """
-    found = dict(stage.curves)
+    by_name = dict(stage.curves)
     bands: dict[str, Mapping[str, Curve]] = {"gold": stage.curves}
-    if gold and "gold" not in found and "reward" in found:
-        found["gold"] = gold[1]
+    if gold and "gold" not in by_name and "reward" in by_name:
+        by_name["gold"] = gold[1]
         bands["gold"] = gold[0].curves
-    kinds = {name: declared(name, "log") for name in found if not _beside_another(name, found)}
+    kinds = {name: declared(name, "log") for name in by_name if not _beside_another(name, by_name)}
     order = {name: one.kind.order for name, one in kinds.items() if one is not None and one.kind.order}
     leading = sorted(order, key=order.__getitem__)
     counting = {name for name, one in kinds.items() if one is not None and one.unit in _BACKGROUND}
     rest = sorted(kinds.keys() - order.keys() - counting)
-    first = "".join(curve(name, found[name], bands.get(name, found)) for name in leading)
-    others = "".join(curve(name, found[name], found) for name in rest)
+    first = "".join(curve(name, by_name[name], bands.get(name, by_name)) for name in leading)
+    others = "".join(curve(name, by_name[name], by_name) for name in rest)
     if not first:
         first, others = others, ""
     body = tag("div", first, class_="multiples") if first else ""
@@ -129,21 +129,21 @@ def _beside_another(name: str, curves: Mapping[str, Curve]) -> bool:
     return any(end in curves for end in ends) or (one is not None and one.kind.floor_of in curves)
 
 
-def curve(name: str, points: Curve, beside: Mapping[str, Curve]) -> str:
-    """The panel of a curve, with what its metric means as the tooltip; ``beside`` has its interval, the
+def curve(name: str, points: Curve, companions: Mapping[str, Curve]) -> str:
+    """The panel of a curve, with what its metric means as the tooltip; ``companions`` has its interval, the
     counts that its steps are weighted by, and the least that it can be.
     """
     what = declared(name, "log")
     unit, tone = what.unit if what else "", _TONES.get(name, "ink")
-    lows, highs = dict(beside.get(f"{name}{LOW}", [])), dict(beside.get(f"{name}{HIGH}", []))
+    lows, highs = dict(companions.get(f"{name}{LOW}", [])), dict(companions.get(f"{name}{HIGH}", []))
     band = [(lows[step], highs[step]) for step, _ in points if step in lows and step in highs]
     band = band if len(band) == len(points) else []
     share = is_share(unit) and all(0 <= y <= 1 for _, y in points if math.isfinite(y))
-    counted = dict(beside.get("tokens" if unit.endswith(_PER_TOKEN) else "rows", []))
+    counted = dict(companions.get("tokens" if unit.endswith(_PER_TOKEN) else "rows", []))
     weights = [counted.get(step, 0.0) for step, _ in points]
     weights = weights if all(weight > 0 for weight in weights) else []
     series = [Series(points=points, weights=weights, tone=tone, band=band)]
-    if least := _floor(name, beside):
+    if least := _floor(name, companions):
         series.append(Series(points=least, tone="muted"))
         unit = f"{unit}; grey: the least these labels allow"
     title, meaning = titles.title(what, name), what.meaning if what else ""
@@ -163,14 +163,14 @@ def over_steps(run: RunRecord) -> str:
     blocks = []
     for stage in [s for s in [main, *[one for one in run.stages if one is not main]] if s]:
         only_gold = main is not None and stage is not main and _measures_gold(stage)
-        drawn = "" if only_gold else curves(stage, story.gold_curve(run) if stage is main else None)
-        if drawn:
+        panels = "" if only_gold else curves(stage, story.gold_curve(run) if stage is main else None)
+        if panels:
             does = stage.does
             title = stage.address if does == stage.address else f"{stage.address}: {does}"
             if stage.control:
-                blocks.append(tag("details", tag("summary", escape(title)) + drawn))
+                blocks.append(tag("details", tag("summary", escape(title)) + panels))
             else:
-                blocks.append(tag("h3", escape(title)) + drawn)
+                blocks.append(tag("h3", escape(title)) + panels)
     longest = max((len(c) for s in run.stages for c in s.curves.values()), default=0)
     smooth = (
         f" Bold lines are running means of up to {window(longest)} steps over the thin line of every step."
@@ -195,13 +195,13 @@ def over_optimization(run: RunRecord) -> str:
     if stage is None or "kl" not in stage.curves or "reward" not in stage.curves:
         return ""
     gold = story.gold_curve(run)
-    drawn = []
+    panels = []
     for name, source in (("reward", stage), ("gold", gold[0] if gold else None)):
         if source is not None:
             kl = dict(source.curves.get("kl", stage.curves["kl"]))
-            drawn.append(_against_kl(name, source.curves[name], kl, _best_of(run) if name == "gold" else []))
+            panels.append(_against_kl(name, source.curves[name], kl, _best_of(run) if name == "gold" else []))
     if gold is None:
-        drawn.append(
+        panels.append(
             tag("p", "Gold reward unknown: whether it rose with the proxy, this report cannot tell.")
         )
     caption = (
@@ -209,7 +209,7 @@ def over_optimization(run: RunRecord) -> str:
         "gone is the square root of its KL. Gold is measured afterwards and never trained on."
     )
     return chapter(
-        "Proxy and gold against distance", tag("div", "".join(drawn), class_="multiples"), caption=caption
+        "Proxy and gold against distance", tag("div", "".join(panels), class_="multiples"), caption=caption
     )
 
 

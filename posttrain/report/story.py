@@ -157,28 +157,28 @@ def did(run: RunRecord) -> str:
 
 def verdict(run: RunRecord) -> list[str]:
     """What the metrics say, one sentence each, none said more firmly than its interval allows."""
-    own = judged.known(run)
+    has_judge = judged.has_judgements(run)
     sentences = returns.verdict(run) + judged.verdict(run)
     won = win_rate(run)
     if won:
         sentences.append(_won(won, kl(run)))
     direct = aligned(run)
-    if direct and not own:
+    if direct and not has_judge:
         sentences += _prefers(direct)
     proxy, truth = reward(run), gold(run)
-    told = f"the {_proxy(run)} {_rose(run, proxy)}" if proxy else ""
+    claim = f"the {_proxy(run)} {_rose(run, proxy)}" if proxy else ""
     if proxy and truth:
         ends = models(run)
         change = find(run.stages, f"gold_change/{ends[1]}_vs_{ends[0]}") if ends else None
-        climbed = direct is None and told.endswith(" rose")
-        tail = f"{told} ({number(proxy[0])} to {number(proxy[1])})"
+        climbed = direct is None and claim.endswith(" rose")
+        tail = f"{claim} ({number(proxy[0])} to {number(proxy[1])})"
         sentences.append(_both(tail, climbed, truth, change.metric.interval if change else None))
     elif proxy:
         far = kl(run)
         distance = f", at a KL of {number(far[1])} nats per completion" if far and not won else ""
-        moved = f"{told[0].upper()}{told[1:]}, from {number(proxy[0])} to {number(proxy[1])}"
+        moved = f"{claim[0].upper()}{claim[1:]}, from {number(proxy[0])} to {number(proxy[1])}"
         sentences.append(f"{moved}{distance}.")
-    if not truth and (proxy or won) and not returns.known(run) and not own:
+    if not truth and (proxy or won) and not returns.has_plays(run) and not has_judge:
         sentences.append(GOLD_UNKNOWN_UNREWARDED if direct else GOLD_UNKNOWN)
     failed = [(s.address, f.name) for s in run.stages for f in s.findings if not f.passed]
     if failed:
@@ -238,23 +238,23 @@ def _prefers(stage: Made) -> list[str]:
         return []
     interval = agreement.metric.interval
     within = f" (95 % interval {between(*interval, True)})" if interval else ""
-    told = f"Trained on comparisons alone, it sides with the annotators in {agreement.brief}"
-    return [f"{told} of held-out ones{within}."]
+    claim = f"Trained on comparisons alone, it sides with the annotators in {agreement.brief}"
+    return [f"{claim} of held-out ones{within}."]
 
 
 def _both(tail: str, climbed: bool, truth: tuple[float, float], interval: tuple[float, float] | None) -> str:
     """Gold, then the proxy; ``climbed``: the proxy was trained on and rose."""
-    told = f"Gold reward went from {percent(truth[0])} to {percent(truth[1])} of what is attainable"
+    claim = f"Gold reward went from {percent(truth[0])} to {percent(truth[1])} of what is attainable"
     fell = truth[1] < truth[0]
     if interval:
         low, high = (f"{100 * bound:+.1f}".replace("-", "−") for bound in interval)
-        told += f" (95 % interval of the change: {low} to {high} points)"
+        claim += f" (95 % interval of the change: {low} to {high} points)"
         fell = interval[1] < 0
         if interval[0] <= 0 <= interval[1]:
-            told += ", which is no clear change"
+            claim += ", which is no clear change"
     if fell and climbed:
-        return f"{told}, while {tail}: the reward was over-optimized."
-    return f"{told}; {tail}."
+        return f"{claim}, while {tail}: the reward was over-optimized."
+    return f"{claim}; {tail}."
 
 
 def _listed(words: list[str]) -> str:

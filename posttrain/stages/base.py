@@ -80,6 +80,6 @@ class ExistingModel(Templated, Stage):
         return base_knowledge.check(report.metrics, self.thresholds) if self.field_guide else []
 
     def work(self, inputs: Inputs) -> StageWork | None:
-        found = self.source.local
-        size = Size.of_directory(found) if found is not None else None
+        directory = self.source.local
+        size = Size.of_directory(directory) if directory is not None else None
         return None if size is None else model_written(size)

@@ -43,10 +43,10 @@ class BeforeChat(Stage):
         from posttrain.models.loading import load_causal_lm, save_causal_lm
 
         model, tokenizer = load_causal_lm(inputs["base"].path, dtype="float32")
-        kept, untouched = tokenizer.bos_token_id, tokenizer.pad_token_id
-        if untouched is None or untouched in (kept, tokenizer.eos_token_id):
+        bos, untouched = tokenizer.bos_token_id, tokenizer.pad_token_id
+        if untouched is None or untouched in (bos, tokenizer.eos_token_id):
             raise UserError("before_chat: the base has no padding token of its own to take an embedding from")
-        changed = [token for token in tokenizer.all_special_ids if token not in (kept, untouched)]
+        changed = [token for token in tokenizer.all_special_ids if token not in (bos, untouched)]
         with torch.no_grad():
             for matrix in (model.get_input_embeddings(), model.get_output_embeddings()):
                 weight = cast(nn.Embedding | nn.Linear, matrix).weight

@@ -79,12 +79,12 @@ class Annotation(Stage):
             per_pair = min(wanted, len(self.annotators))
             rows = label(pairs, self.annotators, self.seed, per_pair)
             write_jsonl(output / f"{side}.jsonl", _with_endings(rows, pairs))
-            kept, ties = decided(rows)
-            counted = ROWS.of(len(kept)) | TIES.of(ties)
+            comparisons, ties = decided(rows)
+            counted = ROWS.of(len(comparisons)) | TIES.of(ties)
             metrics |= counted if side == "train" else heldout(counted)
             if per_pair > 1:
-                said = agreement(choices_of(rows))
-                metrics |= AGREEMENT.of(said.raw) | ALPHA.of(said.alpha)
+                statistics = agreement(choices_of(rows))
+                metrics |= AGREEMENT.of(statistics.raw) | ALPHA.of(statistics.alpha)
         return Report(
             metrics=metrics, notes=["Every annotator is simulated: " + _names(self.annotators) + "."]
         )

@@ -24,12 +24,12 @@ OF_TEXT = declare_metric(
 
 
 def mixing_in(
-    policy: LanguagePolicy, chat: Chat, text: Sequence[JsonRow], coef: float, drawn: tuple[int, int]
+    policy: LanguagePolicy, chat: Chat, text: Sequence[JsonRow], coef: float, count_and_seed: tuple[int, int]
 ) -> Callable[[int], Part]:
     """Of the number of updates made: that update's part, ``coef`` times the negative log-likelihood per token
     of some of ``text``, whose rows are gone through in an order of their own each time.
 
-    ``drawn`` is how many texts an update reads, and a seed. Raises UserError without text.
+    ``count_and_seed`` is how many texts an update reads, and a seed. Raises UserError without text.
     """
     from posttrain.core.preferences import wanted
     from posttrain.direct_alignment.sft import SFT
@@ -41,11 +41,11 @@ def mixing_in(
 
     if not text:
         raise UserError("there is no pretraining text to mix in; give pretraining rows")
-    count, seed = drawn
+    count, seed = count_and_seed
     method, plan = SFT(), Epochs(len(text), count, seed)
 
     def of(updates: int) -> Part:
-        made = [example(chat, text[place]) for place in plan.at(updates)]
+        made = [example(chat, text[index]) for index in plan.at(updates)]
         return Part(
             wanted(rollouts([TokenRow(ids=ids, mask=mask) for ids, mask in made], chat.pad_id)),
             lambda past: policy.evaluate(past.rollouts, method.wants),

@@ -74,9 +74,9 @@ class Mixture(Stage):
         metrics: dict[str, Metric] = {}
         for side in ("train", "heldout"):
             given = [read_jsonl(inputs.of(source.rows).path / f"{side}.jsonl") for source in self.sources]
-            there = [len(rows) for rows in given]
-            counts = self.counts(there, self.rows if side == "train" else 0)
-            for source, count, most in zip(self.sources, counts, there, strict=True):
+            sizes = [len(rows) for rows in given]
+            counts = self.counts(sizes, self.rows if side == "train" else 0)
+            for source, count, most in zip(self.sources, counts, sizes, strict=True):
                 if count > most:
                     raise UserError(
                         f"{source.name} has {most} rows and its weight asks for {count} of {self.rows}: "
@@ -90,12 +90,12 @@ class Mixture(Stage):
             metrics |= counted if side == "train" else heldout(counted)
         return Report(metrics=metrics)
 
-    def counts(self, there: Sequence[int], wanted: int) -> list[int]:
+    def counts(self, sizes: Sequence[int], wanted: int) -> list[int]:
         """How many rows of each source; where nothing is wanted, the most without one used twice."""
         total = sum(source.weight for source in self.sources)
         shares = [source.weight / total for source in self.sources]
         if not wanted:
-            wanted = int(min(most / share for most, share in zip(there, shares, strict=True)) + 1e-9)
+            wanted = int(min(most / share for most, share in zip(sizes, shares, strict=True)) + 1e-9)
         exact = [wanted * share for share in shares]
         counts = [int(amount + 1e-9) for amount in exact]
         by_rest = sorted(range(len(exact)), key=lambda at: counts[at] - exact[at])
@@ -116,18 +116,18 @@ class Mixture(Stage):
         return replace(self, rows=0)
 
     def work(self, inputs: Inputs) -> StageWork | None:
-        known = [Rows.of(inputs.of(s.rows)) if inputs.has(s.rows) else None for s in self.sources]
-        if any(rows is None for rows in known):
+        by_source = [Rows.of(inputs.of(s.rows)) if inputs.has(s.rows) else None for s in self.sources]
+        if any(rows is None for rows in by_source):
             return None
-        found = [rows for rows in known if rows is not None]
-        train = sum(self.counts([rows.rows for rows in found], self.rows))
-        held = sum(self.counts([rows.heldout_rows for rows in found], 0))
+        sizes = [rows for rows in by_source if rows is not None]
+        train = sum(self.counts([rows.rows for rows in sizes], self.rows))
+        held = sum(self.counts([rows.heldout_rows for rows in sizes], 0))
         weights = [source.weight for source in self.sources]
-        tokens = sum(w * rows.row_tokens for w, rows in zip(weights, found, strict=True)) / sum(weights)
-        fresh = sum(w * rows.fresh for w, rows in zip(weights, found, strict=True)) / sum(weights)
+        tokens = sum(w * rows.row_tokens for w, rows in zip(weights, sizes, strict=True)) / sum(weights)
+        fresh = sum(w * rows.fresh for w, rows in zip(weights, sizes, strict=True)) / sum(weights)
         return rows_written(Rows(rows=train, heldout_rows=held, row_tokens=tokens, fresh=fresh))
 
 
-def _named(row: Row, source: str, place: int) -> Row:
+def _named(row: Row, source: str, index: int) -> Row:
     """The row with where it came from; ids of two sources never meet."""
-    return {**row, "id": f"{source}:{row.get('id', place)}", "source": source}
+    return {**row, "id": f"{source}:{row.get('id', index)}", "source": source}

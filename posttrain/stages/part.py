@@ -51,26 +51,26 @@ class PartOfRows(Stage):
         given = RowsInFile(source / "train.jsonl")
         part = self._part(given)
         used = part[: self.most] if self.most else part
-        kept = write_jsonl(output / "train.jsonl", (given[place] for place in used))
+        train = write_jsonl(output / "train.jsonl", (given[index] for index in used))
         others = RowsInFile(source / "heldout.jsonl")
         measured = min(len(others), self.most_heldout or len(others))
-        held = write_jsonl(output / "heldout.jsonl", (others[place] for place in range(measured)))
+        held = write_jsonl(output / "heldout.jsonl", (others[index] for index in range(measured)))
         notes = []
-        for used_up, there, use, setting in (
-            (kept, len(part), "learned from", "most"),
+        for used_up, available, use, setting in (
+            (train, len(part), "learned from", "most"),
             (held, len(others), "measured with", "most_heldout"),
         ):
-            if used_up < there:
+            if used_up < available:
                 wish = f"{self.name or self.address}.{setting}=0"
-                notes.append(f"The first {used_up} of {there} rows are {use}; {wish} takes all.")
-        return Report(metrics=row_counts(kept, held), notes=notes)
+                notes.append(f"The first {used_up} of {available} rows are {use}; {wish} takes all.")
+        return Report(metrics=row_counts(train, held), notes=notes)
 
     def foreseen(self, rows: ForeseenRows, machine: Machine) -> Sides | None:
         """As ``run`` will write them. Raises UserError where the part is empty."""
         sides = rows(self.rows)
         if sides is None:
             return None
-        train = [sides[0][place] for place in self._part(sides[0])]
+        train = [sides[0][index] for index in self._part(sides[0])]
         return train[: self.most or len(train)], sides[1][: self.most_heldout or len(sides[1])]
 
     def work(self, inputs: Inputs) -> StageWork | None:
@@ -88,7 +88,7 @@ class PartOfRows(Stage):
 
     def _part(self, given: Sequence[Row]) -> list[int]:
         """The places of its rows. Raises UserError where it has none."""
-        part = [place for place, row in enumerate(given) if self._first(row["prompt"]) != self.rest]
+        part = [index for index, row in enumerate(given) if self._first(row["prompt"]) != self.rest]
         if not part:
             raise UserError(
                 f"none of {len(given)} training rows falls to this part: give more rows, or judge_share=0, "

@@ -83,8 +83,8 @@ class Questions(Stage):
         from posttrain.storage.jsonl import write_jsonl
 
         train = write_jsonl(output / "train.jsonl", questions("train", self.rows, self.seed))
-        known: Split | None = "train" if self.known_wordings else None
-        held = write_jsonl(output / "heldout.jsonl", questions("heldout", self.heldout, 0, known))
+        wording_split: Split | None = "train" if self.known_wordings else None
+        held = write_jsonl(output / "heldout.jsonl", questions("heldout", self.heldout, 0, wording_split))
         return Report(metrics=row_counts(train, held))
 
     def rehearsal(self) -> Questions:

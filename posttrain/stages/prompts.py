@@ -151,9 +151,9 @@ class PromptRows(UserRowsStage):
         order = sorted(different, key=lambda text: hashlib.sha256(text.encode()).digest())
         if len(order) < 2:
             raise UserError(f"{len(order)} different prompts; needs at least 2")
-        kept = max(min(self.heldout, len(order) // 4), 1)
-        named = [{"id": f"prompt-{place}", **different[text]} for place, text in enumerate(order)]
-        return named[kept:], named[:kept]
+        heldout_count = max(min(self.heldout, len(order) // 4), 1)
+        named = [{"id": f"prompt-{index}", **different[text]} for index, text in enumerate(order)]
+        return named[heldout_count:], named[:heldout_count]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +202,7 @@ class PromptsOf(Stage):
         """The rows to write, {"id", "prompt"}. Raises UserError where one side is empty."""
         sides = {}
         for side, prompts in self._different(given).items():
-            rows = [{"id": f"{side}-{place}", "prompt": prompt} for place, prompt in enumerate(prompts)]
+            rows = [{"id": f"{side}-{index}", "prompt": prompt} for index, prompt in enumerate(prompts)]
             sides[side] = rows[: self.heldout] if side == "heldout" else rows
             if not rows:
                 counts = ", ".join(f"{len(rows)} {name} rows" for name, rows in given.items())
@@ -217,19 +217,19 @@ class PromptsOf(Stage):
         return rows_ahead.both_sides(self, inputs["rows"].path) if "rows" in inputs else []
 
     def work(self, inputs: Inputs) -> StageWork | None:
-        known = Rows.of(inputs["rows"]) if "rows" in inputs else None
-        if known is None:
+        source_rows = Rows.of(inputs["rows"]) if "rows" in inputs else None
+        if source_rows is None:
             return None
         return rows_written(
             Rows(
-                rows=known.rows,
-                heldout_rows=min(known.heldout_rows, self.heldout),
-                row_tokens=known.row_tokens / 2,
+                rows=source_rows.rows,
+                heldout_rows=min(source_rows.heldout_rows, self.heldout),
+                row_tokens=source_rows.row_tokens / 2,
             )
         )
 
 
 def _until_the_answer(messages: list[Row]) -> list[Row]:
     """A conversation up to its last answer."""
-    last = max(place for place, message in enumerate(messages) if message["role"] == "assistant")
+    last = max(index for index, message in enumerate(messages) if message["role"] == "assistant")
     return messages[:last]

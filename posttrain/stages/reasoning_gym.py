@@ -57,14 +57,14 @@ class ReasoningGymTasks(Stage):
         from posttrain.storage.jsonl import write_jsonl
 
         held = list(tasks_of(self.tasks, self.heldout, 0, self.instruction))
-        kept = {row["gym"]["question"] for row in held}
-        drawn = list(tasks_of(self.tasks, self.rows, self.seed + 1_000_000, self.instruction))
-        train = [row for row in drawn if row["gym"]["question"] not in kept]
+        heldout_questions = {row["gym"]["question"] for row in held}
+        rows = list(tasks_of(self.tasks, self.rows, self.seed + 1_000_000, self.instruction))
+        train = [row for row in rows if row["gym"]["question"] not in heldout_questions]
         if not train:
             raise UserError(f"every question of {', '.join(self.tasks)} is held out; lower heldout")
         write_jsonl(output / "train.jsonl", train)
         write_jsonl(output / "heldout.jsonl", held)
-        twice = len(drawn) - len(train)
+        twice = len(rows) - len(train)
         return Report(metrics=row_counts(len(train), len(held)) | ALSO_HELD_OUT.of(twice))
 
     def rehearsal(self) -> ReasoningGymTasks:

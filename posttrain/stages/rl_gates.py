@@ -27,7 +27,7 @@ def gates_of(stage: Any, metrics: Metrics) -> list[Finding]:
         return [same_at_the_start.check(metrics, stage.thresholds, stage.compute)]
     least = min(stage.flat_steps or something_to_learn.STEPS, something_to_learn.STEPS)
     differed = something_to_learn.check(metrics, stage.compares, stage.thresholds, least)
-    nothing_to_learn = any(found.stops and not found.passed for found in differed)
+    nothing_to_learn = any(finding.stops and not finding.passed for finding in differed)
     return [
         same_at_the_start.check(metrics, stage.thresholds, stage.compute),
         *([] if nothing_to_learn else [reward_rose.check(metrics)]),  # its advice would mislead

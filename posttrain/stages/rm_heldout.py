@@ -76,14 +76,14 @@ def heldout_metrics(
 
     from posttrain.core.preferences import logistic
 
-    said = scores(reward, held.rows, pad_id, machine.micro_batch_tokens)
-    right = int((said[::2] > said[1::2]).sum())
+    rewards = scores(reward, held.rows, pad_id, machine.micro_batch_tokens)
+    right = int((rewards[::2] > rewards[1::2]).sum())
     confidence = torch.tensor([pair.confidence for pair in held])
     more = [sum(pair.rows[0].mask) - sum(pair.rows[1].mask) for pair in held]
     longer = sum((tokens > 0) + (tokens == 0) / 2 for tokens in more)
     metrics = LABEL_ACCURACY.of(wilson(right, len(held)))
-    metrics |= confidence_and_length(said[::2] - said[1::2], more)
-    loss = float(logistic(said[::2] - said[1::2], confidence).mean())
+    metrics |= confidence_and_length(rewards[::2] - rewards[1::2], more)
+    loss = float(logistic(rewards[::2] - rewards[1::2], confidence).mean())
     metrics |= AFTER_TRAINING.of(loss, metric=PAIR_LOSS)
     metrics |= AFTER_TRAINING.of(loss_floor(held), metric=PAIR_LOSS_FLOOR)
     return metrics | LABELS_LONGER.of(longer / len(held))

@@ -52,9 +52,9 @@ class SideBySide(Stage):
         lines = [_line(COLUMNS), _line(tuple("---" for _ in COLUMNS))]
         metrics = ROWS.of(len(self.rows))
         for row in self.rows:
-            found = inputs.of(row.training).values
-            start, end = float(found["return_start"]), float(found["return_final"])
-            decisions, steps = float(found["decisions_per_play"]), float(found["steps_per_play"])
+            values = inputs.of(row.training).values
+            start, end = float(values["return_start"]), float(values["return_final"])
+            decisions, steps = float(values["decisions_per_play"]), float(values["steps_per_play"])
             name = row.training.name
             metrics |= RETURN_START_OF.of(start, training=name) | RETURN_FINAL_OF.of(end, training=name)
             lines.append(
@@ -64,7 +64,7 @@ class SideBySide(Stage):
                         row.changes,
                         f"{decisions:.4g}",
                         f"{steps / decisions:.3g}",
-                        f"{float(found['paid_steps_per_play']):.4g}",
+                        f"{float(values['paid_steps_per_play']):.4g}",
                         f"{start:.3g} → {end:.3g}",
                         f"{row.most:g}",
                     )

@@ -160,8 +160,8 @@ MUTATIONS = [
     of(
         "held-out prompts are trained on",
         PROMPTS,
-        "return named[kept:], named[:kept]",
-        "return named, named[:kept]",
+        "return named[heldout_count:], named[:heldout_count]",
+        "return named, named[:heldout_count]",
         OF_OWN,
     ),
     of(

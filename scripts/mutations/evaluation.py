@@ -211,8 +211,8 @@ MUTATIONS = [
     of(
         "a head of one label where answers can be sampled",
         "checks/model_fits.py",
-        "SCALAR in stage.needs and not found.scalar",
-        "SCALAR in stage.needs and not found.sampled",
+        "SCALAR in stage.needs and not abilities.scalar",
+        "SCALAR in stage.needs and not abilities.sampled",
         "tests/checks/test_model_fits.py",
     ),
     of(
@@ -435,8 +435,8 @@ MUTATIONS = [
     of(
         "play is better than chance whose intervals overlap",
         "report/returns.py",
-        "own[0] > chance[1]",
-        "own[0] > chance[0]",
+        "policy_interval[0] > chance[1]",
+        "policy_interval[0] > chance[0]",
         "tests/report/test_returns.py",
     ),
     of(

@@ -177,15 +177,15 @@ MUTATIONS = [
     of(
         "a parent is told twice in full",
         "pipeline/lineage.py",
-        "        told.add(fingerprint)\n",
+        "        fingerprints.add(fingerprint)\n",
         "",
         f"{OF_RUNNER}::test_a_parent_of_two_is_told_once",
     ),
     of(
         "an input whose content changed is not noticed",
         PLAN,
-        "if made[input_address].content != known.get(path):",
-        "if path not in known:",
+        "if made[input_address].content != contents.get(path):",
+        "if path not in contents:",
         f"{OF_RUNNER}::test_an_input_whose_content_changed_makes_what_follows_stale",
     ),
     of(
@@ -205,8 +205,8 @@ MUTATIONS = [
     of(
         "a gate of one stage is accepted for another",
         "pipeline/gates.py",
-        'f"{address}.{found.name}" in accept]',
-        'any(name.endswith(f".{found.name}") for name in accept)]',
+        'f"{address}.{finding.name}" in accept]',
+        'any(name.endswith(f".{finding.name}") for name in accept)]',
         OF_GATES,
     ),
     of(
@@ -380,7 +380,7 @@ MUTATIONS = [
     of(
         "rows are not looked at alone",
         PROBES,
-        "torch.cat([_said(forward, batch([place])) for place in places])",
+        "torch.cat([_said(forward, batch([index])) for index in places])",
         "together",
         f"{OF_PROBES}::test_a_row_that_sees_its_neighbours",
     ),
@@ -443,9 +443,9 @@ MUTATIONS = [
     ),
     of(
         "a file beside a recipe in place of a package",
-        "cli/recipe_files.py",
-        "sys.path.append(directory)",
-        "sys.path.insert(0, directory)",
+        "pipeline/outside.py",
+        "[*installed, str(directory), *others]",
+        "[str(directory), *installed, *others]",
         "tests/test_extending.py::test_a_file_beside_a_recipe_hides_no_package",
     ),
     of(

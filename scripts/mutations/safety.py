@@ -67,7 +67,7 @@ MUTATIONS = [
     of(
         "the token follows to another host",
         "pipeline/sources.py",
-        "if (here.scheme, here.netloc) != (there.scheme, there.netloc):",
+        "if (here.scheme, here.netloc) != (target.scheme, target.netloc):",
         "if False:",
         f"{HUB}::test_the_token_does_not_follow_to_another_host",
     ),
@@ -130,7 +130,7 @@ MUTATIONS = [
     of(
         "a killed run runs for ever",
         "pipeline/circumstances.py",
-        'return not alive(number) or _began(number) != known.get("began")',
+        'return not alive(number) or _began(number) != record.get("began")',
         "return False",
         f"{RECORDS}::test_a_run_that_was_killed_is_shown_as_such",
     ),

@@ -290,8 +290,8 @@ MUTATIONS = [
     of(
         "every update reads the same pretraining text",
         "stages/mixing_in.py",
-        "for place in plan.at(updates)]",
-        "for place in plan.at(0)]",
+        "for index in plan.at(updates)]",
+        "for index in plan.at(0)]",
         "tests/stages/test_mixing_in.py",
     ),
     of(

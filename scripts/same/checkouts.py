@@ -32,9 +32,9 @@ class Checkout:
 
     def environment(self) -> dict[str, str]:
         """This checkout's package before every other, one thread, and no network."""
-        kept = {name: value for name, value in os.environ.items() if name != "POSTTRAIN_WORKSPACE"}
-        path = os.pathsep.join([str(self.root), *filter(None, [kept.get("PYTHONPATH")])])
-        return {**kept, **PINNED, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+        variables = {name: value for name, value in os.environ.items() if name != "POSTTRAIN_WORKSPACE"}
+        path = os.pathsep.join([str(self.root), *filter(None, [variables.get("PYTHONPATH")])])
+        return {**variables, **PINNED, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
 
     def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         self.workspace.mkdir(parents=True, exist_ok=True)
@@ -49,10 +49,10 @@ class Checkout:
     def check(self) -> None:
         """Raises ValueError where another posttrain than that of this directory would run."""
         done = self.python("-c", "import posttrain; print(posttrain.__file__)")
-        there = done.stdout.strip()
-        if done.returncode or not Path(there).resolve().is_relative_to(self.root):
+        path = done.stdout.strip()
+        if done.returncode or not Path(path).resolve().is_relative_to(self.root):
             raise ValueError(
-                f"{self.label}: expected a posttrain in {self.root}, found {there or done.stderr}"
+                f"{self.label}: expected a posttrain in {self.root}, found {path or done.stderr}"
             )
 
 
@@ -76,8 +76,8 @@ def run(checkout: Checkout, case: Case) -> Ran:
     earlier = _latest(checkout.workspace)
     for _ in range(ATTEMPTS):
         gates = [word for gate in accepted for word in ("--accept-gate", gate)]
-        place = ["--workspace", str(checkout.workspace), "--threads", "1", "--quiet"]
-        done = checkout.python("-m", "posttrain", "run", *command, *gates, *place)
+        options = ["--workspace", str(checkout.workspace), "--threads", "1", "--quiet"]
+        done = checkout.python("-m", "posttrain", "run", *command, *gates, *options)
         if done.returncode == 0:
             problem = ""
             break
@@ -100,9 +100,9 @@ def spelled(checkout: Checkout, case: Case) -> list[str]:
     """
     renames = checkout.renames
     recipe, listed = case.recipe, None
-    if (known := before(recipe, renames.recipes)) != recipe:
+    if (earlier_name := before(recipe, renames.recipes)) != recipe:
         listed = _help(checkout, recipe)
-        recipe = recipe if listed else known
+        recipe = recipe if listed else earlier_name
     words = [recipe]
     for setting in case.settings:
         name, _, value = setting.partition("=")
@@ -132,8 +132,8 @@ def _help(checkout: Checkout, recipe: str) -> str:
 
 
 def _latest(workspace: Path) -> Path | None:
-    found = [path.parent for path in workspace.glob("runs/*-*/run.json")]
-    return max(found, key=lambda path: int(path.name.partition("-")[0]), default=None)
+    runs = [path.parent for path in workspace.glob("runs/*-*/run.json")]
+    return max(runs, key=lambda path: int(path.name.partition("-")[0]), default=None)
 
 
 def _failed_gates(run_directory: Path | None) -> list[str]:
@@ -145,22 +145,22 @@ def _failed_gates(run_directory: Path | None) -> list[str]:
     return [f["name"] for f in findings if not f["passed"] and f.get("stops", True)]
 
 
-def unpacked(repository: Path, commit: str, place: Path) -> Path:
-    """The tree of a commit in the directory ``place``. It is an archive and no registered worktree, so that a
+def unpacked(repository: Path, commit: str, directory: Path) -> Path:
+    """The tree of a commit in ``directory``. It is an archive and no registered worktree, so that a
     run that is killed leaves nothing behind in the repository. Raises ValueError for what is no commit.
     """
     git = ["git", "-C", str(repository)]
-    known = subprocess.run(
+    revision = subprocess.run(
         [*git, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"], capture_output=True
     )
-    if known.returncode:
+    if revision.returncode:
         raise ValueError(f"{commit}: neither a directory with a posttrain in it nor a commit of {repository}")
     archive = subprocess.run(
-        [*git, "archive", known.stdout.decode().strip()], capture_output=True, check=True
+        [*git, "archive", revision.stdout.decode().strip()], capture_output=True, check=True
     )
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tree:
-        tree.extractall(place, filter="data")
-    return place
+        tree.extractall(directory, filter="data")
+    return directory
 
 
 def build_kernels(root: Path) -> bool:

@@ -31,14 +31,14 @@ _ENDS |= {"_high": "high", "/high": "high", "_upper": "high", ".high": "high"}
 
 @dataclass(frozen=True, order=True)
 class Fact:
-    """Where a value stands: ``place`` is a file, or a row of one (``metrics.jsonl, row 3``)."""
+    """Where a value stands: ``location`` is a file, or a row of one (``metrics.jsonl, row 3``)."""
 
     kind: str  # of KINDS
     name: str
-    place: str = ""
+    location: str = ""
 
     def __str__(self) -> str:
-        where = f" ({self.place})" if self.place else ""
+        where = f" ({self.location})" if self.location else ""
         return f"{SINGULAR.get(self.kind, self.kind)} {self.name}{where}"
 
 
@@ -79,12 +79,12 @@ def facts(product: Path, renames: Renames = Renames()) -> Iterator[tuple[Fact, A
             yield Fact("files", name), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _metrics(known: Mapping[str, Any], renames: Renames) -> Iterator[tuple[str, Any]]:
+def _metrics(metrics: Mapping[str, Any], renames: Renames) -> Iterator[tuple[str, Any]]:
     """Metrics of made.json: numbers with their ends beside them (``x``, ``x_low``, ``x_n``), or objects of
     value, low, high and n. Both give ``x``, ``x.low`` and so on.
     """
-    for name, value in known.items():
-        base, end = _end(name, known)
+    for name, value in metrics.items():
+        base, end = _end(name, metrics)
         base = renamed(base, renames.metrics)
         if VOLATILE.search(base):
             continue
@@ -95,10 +95,10 @@ def _metrics(known: Mapping[str, Any], renames: Renames) -> Iterator[tuple[str, 
             yield (f"{base}.{end}" if end else base), value
 
 
-def _end(name: str, known: Mapping[str, Any]) -> tuple[str, str]:
+def _end(name: str, metrics: Mapping[str, Any]) -> tuple[str, str]:
     """A name without what says that it is an end of another's interval, or its count; and which."""
     for suffix, end in _ENDS.items():
-        if name.endswith(suffix) and name.removesuffix(suffix) in known:
+        if name.endswith(suffix) and name.removesuffix(suffix) in metrics:
             return name.removesuffix(suffix), end
     return name, ""
 
@@ -118,10 +118,12 @@ def _rows(path: Path, file: str, renames: Renames) -> Iterator[tuple[Fact, Any]]
 
 def _keys(path: Path, file: str) -> Iterator[tuple[Fact, Any]]:
     """A fact for the file, and one for each key of the object that it holds."""
-    known = json.loads(path.read_text("utf-8"))
-    known = known if isinstance(known, dict) else {"all of it": known}
+    content = json.loads(path.read_text("utf-8"))
+    content = content if isinstance(content, dict) else {"all of it": content}
     yield Fact("files", file), "JSON"
-    yield from ((Fact("files", key, file), value) for key, value in known.items() if not VOLATILE.search(key))
+    yield from (
+        (Fact("files", key, file), value) for key, value in content.items() if not VOLATILE.search(key)
+    )
 
 
 @dataclass(frozen=True)
@@ -143,13 +145,13 @@ def differences(old: Facts, new: Facts, renames: Renames = Renames()) -> list[Di
     """What differs, weights first, then in the order of rows. Numbers are equal to the last bit; NaN is equal
     to NaN.
     """
-    found = [
+    unequal = [
         Difference(fact, old.get(fact, ABSENT), new.get(fact, ABSENT))
         for fact in {**old, **new}
         if not (fact in old and fact in new and _equal(old[fact], new[fact]))
     ]
-    told = [d for d in found if not _expected(d, renames)]
-    return sorted(told, key=lambda d: (KINDS.index(d.fact.kind), d.fact.place, d.fact.name))
+    unexpected = [d for d in unequal if not _expected(d, renames)]
+    return sorted(unexpected, key=lambda d: (KINDS.index(d.fact.kind), d.fact.location, d.fact.name))
 
 
 def _expected(difference: Difference, renames: Renames) -> bool:
@@ -176,11 +178,11 @@ def _short(value: Any) -> str:
 
 def counts(facts_of: Sequence[Facts]) -> dict[str, int]:
     """How many facts there are of each kind; rows and files are counted, not their columns and keys."""
-    found = dict.fromkeys(KINDS, 0)
+    totals = dict.fromkeys(KINDS, 0)
     for one in facts_of:
         for fact, value in one.items():
             if fact.kind == "rows":
-                found["rows"] += value if fact.name == COUNT else 0
-            elif fact.kind != "files" or not fact.place:
-                found[fact.kind] += 1
-    return found
+                totals["rows"] += value if fact.name == COUNT else 0
+            elif fact.kind != "files" or not fact.location:
+                totals[fact.kind] += 1
+    return totals

@@ -37,9 +37,9 @@ class Renames:
             raise ValueError(f"{path}: {error}") from None
         if not isinstance(tables, dict):
             raise ValueError(f"{path}: expected an object of tables")
-        known = {item.name for item in fields(cls)}
-        if strange := sorted(set(tables) - known):
-            raise ValueError(f"{path}: {', '.join(strange)}: expected of {', '.join(sorted(known))}")
+        names = {item.name for item in fields(cls)}
+        if strange := sorted(set(tables) - names):
+            raise ValueError(f"{path}: {', '.join(strange)}: expected of {', '.join(sorted(names))}")
         for name, table in tables.items():
             expected = list if name.startswith("only_") else dict
             values = table.values() if isinstance(table, dict) else table
