@@ -7,8 +7,9 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -161,7 +162,8 @@ def finished(path: str, name: str) -> Finished:
     return Finished(path, name)
 
 
-def field_types(kind: type) -> dict[str, Any]:
+@cache
+def field_types(kind: Any) -> Mapping[str, Any]:
     """Declared type of every field; a name that only a type checker sees is left out."""
     by_name: dict[str, Any] = {}
     for owner in reversed(kind.__mro__):
@@ -172,7 +174,7 @@ def field_types(kind: type) -> dict[str, Any]:
                 by_name[name] = eval(annotation, space) if isinstance(annotation, str) else annotation
             except (NameError, AttributeError, TypeError, SyntaxError):  # known to type checkers only
                 by_name.pop(name, None)
-    return by_name
+    return types.MappingProxyType(by_name)
 
 
 def alternatives(declared: Any) -> tuple[Any, ...]:

@@ -202,6 +202,9 @@ class Stage:
         return None
 
 
+PLAIN = (str, int, float, type(None))  # settings in which no stage can be
+
+
 def nested(stage: Any) -> list[tuple[str, Stage]]:
     """The stages among the fields of a stage or of a record, with their paths, in the order of the fields,
     not looking inside them.
@@ -209,6 +212,8 @@ def nested(stage: Any) -> list[tuple[str, Stage]]:
     stages: list[tuple[str, Stage]] = []
 
     def look(value: Any, path: str) -> None:
+        if isinstance(value, PLAIN):
+            return
         if isinstance(value, Stage):
             stages.append((path, value))
         elif is_dataclass(value) and not isinstance(value, type):
@@ -244,6 +249,8 @@ def rewrite(expression: Stages, change: Callable[[Stage, Stage], Stage]) -> Stag
 
     def inside(value: Any) -> Any:
         """The value with the stages in it changed; the value itself where none is."""
+        if isinstance(value, PLAIN):
+            return value
         if isinstance(value, Stage):
             return of(value)
         if is_dataclass(value) and not isinstance(value, type):
