@@ -162,9 +162,13 @@ def finished(path: str, name: str) -> Finished:
     return Finished(path, name)
 
 
-@cache
-def field_types(kind: Any) -> Mapping[str, Any]:
+def field_types(kind: type) -> Mapping[str, Any]:
     """Declared type of every field; a name that only a type checker sees is left out."""
+    return _field_types(kind)  # type: ignore[arg-type]  # a type is hashable
+
+
+@cache
+def _field_types(kind: type) -> Mapping[str, Any]:
     by_name: dict[str, Any] = {}
     for owner in reversed(kind.__mro__):
         module = inspect.getmodule(owner)

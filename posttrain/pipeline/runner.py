@@ -74,12 +74,12 @@ class Run:
             name = re.sub(r"[^\w-]", "_", str(self.record["recipe"]))
             number = max((run_number(path) for path in self.workspace.runs.iterdir()), default=0) + 1
             while True:
-                found = self.workspace.runs / f"{number}-{name}"
+                candidate = self.workspace.runs / f"{number}-{name}"
                 with suppress(FileExistsError):
-                    found.mkdir()
+                    candidate.mkdir()
                     break
                 number += 1
-            self._directory = found
+            self._directory = candidate
         return self._directory
 
     def note(self, address: str, **facts: Any) -> None:
@@ -95,14 +95,14 @@ class Run:
             self.record["finished"] = now()
             self.record["seconds"] = round(time.monotonic() - self._began, 3)  # the clock may have been set
         # places of products are made of names that are no secrets, and are read again
-        kept = {"products": self.record["products"]}
-        write_json(self.directory / RECORD, self.redaction.value(self.record) | kept)
+        products = {"products": self.record["products"]}
+        write_json(self.directory / RECORD, self.redaction.value(self.record) | products)
 
     def same_as(self, earlier: Path) -> bool:
         """Whether an earlier run ended with these very products, so that it stands for this one."""
-        known = read_json(earlier / RECORD, {})
+        other = read_json(earlier / RECORD, {})
         keys = ("recipe", "overrides", "products", "accepted_gates", "posttrain")
-        return known.get("status") == "finished" and all(known.get(key) == self.record[key] for key in keys)
+        return other.get("status") == "finished" and all(other.get(key) == self.record[key] for key in keys)
 
     def stand_for(self, earlier: Path) -> None:
         self._directory = earlier
@@ -118,19 +118,19 @@ def read_record(directory: Path) -> dict[str, Any]:
     file = directory / RECORD
     try:
         record = load_json(file)
-        told = misshapen(record, RUN) or ("" if "products" in record else "products is missing")
+        problem = misshapen(record, RUN) or ("" if "products" in record else "products is missing")
     except (OSError, ValueError) as error:
-        told = f"{type(error).__name__}: {error}"
-    if told:
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
         raise UserError(
-            f"{file}: not the record of a run ({told}); `posttrain list` shows the runs of this workspace"
+            f"{file}: not the record of a run ({problem}); `posttrain list` shows the runs of this workspace"
         )
     return dict(record)
 
 
 def latest_run(workspace: Workspace) -> Path | None:
-    found = [path for path in workspace.runs.glob("*-*") if (path / RECORD).is_file()]
-    return max(found, key=run_number, default=None)
+    runs = [path for path in workspace.runs.glob("*-*") if (path / RECORD).is_file()]
+    return max(runs, key=run_number, default=None)
 
 
 def run(
@@ -162,10 +162,10 @@ def run(
     check_ahead(pipeline, machine, rehearsed=accept is None)
     workspace.sweep()
     try:
-        for place, (address, stage) in enumerate(pipeline.stages.items(), start=1):
-            if place == 1 + sum(not nested(one) for one in pipeline.stages.values()):
+        for number, (address, stage) in enumerate(pipeline.stages.items(), start=1):
+            if number == 1 + sum(not nested(one) for one in pipeline.stages.values()):
                 check_rows_ahead(pipeline, record.products, machine)
-            mark = f"[{place}/{len(pipeline.stages)}] {address.ljust(max(map(len, pipeline.stages)))}"
+            mark = f"[{number}/{len(pipeline.stages)}] {address.ljust(max(map(len, pipeline.stages)))}"
             _step(pipeline, record, machine, address, lambda text, mark=mark: say(f"{mark}  {text}"))  # type: ignore[misc]
             if address in record.products and not nested(stage):  # a model that had to be fetched first
                 check_fits(pipeline, address, record.products[address].path)
@@ -220,8 +220,8 @@ def _step(
     seconds = float(product.made.get("seconds", 0.0))
     other = changed(product.made, stage) if state == "cached" else []
     record.note(address, **facts, state=state, seconds=seconds, **({"changed_since": other} if other else {}))
-    told = f"made in {duration(seconds)}" if state == "made" else state
-    say(f"{told.ljust(16)}  {headline(product.report)}".rstrip())
+    summary = f"made in {duration(seconds)}" if state == "made" else state
+    say(f"{summary.ljust(16)}  {headline(product.report)}".rstrip())
     if other:
         say(f"  by earlier code: {first_names(other)} changed since; --remake {address} makes it again")
     for note in product.report.notes if state == "made" else []:
@@ -235,7 +235,7 @@ def _make(
     pipeline: Pipeline, record: Run, machine: Machine, address: str, say: Callable[[str], None]
 ) -> Product:
     stage, workspace, final = pipeline.stages[address], pipeline.workspace, pipeline.place[address]
-    lookup = {id(pipeline.stages[known]): product for known, product in record.products.items()}
+    lookup = {id(pipeline.stages[name]): product for name, product in record.products.items()}
     inputs = Inputs.gather(stage, lambda child: lookup.get(id(child)))
     before = 0  # bytes held
     try:
@@ -248,9 +248,9 @@ def _make(
             if meanwhile is not None:  # another process made it between our look and our lock
                 return meanwhile
             hoped = estimated(pipeline, address, record.products, machine)
-            for found in memory(stage, hoped, workspace, machine) if hoped else ():
-                if not found.passed:
-                    say(described_finding(found).strip())
+            for finding in memory(stage, hoped, workspace, machine) if hoped else ():
+                if not finding.passed:
+                    say(described_finding(finding).strip())
             before = reset_peak()
             made = made_of(pipeline, record.products, address)
             replaced = final if address in pipeline.remake else None
@@ -281,16 +281,16 @@ def _gates(
     stage: Stage, address: str, record: Run, accept: Collection[str] | None, say: Callable[[str], None]
 ) -> None:
     looked_at = stage.gates(record.products[address].report)
-    record.record["stages"][-1]["findings"] = [asdict(found) for found in looked_at]
-    for found in looked_at:
-        if not found.passed and not found.stops and not (accept is None and found.learning):
-            say(described_finding(found))
-    failed = [found for found in looked_at if not found.passed and found.stops]
-    for found in (excused := gates.accepted(address, failed, accept)):
-        record.record["accepted_gates"].append(f"{address}.{found.name}")
+    record.record["stages"][-1]["findings"] = [asdict(finding) for finding in looked_at]
+    for finding in looked_at:
+        if not finding.passed and not finding.stops and not (accept is None and finding.learning):
+            say(described_finding(finding))
+    failed = [finding for finding in looked_at if not finding.passed and finding.stops]
+    for finding in (excused := gates.accepted(address, failed, accept)):
+        record.record["accepted_gates"].append(f"{address}.{finding.name}")
         if accept is not None:
-            say(f"accepted as asked, though it failed:\n{described_finding(found)}")
-    gates.stop(address, [found for found in failed if found not in excused])
+            say(f"accepted as asked, though it failed:\n{described_finding(finding)}")
+    gates.stop(address, [finding for finding in failed if finding not in excused])
 
 
 def _unused(accept: Collection[str] | None, used: Collection[str]) -> list[str]:

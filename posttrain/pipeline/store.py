@@ -68,11 +68,11 @@ class Product:
             return cls(path)
         try:
             made = load_json(path / MADE)
-            told = misshapen(made, PRODUCT) or _unsealed(made)
+            problem = misshapen(made, PRODUCT) or _unsealed(made)
         except (ValueError, OSError) as error:
-            told = f"not JSON ({error})"
-        if told:
-            raise UserError(f"{path / MADE}: damaged or changed since it was written: {told}")
+            problem = f"not JSON ({error})"
+        if problem:
+            raise UserError(f"{path / MADE}: damaged or changed since it was written: {problem}")
         return cls(path, made)
 
     @property
@@ -120,9 +120,9 @@ class Workspace:
             self._memory = read_json(self.root / "hashes.json", {})
         facts = path.stat()
         signature = [facts.st_size, facts.st_mtime_ns, facts.st_ino]
-        known = self._memory.get(str(path.resolve()))
-        if isinstance(known, list) and len(known) == 4 and known[:3] == signature:
-            return str(known[3])
+        entry = self._memory.get(str(path.resolve()))
+        if isinstance(entry, list) and len(entry) == 4 and entry[:3] == signature:
+            return str(entry[3])
         digest = hash_file(path)
         self._memory[str(path.resolve())] = [*signature, digest]
         self._learnt = True
@@ -137,17 +137,17 @@ class Workspace:
         """Relative path to sha256, of every file but made.json. Raises UserError where there are more than
         ``MOST_FILES``, before any is read, and where one may not be looked at.
         """
-        found = []
+        paths = []
         try:
             for path in directory.rglob("*"):
                 if path != directory / MADE and path.is_file():
-                    found.append(path)
-                if len(found) > MOST_FILES:
+                    paths.append(path)
+                if len(paths) > MOST_FILES:
                     raise UserError(f"{directory}: more than {MOST_FILES:,} files; {EXPECTED}")
         except OSError as error:  # of a directory in it that may not be looked into
-            told = f"{error.filename}: {error.strerror}"
-            raise UserError(f"{directory}: cannot be read ({told}); {EXPECTED}") from None
-        return {p.relative_to(directory).as_posix(): self.hash_file(p) for p in sorted(found)}
+            reason = f"{error.filename}: {error.strerror}"
+            raise UserError(f"{directory}: cannot be read ({reason}); {EXPECTED}") from None
+        return {p.relative_to(directory).as_posix(): self.hash_file(p) for p in sorted(paths)}
 
     def place(self, name: str, fingerprint: str) -> Path:
         """The product's directory: the one that has this fingerprint already, whatever its name, or the one
@@ -170,19 +170,19 @@ class Workspace:
         """What became of the files that were written: those that are missing or changed. ``UNCOUNTED`` ones
         and files that were added do not count.
         """
-        told = []
+        problems = []
         for name, written in sorted(product.made.get("files", {}).items()):
             path = product.path / name
             if Path(name).name in UNCOUNTED:
                 continue
             if Path(name).is_absolute() or ".." in Path(name).parts:
-                told.append(f"{product.path / MADE} names {name}, which is no file of the product")
+                problems.append(f"{product.path / MADE} names {name}, which is no file of the product")
                 continue
             if not path.is_file():
-                told.append(f"{path} is missing")
-            elif (found := self.hash_file(path)) != written:
-                told.append(f"{path} has sha256 {found[:12]}, was written with {written[:12]}")
-        return told
+                problems.append(f"{path} is missing")
+            elif (digest := self.hash_file(path)) != written:
+                problems.append(f"{path} has sha256 {digest[:12]}, was written with {written[:12]}")
+        return problems
 
     @contextmanager
     def making(self, final: Path) -> Iterator[Path]:
@@ -230,10 +230,10 @@ class Workspace:
         """Moves a product's directory to where nothing looks for it, and says where that is."""
         make_directory(self.aside)
         number = 1
-        while (kept := self.aside / f"{product.name}.{number}").exists():
+        while (target := self.aside / f"{product.name}.{number}").exists():
             number += 1
-        product.rename(kept)
-        return kept
+        product.rename(target)
+        return target
 
     def sweep(self) -> None:
         """Removes what killed processes left half-written, and what earlier versions left half-deleted."""

@@ -103,8 +103,8 @@ class Alignment(Stage):
         from posttrain.training.run_summary import FINAL, UPDATES
 
         source = inputs["comparisons"].path
-        place = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
-        roles = open_policy(inputs["policy"].path, lora=self.lora, seed=self.seed, placement=place)
+        placement = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
+        roles = open_policy(inputs["policy"].path, lora=self.lora, seed=self.seed, placement=placement)
         chat, policy = Chat(roles.tokenizer), roles.policy
         train, held = PreferenceStore(output.parent), PreferenceStore(output.parent)
         chunks = partial(Chunks, machine.scratch)
@@ -130,7 +130,7 @@ class Alignment(Stage):
             batches.at,
             output,
             machine,
-            lambda place: batches.said[place].rows,
+            lambda index: batches.store[index].rows,
         )
         metrics = _held(policy, self.method, unseen, machine)
         roles.save(output)
@@ -141,19 +141,19 @@ class Alignment(Stage):
         metrics |= ROWS.of(len(train)) | UPDATES.of(len(history)) | left_out(counts)
         return Report(metrics=metrics | conversations | roles.metrics, notes=notes)
 
-    def _read(self, chat: Chat, file: Path, kept: PreferenceStore, chunks: Chunks) -> dict[str, int]:
-        """Adds what the file says to what is ``kept``; what was dropped, by reason."""
+    def _read(self, chat: Chat, file: Path, store: PreferenceStore, chunks: Chunks) -> dict[str, int]:
+        """Adds the comparisons of the file to ``store``; what was dropped, by reason."""
         from posttrain.storage.jsonl import RowsInFile
 
         rows = RowsInFile(file)
         if not rows or "label" not in rows[0]:
-            return pairs(chat, rows, self.max_length, kept, chunks=chunks)
+            return pairs(chat, rows, self.max_length, store, chunks=chunks)
         if self.method.wants.whole_groups:
             raise UserError(
                 f"{type(self.method).__name__} compares two answers, and these rows rate one each: use "
                 f"{self.name or self.address}.method=kto, or rows with chosen and rejected"
             )
-        return ratings(chat, rows, self.max_length, kept, chunks)
+        return ratings(chat, rows, self.max_length, store, chunks)
 
     def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
         if "comparisons" not in inputs:
@@ -189,14 +189,14 @@ class Alignment(Stage):
 class Batches:
     """What was said, with what the reference says of each of its rows."""
 
-    said: PreferenceStore
+    store: PreferenceStore
     reference: LogprobStore | None
     pad_id: int
 
     @classmethod
     def of(
         cls,
-        said: PreferenceStore,
+        store: PreferenceStore,
         method: DirectAlignment,
         policy: LanguagePolicy,
         pad_id: int,
@@ -206,31 +206,31 @@ class Batches:
         """The reference is ``policy`` as it is now; what it says is kept in ``chunks`` as it is computed."""
         from posttrain.rollouts.batched_eval import logprobs
 
-        if method.wants.measure and len(said) > 1:
-            said = with_mismatched(said)
+        if method.wants.measure and len(store) > 1:
+            store = with_mismatched(store)
         reference = None
-        if method.wants.reference and said:
+        if method.wants.reference and store:
             limit = machine.micro_batch_tokens
-            reference = logprobs(policy, said.rows, pad_id, limit, said.directory, chunks)
-        return cls(said=said, reference=reference, pad_id=pad_id)
+            reference = logprobs(policy, store.rows, pad_id, limit, store.directory, chunks)
+        return cls(store=store, reference=reference, pad_id=pad_id)
 
     def at(self, places: Sequence[int], width: int | None = None) -> PreferenceBatch:
         """What was said at these places as PreferenceBatch rows: each a group, a mismatched answer
         of rank -1.
         """
-        past: PreferenceBatch = judged([self.said[place] for place in places], self.pad_id, width)
+        past: PreferenceBatch = judged([self.store[index] for index in places], self.pad_id, width)
         if self.reference is None:
             return past
-        return replace(past, reference=self.thought(self.reference, places, past))
+        return replace(past, reference=self.evaluation(self.reference, places, past))
 
-    def thought(self, kept: LogprobStore, places: Sequence[int], past: PreferenceBatch) -> Evaluation:
-        """What was ``kept`` of the rows at these places, which are those of ``past``; [B, T], 0 where no step
+    def evaluation(self, logprobs: LogprobStore, places: Sequence[int], past: PreferenceBatch) -> Evaluation:
+        """The ``logprobs`` of the rows at these places, which are those of ``past``; [B, T], 0 where no step
         was chosen.
         """
         import torch
 
         mask = past.rollouts.action_mask
-        flat = torch.cat([kept[row] for place in places for row in self.said.row_range(place)])
+        flat = torch.cat([logprobs[row] for index in places for row in self.store.row_range(index)])
         return Evaluation(logprobs=flat.new_zeros(mask.shape).masked_scatter(mask, flat))
 
 
@@ -245,27 +245,27 @@ def _held(
     from posttrain.evaluation.intervals import wilson
     from posttrain.rollouts.batched_eval import logprobs
 
-    said = held.said
-    if not said:
+    store = held.store
+    if not store:
         return LABEL_ACCURACY.of("unknown")
-    kept = logprobs(policy, said.grouped, held.pad_id, machine.micro_batch_tokens, said.directory)
-    width = said.rows.longest - 1  # of all, so that the sum of a row has the same bits beside any others
+    current = logprobs(policy, store.grouped, held.pad_id, machine.micro_batch_tokens, store.directory)
+    width = store.rows.longest - 1  # of all, so that the sum of a row has the same bits beside any others
 
     def part(places: range) -> tuple[Evaluation, PreferenceBatch]:
         past = held.at(places, width)
-        return held.thought(kept, places, past), past
+        return held.evaluation(current, places, past), past
 
-    parts = [range(at, min(at + AT_ONCE, len(said))) for at in range(0, len(said), AT_ONCE)]
+    parts = [range(at, min(at + AT_ONCE, len(store))) for at in range(0, len(store), AT_ONCE)]
     baseline = None
     if method.wants.measure:
         steps = [_one_step(*part(places)) for places in parts]
         of_all = concatenate([now for now, _ in steps]), concatenate([past for _, past in steps])
         baseline = method.measure(*of_all).baseline
-    found: dict[str, float] = {}
+    totals: dict[str, float] = {}
     for places in parts:
         now, past = part(places)
         if baseline is not None:
-            first = said.row_range(places.start).start
+            first = store.row_range(places.start).start
             past = replace(past, baseline=baseline[first : first + len(past.rank)])
         terms, between = method.loss(now, past), of_rows(past)
         if len(between.winner) and not method.wants.whole_groups:  # it judges rows alone, these are pairs
@@ -274,10 +274,10 @@ def _held(
         for name, term in terms.items():
             # a mean over rows or pairs, of which each comparison has as many
             amount = float((term.reduction(past) * term.values).sum())
-            found[name] = found.get(name, 0.0) + amount * (len(places) / len(said))
-    right = round(found.pop(ACCURACY.name) * len(said))
-    metrics = LABEL_ACCURACY.of(wilson(right, len(said)))
-    for name, value in found.items():
+            totals[name] = totals.get(name, 0.0) + amount * (len(places) / len(store))
+    right = round(totals.pop(ACCURACY.name) * len(store))
+    metrics = LABEL_ACCURACY.of(wilson(right, len(store)))
+    for name, value in totals.items():
         metrics |= AFTER_TRAINING.of(value, metric=name)
     return metrics
 

@@ -99,18 +99,18 @@ class Contest(Stage):
         from posttrain.evaluation.policy_series import JUDGE_WIN_RATE, in_a_row
         from posttrain.storage.jsonl import write_jsonl
 
-        found, prompts, by_model = self._answer(inputs, output, machine)
-        policies, controls = found[: len(self.policies)], found[len(self.policies) :]
+        models, prompts, by_model = self._answer(inputs, output, machine)
+        policies, controls = models[: len(self.policies)], models[len(self.policies) :]
         metrics = (
             in_a_row(policies, controls, self.reward_model is not None) | by_model | PROMPTS.of(len(prompts))
         )
-        rows = _rows(prompts, found)
+        rows = _rows(prompts, models)
         write_jsonl(output / "answers.jsonl", rows)
-        drawn = random.Random(f"samples:{self.seed}").sample(range(len(rows)), min(self.samples, len(rows)))
-        write_jsonl(output / "samples.jsonl", [rows[place] for place in sorted(drawn)])
+        chosen = random.Random(f"samples:{self.seed}").sample(range(len(rows)), min(self.samples, len(rows)))
+        write_jsonl(output / "samples.jsonl", [rows[index] for index in sorted(chosen)])
         missing, notes = not_measured(self.left_out)
         measured = self.judge is not None or self.comparisons is not None
-        if measured and all(judgement is None for answers in found for judgement in answers.gold):
+        if measured and all(judgement is None for answers in models for judgement in answers.gold):
             notes.append(NO_GOLD)
         shown = headline(metrics, (JUDGE_WIN_RATE, IMPLICIT_ACCURACY, LABEL_ACCURACY_OF))  # where they are
         return Report(metrics=first(metrics, shown) | missing, notes=notes)
@@ -183,7 +183,7 @@ class Contest(Stage):
         asked = read_jsonl(inputs["prompts"].path / "heldout.jsonl")[: self.rows]
         prompts = fitting(first, tokenizer, asked, sampling)
         metrics: dict[str, Metric] = {}
-        said, right = {}, {}
+        episodes, right = {}, {}
         labelled: dict[str, Tensor] = {}
         posed = []
         if self.problems is not None:
@@ -191,10 +191,12 @@ class Contest(Stage):
         for name, stage in self.named():
             model, tokenizer = load_causal_lm(inputs.of(stage).path, device=machine.device)
             seed, chunks = derive(self.seed, f"contest/{name}"), Chunks(machine.scratch, name)
-            said[name] = answers(model, tokenizer, prompts, sampling, seed, chunks=chunks)
+            episodes[name] = answers(model, tokenizer, prompts, sampling, seed, chunks=chunks)
             if stage is not self.policies[0]:
                 pad_id = Chat(tokenizer).pad_id
-                nats = kl_per_answer((model, first), said[name], sampling, pad_id, machine.micro_batch_tokens)
+                nats = kl_per_answer(
+                    (model, first), episodes[name], sampling, pad_id, machine.micro_batch_tokens
+                )
                 metrics |= KL_OF.of(bootstrap(nats), model=name)
             if self.problems is not None:
                 right[name] = self._solved(name, (model, tokenizer), sampling, posed, inputs, machine)
@@ -204,15 +206,15 @@ class Contest(Stage):
             metrics |= label_accuracy(labelled, self.named()[0][0])
         if self.problems is not None:
             metrics |= solved_in_a_row(right, len(self.policies), [family(problem) for problem in posed])
-        rewards: dict[str, list[float]] = {name: [0.0] * len(given) for name, given in said.items()}
+        rewards: dict[str, list[float]] = {name: [0.0] * len(given) for name, given in episodes.items()}
         if self.reward_model is not None:
             with LearnedReward(model=self.reward_model, normalise=False).open(inputs, machine) as scorer:
-                rewards = {name: scorer.score(given).values.tolist() for name, given in said.items()}
+                rewards = {name: scorer.score(given).values.tolist() for name, given in episodes.items()}
         if self.judge is not None:
             with LearnedReward(model=self.judge, normalise=False).open(inputs, machine) as scorer:
-                judged = {name: scorer.score(given).values.tolist() for name, given in said.items()}
+                judged = {name: scorer.score(given).values.tolist() for name, given in episodes.items()}
             metrics |= by_judge(judged, len(self.policies)) | of_judge(inputs.of(self.judge).metrics)
-        return [Answers.of(name, given, rewards[name]) for name, given in said.items()], prompts, metrics
+        return [Answers.of(name, given, rewards[name]) for name, given in episodes.items()], prompts, metrics
 
     def named(self) -> list[tuple[str, Stage]]:
         """Everybody by the name that metrics have; those of one name are numbered in the order of rounds."""
@@ -240,9 +242,9 @@ class Contest(Stage):
 
         assert self.verifier is not None  # problems have one
         chunks = Chunks(machine.scratch, f"problems/{name}")
-        said = answers(*model, problems, sampling, derive(self.seed, f"solve/{name}"), chunks=chunks)
+        episodes = answers(*model, problems, sampling, derive(self.seed, f"solve/{name}"), chunks=chunks)
         with opened(self.verifier, inputs, machine) as scorer:
-            return solved(scorer, said)
+            return solved(scorer, episodes)
 
     def _preferring(
         self,
@@ -286,12 +288,12 @@ class Contest(Stage):
 def _rows(prompts: Sequence[JsonRow], models: Sequence[Answers]) -> list[Row]:
     """A prompt a row with every policy's answer, and its gold where that is known."""
     rows = []
-    for place, prompt in enumerate(prompts):
+    for index, prompt in enumerate(prompts):
         shown: dict[str, Row] = {}
         for model in models:
-            judgement = model.gold[place]
-            answer = {"text": model.texts[place], "ended": model.ended[place]}
+            judgement = model.gold[index]
+            answer = {"text": model.texts[index], "ended": model.ended[index]}
             shown[model.name] = answer | ({} if judgement is None else {"gold": judgement.total})
-        told = {"id": prompt.get("id"), "prompt": prompt["prompt"], "family": family(prompt)}
-        rows.append({**told, "answers": shown})
+        row = {"id": prompt.get("id"), "prompt": prompt["prompt"], "family": family(prompt)}
+        rows.append({**row, "answers": shown})
     return rows

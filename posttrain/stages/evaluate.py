@@ -100,8 +100,8 @@ class HeldoutEvaluation(Stage):
         from posttrain.evaluation.not_measured import not_measured
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
-        found, prompts, metrics = self._answer(inputs, machine)
-        base, sft, best, final = found
+        models, prompts, metrics = self._answer(inputs, machine)
+        base, sft, best, final = models
         metrics |= compare.against(final, sft) | compare.against(best, sft) | compare.against(final, best)
         for one in (base, sft, best, final):
             metrics |= compare.of_one(one)
@@ -112,14 +112,14 @@ class HeldoutEvaluation(Stage):
         metrics |= PROMPTS.of(len(prompts))
         shared = also_trained_on(inputs["prompts"].path, prompts)
         metrics |= ALSO_TRAINED_ON.of(len(shared))
-        write_jsonl(output / "answers.jsonl", _rows(prompts, found))
+        write_jsonl(output / "answers.jsonl", _rows(prompts, models))
         chosen = random.Random(f"samples:{self.seed}").sample(
             range(len(prompts)), min(self.samples, len(prompts))
         )
         rows = _rows(prompts, (base, sft, final))
-        write_jsonl(output / "samples.jsonl", [rows[place] for place in sorted(chosen)])
-        kept = inputs["final"].path / "episodes.jsonl"  # direct alignment keeps none
-        write_jsonl(output / "gold.jsonl", gold_over_steps(read_jsonl(kept) if kept.exists() else []))
+        write_jsonl(output / "samples.jsonl", [rows[index] for index in sorted(chosen)])
+        episodes = inputs["final"].path / "episodes.jsonl"  # direct alignment keeps none
+        write_jsonl(output / "gold.jsonl", gold_over_steps(read_jsonl(episodes) if episodes.exists() else []))
         notes = [] if any(judgement is not None for judgement in final.gold) else [NO_GOLD]
         if shared:
             ids = ", ".join(shared[:10]) + (", ..." if len(shared) > 10 else "")
@@ -207,13 +207,13 @@ class HeldoutEvaluation(Stage):
         with LearnedReward(model=self.reward_model, normalise=False).open(inputs, machine) as scorer:
             rewards = [scorer.score(e).values.tolist() for e in (by_base, by_sft, by_final)]
             best, best_rewards = _best(pool, scorer.score(pool).values.tolist(), self.best_of)
-        found = (
+        models = (
             Answers.of("base", by_base, rewards[0]),
             Answers.of("sft", by_sft, rewards[1]),
             Answers.of(f"best_of_{self.best_of}", best, best_rewards),
             Answers.of("final", by_final, rewards[2]),
         )
-        return found, prompts, metrics
+        return models, prompts, metrics
 
     def _of_reward_model(
         self, inputs: Inputs, machine: Machine, prompts: Sequence[JsonRow]
@@ -276,11 +276,11 @@ def _best(episodes: Sequence[Episode], rewards: Sequence[float], n: int) -> tupl
 def _rows(prompts: Sequence[JsonRow], models: Sequence[Answers]) -> list[Row]:
     """A prompt a row with every model's answer, its reward, and its gold where that is known."""
     rows = []
-    for place, prompt in enumerate(prompts):
+    for index, prompt in enumerate(prompts):
         answers: dict[str, Row] = {}
         for model in models:
-            judgement = model.gold[place]
-            answer = {"text": model.texts[place], "reward": model.rewards[place], "ended": model.ended[place]}
+            judgement = model.gold[index]
+            answer = {"text": model.texts[index], "reward": model.rewards[index], "ended": model.ended[index]}
             answers[model.name] = answer | ({} if judgement is None else {"gold": judgement.total})
         family = (prompt.get("item") or {}).get("family", "")
         rows.append(

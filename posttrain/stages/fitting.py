@@ -143,11 +143,11 @@ def pairs(
     chat: Chat,
     rows: Sequence[JsonRow],
     max_length: int,
-    kept: PreferenceStore,
+    store: PreferenceStore,
     most: int = 0,
     chunks: Chunks = NOT_KEPT,
 ) -> dict[str, int]:
-    """Adds comparisons with answers as tokens, the first ``most`` or all, to those ``kept``; what several
+    """Adds comparisons with answers as tokens, the first ``most`` or all, to ``store``; what several
     annotators said of a pair is counted together; ties, equal answers and too long ones are dropped and
     counted. Tokens are kept in ``chunks`` as they are made.
     """
@@ -155,8 +155,8 @@ def pairs(
     from posttrain.rollouts.encode import encode_answer
 
     @lru_cache(maxsize=256)  # an answer stands in several comparisons, which follow one another
-    def read(said: str) -> TokenRow:
-        return encode_answer(chat, *json.loads(said))
+    def read(text: str) -> TokenRow:
+        return encode_answer(chat, *json.loads(text))
 
     def side(row: JsonRow, name: str) -> TokenRow:
         return read(json.dumps((row["prompt"], row[name], row.get(f"{name}_ended", True))))
@@ -173,17 +173,17 @@ def pairs(
         return [packed(answer) for answer in both], [0, 1], confidence, margin
 
     counts = {kind.name: 0 for kind in (TIES, EQUAL, TOO_LONG)}
-    return _added(row_by_row(chunks, len(rows), counted(rows), encoded), kept, counts, most)
+    return _added(row_by_row(chunks, len(rows), counted(rows), encoded), store, counts, most)
 
 
 def ratings(
     chat: Chat,
     rows: Sequence[JsonRow],
     max_length: int,
-    kept: PreferenceStore,
+    store: PreferenceStore,
     chunks: Chunks = NOT_KEPT,
 ) -> dict[str, int]:
-    """Adds answers as tokens, of rank 0 where they are wanted, to those ``kept``; too long ones are dropped
+    """Adds answers as tokens, of rank 0 where they are wanted, to ``store``; too long ones are dropped
     and counted. Tokens are kept in ``chunks`` as they are made.
     """
     from posttrain.rollouts.encode import encode_answer
@@ -194,24 +194,24 @@ def ratings(
             return TOO_LONG.name
         return [packed(answer)], [0 if row["label"] else 1], 1.0, 0.0
 
-    return _added(row_by_row(chunks, len(rows), rows, encoded), kept, {TOO_LONG.name: 0})
+    return _added(row_by_row(chunks, len(rows), rows, encoded), store, {TOO_LONG.name: 0})
 
 
 def _added(
-    made: Iterable[Encoded], kept: PreferenceStore, counts: dict[str, int], most: int = 0
+    made: Iterable[Encoded], store: PreferenceStore, counts: dict[str, int], most: int = 0
 ) -> dict[str, int]:
-    """Adds what was encoded to what is ``kept``, and what was left out to the ``counts`` of the reasons."""
+    """Adds what was encoded to ``store``, and what was left out to the ``counts`` of the reasons."""
     from posttrain.storage.preference_store import PreferenceRow
 
     for one in made:
-        if most and len(kept) == most:
+        if most and len(store) == most:
             break
         if isinstance(one, str):
             counts[one] += 1
             continue
         answers, ranks, confidence, margin = one
         rows = [unpacked(answer) for answer in answers]
-        kept.append(PreferenceRow(rows=rows, ranks=ranks, confidence=confidence, margin=margin))
+        store.append(PreferenceRow(rows=rows, ranks=ranks, confidence=confidence, margin=margin))
     return counts
 
 
@@ -224,11 +224,11 @@ def left_out(counts: Mapping[str, int]) -> dict[str, Metric]:
     return metrics
 
 
-def same_prompt(found: Sequence[PreferenceRow]) -> Sequence[int]:
+def same_prompt(comparisons: Sequence[PreferenceRow]) -> Sequence[int]:
     """A number for each, the same for answers to the same prompt."""
     from posttrain.data.dedup import number_items
 
-    asked = ((row.ids, list(row.mask).index(True)) for row in (said.rows[0] for said in found))
+    asked = ((row.ids, list(row.mask).index(True)) for row in (pair.rows[0] for pair in comparisons))
     return number_items(array("i", ids[:end]).tobytes() for ids, end in asked)
 
 
@@ -246,13 +246,13 @@ def judged(batch: Sequence[PreferenceRow], pad_id: int, width: int | None = None
     return ranked(rollouts(rows, pad_id, width=width), ranks, confidence, margin)
 
 
-def mismatched(own: TokenRow, other: TokenRow) -> TokenRow:
+def mismatched(row: TokenRow, other: TokenRow) -> TokenRow:
     """The prompt of one row with the answer of another."""
-    here, there = _start(own), _start(other)
+    here, other_start = _start(row), _start(other)
     return replace(
-        own,
-        ids=[*own.ids[:here], *other.ids[there:]],
-        mask=[*own.mask[:here], *other.mask[there:]],
+        row,
+        ids=[*row.ids[:here], *other.ids[other_start:]],
+        mask=[*row.mask[:here], *other.mask[other_start:]],
     )
 
 
@@ -267,5 +267,5 @@ def with_mismatched(comparisons: PreferenceStore) -> PreferenceStore:
 
 def _start(row: TokenRow) -> int:
     """Where the last answer begins."""
-    end = max(place for place, own in enumerate(row.mask) if own)
-    return max(place for place in range(end) if not row.mask[place]) + 1
+    end = max(index for index, learns in enumerate(row.mask) if learns)
+    return max(index for index in range(end) if not row.mask[index]) + 1

@@ -113,11 +113,11 @@ class ScoredPreferences(SamplesAnswers, Stage):
         self, groups: Sequence[Sequence[Episode]], rewards: Sequence[Sequence[float | None]], side: str
     ) -> list[Row]:
         rows = []
-        for place, (episodes, scored) in enumerate(zip(groups, rewards, strict=True)):
+        for index, (episodes, scored) in enumerate(zip(groups, rewards, strict=True)):
             usable = [r if e.response.strip() else None for e, r in zip(episodes, scored, strict=True)]
-            found = self.pick(usable, random.Random(f"pick:{self.seed}:{side}:{place}"))
-            if found is not None:
-                rows.append(_row(episodes, usable, found, place))
+            pair = self.pick(usable, random.Random(f"pick:{self.seed}:{side}:{index}"))
+            if pair is not None:
+                rows.append(_row(episodes, usable, pair, index))
         return rows
 
     def preflight(self, inputs: Inputs, machine: Machine) -> list[Finding]:
@@ -132,13 +132,13 @@ class ScoredPreferences(SamplesAnswers, Stage):
 
 
 def _row(
-    episodes: Sequence[Episode], rewards: Sequence[float | None], found: tuple[int, int], place: int
+    episodes: Sequence[Episode], rewards: Sequence[float | None], pair: tuple[int, int], index: int
 ) -> Row:
     """A comparison as annotators make them, with the difference of the two rewards as its margin."""
-    won, lost = (episodes[at] for at in found)
-    high, low = (float(rewards[at] or 0.0) for at in found)
+    won, lost = (episodes[at] for at in pair)
+    high, low = (float(rewards[at] or 0.0) for at in pair)
     return {
-        "id": f"{won.prompt.get('id', place)}/{found[0]}-{found[1]}",
+        "id": f"{won.prompt.get('id', index)}/{pair[0]}-{pair[1]}",
         "prompt": won.prompt["prompt"],
         "chosen": [{"role": "assistant", "content": won.response}],
         "rejected": [{"role": "assistant", "content": lost.response}],

@@ -154,24 +154,24 @@ class RejectionSampling(SamplesAnswers, Stage):
         return Rows(rows=self.keep or rows, heldout_rows=heldout_rows, row_tokens=prompt + answer)
 
 
-def _demonstration(episode: Episode, reward: float | None, place: str) -> Row:
+def _demonstration(episode: Episode, reward: float | None, suffix: str) -> Row:
     """What instruction tuning reads."""
-    prompt, said = episode.prompt["prompt"], episode.response
-    told: Row = {"id": f"{episode.prompt.get('id', '')}/{place}", "reward": reward}
+    prompt, response = episode.prompt["prompt"], episode.response
+    row: Row = {"id": f"{episode.prompt.get('id', '')}/{suffix}", "reward": reward}
     if isinstance(prompt, str):
         end = str(episode.prompt.get("stop", ""))
-        return {**told, "prompt": prompt, "completion": said.removesuffix(end) + end}
-    return {**told, "messages": [*prompt, {"role": "assistant", "content": said}]}
+        return {**row, "prompt": prompt, "completion": response.removesuffix(end) + end}
+    return {**row, "messages": [*prompt, {"role": "assistant", "content": response}]}
 
 
 def _counted(
     rewards: Sequence[Sequence[float | None]], places: Sequence[tuple[int, int]]
 ) -> dict[str, Metric]:
     """How many answers were judged and kept, and what they earned on average."""
-    known = [reward for answers in rewards for reward in answers if reward is not None]
-    kept = [reward for p, a in places if (reward := rewards[p][a]) is not None]
+    usable = [reward for answers in rewards for reward in answers if reward is not None]
+    chosen = [reward for p, a in places if (reward := rewards[p][a]) is not None]
     metrics = ROWS.of(len(places)) | ANSWERS.of(sum(len(answers) for answers in rewards))
     metrics |= UNUSABLE.of(sum(reward is None for answers in rewards for reward in answers))
-    if known and kept:
-        metrics |= REWARD_DRAWN.of(sum(known) / len(known)) | REWARD_KEPT.of(sum(kept) / len(kept))
+    if usable and chosen:
+        metrics |= REWARD_DRAWN.of(sum(usable) / len(usable)) | REWARD_KEPT.of(sum(chosen) / len(chosen))
     return metrics

@@ -155,9 +155,9 @@ class Reinforcement(EffectiveSettings, Stage):
         from posttrain.training.rl_loop import RLState
         from posttrain.training.run_summary import by_step
 
-        told = [line for line in [label(self.method)] if line]
-        if told and not machine.quiet:
-            print(f"  {self.name or self.address}: {told[0]}", flush=True)
+        lines = [line for line in [label(self.method)] if line]
+        if lines and not machine.quiet:
+            print(f"  {self.name or self.address}: {lines[0]}", flush=True)
         with ExitStack() as stack:
             scorer = stack.enter_context(opened(self.reward, inputs, machine))
             state = RLState()
@@ -182,11 +182,11 @@ class Reinforcement(EffectiveSettings, Stage):
                 logs=[episodes],
             )
             if state.step < self.steps:
-                told.append(f"Ended after {state.step} steps: all answers were paid the same.")
+                lines.append(f"Ended after {state.step} steps: all answers were paid the same.")
             if average is not None:
                 average.take_over()
             roles.save(output)
-        notes = told + (["The KL of this run is that from the teacher."] if self.teacher is not None else [])
+        notes = lines + (["The KL of this run is that from the teacher."] if self.teacher is not None else [])
         if failed := int(sum(row.get("answers/verifier_failed", 0) for row in by_step(history))):
             notes.append(f"{failed} answers were neither paid nor counted as wrong: their verifier failed.")
         if (asked := self.batch_shape[0]) > len(collector.asked):
@@ -207,19 +207,19 @@ class Reinforcement(EffectiveSettings, Stage):
 
         effective, wants = self.effective(), self.method.wants
         grown_from = inputs["critic"].path if self.critic is not None else inputs["policy"].path
-        place = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
+        placement = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
         roles = open_policy(
             inputs["policy"].path,
             lora=self.lora,
             critic=grown_from if wants.values else None,
             reference=self.teacher is None,
             seed=self.seed,
-            placement=place,
+            placement=placement,
         )
         reference = roles.reference
         if self.teacher is not None:
-            reference = open_teacher(inputs["teacher"].path, roles.tokenizer, place)
-        engine = BuiltinEngine(roles.model, dtype=place.matmul_dtype)
+            reference = open_teacher(inputs["teacher"].path, roles.tokenizer, placement)
+        engine = BuiltinEngine(roles.model, dtype=placement.matmul_dtype)
         rows = inputs["prompts"].path / "train.jsonl"
         collector = collecting(effective, engine, Chat(roles.tokenizer), rows, scorer)
         start, teacher = (None, reference) if self.teacher else (reference, None)
@@ -250,11 +250,11 @@ class Reinforcement(EffectiveSettings, Stage):
         return reward_fits.check(self.reward, inputs["prompts"].path / "train.jsonl")
 
     def ahead(self, model: Path | None, inputs: Inputs, machine: Machine) -> list[Finding]:
-        there = {name: inputs[name].path for name in ("critic", "teacher", "reward.model") if name in inputs}
-        found = rows_ahead.vocabularies(model, there)
+        paths = {name: inputs[name].path for name in ("critic", "teacher", "reward.model") if name in inputs}
+        findings = rows_ahead.vocabularies(model, paths)
         if "prompts" in inputs:
-            found += rows_ahead.prompts(self, model, inputs["prompts"].path, "train")
-        return found
+            findings += rows_ahead.prompts(self, model, inputs["prompts"].path, "train")
+        return findings
 
     def gates(self, report: Report) -> list[Finding]:
         return gates_of(self, report.metrics)

@@ -132,9 +132,9 @@ class RewardModeling(Stage):
         from posttrain.training.optimizer import Group
 
         source = inputs["comparisons"].path
-        place = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
+        placement = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
         role = open_reward(
-            inputs["base"].path, lora=self.lora, seed=self.seed, placement=place, reading=self.reading
+            inputs["base"].path, lora=self.lora, seed=self.seed, placement=placement, reading=self.reading
         )
         chat = Chat(role.tokenizer)
         train, held = PreferenceStore(output.parent), PreferenceStore(output.parent)
@@ -167,7 +167,7 @@ class RewardModeling(Stage):
         )
         forward, method = _loss(role, self.method, self.sft_coef, inputs["base"].path)
         batch = partial(_batch, train, chat.pad_id)
-        plan.run(group, forward, method, batch, output, machine, lambda place: train[place].rows)
+        plan.run(group, forward, method, batch, output, machine, lambda index: train[index].rows)
         role.save(output)
         _save_scale(scores(role.reward, answers, chat.pad_id, machine.micro_batch_tokens), output)
         counted |= heldout(left_out(held_counts)) | conversations | role.metrics
@@ -183,10 +183,10 @@ class RewardModeling(Stage):
 
     def _add_mismatched(self, train: PreferenceStore) -> None:
         """Comparisons of chosen answers with answers to other prompts follow those that are there."""
-        coin, there = random.Random(f"mismatched:{self.seed}"), range(len(train))
-        asked = array("q", (place for place in there if coin.random() < self.mismatched))
-        for place in asked:
-            pair, other = train[place], train[coin.choice(there)]
+        coin, indices = random.Random(f"mismatched:{self.seed}"), range(len(train))
+        asked = array("q", (index for index in indices if coin.random() < self.mismatched))
+        for index in asked:
+            pair, other = train[index], train[coin.choice(indices)]
             both = [pair.rows[0], mismatched(pair.rows[0], other.rows[0])]
             if both[0].ids != both[1].ids:
                 train.append(replace(pair, rows=both, confidence=1.0, margin=0.0))
@@ -203,12 +203,12 @@ class RewardModeling(Stage):
     def gates(self, report: Report) -> list[Finding]:
         if self.shuffled_labels:
             return []
-        found = [
+        findings = [
             ranks_better_than_chance.check(report.metrics, self.thresholds),
             more_than_length.of_reward_model(report.metrics, self.thresholds),
             calibrated.check(report.metrics, self.thresholds),
         ]
-        return [replace(one, stops=one.stops and self.gate_stops) for one in found]
+        return [replace(one, stops=one.stops and self.gate_stops) for one in findings]
 
     def rehearsal(self) -> RewardModeling:
         return replace(self, epochs=1, batch_size=8)
@@ -252,7 +252,7 @@ class _Keeping:
 
 
 def _batch(comparisons: PreferenceStore, pad_id: int, places: list[int]) -> PreferenceBatch:
-    return judged([comparisons[place] for place in places], pad_id)
+    return judged([comparisons[index] for index in places], pad_id)
 
 
 def _loss(
@@ -270,11 +270,11 @@ def _loss(
     )
 
 
-def _save_scale(said: Tensor, output: Path) -> None:
+def _save_scale(rewards: Tensor, output: Path) -> None:
     from posttrain.rewards.learned import ScoreScale
 
     try:
-        ScoreScale.of(said).save(output)
+        ScoreScale.of(rewards).save(output)
     except ValueError as problem:
         raise UserError(f"the reward model learned nothing: {problem}") from None
 

@@ -118,14 +118,14 @@ class InstructionTuning(Stage):
         from posttrain.storage.token_rows import TokenRowStore
         from posttrain.training.optimizer import Group
 
-        said, source, shared = inputs["demonstrations"].path, inputs["base"].path, self.lora is not None
-        place = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
-        roles = open_policy(source, lora=self.lora, reference=shared, seed=self.seed, placement=place)
+        data, source, shared = inputs["demonstrations"].path, inputs["base"].path, self.lora is not None
+        placement = ModelPlacement(device=machine.device, compute=self.compute, recompute=machine.recompute)
+        roles = open_policy(source, lora=self.lora, reference=shared, seed=self.seed, placement=placement)
         chat = Chat(roles.tokenizer)
         train, held = TokenRowStore(output.parent), TokenRowStore(output.parent)
         tokens = partial(Chunks, machine.scratch)
         dropped, held_dropped = (
-            examples(chat, RowsInFile(said / f"{side}.jsonl"), self.max_length, store, tokens(side))
+            examples(chat, RowsInFile(data / f"{side}.jsonl"), self.max_length, store, tokens(side))
             for side, store in (("train", train), ("heldout", held))
         )
         if not train:
@@ -133,7 +133,7 @@ class InstructionTuning(Stage):
                 f"none of {dropped} demonstrations fits into max_length={self.max_length} tokens; raise "
                 "it, or shorten the conversations"
             )
-        conversations, notes = conversation_metrics(chat, RowsInFile(said / "train.jsonl"))
+        conversations, notes = conversation_metrics(chat, RowsInFile(data / "train.jsonl"))
         plan = Fitting.of(self, len(train), shown=["nll"])
         learned = roles.policy.parameters_of("policy")
         group = Group(name="policy", parameters=learned, learning_rate=self.learning_rate)
@@ -144,13 +144,13 @@ class InstructionTuning(Stage):
             lambda rows: wanted(rollouts([train[i] for i in rows], chat.pad_id)),
             output,
             machine,
-            lambda place: [train[place]],
+            lambda index: [train[index]],
         )
         after = nll(roles.policy, held, chat.pad_id, machine.micro_batch_tokens)
         ended = ends(roles.policy, held, chat.stop_ids, chat.pad_id, machine.micro_batch_tokens)
         roles.save(output)
         start = (
-            roles.reference or open_policy(source, placement=place).policy
+            roles.reference or open_policy(source, placement=placement).policy
         )  # last: learning begins at once
         before = nll(start, held, chat.pad_id, machine.micro_batch_tokens)
         metrics = NLL_HELDOUT.of(after if held else "unknown") | NLL_BEFORE.of(before if held else "unknown")
@@ -205,11 +205,11 @@ def examples(
     chat: Chat,
     rows: Sequence[JsonRow],
     max_length: int,
-    kept: TokenRowStore,
+    store: TokenRowStore,
     chunks: Chunks = NOT_KEPT,
 ) -> int:
     """Adds conversations as tokens, supervised where the assistant speaks, or plain text supervised where it
-    goes on, to those ``kept``; how many were dropped as too long. Tokens are kept in ``chunks`` as they are
+    goes on, to ``store``; how many were dropped as too long. Tokens are kept in ``chunks`` as they are
     made.
     """
     from posttrain.rollouts.encode import example
@@ -224,7 +224,7 @@ def examples(
         if one is None:
             dropped += 1
         else:
-            kept.append(unpacked(one))
+            store.append(unpacked(one))
     return dropped
 
 

@@ -106,20 +106,20 @@ class Solving(Stage):
             for name, stage in self._named():
                 model = _open(inputs.of(stage).path, machine)
                 answered = partial(self._answered, model, scorer, machine)
-                drawn, found = answered(prompts, self.temperature, name)
+                episodes, rewards = answered(prompts, self.temperature, name)
                 _, greedy = answered(prompts, 0.0, name)
-                solved[name] = found
-                metrics |= _of_one(name, drawn, found, greedy)
-                for row, episode, right in zip(rows, drawn, found, strict=True):
+                solved[name] = rewards
+                metrics |= _of_one(name, episodes, rewards, greedy)
+                for row, episode, right in zip(rows, episodes, rewards, strict=True):
                     row["answers"][name] = {"text": episode.response, "reward": right, "ended": episode.ended}
                 if name == "base":
                     metrics |= self._often(answered, prompts)
-        for name, found in solved.items():
+        for name, rewards in solved.items():
             if name != "final":
-                gaps = [a - b for a, b in zip(solved["final"], found, strict=True)]
+                gaps = [a - b for a, b in zip(solved["final"], rewards, strict=True)]
                 metrics |= SOLVED_CHANGE.of(bootstrap(gaps), model="final", other=name)
             if name not in ("base", "final"):
-                gaps = [a - b for a, b in zip(found, solved["base"], strict=True)]
+                gaps = [a - b for a, b in zip(rewards, solved["base"], strict=True)]
                 metrics |= SOLVED_CHANGE.of(bootstrap(gaps), model=name, other="base")
         learned = inputs["final"].metrics  # reinforcement tells how long answers were at first and at last
         lengths = [kind.named(metric=LENGTH) for kind in (START, FINAL)]
@@ -162,8 +162,8 @@ class Solving(Stage):
         )
 
     def _named(self) -> list[tuple[str, Stage]]:
-        beside = [(base_name(stage), stage) for stage in self.beside]
-        return [("base", self.base), *beside, ("final", self.final)]
+        others = [(base_name(stage), stage) for stage in self.beside]
+        return [("base", self.base), *others, ("final", self.final)]
 
     def _answered(
         self,
@@ -192,8 +192,10 @@ class Solving(Stage):
         from posttrain.evaluation.pass_at_k import PASS_AT, pass_at_k
 
         few = prompts[: self.often_rows]
-        _, found = answered(few, self.temperature, "often", self.often)
-        right = [[bool(x) for x in found[at : at + self.often]] for at in range(0, len(found), self.often)]
+        _, rewards = answered(few, self.temperature, "often", self.often)
+        right = [
+            [bool(x) for x in rewards[at : at + self.often]] for at in range(0, len(rewards), self.often)
+        ]
         ks = sorted({1, min(8, self.often), self.often})
         metrics: dict[str, Metric] = {}
         for k in ks:
@@ -208,12 +210,12 @@ def _open(directory: Path, machine: Machine) -> ModelAndTokenizer:
 
 
 def _of_one(
-    name: str, drawn: Sequence[Episode], found: Sequence[float], greedy: Sequence[float]
+    name: str, episodes: Sequence[Episode], rewards: Sequence[float], greedy: Sequence[float]
 ) -> dict[str, Metric]:
     from posttrain.evaluation.intervals import bootstrap, wilson
     from posttrain.evaluation.solved_shares import ENDS, SOLVED
 
-    metrics = SOLVED.of(wilson(sum(found), len(found)), model=name)
+    metrics = SOLVED.of(wilson(sum(rewards), len(rewards)), model=name)
     metrics |= SOLVED_GREEDY.of(wilson(sum(greedy), len(greedy)), model=name)
-    metrics |= ENDS.of(wilson(sum(e.ended for e in drawn), len(drawn)), model=name)
-    return metrics | LENGTH_OF.of(bootstrap([len(e.logprobs) for e in drawn]), model=name)
+    metrics |= ENDS.of(wilson(sum(e.ended for e in episodes), len(episodes)), model=name)
+    return metrics | LENGTH_OF.of(bootstrap([len(e.logprobs) for e in episodes]), model=name)

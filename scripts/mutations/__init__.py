@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from mutations import core, data, evaluation, exports, methods, models, pipeline, safety, sampling, training
+from mutations import (
+    core,
+    data,
+    evaluation,
+    exports,
+    methods,
+    models,
+    pipeline,
+    resuming,
+    safety,
+    sampling,
+    training,
+)
 from mutations.mutation import Mutation
 
-TABLES = (core, methods, training, sampling, models, data, pipeline, evaluation, exports, safety)
+TABLES = (core, methods, training, resuming, sampling, models, data, pipeline, evaluation, exports, safety)
 MUTATIONS: list[Mutation] = [mutation for table in TABLES for mutation in table.MUTATIONS]
 
 __all__ = ["MUTATIONS", "Mutation"]

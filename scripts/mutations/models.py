@@ -345,7 +345,7 @@ MUTATIONS = [
     of(
         "a mismatched answer replaces the whole conversation",
         "stages/fitting.py",
-        "return max(place for place in range(end) if not row.mask[place]) + 1",
+        "return max(index for index in range(end) if not row.mask[index]) + 1",
         "return list(row.mask).index(True)",
         "tests/stages/test_alignment.py::test_a_mismatched_row_keeps_the_turns_before",
     ),

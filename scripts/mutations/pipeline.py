@@ -68,8 +68,8 @@ MUTATIONS = [
     of(
         "a hash is remembered by the name of a file",
         STORE,
-        "if isinstance(known, list) and len(known) == 4 and known[:3] == signature:",
-        "if isinstance(known, list) and len(known) == 4:",
+        "if isinstance(entry, list) and len(entry) == 4 and entry[:3] == signature:",
+        "if isinstance(entry, list) and len(entry) == 4:",
         f"{OF_RUNNER}::test_only_what_changed_and_what_follows_is_made",
     ),
     of(
@@ -114,7 +114,7 @@ MUTATIONS = [
     of(
         "a gate is accepted without being recorded",
         RUNNER,
-        'record.record["accepted_gates"].append(f"{address}.{found.name}")',
+        'record.record["accepted_gates"].append(f"{address}.{finding.name}")',
         "pass",
         f"{OF_RUNNER}::test_a_failed_gate_stops_every_run_until_it_is_accepted",
     ),
@@ -163,8 +163,8 @@ MUTATIONS = [
     of(
         "an earlier run is newer because its number is longer in text",
         RUNNER,
-        "return max(found, key=run_number, default=None)",
-        "return max(found, key=str, default=None)",
+        "return max(runs, key=run_number, default=None)",
+        "return max(runs, key=str, default=None)",
         f"{OF_RUNNER}::test_the_latest_run_is_that_of_the_largest_number",
     ),
     of(

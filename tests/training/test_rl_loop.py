@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -160,6 +161,21 @@ def test_stopped_anywhere_and_continued_it_is_the_same_bits(stop: int) -> None:
     assert len(log) == 12
     assert bits(second.policy) == bits(whole.policy)
     assert second.state.kl_coef == whole.state.kl_coef != 0.05
+
+
+def test_a_used_up_batch_is_let_go_before_the_next_is_collected() -> None:
+    """Else memory holds two batches."""
+    run, before = Run(), []
+    fresh = sampler(run.policy)
+
+    def collect(step: int) -> Rollouts:
+        assert not [batch for batch in before if batch() is not None]
+        facts = fresh(step)
+        before.append(weakref.ref(facts))
+        return facts
+
+    assert len(list(run.go(3, collect=collect))) == 12
+    assert len(before) == 3
 
 
 def test_weights_are_published_before_they_sample() -> None:

@@ -1,0 +1,1 @@
+"""What scripts/torture.py is made of: kinds of runs, a process that is killed, damage, limits, twins."""
