@@ -74,6 +74,7 @@ class Inputs(Mapping[str, Any]):
 
 
 _ABSENT = object()
+PLAIN = (str, int, float, type, type(None))  # what holds no stage, and is met often
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,9 +203,6 @@ class Stage:
         return None
 
 
-PLAIN = (str, int, float, type(None))  # settings in which no stage can be
-
-
 def nested(stage: Any) -> list[tuple[str, Stage]]:
     """The stages among the fields of a stage or of a record, with their paths, in the order of the fields,
     not looking inside them.
@@ -212,11 +210,9 @@ def nested(stage: Any) -> list[tuple[str, Stage]]:
     stages: list[tuple[str, Stage]] = []
 
     def look(value: Any, path: str) -> None:
-        if isinstance(value, PLAIN):
-            return
         if isinstance(value, Stage):
             stages.append((path, value))
-        elif is_dataclass(value) and not isinstance(value, type):
+        elif not isinstance(value, PLAIN) and is_dataclass(value):
             for item in fields(value):
                 look(getattr(value, item.name), f"{path}.{item.name}")
         elif isinstance(value, tuple | list):
@@ -249,11 +245,9 @@ def rewrite(expression: Stages, change: Callable[[Stage, Stage], Stage]) -> Stag
 
     def inside(value: Any) -> Any:
         """The value with the stages in it changed; the value itself where none is."""
-        if isinstance(value, PLAIN):
-            return value
         if isinstance(value, Stage):
             return of(value)
-        if is_dataclass(value) and not isinstance(value, type):
+        if not isinstance(value, PLAIN) and is_dataclass(value):
             new = {item.name: inside(getattr(value, item.name)) for item in fields(value) if item.init}
             same = all(inner is getattr(value, name) for name, inner in new.items())
             return value if same else replace(value, **new)  # type: ignore[type-var]
