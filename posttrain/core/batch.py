@@ -93,7 +93,7 @@ class PreferenceBatch:
 
 @dataclass(frozen=True)
 class Term:
-    """An unreduced part of a loss. ``reduction(past of the whole optimizer batch)`` gives its weight tensor,
+    """An unreduced part of a loss. ``reduction(the whole optimizer batch)`` gives its weight tensor,
     rows first like ``values``; the part contributes ``coef * sum(weight * values)``. A metric has coef 0.
 
     What belongs to a pair is booked on the row that won it, so rows are all that is ever sliced."""
@@ -136,7 +136,7 @@ class PolicyGradient(Protocol):
     def credit(
         self, rollouts: Rollouts, before: Evaluation, reference: Evaluation | None
     ) -> Experience | PreferenceBatch: ...
-    def loss(self, now: Evaluation, past: Any) -> dict[str, Term]: ...
+    def loss(self, now: Evaluation, experience: Any) -> dict[str, Term]: ...
 
 
 class Refilling(Protocol):
@@ -149,16 +149,16 @@ class Refilling(Protocol):
 class DirectAlignment(Protocol):
     @property
     def wants(self) -> Wants: ...
-    def measure(self, now: Evaluation, past: PreferenceBatch) -> PreferenceBatch:
+    def measure(self, now: Evaluation, batch: PreferenceBatch) -> PreferenceBatch:
         """With a baseline. Of a row it reads the rank and the log-ratio, so that any number fit in memory."""
 
-    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]: ...
+    def loss(self, now: Evaluation, batch: PreferenceBatch) -> dict[str, Term]: ...
 
 
 class RewardLoss(Protocol):
     @property
     def wants(self) -> Wants: ...
-    def loss(self, scores: Tensor, past: PreferenceBatch) -> dict[str, Term]: ...
+    def loss(self, scores: Tensor, batch: PreferenceBatch) -> dict[str, Term]: ...
 
 
 def concatenate(records: list[Record]) -> Record:

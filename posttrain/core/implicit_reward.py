@@ -68,29 +68,29 @@ PAIRS = Wants(before=False, entropy=False, whole_groups=True)  # both rows of a 
 PAIRS_WITH_REFERENCE = Wants(before=False, entropy=False, whole_groups=True, reference=True)
 
 
-def sequence_logprob(now: Evaluation, past: PreferenceBatch) -> Tensor:
+def sequence_logprob(now: Evaluation, batch: PreferenceBatch) -> Tensor:
     """[B]: ``log pi(y | x)``, the sum over a row's chosen steps."""
-    return masked_sum(now.logprobs, past.rollouts.action_mask)
+    return masked_sum(now.logprobs, batch.rollouts.action_mask)
 
 
-def mean_logprob(now: Evaluation, past: PreferenceBatch) -> Tensor:
+def mean_logprob(now: Evaluation, batch: PreferenceBatch) -> Tensor:
     """[B]: the same per chosen step; 0 for a row without one."""
-    return sequence_logprob(now, past) / lengths(past.rollouts.action_mask).clamp(min=1)
+    return sequence_logprob(now, batch) / lengths(batch.rollouts.action_mask).clamp(min=1)
 
 
-def step_log_ratio(now: Evaluation, past: PreferenceBatch) -> Tensor:
+def step_log_ratio(now: Evaluation, batch: PreferenceBatch) -> Tensor:
     """[B, T]: ``log pi - log ref`` of each step; outside the mask it carries no meaning.
 
     Raises ValueError where the batch comes without what the reference thinks of it.
     """
-    if past.reference is None:
+    if batch.reference is None:
         raise ValueError("the method compares with a reference, and this batch has none: wants.reference")
-    return now.logprobs - past.reference.logprobs
+    return now.logprobs - batch.reference.logprobs
 
 
-def log_ratio(now: Evaluation, past: PreferenceBatch) -> Tensor:
+def log_ratio(now: Evaluation, batch: PreferenceBatch) -> Tensor:
     """[B]: ``log pi(y | x) - log ref(y | x)``."""
-    return masked_sum(step_log_ratio(now, past), past.rollouts.action_mask)
+    return masked_sum(step_log_ratio(now, batch), batch.rollouts.action_mask)
 
 
 def either_way(loss: Callable[[Tensor], Tensor], difference: Tensor, confidence: Tensor) -> Tensor:

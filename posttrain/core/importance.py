@@ -125,16 +125,16 @@ def clipped_gain(ratio: Tensor, advantages: Tensor, low: float, high: float) -> 
     return torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
 
 
-def measured(now: Evaluation, past: Experience, ratio: Tensor | None = None) -> dict[str, Term]:
+def measured(now: Evaluation, experience: Experience, ratio: Tensor | None = None) -> dict[str, Term]:
     """What a run reports of an update: ``entropy``, and ``approx_kl`` and ``ratio_max`` where there is a
     ratio [B, T] of now to before."""
-    mask = past.rollouts.action_mask
+    mask = experience.rollouts.action_mask
     terms = {}
     with torch.no_grad():
         if now.entropy is not None:
             terms[ENTROPY.name] = Term(zero_outside(now.entropy, mask), token_mean, 0.0)
         if ratio is not None:
-            before = zero_outside(past.before.logprobs, mask)
+            before = zero_outside(experience.before.logprobs, mask)
             terms[APPROX_KL.name] = Term(k3(before, zero_outside(now.logprobs, mask)), token_mean, 0.0)
             terms[RATIO_MAX.name] = Term(ratio.detach(), maximum, 0.0)
     return terms

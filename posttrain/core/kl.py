@@ -116,7 +116,9 @@ class KLInReward:
         paid = self.estimator(before.logprobs, likely) - (self.power - 1) * likely
         return rewards - self.coef * zero_outside(paid, mask)
 
-    def terms(self, now: Evaluation, past: Experience, reduction: Reduction = token_mean) -> dict[str, Term]:
+    def terms(
+        self, now: Evaluation, experience: Experience, reduction: Reduction = token_mean
+    ) -> dict[str, Term]:
         """Nothing: it was paid in the reward."""
         return {}
 
@@ -145,12 +147,14 @@ class KLInLoss:
         """[B, T] the rewards as they are; zero outside the mask."""
         return zero_outside(rewards, mask)
 
-    def terms(self, now: Evaluation, past: Experience, reduction: Reduction = token_mean) -> dict[str, Term]:
+    def terms(
+        self, now: Evaluation, experience: Experience, reduction: Reduction = token_mean
+    ) -> dict[str, Term]:
         """One term, [B, T], reduced like the steps' gain, so that its price is in units of reward."""
         if self.coef == 0:
             return {}
-        mask = past.rollouts.action_mask
-        reference = zero_outside(_of(past.reference, "KLInLoss").logprobs, mask)
+        mask = experience.rollouts.action_mask
+        reference = zero_outside(_of(experience.reference, "KLInLoss").logprobs, mask)
         values = self.estimator(zero_outside(now.logprobs, mask), reference)
         return {KL_LOSS.name: Term(values, reduction, self.coef)}
 
@@ -184,12 +188,16 @@ class KLExact:
             later = torch.where(chosen, paid.to(rewards), later)
         return rewards - self.coef * zero_outside(torch.stack(out[::-1], 1), mask)
 
-    def terms(self, now: Evaluation, past: Experience, reduction: Reduction = token_mean) -> dict[str, Term]:
+    def terms(
+        self, now: Evaluation, experience: Experience, reduction: Reduction = token_mean
+    ) -> dict[str, Term]:
         """One term, [B, T], reduced like the steps' gain, so that its price is in units of reward."""
         if self.coef == 0:
             return {}
         return {
-            KL_LOSS.name: Term(zero_outside(_exact(now), past.rollouts.action_mask), reduction, self.coef)
+            KL_LOSS.name: Term(
+                zero_outside(_exact(now), experience.rollouts.action_mask), reduction, self.coef
+            )
         }
 
 

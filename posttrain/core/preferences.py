@@ -23,11 +23,11 @@ class Pairs(NamedTuple):
     loser: Tensor
 
 
-def pairs(past: PreferenceBatch) -> Pairs:
+def pairs(batch: PreferenceBatch) -> Pairs:
     """Every two rows of one group of which one was ranked above the other. Ties and rank -1 make no pair."""
-    ranked = past.rank >= 0
-    above = past.rank[:, None] < past.rank[None, :]
-    together = past.rollouts.group[:, None] == past.rollouts.group[None, :]
+    ranked = batch.rank >= 0
+    above = batch.rank[:, None] < batch.rank[None, :]
+    together = batch.rollouts.group[:, None] == batch.rollouts.group[None, :]
     winner, loser = (above & together & ranked[:, None] & ranked[None, :]).nonzero(as_tuple=True)
     return Pairs(winner, loser)
 
@@ -37,26 +37,26 @@ def on_winner(values: Tensor, between: Pairs, rows: int) -> Tensor:
     return values.new_zeros(rows).index_add(0, between.winner, values)
 
 
-def pair_margin(past: PreferenceBatch, between: Pairs) -> Tensor:
+def pair_margin(batch: PreferenceBatch, between: Pairs) -> Tensor:
     """[pairs]: by how much the winner was said to be better, in units of score (Llama 2, eq. 2)."""
-    return past.margin[between.winner] - past.margin[between.loser]
+    return batch.margin[between.winner] - batch.margin[between.loser]
 
 
-def pair_confidence(past: PreferenceBatch, between: Pairs) -> Tensor:
+def pair_confidence(batch: PreferenceBatch, between: Pairs) -> Tensor:
     """[pairs]: a pair is as sure as the less sure of its rows."""
-    return torch.minimum(past.confidence[between.winner], past.confidence[between.loser])
+    return torch.minimum(batch.confidence[between.winner], batch.confidence[between.loser])
 
 
-def outcomes(past: PreferenceBatch) -> Tensor:
+def outcomes(batch: PreferenceBatch) -> Tensor:
     """[B]: 1 right, 0 wrong, NaN without a label: the label at a row's last chosen step.
 
     Without labels rank 0 is right and every worse rank is wrong.
     """
-    if past.labels is None:
-        right = (past.rank == 0).to(past.confidence)
+    if batch.labels is None:
+        right = (batch.rank == 0).to(batch.confidence)
     else:
-        right = past.labels.gather(1, last_step(past.rollouts.action_mask)[:, None])[:, 0]
-    return right.masked_fill(past.rank < 0, float("nan"))
+        right = batch.labels.gather(1, last_step(batch.rollouts.action_mask)[:, None])[:, 0]
+    return right.masked_fill(batch.rank < 0, float("nan"))
 
 
 def logistic(difference: Tensor, confidence: Tensor) -> Tensor:

@@ -36,11 +36,11 @@ class APOZero(PairLossWithReference):
         """[pairs]: the loss of implicit rewards."""
         return torch.sigmoid(-won) + torch.sigmoid(lost)
 
-    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, now: Evaluation, batch: PreferenceBatch) -> dict[str, Term]:
         """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as metrics."""
-        between, rows, reward = pairs(past), len(past.rollouts), self.beta * log_ratio(now, past)
+        between, rows, reward = pairs(batch), len(batch.rollouts), self.beta * log_ratio(now, batch)
         won, lost = reward[between.winner], reward[between.loser]
-        sure = pair_confidence(past, between).to(won)
+        sure = pair_confidence(batch, between).to(won)
         loss = sure * self.anchored(won, lost) + (1 - sure) * self.anchored(lost, won)
         return {
             PAIR_LOSS.name: Term(on_winner(loss, between, rows), pair_mean),

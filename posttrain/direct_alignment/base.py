@@ -14,9 +14,9 @@ class PairLoss:
         """Both rows of a pair in one micro-batch; no reference."""
         return PAIRS
 
-    def measure(self, now: Evaluation, past: PreferenceBatch) -> PreferenceBatch:
+    def measure(self, now: Evaluation, batch: PreferenceBatch) -> PreferenceBatch:
         """Nothing depends on the current policy."""
-        return past
+        return batch
 
 
 class PairLossWithReference(PairLoss):

@@ -32,12 +32,12 @@ class CPO(PairLoss):
         above_zero(self, "beta")
         not_negative(self, "nll_coef")
 
-    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, now: Evaluation, batch: PreferenceBatch) -> dict[str, Term]:
         """``pair_loss`` and ``nll`` [B], each pair booked on its winner; beta log pi, as metrics."""
-        between, rows = pairs(past), len(past.rollouts)
-        reward, mean = self.beta * sequence_logprob(now, past), mean_logprob(now, past)
+        between, rows = pairs(batch), len(batch.rollouts)
+        reward, mean = self.beta * sequence_logprob(now, batch), mean_logprob(now, batch)
         won, lost = reward[between.winner], reward[between.loser]
-        nll = logistic(won - lost, pair_confidence(past, between).to(won))
+        nll = logistic(won - lost, pair_confidence(batch, between).to(won))
         return {
             PAIR_LOSS.name: Term(on_winner(nll, between, rows), pair_mean),
             NLL.name: Term(on_winner(-mean[between.winner], between, rows), pair_mean, self.nll_coef),

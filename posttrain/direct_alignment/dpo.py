@@ -48,23 +48,23 @@ class DPO(PairLossWithReference):
         """[pairs]: the weight of the label as given; the rest is the weight of its opposite."""
         return confidence
 
-    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, now: Evaluation, batch: PreferenceBatch) -> dict[str, Term]:
         """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as metrics."""
-        between, rows = pairs(past), len(past.rollouts)
-        steps = zero_outside(step_log_ratio(now, past), past.rollouts.action_mask)
-        won = self.beta * self._answers(steps, past, between.winner, between)
-        lost = self.beta * self._answers(steps, past, between.loser, between)
-        count = lengths(past.rollouts.action_mask)
+        between, rows = pairs(batch), len(batch.rollouts)
+        steps = zero_outside(step_log_ratio(now, batch), batch.rollouts.action_mask)
+        won = self.beta * self._answers(steps, batch, between.winner, between)
+        lost = self.beta * self._answers(steps, batch, between.loser, between)
+        count = lengths(batch.rollouts.action_mask)
         longer = self.length_penalty * (count[between.winner] - count[between.loser]).to(won)
-        nll = logistic(won - lost + longer, self.certainty(pair_confidence(past, between).to(won)))
+        nll = logistic(won - lost + longer, self.certainty(pair_confidence(batch, between).to(won)))
         return {
             PAIR_LOSS.name: Term(on_winner(nll, between, rows), pair_mean),
             **pair_metrics(won, lost, between, rows),
         }
 
-    def _answers(self, steps: Tensor, past: PreferenceBatch, rows: Tensor, between: Pairs) -> Tensor:
+    def _answers(self, steps: Tensor, batch: PreferenceBatch, rows: Tensor, between: Pairs) -> Tensor:
         """[pairs]: h of one side of each pair."""
-        mask = past.rollouts.action_mask
+        mask = batch.rollouts.action_mask
         count = lengths(mask)
         ratios = steps[rows]
         if self.ld_alpha < 1:

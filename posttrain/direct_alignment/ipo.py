@@ -33,13 +33,13 @@ class IPO(PairLossWithReference):
     def __post_init__(self) -> None:
         above_zero(self, "beta")
 
-    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, now: Evaluation, batch: PreferenceBatch) -> dict[str, Term]:
         """``pair_loss`` [B], each pair booked on its winner; the implicit rewards, as metrics."""
-        between, rows, h = pairs(past), len(past.rollouts), log_ratio(now, past)
+        between, rows, h = pairs(batch), len(batch.rollouts), log_ratio(now, batch)
         if self.length_normalised:
-            h = h / lengths(past.rollouts.action_mask).clamp(min=1)
+            h = h / lengths(batch.rollouts.action_mask).clamp(min=1)
         won, lost = h[between.winner], h[between.loser]
-        sure = pair_confidence(past, between).to(h)
+        sure = pair_confidence(batch, between).to(h)
         error = either_way(lambda d: (d - 1 / (2 * self.beta)).square(), won - lost, sure)
         return {
             PAIR_LOSS.name: Term(on_winner(error, between, rows), pair_mean),

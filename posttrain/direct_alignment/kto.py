@@ -62,23 +62,23 @@ class KTO:
         """The reference, and the current policy on the whole optimizer batch first."""
         return Wants(before=False, entropy=False, reference=True, measure=True)
 
-    def measure(self, now: Evaluation, past: PreferenceBatch) -> PreferenceBatch:
+    def measure(self, now: Evaluation, batch: PreferenceBatch) -> PreferenceBatch:
         """The baseline, one number for all rows, [B]."""
-        h, other = wide(log_ratio(now, past).detach()), past.rank < 0
+        h, other = wide(log_ratio(now, batch).detach()), batch.rank < 0
         mean = torch.where(other, h, 0).sum() / other.sum().clamp(min=1)
-        return replace(past, baseline=mean.clamp(min=0).to(now.logprobs).expand(len(past.rank)))
+        return replace(batch, baseline=mean.clamp(min=0).to(now.logprobs).expand(len(batch.rank)))
 
-    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, now: Evaluation, batch: PreferenceBatch) -> dict[str, Term]:
         """``row_loss`` [B]; the implicit rewards less the baseline, as metrics."""
-        if past.baseline is None:
+        if batch.baseline is None:
             raise ValueError(
                 "KTO compares with a baseline: call measure() on the whole optimizer batch first"
             )
-        reward = self.beta * (log_ratio(now, past) - past.baseline)
+        reward = self.beta * (log_ratio(now, batch) - batch.baseline)
         good = self.desirable * torch.sigmoid(-reward)
         bad = self.undesirable * torch.sigmoid(reward)
-        is_wanted, judged = past.rank == 0, past.rank >= 0
-        sure = past.confidence.to(reward)
+        is_wanted, judged = batch.rank == 0, batch.rank >= 0
+        sure = batch.confidence.to(reward)
         loss = torch.where(is_wanted, sure * good + (1 - sure) * bad, sure * bad + (1 - sure) * good)
 
         def figure(values: Tensor, rows: Tensor) -> Term:
@@ -90,5 +90,5 @@ class KTO:
             ACCURACY.name: figure(correct.to(reward), judged),
             REWARD_CHOSEN.name: figure(reward, is_wanted),
             REWARD_REJECTED.name: figure(reward, judged & ~is_wanted),
-            BASELINE.name: figure(past.baseline.to(reward), judged),
+            BASELINE.name: figure(batch.baseline.to(reward), judged),
         }

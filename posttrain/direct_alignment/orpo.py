@@ -35,12 +35,12 @@ class ORPO(PairLoss):
     def __post_init__(self) -> None:
         above_zero(self, "beta")
 
-    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, now: Evaluation, batch: PreferenceBatch) -> dict[str, Term]:
         """``nll`` and ``pair_loss`` [B], each pair booked on its winner; log-odds, as metrics."""
-        between, rows, mean = pairs(past), len(past.rollouts), mean_logprob(now, past)
+        between, rows, mean = pairs(batch), len(batch.rollouts), mean_logprob(now, batch)
         odds = log_odds(mean)
         won, lost = odds[between.winner], odds[between.loser]
-        nll = logistic(won - lost, pair_confidence(past, between).to(won))
+        nll = logistic(won - lost, pair_confidence(batch, between).to(won))
         return {
             NLL.name: Term(on_winner(-mean[between.winner], between, rows), pair_mean),
             PAIR_LOSS.name: Term(on_winner(nll, between, rows), pair_mean, self.beta),

@@ -24,10 +24,10 @@ class SFT:
         """Nothing but log-probabilities."""
         return Wants(before=False, entropy=False)
 
-    def measure(self, now: Evaluation, past: PreferenceBatch) -> PreferenceBatch:
+    def measure(self, now: Evaluation, batch: PreferenceBatch) -> PreferenceBatch:
         """Nothing depends on the current policy."""
-        return past
+        return batch
 
-    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, now: Evaluation, batch: PreferenceBatch) -> dict[str, Term]:
         """One term, [B, T]: the negative log-likelihood in nats per token."""
-        return {NLL.name: Term(-zero_outside(now.logprobs, past.rollouts.action_mask), token_mean)}
+        return {NLL.name: Term(-zero_outside(now.logprobs, batch.rollouts.action_mask), token_mean)}

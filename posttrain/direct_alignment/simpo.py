@@ -34,11 +34,11 @@ class SimPO(PairLoss):
         above_zero(self, "beta")
         not_negative(self, "gamma")
 
-    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, now: Evaluation, batch: PreferenceBatch) -> dict[str, Term]:
         """``pair_loss`` [B], each pair booked on its winner; the rewards per step, as metrics."""
-        between, rows, reward = pairs(past), len(past.rollouts), self.beta * mean_logprob(now, past)
+        between, rows, reward = pairs(batch), len(batch.rollouts), self.beta * mean_logprob(now, batch)
         won, lost = reward[between.winner], reward[between.loser]
-        sure = pair_confidence(past, between).to(won)
+        sure = pair_confidence(batch, between).to(won)
         nll = either_way(lambda d: -F.logsigmoid(d - self.gamma), won - lost, sure)
         return {
             PAIR_LOSS.name: Term(on_winner(nll, between, rows), pair_mean),

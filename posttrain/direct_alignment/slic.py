@@ -33,11 +33,11 @@ class SLiC(PairLoss):
         above_zero(self, "margin")
         not_negative(self, "nll_coef")
 
-    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, now: Evaluation, batch: PreferenceBatch) -> dict[str, Term]:
         """``pair_loss`` and ``nll`` [B], each pair booked on its winner; log-probabilities, as metrics."""
-        between, rows, total = pairs(past), len(past.rollouts), sequence_logprob(now, past)
+        between, rows, total = pairs(batch), len(batch.rollouts), sequence_logprob(now, batch)
         won, lost = total[between.winner], total[between.loser]
-        sure = pair_confidence(past, between).to(won)
+        sure = pair_confidence(batch, between).to(won)
         hinge = either_way(lambda d: (self.margin - d).relu(), won - lost, sure)
         return {
             PAIR_LOSS.name: Term(on_winner(hinge, between, rows), pair_mean),

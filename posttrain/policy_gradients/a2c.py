@@ -48,13 +48,13 @@ class A2C(WithCritic):
         advantages, returns = self.advantages_and_returns(rollouts, before, reference)
         return self.experience(rollouts, before, reference, advantages, returns)
 
-    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+    def loss(self, now: Evaluation, experience: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
-        mask = past.rollouts.action_mask
-        gain = past.advantages * zero_outside(now.logprobs, mask)
-        error = self.squared_value_error(self.values_of(now, mask), past) / 2
+        mask = experience.rollouts.action_mask
+        gain = experience.advantages * zero_outside(now.logprobs, mask)
+        error = self.squared_value_error(self.values_of(now, mask), experience) / 2
         terms = {
-            POLICY_LOSS.name: Term(-gain * past.weights, token_mean),
-            VALUE_LOSS.name: Term(error * past.weights, token_mean, self.vf_coef),
+            POLICY_LOSS.name: Term(-gain * experience.weights, token_mean),
+            VALUE_LOSS.name: Term(error * experience.weights, token_mean, self.vf_coef),
         }
-        return terms | self.shared_terms(now, past, token_mean)
+        return terms | self.shared_terms(now, experience, token_mean)

@@ -94,15 +94,15 @@ class SampledGradient:
         )
 
     def shared_terms(
-        self, now: Evaluation, past: Experience, reduction: Reduction, ratio: Tensor | None = None
+        self, now: Evaluation, experience: Experience, reduction: Reduction, ratio: Tensor | None = None
     ) -> dict[str, Term]:
         """What follows a method's own terms: the KL's, the entropy bonus, and what a run reports of an
         update. The first two are reduced like the steps' gain; ``ratio`` [B, T] is of now to before."""
-        terms = dict(self.kl.terms(now, past, reduction))
+        terms = dict(self.kl.terms(now, experience, reduction))
         if self.entropy_coef and now.entropy is not None:
-            entropy = zero_outside(now.entropy, past.rollouts.action_mask)
+            entropy = zero_outside(now.entropy, experience.rollouts.action_mask)
             terms[ENTROPY_BONUS.name] = Term(entropy, reduction, -self.entropy_coef)
-        return terms | measured(now, past, ratio)
+        return terms | measured(now, experience, ratio)
 
 
 class Grouped(SampledGradient):
@@ -156,8 +156,8 @@ class WithCritic(SampledGradient):
             raise ValueError(f"{type(self).__name__} needs a critic: evaluate() returned no values")
         return zero_outside(evaluation.values, mask)
 
-    def squared_value_error(self, values: Tensor, past: Experience) -> Tensor:
+    def squared_value_error(self, values: Tensor, experience: Experience) -> Tensor:
         """[B, T]: ``(V - R)^2``. Raises ValueError where credit gave no returns."""
-        if past.returns is None:
+        if experience.returns is None:
             raise ValueError(f"{type(self).__name__} needs the returns that its credit() computes")
-        return (values - past.returns).square()
+        return (values - experience.returns).square()

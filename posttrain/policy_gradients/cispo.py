@@ -52,12 +52,12 @@ class CISPO(Grouped):
         advantages = on_steps(group_centred(total, rollouts.group, std=self.std), rollouts.action_mask)
         return self.experience(rollouts, before, reference, advantages)
 
-    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+    def loss(self, now: Evaluation, experience: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
-        mask = past.rollouts.action_mask
-        r = ratio(now.logprobs, past.before.logprobs, mask).detach()
+        mask = experience.rollouts.action_mask
+        r = ratio(now.logprobs, experience.before.logprobs, mask).detach()
         weight = r.clamp(1 - self.clip_range, 1 + self.clip_range_high)
-        gain = weight * past.advantages * zero_outside(now.logprobs, mask)
-        terms = {POLICY_LOSS.name: Term(-gain * past.weights, token_mean)}
-        terms |= self.shared_terms(now, past, token_mean, r)
+        gain = weight * experience.advantages * zero_outside(now.logprobs, mask)
+        terms = {POLICY_LOSS.name: Term(-gain * experience.weights, token_mean)}
+        terms |= self.shared_terms(now, experience, token_mean, r)
         return terms | {CLIP_FRACTION.name: outside(r, self.clip_range, self.clip_range_high)}

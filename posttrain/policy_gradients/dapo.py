@@ -101,10 +101,10 @@ class DAPO(Grouped):
             return replace(experience, weights=experience.weights * ~rollouts.truncated[:, None])
         return experience
 
-    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+    def loss(self, now: Evaluation, experience: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
-        r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
-        gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range_high)
-        terms = {POLICY_LOSS.name: Term(-gain * past.weights, token_mean)}
-        terms |= self.shared_terms(now, past, token_mean, r)
+        r = ratio(now.logprobs, experience.before.logprobs, experience.rollouts.action_mask)
+        gain = clipped_gain(r, experience.advantages, self.clip_range, self.clip_range_high)
+        terms = {POLICY_LOSS.name: Term(-gain * experience.weights, token_mean)}
+        terms |= self.shared_terms(now, experience, token_mean, r)
         return terms | {CLIP_FRACTION.name: outside(r, self.clip_range, self.clip_range_high)}

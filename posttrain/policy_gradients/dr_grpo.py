@@ -48,11 +48,11 @@ class DrGRPO(Grouped):
         advantages = on_steps(group_centred(total, rollouts.group), rollouts.action_mask)
         return self.experience(rollouts, before, reference, advantages)
 
-    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+    def loss(self, now: Evaluation, experience: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
         reduction = constant_length(self.max_length)
-        r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
-        gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range)
-        terms = {POLICY_LOSS.name: Term(-gain * past.weights, reduction)}
-        terms |= self.shared_terms(now, past, reduction, r)
+        r = ratio(now.logprobs, experience.before.logprobs, experience.rollouts.action_mask)
+        gain = clipped_gain(r, experience.advantages, self.clip_range, self.clip_range)
+        terms = {POLICY_LOSS.name: Term(-gain * experience.weights, reduction)}
+        terms |= self.shared_terms(now, experience, reduction, r)
         return terms | {CLIP_FRACTION.name: outside(r, self.clip_range, self.clip_range)}

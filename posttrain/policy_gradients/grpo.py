@@ -52,10 +52,10 @@ class GRPO(Grouped):
         advantage = group_centred(total, rollouts.group, std=self.std, eps=self.std_eps)
         return self.experience(rollouts, before, reference, on_steps(advantage, rollouts.action_mask))
 
-    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+    def loss(self, now: Evaluation, experience: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
-        r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
-        gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range)
-        terms = {POLICY_LOSS.name: Term(-gain * past.weights, sequence_mean)}
-        terms |= self.shared_terms(now, past, sequence_mean, r)
+        r = ratio(now.logprobs, experience.before.logprobs, experience.rollouts.action_mask)
+        gain = clipped_gain(r, experience.advantages, self.clip_range, self.clip_range)
+        terms = {POLICY_LOSS.name: Term(-gain * experience.weights, sequence_mean)}
+        terms |= self.shared_terms(now, experience, sequence_mean, r)
         return terms | {CLIP_FRACTION.name: outside(r, self.clip_range, self.clip_range)}

@@ -58,10 +58,10 @@ class GSPO(Grouped):
         advantages = on_steps(group_centred(total, rollouts.group, std=self.std), rollouts.action_mask)
         return self.experience(rollouts, before, reference, advantages)
 
-    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+    def loss(self, now: Evaluation, experience: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
-        s = sequence_ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
-        gain = clipped_gain(s, past.advantages, self.clip_range, self.clip_range_high)
-        terms = {POLICY_LOSS.name: Term(-gain * past.weights, sequence_mean)}
-        terms |= self.shared_terms(now, past, sequence_mean, s)
+        s = sequence_ratio(now.logprobs, experience.before.logprobs, experience.rollouts.action_mask)
+        gain = clipped_gain(s, experience.advantages, self.clip_range, self.clip_range_high)
+        terms = {POLICY_LOSS.name: Term(-gain * experience.weights, sequence_mean)}
+        terms |= self.shared_terms(now, experience, sequence_mean, s)
         return terms | {CLIP_FRACTION.name: outside(s, self.clip_range, self.clip_range_high)}

@@ -84,11 +84,13 @@ class NashMD:
             weights=mask.to(before.logprobs),
         )
 
-    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+    def loss(self, now: Evaluation, experience: Experience) -> dict[str, Term]:
         """``policy_loss`` [B, T], summed over a row's steps and averaged over rows; the KL's own terms."""
-        mask = past.rollouts.action_mask
-        gain = zero_outside(now.logprobs, mask) * past.advantages
-        terms = {POLICY_LOSS.name: Term(-gain * past.weights, row_total)} | self.kl.terms(now, past)
+        mask = experience.rollouts.action_mask
+        gain = zero_outside(now.logprobs, mask) * experience.advantages
+        terms = {POLICY_LOSS.name: Term(-gain * experience.weights, row_total)} | self.kl.terms(
+            now, experience
+        )
         if now.entropy is not None:
             terms[ENTROPY.name] = Term(zero_outside(now.entropy, mask), row_total, 0.0)
         return terms

@@ -67,8 +67,8 @@ class OnPolicyDistillation(SampledGradient):
         advantages = earned + later * returns_to_go(paid, mask, self.gamma)
         return self.experience(rollouts, before, reference, advantages)
 
-    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+    def loss(self, now: Evaluation, experience: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
-        logprobs = zero_outside(now.logprobs, past.rollouts.action_mask)
-        terms = {POLICY_LOSS.name: Term(-past.advantages * logprobs * past.weights, token_mean)}
-        return terms | self.shared_terms(now, past, token_mean)
+        logprobs = zero_outside(now.logprobs, experience.rollouts.action_mask)
+        terms = {POLICY_LOSS.name: Term(-experience.advantages * logprobs * experience.weights, token_mean)}
+        return terms | self.shared_terms(now, experience, token_mean)

@@ -58,6 +58,6 @@ class OnlineDPO:
         judged = best_and_worst(rollouts, self.label_temperature)
         return replace(judged, reference=reference)
 
-    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, now: Evaluation, batch: PreferenceBatch) -> dict[str, Term]:
         """The alignment loss's terms."""
-        return self.alignment.loss(now, past)
+        return self.alignment.loss(now, batch)

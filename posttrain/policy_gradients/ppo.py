@@ -60,20 +60,20 @@ class PPO(WithCritic):
             advantages = whiten(advantages, rollouts.action_mask)
         return self.experience(rollouts, before, reference, advantages, returns)
 
-    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+    def loss(self, now: Evaluation, experience: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
-        mask = past.rollouts.action_mask
-        r = ratio(now.logprobs, past.before.logprobs, mask)
-        gain = clipped_gain(r, past.advantages, self.clip_range, self.clip_range)
+        mask = experience.rollouts.action_mask
+        r = ratio(now.logprobs, experience.before.logprobs, mask)
+        gain = clipped_gain(r, experience.advantages, self.clip_range, self.clip_range)
         values = self.values_of(now, mask)
-        error = self.squared_value_error(values, past)
+        error = self.squared_value_error(values, experience)
         if self.value_clip_range is not None:
-            old = self.values_of(past.before, mask)
+            old = self.values_of(experience.before, mask)
             near = old + (values - old).clamp(-self.value_clip_range, self.value_clip_range)
-            error = torch.maximum(error, self.squared_value_error(near, past))
+            error = torch.maximum(error, self.squared_value_error(near, experience))
         terms = {
-            POLICY_LOSS.name: Term(-gain * past.weights, token_mean),
-            VALUE_LOSS.name: Term(error / 2 * past.weights, token_mean, self.vf_coef),
+            POLICY_LOSS.name: Term(-gain * experience.weights, token_mean),
+            VALUE_LOSS.name: Term(error / 2 * experience.weights, token_mean, self.vf_coef),
         }
-        terms |= self.shared_terms(now, past, token_mean, r)
+        terms |= self.shared_terms(now, experience, token_mean, r)
         return terms | {CLIP_FRACTION.name: outside(r, self.clip_range, self.clip_range)}

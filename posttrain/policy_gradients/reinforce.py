@@ -51,8 +51,8 @@ class Reinforce(SampledGradient):
         advantages = returns - others_mean(returns, mask) if self.baseline else returns
         return self.experience(rollouts, before, reference, advantages, returns)
 
-    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+    def loss(self, now: Evaluation, experience: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
-        logprobs = zero_outside(now.logprobs, past.rollouts.action_mask)
-        terms = {POLICY_LOSS.name: Term(-past.advantages * logprobs * past.weights, row_total)}
-        return terms | self.shared_terms(now, past, row_total)
+        logprobs = zero_outside(now.logprobs, experience.rollouts.action_mask)
+        terms = {POLICY_LOSS.name: Term(-experience.advantages * logprobs * experience.weights, row_total)}
+        return terms | self.shared_terms(now, experience, row_total)

@@ -55,11 +55,11 @@ class ReMax(SampledGradient):
         advantages = on_steps(total - greedy.to(total.dtype), rollouts.action_mask)
         return self.experience(rollouts, before, reference, advantages)
 
-    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+    def loss(self, now: Evaluation, experience: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
-        logprobs = zero_outside(now.logprobs, past.rollouts.action_mask)
-        terms = {POLICY_LOSS.name: Term(-past.advantages * logprobs * past.weights, row_total)}
-        return terms | self.shared_terms(now, past, row_total)
+        logprobs = zero_outside(now.logprobs, experience.rollouts.action_mask)
+        terms = {POLICY_LOSS.name: Term(-experience.advantages * logprobs * experience.weights, row_total)}
+        return terms | self.shared_terms(now, experience, row_total)
 
 
 def _greedy(rollouts: Rollouts) -> Tensor:

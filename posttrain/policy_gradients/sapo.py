@@ -53,10 +53,10 @@ class SAPO(Grouped):
         advantages = on_steps(group_centred(total, rollouts.group, std=self.std), rollouts.action_mask)
         return self.experience(rollouts, before, reference, advantages)
 
-    def loss(self, now: Evaluation, past: Experience) -> dict[str, Term]:
+    def loss(self, now: Evaluation, experience: Experience) -> dict[str, Term]:
         """The terms of the formula, then what a run reports of them."""
-        r = ratio(now.logprobs, past.before.logprobs, past.rollouts.action_mask)
-        tau = torch.where(past.advantages > 0, r.new_tensor(self.tau), r.new_tensor(self.tau_negative))
-        gain = (tau * (r - 1)).sigmoid() * 4 / tau * past.advantages
-        terms = {POLICY_LOSS.name: Term(-gain * past.weights, sequence_mean)}
-        return terms | self.shared_terms(now, past, sequence_mean, r)
+        r = ratio(now.logprobs, experience.before.logprobs, experience.rollouts.action_mask)
+        tau = torch.where(experience.advantages > 0, r.new_tensor(self.tau), r.new_tensor(self.tau_negative))
+        gain = (tau * (r - 1)).sigmoid() * 4 / tau * experience.advantages
+        terms = {POLICY_LOSS.name: Term(-gain * experience.weights, sequence_mean)}
+        return terms | self.shared_terms(now, experience, sequence_mean, r)

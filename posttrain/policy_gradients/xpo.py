@@ -59,9 +59,9 @@ class XPO(OnlineDPO):
         weight = ratio.exp().clamp(max=self.max_weight)
         return replace(super().credit(rollouts, before, reference), baseline=weight)
 
-    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, now: Evaluation, batch: PreferenceBatch) -> dict[str, Term]:
         """The alignment loss's terms, and ``bonus`` [B]."""
-        if past.baseline is None:
+        if batch.baseline is None:
             raise ValueError("XPO needs the weights that credit() found")
-        bonus = past.baseline * sequence_logprob(now, past)
-        return super().loss(now, past) | {BONUS.name: Term(bonus, row_mean, self.alpha)}
+        bonus = batch.baseline * sequence_logprob(now, batch)
+        return super().loss(now, batch) | {BONUS.name: Term(bonus, row_mean, self.alpha)}

@@ -64,13 +64,13 @@ class BradleyTerry:
         """Both rows of a pair in one micro-batch."""
         return Wants(before=False, entropy=False, whole_groups=True)
 
-    def loss(self, scores: Tensor, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, scores: Tensor, batch: PreferenceBatch) -> dict[str, Term]:
         """``scores``: [B, T] rewards per step; terms are [B], a pair booked on its winner."""
-        rows = len(past.rollouts)
-        total, between = masked_sum(scores, past.rollouts.action_mask), pairs(past)
+        rows = len(batch.rollouts)
+        total, between = masked_sum(scores, batch.rollouts.action_mask), pairs(batch)
         won, lost = total[between.winner], total[between.loser]
-        wanted_gap = pair_margin(past, between) if self.margin else torch.zeros_like(won)
-        confidence = pair_confidence(past, between).to(won)
+        wanted_gap = pair_margin(batch, between) if self.margin else torch.zeros_like(won)
+        confidence = pair_confidence(batch, between).to(won)
         nll = logistic(won - lost - wanted_gap, confidence)
         gap = (won - lost).detach()
         correct = (gap > 0).to(gap) + (gap == 0).to(gap) / 2

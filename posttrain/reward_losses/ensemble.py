@@ -48,19 +48,19 @@ class Ensemble:
         """What a member wants, and whole groups: disagreement is of pairs."""
         return replace(self.each.wants, whole_groups=True)
 
-    def loss(self, scores: Tensor, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, scores: Tensor, batch: PreferenceBatch) -> dict[str, Term]:
         """``scores``: [B, T, M] rewards per step of each member; [B, T] is an ensemble of one."""
         members = (scores if scores.dim() == 3 else scores[..., None]).unbind(-1)
-        each_terms = [self.each.loss(member, past) for member in members]
+        each_terms = [self.each.loss(member, batch) for member in members]
         terms = {
             name: replace(term, values=torch.stack([one[name].values for one in each_terms]).mean(0))
             for name, term in each_terms[0].items()
         }
         with torch.no_grad():
-            between, mask = pairs(past), past.rollouts.action_mask
+            between, mask = pairs(batch), batch.rollouts.action_mask
             total = torch.stack([masked_sum(member, mask) for member in members])
             gap = total[:, between.winner] - total[:, between.loser]
-            spread = on_winner(_spread(gap), between, len(past.rank))
+            spread = on_winner(_spread(gap), between, len(batch.rank))
             return terms | {
                 DISAGREEMENT.name: Term(spread, pair_mean, 0.0),
                 SCORE_SPREAD.name: Term(_spread(total), row_mean, 0.0),

@@ -42,9 +42,9 @@ class Outcome:
         """Rows stand alone."""
         return Wants(before=False, entropy=False)
 
-    def loss(self, scores: Tensor, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, scores: Tensor, batch: PreferenceBatch) -> dict[str, Term]:
         """``scores``: [B, T] rewards per step; terms are [B]."""
-        total, outcome = masked_sum(scores, past.rollouts.action_mask), outcomes(past).to(scores)
+        total, outcome = masked_sum(scores, batch.rollouts.action_mask), outcomes(batch).to(scores)
         labelled = ~outcome.isnan()
         label = torch.where(labelled, outcome, 0)
         nll = F.binary_cross_entropy_with_logits(total, label, reduction="none")

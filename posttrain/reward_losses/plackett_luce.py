@@ -50,20 +50,20 @@ class PlackettLuce:
         """All rows of a group in one micro-batch."""
         return PAIRS
 
-    def loss(self, scores: Tensor, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, scores: Tensor, batch: PreferenceBatch) -> dict[str, Term]:
         """``scores``: [B, T] rewards per step; terms are [B], each choice booked on the row chosen."""
-        total, between = masked_sum(scores, past.rollouts.action_mask), pairs(past)
-        ranked = past.rank >= 0
-        together = (past.rollouts.group[:, None] == past.rollouts.group[None, :]) & ranked[None, :]
+        total, between = masked_sum(scores, batch.rollouts.action_mask), pairs(batch)
+        ranked = batch.rank >= 0
+        together = (batch.rollouts.group[:, None] == batch.rollouts.group[None, :]) & ranked[None, :]
         itself = torch.eye(len(total), dtype=torch.bool, device=total.device)
-        rank = past.rank
+        rank = batch.rank
         down = _chosen(total, itself | (together & (rank[None, :] > rank[:, None]) & ranked[:, None]))
         up = _chosen(total, itself | (together & (rank[None, :] < rank[:, None]) & ranked[:, None]))
-        confidence = past.confidence.to(total)
+        confidence = batch.confidence.to(total)
         compared = together & ranked[:, None]
         count = compared.sum(1).clamp(min=1)
         mean = torch.where(compared, total[None, :], 0).sum(1) / count
-        decides = torch.isin(past.rollouts.group, past.rollouts.group[between.winner]) & ranked
+        decides = torch.isin(batch.rollouts.group, batch.rollouts.group[between.winner]) & ranked
         centre = torch.where(decides, (2 * mean).square() / count, 0)
         metrics = pair_metrics(total[between.winner], total[between.loser], between, len(total))
         return {

@@ -40,12 +40,12 @@ class Process:
         """Rows stand alone."""
         return Wants(before=False, entropy=False)
 
-    def loss(self, scores: Tensor, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, scores: Tensor, batch: PreferenceBatch) -> dict[str, Term]:
         """``scores``: [B, T] rewards per step; terms are [B, T]. Raises ValueError without labels."""
-        if past.labels is None:
+        if batch.labels is None:
             raise ValueError("a process reward model learns from labels [B, T], and this batch has none")
-        spoken = past.rollouts.action_mask & ~past.labels.isnan()
-        label = torch.where(spoken, past.labels, 0).to(scores)
+        spoken = batch.rollouts.action_mask & ~batch.labels.isnan()
+        label = torch.where(spoken, batch.labels, 0).to(scores)
         inside = torch.where(spoken, scores, 0)
         nll = F.binary_cross_entropy_with_logits(inside, label, reduction="none")
         correct = ((inside > 0) == (label > 0.5)).to(scores)

@@ -235,8 +235,8 @@ class OnlineReward:
             chosen = torch.randperm(pairs, generator=generator)[: settings.batch_size]
             return take(data, (2 * chosen[:, None] + torch.arange(2)).flatten())
 
-        def forward(past: PreferenceBatch) -> Tensor:
-            return self.reward.score(past.rollouts)
+        def forward(comparisons: PreferenceBatch) -> Tensor:
+            return self.reward.score(comparisons.rollouts)
 
         steps = round(settings.updates * new)
         for metrics in fit(FitState(), forward, settings.method, batch, self.optimizer, steps=steps):

@@ -28,9 +28,9 @@ class Imitating:
     def wants(self) -> Wants:
         return self.method.wants
 
-    def measure(self, now: Evaluation, past: PreferenceBatch) -> PreferenceBatch:
-        return self.method.measure(now, past)
+    def measure(self, now: Evaluation, batch: PreferenceBatch) -> PreferenceBatch:
+        return self.method.measure(now, batch)
 
-    def loss(self, now: Evaluation, past: PreferenceBatch) -> dict[str, Term]:
+    def loss(self, now: Evaluation, batch: PreferenceBatch) -> dict[str, Term]:
         imitation = Term(-now.logprobs, chosen_mean, self.coef)
-        return {**self.method.loss(now, past), SFT_NLL.name: imitation}
+        return {**self.method.loss(now, batch), SFT_NLL.name: imitation}

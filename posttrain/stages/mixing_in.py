@@ -48,7 +48,7 @@ def mixing_in(
         made = [example(chat, text[index]) for index in plan.at(updates)]
         return Part(
             wanted(rollouts([TokenRow(ids=ids, mask=mask) for ids, mask in made], chat.pad_id)),
-            lambda past: policy.evaluate(past.rollouts, method.wants),
+            lambda batch: policy.evaluate(batch.rollouts, method.wants),
             method.loss,
             coef=coef,
             name=OF_TEXT.named(metric=""),

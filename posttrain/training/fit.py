@@ -93,17 +93,17 @@ def fit(
         gradient norms and learning rates.
     """
     while state.step < steps:
-        past = batches(state.step)
+        batch = batches(state.step)
         if method.wants.measure:
-            slices = cut(past.rollouts, micro_batch_tokens, method.wants.whole_groups)
-            past = method.measure(in_slices(forward, past, slices), past)  # type: ignore[union-attr]
-        part = Part(past, forward, method.loss, whole_groups=method.wants.whole_groups)
+            slices = cut(batch.rollouts, micro_batch_tokens, method.wants.whole_groups)
+            batch = method.measure(in_slices(forward, batch, slices), batch)  # type: ignore[union-attr]
+        part = Part(batch, forward, method.loss, whole_groups=method.wants.whole_groups)
         metrics = update(optimizer, [part], micro_batch_tokens)
         state.step += 1
-        tokens = int(past.rollouts.action_mask.sum())
+        tokens = int(batch.rollouts.action_mask.sum())
         yield {
             STEP.name: state.step,
-            ROWS_LEARNED.name: len(past.rollouts),
+            ROWS_LEARNED.name: len(batch.rollouts),
             TOKENS.name: tokens,
             **metrics,
         }

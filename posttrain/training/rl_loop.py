@@ -175,23 +175,23 @@ def _minibatch(
     seed: int,
 ) -> Part:
     """The rows of the next update; ``first`` is what the policy thinks of them where that is known."""
-    past = state.past
-    assert past is not None
-    epoch, number = divmod(state.batch_updates, _count(past, method))
-    rows = minibatches(past.rollouts, method, seed, state.step, epoch)[number]
+    batch = state.past
+    assert batch is not None
+    epoch, number = divmod(state.batch_updates, _count(batch, method))
+    rows = minibatches(batch.rollouts, method, seed, state.step, epoch)[number]
     return Part(
-        past if len(rows) == len(past.rollouts) else take(past, rows.to(past.rollouts.actions.device)),
+        batch if len(rows) == len(batch.rollouts) else take(batch, rows.to(batch.rollouts.actions.device)),
         lambda part: read(part.rollouts) if first is None else first,
         method.loss,
         whole_groups=method.wants.whole_groups,
     )
 
 
-def _count(past: Past | None, method: PolicyGradient) -> int:
-    assert past is not None  # a batch is being learned from
-    units = len(past.rollouts)
+def _count(batch: Past | None, method: PolicyGradient) -> int:
+    assert batch is not None  # a batch is being learned from
+    units = len(batch.rollouts)
     if method.wants.whole_groups:
-        units = len(past.rollouts.group.unique())
+        units = len(batch.rollouts.group.unique())
     return min(method.minibatches, units)
 
 
@@ -257,15 +257,15 @@ def _collect(
             before = _detached(first)
         else:
             before = in_slices(read, rollouts, slices)
-    past = method.credit(rollouts, before, anchor)
-    metrics = of_rollouts(rollouts, before, anchor) | of_credit(past)
+    batch = method.credit(rollouts, before, anchor)
+    metrics = of_rollouts(rollouts, before, anchor) | of_credit(batch)
     kl = getattr(method, "kl", None)
     if kl is not None:
         metrics[KL_COEF.name] = kl.coef
     metrics |= {DROPPED_ROWS.name: dropped, SECONDS_OF.named(part="collect"): collected - started}
     metrics[SECONDS_OF.named(part="evaluate")] = time.perf_counter() - collected
-    state.past, state.batch_updates, state.metrics = past, 0, metrics
-    return first if past.rollouts is rollouts else None
+    state.past, state.batch_updates, state.metrics = batch, 0, metrics
+    return first if batch.rollouts is rollouts else None
 
 
 def _detached(read: Evaluation) -> Evaluation:

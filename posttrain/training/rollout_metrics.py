@@ -178,20 +178,20 @@ def _correlation(x: Tensor, y: Tensor) -> Tensor:
     return (x * y).sum() / (x.square().sum() * y.square().sum()).sqrt().clamp_min(1e-12)
 
 
-def of_credit(past: Experience | PreferenceBatch) -> dict[str, float]:
+def of_credit(batch: Experience | PreferenceBatch) -> dict[str, float]:
     """``effective_sample_size`` of the weights, a fraction, and the largest of them, ``weight_max``; and
     where there is a critic, its ``explained_variance`` and the means of ``returns`` and ``values``."""
-    if not isinstance(past, Experience):
+    if not isinstance(batch, Experience):
         return {}
-    mask = past.rollouts.action_mask
+    mask = batch.rollouts.action_mask
     metrics = {
-        EFFECTIVE_SAMPLE_SIZE.name: effective_sample_size(past.weights, mask),
-        WEIGHT_MAX.name: past.weights.masked_fill(~mask, 0).amax(),
+        EFFECTIVE_SAMPLE_SIZE.name: effective_sample_size(batch.weights, mask),
+        WEIGHT_MAX.name: batch.weights.masked_fill(~mask, 0).amax(),
     }
-    if past.returns is not None and past.before.values is not None:
+    if batch.returns is not None and batch.before.values is not None:
         metrics |= {
-            EXPLAINED_VARIANCE.name: explained_variance(past.before.values, past.returns, mask),
-            RETURNS.name: masked_mean(past.returns, mask),
-            VALUES.name: masked_mean(past.before.values, mask),
+            EXPLAINED_VARIANCE.name: explained_variance(batch.before.values, batch.returns, mask),
+            RETURNS.name: masked_mean(batch.returns, mask),
+            VALUES.name: masked_mean(batch.before.values, mask),
         }
     return _floats(metrics)

@@ -141,8 +141,8 @@ def _accumulate(part: Part, micro_batch_tokens: int, metrics: dict[str, Tensor])
     weights: dict[Reduction, Tensor] = {}
     slices = cut(part.past.rollouts, micro_batch_tokens, part.whole_groups)
     for rows in slices:
-        past = part.past if len(slices) == 1 else take(part.past, rows)
-        terms = part.loss(part.forward(past), past)
+        micro_batch = part.past if len(slices) == 1 else take(part.past, rows)
+        terms = part.loss(part.forward(micro_batch), micro_batch)
         loss: Tensor | None = None
         for name, term in terms.items():
             if term.reduction not in weights:

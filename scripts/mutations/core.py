@@ -129,8 +129,8 @@ MUTATIONS = [
     of(
         "pairs divided by rows",
         REDUCTION,
-        "(wide(past.rank) * 0 + 1) / max(len(pairs(past).winner), 1)",
-        "(wide(past.rank) * 0 + 1) / max(len(past.rank), 1)",
+        "(wide(batch.rank) * 0 + 1) / max(len(pairs(batch).winner), 1)",
+        "(wide(batch.rank) * 0 + 1) / max(len(batch.rank), 1)",
         "tests/core/test_reduction.py",
         *contract("dpo"),
     ),
@@ -207,22 +207,22 @@ MUTATIONS = [
     of(
         "chosen and rejected swapped",
         PREFERENCES,
-        "above = past.rank[:, None] < past.rank[None, :]",
-        "above = past.rank[:, None] > past.rank[None, :]",
+        "above = batch.rank[:, None] < batch.rank[None, :]",
+        "above = batch.rank[:, None] > batch.rank[None, :]",
         "tests/core/test_preferences.py",
     ),
     of(
         "measured rows make pairs",
         PREFERENCES,
-        "ranked = past.rank >= 0",
-        "ranked = past.rank >= -1",
+        "ranked = batch.rank >= 0",
+        "ranked = batch.rank >= -1",
         *contract("dpo"),
     ),
     of(
         "a pair as sure as its surer row",
         PREFERENCES,
-        "torch.minimum(past.confidence[between.winner]",
-        "torch.maximum(past.confidence[between.winner]",
+        "torch.minimum(batch.confidence[between.winner]",
+        "torch.maximum(batch.confidence[between.winner]",
         *contract("dpo"),
     ),
     of(
@@ -242,7 +242,7 @@ MUTATIONS = [
     of(
         "DPO without its reference",
         "core/implicit_reward.py",
-        "return now.logprobs - past.reference.logprobs",
+        "return now.logprobs - batch.reference.logprobs",
         "return now.logprobs",
         *contract("dpo"),
     ),

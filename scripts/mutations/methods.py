@@ -18,15 +18,15 @@ MUTATIONS = [
     of(
         "the gradient of a clipped weight",
         "policy_gradients/cispo.py",
-        "r = ratio(now.logprobs, past.before.logprobs, mask).detach()",
-        "r = ratio(now.logprobs, past.before.logprobs, mask)",
+        "r = ratio(now.logprobs, experience.before.logprobs, mask).detach()",
+        "r = ratio(now.logprobs, experience.before.logprobs, mask)",
         *contract("cispo"),
     ),
     of(
         "temperatures of SAPO swapped",
         "policy_gradients/sapo.py",
-        "past.advantages > 0",
-        "past.advantages < 0",
+        "experience.advantages > 0",
+        "experience.advantages < 0",
         *contract("sapo"),
     ),
     of(
@@ -102,9 +102,9 @@ MUTATIONS = [
     of(
         "the gradient of KTO's baseline",
         "direct_alignment/kto.py",
-        "(log_ratio(now, past) - past.baseline)",
-        "(log_ratio(now, past) - past.baseline + past.baseline.detach()"
-        " - (log_ratio(now, past) * (past.rank < 0)).sum() / (past.rank < 0).sum().clamp(min=1))",
+        "(log_ratio(now, batch) - batch.baseline)",
+        "(log_ratio(now, batch) - batch.baseline + batch.baseline.detach()"
+        " - (log_ratio(now, batch) * (batch.rank < 0)).sum() / (batch.rank < 0).sum().clamp(min=1))",
         *contract("kto"),
     ),
     of(
@@ -154,8 +154,8 @@ MUTATIONS = [
     of(
         "steps nobody judged count as wrong",
         "reward_losses/process.py",
-        "spoken = past.rollouts.action_mask & ~past.labels.isnan()",
-        "spoken = past.rollouts.action_mask",
+        "spoken = batch.rollouts.action_mask & ~batch.labels.isnan()",
+        "spoken = batch.rollouts.action_mask",
         *contract("process"),
     ),
 ]
