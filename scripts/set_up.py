@@ -2,7 +2,7 @@
 
     python3 scripts/set_up.py .venv test,check
 
-What pip says is shown only where it fails.
+What pip says is shown only where it fails. While pip works, a line every half minute says what it is at.
 
 Where no NVIDIA or AMD driver answers, torch comes as its CPU build. PyTorch keeps those on an index of their
 own since the default build brings gigabytes of CUDA libraries on Linux.
@@ -16,12 +16,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+SIGN_OF_LIFE = 30.0  # seconds
+WIDTH = 110
 
 
 def has_gpu() -> bool:
@@ -40,14 +43,34 @@ def pinned(package: str) -> str:
     return match.group()
 
 
-def pip(python: Path | str, *arguments: str) -> None:
-    """Install, silently. All that pip said is printed where it fails; then SystemExit with pip's own code."""
+def pip(python: Path | str, *arguments: str, every: float = SIGN_OF_LIFE) -> None:
+    """Install. Every ``every`` seconds the last line of pip's output is printed, with the seconds so far. All
+    of the output is printed where pip fails; then SystemExit with pip's own code.
+    """
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        print(done.stdout, end="", file=sys.stderr)
-        print(f"\nset_up.py: this failed, for the reason above:\n  {shlex.join(command)}", file=sys.stderr)
-        raise SystemExit(done.returncode)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as directory:
+        log = Path(directory) / "pip.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        while (code := _ended(process, every)) is None:
+            lines = log.read_text(errors="replace").split("\n")
+            last = next((line.strip() for line in reversed(lines) if line.strip()), "pip starts")
+            print(f"  {time.monotonic() - began:.0f} s: {last}"[:WIDTH], flush=True)
+        if code:
+            print(log.read_text(errors="replace"), end="", file=sys.stderr)
+            print(
+                f"\nset_up.py: this failed, for the reason above:\n  {shlex.join(command)}", file=sys.stderr
+            )
+            raise SystemExit(code)
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """The exit code of a process; None where it still runs after that time."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def main() -> None:

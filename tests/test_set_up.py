@@ -1,7 +1,8 @@
-"""What a person sees of pip: nothing while it works, all of it where it fails."""
+"""What a person sees of pip: a line now and then while it works, all of its output where it fails."""
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 
@@ -22,6 +23,18 @@ def interpreter(where: Path, code: int) -> Path:
 def test_what_pip_says_is_hidden_where_it_works(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     SET_UP["pip"](interpreter(tmp_path, 0), "something")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_long_wait_shows_the_seconds_and_the_last_line_of_pip(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho Collecting first\necho Collecting second\nsleep 1.5\n")
+    program.chmod(0o755)
+    SET_UP["pip"](program, "something", every=1.0)
+    shown = capfd.readouterr().out.splitlines()
+    assert shown
+    assert all(re.fullmatch(r"  \d+ s: Collecting second", line) for line in shown)
 
 
 def test_all_that_pip_said_is_shown_where_it_fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -203,6 +203,8 @@ def test_a_finished_product_takes_a_stages_place(tmp_path: Path) -> None:
     [
         ("trian.steps=1", "nothing is called trian; did you mean train"),
         ("sead=1", "nothing is called sead; did you mean seed"),
+        ("whole=no", "whole=no: whole is a setting of a stage; write train.whole=no"),
+        ("rate=2", "rate is a setting of a stage; write train.method.rate=2"),
         ("train.step=1", "train has no setting step; did you mean steps"),
         ("train.name=x", "train has no setting name"),
         ("train.method.rat=1", "train.method has no setting rat; did you mean rate"),
@@ -229,6 +231,18 @@ def test_what_does_not_fit_is_refused_in_words(wish: str, told: str) -> None:
     with pytest.raises(UserError) as caught:
         made(wish)
     assert told in str(caught.value)
+
+
+def test_a_misspelt_parameter_is_named_before_what_the_recipe_misses() -> None:
+    def needs(base: str = "") -> Stage:
+        if not base:
+            raise UserError("there is no base")
+        return recipe(base=base)
+
+    with pytest.raises(UserError, match="bases=x: nothing is called bases; did you mean base"):
+        settings.expression(needs, settings.parse(["bases=x"]))
+    with pytest.raises(UserError, match=r"^there is no base$"):
+        settings.expression(needs, settings.parse(["train.steps=5"]))
 
 
 def test_a_file_says_the_same_as_the_command_line(tmp_path: Path) -> None:

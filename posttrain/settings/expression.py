@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 import shlex
@@ -15,7 +16,11 @@ from posttrain.pipeline.fingerprint import Finished, finished
 from posttrain.pipeline.stage import LABELS, Stage, Stages, addresses, base_name, rewrite
 from posttrain.pipeline.values import NONE, Override, coerced, nearest
 from posttrain.settings.declared import declared_type
+from posttrain.settings.listing import settings_of
 from posttrain.settings.written import parse
+
+MISSPELT = 0.8  # similarity from which an unknown name is taken for a recipe's parameter
+SHOWN = 4  # stages that have a setting of some name
 
 
 @dataclass
@@ -51,6 +56,9 @@ def expression(recipe: Callable[..., Stage], overrides: Iterable[Override]) -> S
     try:
         made = recipe(**chosen)
     except UserError:
+        for override in others:  # a misspelt parameter, which the recipe misses
+            if difflib.get_close_matches(override.path, takes, n=1, cutoff=MISSPELT):
+                raise UserError(_unknown(override, override.path, takes)) from None
         raise
     except ValueError as error:
         raise UserError(f"{recipe.__name__}: {error}") from error
@@ -110,7 +118,11 @@ class Rewriting(Generic[Stages]):
                     f"it; the stages are {', '.join(sorted(names))}"
                 )
             if head not in names:
-                raise UserError(f"{override}: nothing is called {head}{nearest(head, [*names, *parameters])}")
+                below = [] if rest else _settings_named(head, self._stages.values())
+                if below:
+                    choice = " or ".join(f"{name}={override.text}" for name in below[:SHOWN])
+                    raise UserError(f"{override}: {head} is a setting of a stage; write {choice}")
+                raise UserError(_unknown(override, head, [*names, *parameters]))
             tree = self._trees.setdefault(head, OverrideTree())
             for segment in rest:
                 tree = tree.below.setdefault(segment, OverrideTree())
@@ -217,6 +229,16 @@ class Rewriting(Generic[Stages]):
         rest = OverrideTree(below={name: one for name, one in tree.below.items() if name not in given})
         made = kind(**given)
         return self._changed(made, rest, path) if rest.below else made
+
+
+def _unknown(override: Override, name: str, options: Iterable[str]) -> str:
+    return f"{override}: nothing is called {name}{nearest(name, options)}"
+
+
+def _settings_named(name: str, stages: Iterable[Stage]) -> list[str]:
+    """The settings whose last word is ``name``, as they are typed; a name for all rounds of a stage."""
+    typed = [f"{base_name(stage)}.{one.name}" for stage in stages for one in settings_of(stage)]
+    return list(dict.fromkeys(one for one in typed if one.rpartition(".")[2] == name))
 
 
 def _finished(override: Override, name: str, stage: Stage) -> Finished:
