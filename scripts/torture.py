@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.twins:
         _make_twins(kinds, options.twins)
         return 0
-    with tempfile.TemporaryDirectory(prefix="posttrain-torture-", dir=options.place) as place:
-        return _torture(kinds, Path(place).resolve(), options)
+    with tempfile.TemporaryDirectory(prefix="posttrain-torture-", dir=options.place) as folder:
+        return _torture(kinds, Path(folder).resolve(), options)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -91,25 +91,25 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _make_twins(kinds: Sequence[Kind], place: Path) -> None:
+def _make_twins(kinds: Sequence[Kind], folder: Path) -> None:
     counters = Counters()
     for kind in kinds:
-        here = process.Place(place / kind.name, counters)
+        here = process.Place(folder / kind.name, counters)
         here.root.mkdir()
-        ended = twins.make(kind, here, place / "inputs")
+        ended = twins.make(kind, here, folder / "inputs")
         print(f"{kind.name.ljust(27)} made without an interruption in {ended.seconds:.1f} s", flush=True)
 
 
-def _torture(kinds: Sequence[Kind], place: Path, options: argparse.Namespace) -> int:
+def _torture(kinds: Sequence[Kind], folder: Path, options: argparse.Namespace) -> int:
     began = time.monotonic()
     names = ",".join(kind.name for kind in kinds)
-    command = [sys.executable, str(Path(__file__).resolve()), "--twins", str(place), "--kinds", names]
+    command = [sys.executable, str(Path(__file__).resolve()), "--twins", str(folder), "--kinds", names]
     subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "0"})
     results: dict[str, list[Outcome]] = {}
     wanted = options.only or ORDEALS
     counters, total = Counters(), len(kinds) * len(wanted)
     for kind in kinds:
-        twin = twins.load(process.Place(place / kind.name, counters))
+        twin = twins.load(process.Place(folder / kind.name, counters))
         results[kind.name] = []
         for ordeal in ORDEALS:
             if ordeal not in wanted:
@@ -131,8 +131,8 @@ def _torture(kinds: Sequence[Kind], place: Path, options: argparse.Namespace) ->
         for fault in one.faults
     ]
     if options.json:
-        told = {name: [one.to_json() for one in some] for name, some in results.items()}
-        options.json.write_text(json.dumps({"seed": options.seed, "kinds": told}, indent=1) + "\n")
+        by_kind = {name: [one.to_json() for one in some] for name, some in results.items()}
+        options.json.write_text(json.dumps({"seed": options.seed, "kinds": by_kind}, indent=1) + "\n")
     print("\n".join(["", *faults]) if faults else "", end="")
     end = f"{len(faults)} things differ" if faults else "every run came to the same bits"
     print(f"\n{end}; {time.monotonic() - began:.0f} s")
@@ -144,8 +144,8 @@ def _suffer(ordeal: str, kind: Kind, twin: twins.Twin, options: argparse.Namespa
     say: Callable[[str], None] = (lambda text: print(f"  {text}", flush=True)) if options.verbose else _silent
     if ordeal in ("kills", "operations"):
         instants = ordeals.by_time if ordeal == "kills" else ordeals.by_operation
-        drawn = instants(twin, options.kills, chance)
-        return ordeals.killed_again_and_again(ordeal, kind, twin, options.kills, drawn, chance, say)
+        moments = instants(twin, options.kills, chance)
+        return ordeals.killed_again_and_again(ordeal, kind, twin, options.kills, moments, chance, say)
     if ordeal == "damage":
         return damage.damaged(kind, twin, say, options.damages, chance)
     return limits.limited(kind, twin, say) if ordeal == "file size" else limits.full_disk(kind, twin, say)
@@ -171,7 +171,7 @@ def table(results: dict[str, list[Outcome]]) -> str:
             lost = ", ".join(f"{amount:.1f} {what}" for what, amount in one.lost.items() if amount > 0)
             numbers = (str(one.kills), str(one.runs), str(len(one.faults)), f"{one.seconds:.0f}")
             rows.append((name, one.name, *numbers, one.skipped or lost))
-    widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )

@@ -60,7 +60,7 @@ def product(workspace: Path, **files: str) -> Path:
 def test_what_differs_from_the_twin_is_told(tmp_path: Path, changed: dict[str, str], told: list[str]) -> None:
     place = Place(tmp_path, Counters())
     known = product(tmp_path / "known").parent
-    twin = twins.Twin(place=place, fresh=tmp_path, products=known, work={}, operations={}, seconds=1.0)
+    twin = twins.Twin(bench=place, fresh=tmp_path, products=known, work={}, operations={}, seconds=1.0)
     product(place.workspace, **changed)
     assert twin.differences() == told
     outcome = Outcome("kills")
@@ -75,7 +75,7 @@ def test_a_product_that_was_not_made_is_told(tmp_path: Path) -> None:
     known = product(tmp_path / "known").parent
     (tmp_path / "workspace" / "products").mkdir(parents=True)
     place = Place(tmp_path, Counters())
-    twin = twins.Twin(place=place, fresh=tmp_path, products=known, work={}, operations={}, seconds=1.0)
+    twin = twins.Twin(bench=place, fresh=tmp_path, products=known, work={}, operations={}, seconds=1.0)
     assert twin.differences() == ["rl-1 is not there"]
 
 
@@ -126,7 +126,7 @@ def test_after_the_rename_it_is_renamed_and_what_never_comes_kills_nothing(tmp_p
 
 def test_every_sort_of_operation_has_its_turn(tmp_path: Path) -> None:
     twin = twins.Twin(
-        place=Place(tmp_path, Counters()),
+        bench=Place(tmp_path, Counters()),
         fresh=tmp_path,
         products=tmp_path,
         work={},

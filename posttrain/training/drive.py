@@ -188,8 +188,10 @@ class Saver:
             yield row
 
     def save(self, *, now: bool = False, ended: bool = False) -> None:
-        """Writes a checkpoint where one is due. A disk that is full is told, and the next one is tried."""
-        if self.scratch is None or not (now or self._due(ended)):
+        """Writes a checkpoint where one is due and there is something new: to write one again, the first would
+        have to go. A disk that is full is told, and the next one is tried.
+        """
+        if self.scratch is None or self.saved == self.updates or not (now or self._due(ended)):
             return
         began = time.monotonic()
         contents = {name: one.state_dict() for name, one in self.resumables.items()}

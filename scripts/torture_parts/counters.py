@@ -42,15 +42,15 @@ class Counters:
 
     def clear(self) -> None:
         """All are 0, and a stage is about to begin."""
-        for place in range(len(COUNTED) + 1):
-            self._write(place, 0)
+        for index in range(len(COUNTED) + 1):
+            self._write(index, 0)
 
-    def _read(self, place: int) -> int:
-        value: int = struct.unpack_from("q", self._memory, place * _WIDTH)[0]
+    def _read(self, index: int) -> int:
+        value: int = struct.unpack_from("q", self._memory, index * _WIDTH)[0]
         return value
 
-    def _write(self, place: int, value: int) -> None:
-        struct.pack_into("q", self._memory, place * _WIDTH, value)
+    def _write(self, index: int, value: int) -> None:
+        struct.pack_into("q", self._memory, index * _WIDTH, value)
 
 
 def count_work(counters: Counters) -> None:

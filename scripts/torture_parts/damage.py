@@ -40,24 +40,24 @@ def damaged(kind: Kind, twin: Twin, say: Say, most: int, chance: random.Random) 
     """Kills a run late, and lets it go on from what it left, with one damage each time, at most ``most``
     times: a choice of them, of every way some.
     """
-    outcome, left = Outcome("damage"), twin.place.root / "killed"
+    outcome, left = Outcome("damage"), twin.bench.root / "killed"
     twin.restore()
-    ended = start(kind, twin.place, Options(instant=_late(twin)))
+    ended = start(kind, twin.bench, Options(instant=_late(twin)))
     if not ended.killed:
         outcome.faults.append(f"was not killed: {ended.code} {ended.output[-1000:]}")
         return outcome
     outcome.kills += 1
     outcome.positions[ended.phase] += 1
     shutil.rmtree(left, ignore_errors=True)
-    shutil.copytree(twin.place.workspace, left)
+    shutil.copytree(twin.bench.workspace, left)
     ways = list(harms(left))
     for number in sorted(chance.sample(range(len(ways)), min(most, len(ways)))):
         twin.restore(left)
-        name, harm = list(harms(twin.place.workspace))[number]
+        name, harm = list(harms(twin.bench.workspace))[number]
         harm()
         say(f"damage: {name}")
         outcome.where.append(name)
-        outcome.compare(twin, start(kind, twin.place), name)
+        outcome.compare(twin, start(kind, twin.bench), name)
     return outcome
 
 

@@ -103,7 +103,7 @@ class Operations:
         for name in ("mkdir", "rename", "replace", "unlink", "rmdir", "fsync"):
             setattr(os, name, self._watched(name, getattr(os, name)))
         os.write = self._written  # type: ignore[assignment]
-        save = self._watched("write", safetensors.torch.save_file, place=1)
+        save = self._watched("write", safetensors.torch.save_file, argument=1)
         safetensors.torch.save_file = checkpoint.save_file = save
         opened = builtins.open
 
@@ -124,9 +124,9 @@ class Operations:
 
         Path.write_text = write_text  # type: ignore[method-assign]
 
-    def _watched(self, name: str, original: Any, place: int = 0) -> Any:
+    def _watched(self, name: str, original: Any, argument: int = 0) -> Any:
         def operation(*given: Any, **more: Any) -> Any:
-            label = f"{name} {described(given[place])}"
+            label = f"{name} {described(given[argument])}"
             self._at(label, BEFORE)
             result = original(*given, **more)
             self._at(label, AFTER)
@@ -150,8 +150,8 @@ class Operations:
         if wanted.when == when or (wanted.when == TORN and when == BEFORE):
             if wanted.when == TORN and half is not None:
                 half()
-            told = position(sys._getframe(1), self.phase())
-            kill(self.note, (told[0], f"{wanted.when} {label} {wanted.number}: {told[1]}"))
+            where = position(sys._getframe(1), self.phase())
+            kill(self.note, (where[0], f"{wanted.when} {label} {wanted.number}: {where[1]}"))
 
 
 def described(file: Any) -> str:

@@ -22,19 +22,19 @@ def limited(kind: Kind, twin: Twin, say: Say) -> Outcome:
     outcome = Outcome("file size")
     for size in FILE_SIZES:
         twin.restore()
-        ended = start(kind, twin.place, Options(file_size=size))
-        told = f"files of at most {size:,} bytes: ended with {ended.code}"
-        say(told)
-        outcome.where.append(told)
+        ended = start(kind, twin.bench, Options(file_size=size))
+        line = f"files of at most {size:,} bytes: ended with {ended.code}"
+        say(line)
+        outcome.where.append(line)
         if ended.code not in ENDS:
-            outcome.faults.append(f"{told}\n{ended.output[-1500:]}")
-        outcome.compare(twin, start(kind, twin.place), told)
+            outcome.faults.append(f"{line}\n{ended.output[-1500:]}")
+        outcome.compare(twin, start(kind, twin.bench), line)
     return outcome
 
 
 def full_disk(kind: Kind, twin: Twin, say: Say) -> Outcome:
     """A start on a file system that is too small, then one when it was enlarged."""
-    outcome, disk = Outcome("full disk"), twin.place.root / "disk"
+    outcome, disk = Outcome("full disk"), twin.bench.root / "disk"
     disk.mkdir(exist_ok=True)
     small = elsewhere(twin, disk / "workspace")
     need = _size(twin.products) * 5 + 2_000_000
@@ -46,14 +46,14 @@ def full_disk(kind: Kind, twin: Twin, say: Say) -> Outcome:
             return outcome
         try:
             small.restore()
-            ended = start(kind, small.place)
-            told = f"{size / 1e6:.1f} MB of disk: ended with {ended.code}"
-            say(told)
-            outcome.where.append(told)
+            ended = start(kind, small.bench)
+            line = f"{size / 1e6:.1f} MB of disk: ended with {ended.code}"
+            say(line)
+            outcome.where.append(line)
             if ended.code not in ENDS:
-                outcome.faults.append(f"{told}\n{ended.output[-1500:]}")
+                outcome.faults.append(f"{line}\n{ended.output[-1500:]}")
             _mount(disk, f"remount,size={MENDED}")
-            outcome.compare(small, start(kind, small.place), told)
+            outcome.compare(small, start(kind, small.bench), line)
         finally:
             subprocess.run(["umount", str(disk)], check=False, capture_output=True)
     return outcome

@@ -34,16 +34,16 @@ class Outcome:
     skipped: str = ""
     seconds: float = 0.0
 
-    def compare(self, twin: Twin, ended: Ended, told: str) -> None:
+    def compare(self, twin: Twin, ended: Ended, after: str) -> None:
         """Counts a run that came to its end, and what is not as it should be."""
         self.runs += 1
         if ended.code:
-            self.faults.append(f"{told}: ended with {ended.code}: {ended.output[-1500:]}")
+            self.faults.append(f"{after}: ended with {ended.code}: {ended.output[-1500:]}")
             return
-        self.faults += [f"{told}: {one}" for one in twin.differences()]
-        scratch = twin.place.workspace / "scratch"
+        self.faults += [f"{after}: {one}" for one in twin.differences()]
+        scratch = twin.bench.workspace / "scratch"
         if scratch.exists() and (left := [p.name for p in scratch.iterdir() if not p.name.startswith(".")]):
-            self.faults.append(f"{told}: left in scratch: {', '.join(left)}")
+            self.faults.append(f"{after}: left in scratch: {', '.join(left)}")
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -84,7 +84,7 @@ def killed_again_and_again(
         twin.restore()
         while True:
             let_go = len(story) >= min(wanted, kills - outcome.kills + len(story))
-            ended = start(kind, twin.place, _options(each_update, None if let_go else next(instants), chance))
+            ended = start(kind, twin.bench, _options(each_update, None if let_go else next(instants), chance))
             starts += 1
             done.update(ended.work)
             if not ended.killed:

@@ -67,11 +67,11 @@ class Place:
         return counts
 
 
-def start(kind: Kind, place: Place, options: Options = Options()) -> Ended:
+def start(kind: Kind, bench: Place, options: Options = Options()) -> Ended:
     """Makes what is not made of the kind; returns when the process has ended, however it ended."""
-    note = place.root / "killed.txt"
+    note = bench.root / "killed.txt"
     note.unlink(missing_ok=True)
-    place.counters.clear()
+    bench.counters.clear()
     began, (reads, writes) = time.monotonic(), os.pipe()
     child = os.fork()
     if child == 0:
@@ -80,7 +80,7 @@ def start(kind: Kind, place: Place, options: Options = Options()) -> Ended:
             os.setsid()
             for stream in (1, 2):
                 os.dup2(writes, stream)
-            code = _run(kind, place, options, note)
+            code = _run(kind, bench, options, note)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -91,7 +91,7 @@ def start(kind: Kind, place: Place, options: Options = Options()) -> Ended:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     seconds = time.monotonic() - began
     phase, _, where = note.read_text().partition("\n") if note.exists() else ("", "", "")
-    return Ended(code, seconds, phase, where, output, place.counters.all())
+    return Ended(code, seconds, phase, where, output, bench.counters.all())
 
 
 def _read(reads: int, child: int, began: float) -> str:
@@ -109,24 +109,24 @@ def _read(reads: int, child: int, began: float) -> str:
     return text.decode(errors="replace")
 
 
-def _run(kind: Kind, place: Place, options: Options, note: Path) -> int:
+def _run(kind: Kind, bench: Place, options: Options, note: Path) -> int:
     from posttrain.training import drive
 
     _small_chunks(kind)
     drive.SAVING_SHARE = options.saving_share  # type: ignore[assignment]
-    count_work(place.counters)
+    count_work(bench.counters)
     if options.file_size:
         resource.setrlimit(resource.RLIMIT_FSIZE, (options.file_size, options.file_size))
-    operations = Operations(options.instant, note, lambda: place.counters.phase)
+    operations = Operations(options.instant, note, lambda: bench.counters.phase)
     if options.instant is not None and options.instant.seconds is not None:
-        kill_after(options.instant.seconds, note, lambda: place.counters.phase)
+        kill_after(options.instant.seconds, note, lambda: bench.counters.phase)
     elif options.instant is not None or options.traced:
         operations.watch()
     saves = ["--save-steps", str(options.save_steps), "--save-seconds", str(options.save_seconds)]
-    words = ["run", *kind.words, "--threads", "1", "--workspace", str(place.workspace), *saves]
+    words = ["run", *kind.words, "--threads", "1", "--workspace", str(bench.workspace), *saves]
     code = _stage(kind, words, options.only_reads) if kind.address else _command(words)
     if options.traced:
-        (place.root / "trace.json").write_text(json.dumps(operations.counts))
+        (bench.root / "trace.json").write_text(json.dumps(operations.counts))
     return code
 
 

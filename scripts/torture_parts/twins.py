@@ -25,7 +25,7 @@ class Twin:
     ``operations``: how often it did each.
     """
 
-    place: Place
+    bench: Place
     fresh: Path
     products: Path
     work: dict[str, int]
@@ -34,25 +34,25 @@ class Twin:
 
     def restore(self, source: Path | None = None) -> None:
         """The workspace becomes a copy of ``source``, of ``fresh`` without one."""
-        shutil.rmtree(self.place.workspace, ignore_errors=True)
-        shutil.copytree(source or self.fresh, self.place.workspace, symlinks=True)
+        shutil.rmtree(self.bench.workspace, ignore_errors=True)
+        shutil.copytree(source or self.fresh, self.bench.workspace, symlinks=True)
 
     def differences(self, workspace: Path | None = None) -> list[str]:
         """In what the products of a workspace are not these: files byte for byte, the metrics of reports."""
-        made = (workspace or self.place.workspace) / "products"
+        made = (workspace or self.bench.workspace) / "products"
         different: list[str] = []
         for product in sorted(self.products.iterdir()):
-            there = made / product.name
-            if not there.is_dir():
+            again = made / product.name
+            if not again.is_dir():
                 different.append(f"{product.name} is not there")
                 continue
-            names = {str(p.relative_to(one)) for one in (product, there) for p in one.rglob("*")}
+            names = {str(p.relative_to(one)) for one in (product, again) for p in one.rglob("*")}
             for name in sorted(names):
-                both = [one / name for one in (product, there)]
+                both = [one / name for one in (product, again)]
                 if Path(name).name not in UNEQUAL and not _same(*both):
                     different.append(f"{product.name}/{name}")
-            told = (dict(_metrics(one)) for one in (product, there))
-            different += [str(one) for one in differences(*told)]
+            pair = (dict(_metrics(one)) for one in (product, again))
+            different += [str(one) for one in differences(*pair)]
         return different[:SHOWN] + (["and more"] if len(different) > SHOWN else [])
 
 
@@ -69,36 +69,36 @@ def _metrics(product: Path) -> Any:
         yield fact, value
 
 
-def make(kind: Kind, place: Place, inputs: Path) -> Ended:
+def make(kind: Kind, bench: Place, inputs: Path) -> Ended:
     """Makes the kind without an interruption, and beside it what it reads, in the workspace ``inputs`` that
     kinds share. Raises RuntimeError where that fails.
     """
-    fresh = place.root / "fresh"
+    fresh = bench.root / "fresh"
     (fresh / "products").mkdir(parents=True)
     if kind.address and kind.reads:
-        names = place.root / "reads.json"
-        before = start(kind, _Shared(place.root, place.counters, inputs), Options(only_reads=names))
+        names = bench.root / "reads.json"
+        before = start(kind, _Shared(bench.root, bench.counters, inputs), Options(only_reads=names))
         if before.code:
             raise RuntimeError(f"{kind.name}: what it reads could not be made\n{before.output[-3000:]}")
         for name in json.loads(names.read_text()):
             shutil.copytree(inputs / "products" / name, fresh / "products" / name)
-    shutil.copytree(fresh, place.workspace)
-    ended = start(kind, place, Options(traced=True))
+    shutil.copytree(fresh, bench.workspace)
+    ended = start(kind, bench, Options(traced=True))
     if ended.code:
         raise RuntimeError(f"{kind.name}: ended with {ended.code}\n{ended.output[-3000:]}")
-    known = {path.name for path in (fresh / "products").iterdir()}
-    for path in (place.workspace / "products").iterdir():
-        if path.name not in known:
-            shutil.copytree(path, place.root / "twin" / path.name)
-    facts_of_it = {"work": ended.work, "operations": place.trace, "seconds": ended.seconds}
-    (place.root / "twin.json").write_text(json.dumps(facts_of_it))
+    earlier = {path.name for path in (fresh / "products").iterdir()}
+    for path in (bench.workspace / "products").iterdir():
+        if path.name not in earlier:
+            shutil.copytree(path, bench.root / "twin" / path.name)
+    facts_of_it = {"work": ended.work, "operations": bench.trace, "seconds": ended.seconds}
+    (bench.root / "twin.json").write_text(json.dumps(facts_of_it))
     return ended
 
 
-def load(place: Place) -> Twin:
+def load(bench: Place) -> Twin:
     """What ``make`` left."""
-    told = json.loads((place.root / "twin.json").read_text())
-    return Twin(place=place, fresh=place.root / "fresh", products=place.root / "twin", **told)
+    fields = json.loads((bench.root / "twin.json").read_text())
+    return Twin(bench=bench, fresh=bench.root / "fresh", products=bench.root / "twin", **fields)
 
 
 @dataclass(frozen=True)
@@ -114,5 +114,5 @@ class _Shared(Place):
 
 def elsewhere(twin: Twin, workspace: Path) -> Twin:
     """The same twin for runs in another workspace."""
-    place = twin.place
-    return replace(twin, place=_Shared(place.root, place.counters, workspace))
+    bench = twin.bench
+    return replace(twin, bench=_Shared(bench.root, bench.counters, workspace))
