@@ -50,6 +50,8 @@ def costs(run: RunRecord) -> str:
         )
         seed = "" if stage.seed is None else escape(str(stage.seed))
         cells = tag("td", escape(stage.address)) + tag("td", time, data_name="wall time")
+        if stage.attempts > 1:
+            state += f", in {stage.attempts} attempts"
         cells += tag("td", memory, data_name="peak memory") + tag("td", escape(state))
         rows.append(tag("tr", cells + tag("td", seed, class_="n", data_name="seed")))
     if rows:

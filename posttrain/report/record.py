@@ -102,6 +102,12 @@ class Made:
         return _number(self.made.get("seconds"))
 
     @property
+    def attempts(self) -> int:
+        """Starts that it took; more than one where a run was stopped or killed and went on."""
+        attempts = self.made.get("attempts")
+        return len(attempts) if isinstance(attempts, list) else 1
+
+    @property
     def peak_bytes(self) -> int | None:
         value = _number(self.made.get("peak_bytes"))
         return None if value is None else int(value)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from posttrain.metrics import Metric
-from posttrain.report import graph, measured, page, samples, titles
+from posttrain.report import graph, measured, page, provenance, samples, titles
 from posttrain.report.catalogue import catalogue, declared
 from posttrain.report.chart import Panel, Series, at_the_end, panel, running_mean
 from posttrain.report.record import RunRecord
@@ -114,6 +114,16 @@ def test_flat_metrics_are_plain_json_by_address(tmp_path: Path) -> None:
     assert found["sft.seconds"] > 0
     assert found["sft.peak_bytes"] > 0
     json.loads(json.dumps(found, allow_nan=False))
+
+
+def test_a_stage_that_took_several_attempts_says_so(tmp_path: Path) -> None:
+    directory = fabricated.run(tmp_path, {"rl": {"metrics": {}}, "sft": {"metrics": {}}}, {})
+    (file,) = tmp_path.glob("products/rl-*/made.json")
+    made = json.loads(file.read_text())
+    file.write_text(json.dumps(made | {"attempts": [{"seconds": 4.0}, {"seconds": 5.0}]}))
+    costs = provenance.costs(RunRecord.load(directory, tmp_path))
+    assert costs.count("attempts") == 1
+    assert "in 2 attempts" in costs
 
 
 def test_metrics_that_are_not_numbers_are_said_in_words(tmp_path: Path) -> None:
