@@ -188,8 +188,8 @@ class Saver:
             yield row
 
     def save(self, *, now: bool = False, ended: bool = False) -> None:
-        """Writes a checkpoint where one is due and there is something new: to write one again, the first would
-        have to go. A disk that is full is told, and the next one is tried.
+        """Writes a checkpoint where one is due and there is something new: to write one again, the first
+        would have to go. A disk that is full is told, and the next one is tried.
         """
         if self.scratch is None or self.saved == self.updates or not (now or self._due(ended)):
             return
