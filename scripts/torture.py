@@ -86,6 +86,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--place", type=Path, metavar="DIR", help="where to work (default: as tempfile has it)"
     )
     parser.add_argument("--verbose", action="store_true", help="a line for each kill and each damage")
+    parser.add_argument("--one-process", action="store_true", help="make the twins here: sooner, same hashes")
     parser.add_argument("--list", action="store_true", help="the kinds, as commands")
     parser.add_argument("--twins", type=Path, help=argparse.SUPPRESS)  # makes them there and ends
     return parser.parse_args(arguments)
@@ -102,9 +103,12 @@ def _make_twins(kinds: Sequence[Kind], folder: Path) -> None:
 
 def _torture(kinds: Sequence[Kind], folder: Path, options: argparse.Namespace) -> int:
     began = time.monotonic()
-    names = ",".join(kind.name for kind in kinds)
-    command = [sys.executable, str(Path(__file__).resolve()), "--twins", str(folder), "--kinds", names]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "0"})
+    if options.one_process:
+        _make_twins(kinds, folder)
+    else:
+        names = ",".join(kind.name for kind in kinds)
+        command = [sys.executable, str(Path(__file__).resolve()), "--twins", str(folder), "--kinds", names]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "0"})
     results: dict[str, list[Outcome]] = {}
     wanted = options.only or ORDEALS
     counters, total = Counters(), len(kinds) * len(wanted)

@@ -96,7 +96,10 @@ def aligned(source: Stage, compared: Stage, method: Any) -> Alignment:
     "settings",
     [
         {"comparisons": COMPARED, "average": 0.9, "scale_rewards": True},
-        {"comparisons": replace(COMPARED, zero_untrained=True, first_plays=10, most=30)},
+        {
+            "comparisons": replace(COMPARED, zero_untrained=True, first_plays=10, most=60),
+            "learning_rate": 0.1,
+        },
         {"normalise": True, "scale_rewards": True, "least_steps": 60},
     ],
     ids=["preferences", "zero-untrained", "normalised"],

@@ -200,6 +200,19 @@ def test_by_time_it_is_saved_every_five_minutes_and_after_the_last_update(
     assert (saver.saved == 1) == saves
 
 
+def test_what_is_saved_is_not_saved_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the removal of the one and the rename of the other, a run would have neither."""
+    saver, _ = saver_at(tmp_path, monkeypatch, save_steps=1, keep_last=1)
+    saver.save()
+    (there,) = (tmp_path / "checkpoints").iterdir()
+    before = there.stat().st_ino
+    saver.save(now=True, ended=True)
+    assert there.stat().st_ino == before
+    saver.updates = 2
+    saver.save(now=True)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
+
+
 def test_saving_takes_at_most_a_twentieth_of_the_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,8 +271,12 @@ def test_the_second_signal_is_obeyed_at_once(tmp_path: Path) -> None:
             yield row
 
     stage.loop = signalled  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        stage.run()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            stage.run()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert stage.updates == 5
 
 
