@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from posttrain.cli import main
+from posttrain.cli.new_files import REWARD
 from posttrain.cli.parser import build_parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,6 +137,7 @@ def test_readme_types_settings_that_are_there(
     for name, row in ROWS.items():
         (tmp_path / name).write_text("".join(row % number for number in range(60)))
     (tmp_path / "t.jinja").write_text("{{ messages }}")
+    (tmp_path / "brief.py").write_text(REWARD.code.replace("NAME", "brief"))
     told = [word.replace("DIR_OR_HUB_ID", str(base)) for word in words[1:]]
     assert main(["run", *told, "--dry-run"]) == 0, capsys.readouterr().err
     assert "to make" in capsys.readouterr().out

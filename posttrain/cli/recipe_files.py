@@ -40,7 +40,7 @@ def find_recipe(name: str) -> Callable[..., Stage]:
     faulty.
     """
     if is_outside(name):
-        recipe = outside(name)
+        recipe = outside(name, "a function {name}() that returns a stage")
     elif name in recipes():
         recipe = getattr(importlib.import_module(f"posttrain.recipes.{name}"), name, None)
     else:

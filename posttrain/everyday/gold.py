@@ -180,11 +180,11 @@ def _manner(family: str, item: Mapping[str, Any], text: str) -> float:
         return 1.0 if _HELPFUL.search(text) else 0.6
     if not _ACKNOWLEDGES.search(text):
         return 0.35
-    feelings, used = (item["feeling"], item["acknowledged"]), words(text)
-    if any(word.startswith(name[:5]) for word in used for name in feelings):
+    own, used = (item["feeling"], item["acknowledged"]), words(text)
+    if any(word.startswith(name[:5]) for word in used for name in own):
         return 1.0
     named = [kinds for word in used if (kinds := kinds_of_feeling(word))]
-    near = kinds_of_feeling(feelings[0]) | kinds_of_feeling(feelings[1])
+    near = kinds_of_feeling(own[0]) | kinds_of_feeling(own[1])
     return 0.2 if named and not any(kinds & near for kinds in named) else 0.8
 
 
@@ -244,7 +244,5 @@ def _fresh(family: str, item: Mapping[str, Any], text: str) -> float:
     runs = [tuple(used[at : at + 4]) for at in range(len(used) - 3)]
     copied = {tuple(asked[at : at + 5]) for at in range(len(asked) - 4)}
     copies = family != "fact" and any(tuple(used[at : at + 5]) in copied for at in range(len(used) - 4))
-    sentences = [
-        tuple(words(piece)) for line in text.splitlines() for piece in _sentences(_MARK.sub("", line))
-    ]
-    return float(len(set(runs)) == len(runs) and len(set(sentences)) == len(sentences) and not copies)
+    said = [tuple(words(piece)) for line in text.splitlines() for piece in _sentences(_MARK.sub("", line))]
+    return float(len(set(runs)) == len(runs) and len(set(said)) == len(said) and not copies)

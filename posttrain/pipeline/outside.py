@@ -15,11 +15,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from posttrain.pipeline.files import expanded
+from posttrain.pipeline.files import check_regular, expanded
 from posttrain.pipeline.finding import UserError
 
 WRITTEN = re.compile(r"(?P<file>.+\.py)(:(?P<name>[A-Za-z_]\w*))?")
-_MODULES: dict[Path, ModuleType] = {}  # by resolved path; a file is run once
+_MODULES: dict[Path, tuple[str, ModuleType]] = {}  # by resolved path, with the hash of the text that was run
 _TYPED: dict[str, str] = {}  # module name to the path as the user typed it
 
 
@@ -28,8 +28,9 @@ def is_outside(text: str) -> bool:
     return WRITTEN.fullmatch(text) is not None
 
 
-def outside(text: str) -> Any:
-    """What ``FILE.py:NAME`` stands for; without a name, what is called as the file is.
+def outside(text: str, expected: str = "") -> Any:
+    """What ``FILE.py:NAME`` stands for; without a name, what is called as the file is. ``expected`` says what
+    that must be, with {name} for its name.
 
     Raises:
         UserError: no such file, no such name in it, or the file raises where it is run; with its line.
@@ -43,7 +44,8 @@ def outside(text: str) -> Any:
     if not hasattr(module, name):
         names = [key for key, value in vars(module).items() if _defined_in(module, value)]
         defines = f"it defines {', '.join(names) or 'nothing'}"
-        raise UserError(f"{path}: nothing is called {name} there; {defines}. Write {match['file']}:NAME")
+        missing = f"expected {expected.format(name=name)}" if expected else f"nothing is called {name} there"
+        raise UserError(f"{path}: {missing}; {defines}. Write {match['file']}:NAME")
     return getattr(module, name)
 
 
@@ -64,26 +66,29 @@ def load(path: Path) -> ModuleType:
     Raises UserError where there is no such file, or it raises.
     """
     resolved = path.resolve()
-    if resolved in _MODULES:
-        return _MODULES[resolved]
     if not resolved.is_file():
         raise UserError(f"{path}: no such file")
+    check_regular(resolved, path)
+    source = resolved.read_bytes()
+    digest = hashlib.sha256(source).hexdigest()
+    if resolved in _MODULES and _MODULES[resolved][0] == digest:
+        return _MODULES[resolved][1]
     name = f"{resolved.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, resolved)
-    if spec is None or spec.loader is None:
+    if spec is None:
         raise UserError(f"{path}: not a Python module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their own module up
     _TYPED[name] = str(path)
     try:
         with _beside(resolved.parent):
-            spec.loader.exec_module(module)
+            exec(compile(source, str(resolved), "exec"), vars(module))
     except BaseException as error:
         del sys.modules[name], _TYPED[name]
         if isinstance(error, UserError) or not isinstance(error, Exception):
             raise
         raise UserError(_told(path, resolved, error)) from error
-    _MODULES[resolved] = module
+    _MODULES[resolved] = digest, module
     return module
 
 

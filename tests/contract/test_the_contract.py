@@ -20,14 +20,15 @@ BROKEN = {
         rules.explains_itself,
     ),
     "a mean over its own micro-batch": (
-        "Term(-gain * past.weights, token_mean)",
-        "Term(-gain * past.weights * past.rollouts.action_mask.numel() / past.rollouts.action_mask.sum(),"
+        "Term(-gain * experience.weights, token_mean)",
+        "Term(-gain * experience.weights"
+        " * experience.rollouts.action_mask.numel() / experience.rollouts.action_mask.sum(),"
         " token_mean)",
         rules.is_the_same_in_any_layout,
     ),
     "the padded width": (
-        "Term(-gain * past.weights, token_mean)",
-        "Term(-gain * past.weights / mask.shape[1], token_mean)",
+        "Term(-gain * experience.weights, token_mean)",
+        "Term(-gain * experience.weights / mask.shape[1], token_mean)",
         rules.is_the_same_in_any_layout,
     ),
     "the first row is special": (
@@ -36,8 +37,8 @@ BROKEN = {
         rules.is_the_same_in_any_layout,
     ),
     "junk is read": (
-        "self.values_of(past.before, mask)",
-        "past.before.values",
+        "self.values_of(experience.before, mask)",
+        "experience.before.values",
         rules.junk_leaves_no_trace,
     ),
     "a sum instead of a mean": (
@@ -46,8 +47,8 @@ BROKEN = {
         rules.twice_the_batch_is_the_batch,
     ),
     "an exponent without bound": (
-        "ratio(now.logprobs, past.before.logprobs, mask)",
-        "(now.logprobs - past.before.logprobs).exp()",
+        "ratio(now.logprobs, experience.before.logprobs, mask)",
+        "(now.logprobs - experience.before.logprobs).exp()",
         rules.stays_finite,
     ),
     "the other sign": ("Term(-gain", "Term(gain", rules.follows_its_formula),

@@ -83,12 +83,19 @@ def test_what_cannot_stand_there_is_told(tmp_path: Path, text: str, wanted: str)
 
 
 def test_two_files_of_one_name_do_not_collide_nor_do_what_they_import(tmp_path: Path) -> None:
-    main = "from shared import VALUE\nfrom inner.deep import DEPTH\ndef value(): return VALUE, DEPTH\n"
+    main = "from beside_mine import VALUE\nfrom inside_mine.deep import DEPTH\n"
+    main += "def value(): return VALUE, DEPTH\n"
     for number, name in enumerate(("first", "second"), start=1):
-        write(tmp_path / name, mine=main, shared=f"VALUE = {number}\n")
-        write(tmp_path / name / "inner", __init__="", deep=f"DEPTH = {10 * number}\n")
+        write(tmp_path / name, mine=main, beside_mine=f"VALUE = {number}\n")
+        write(tmp_path / name / "inside_mine", __init__="", deep=f"DEPTH = {10 * number}\n")
     values = [outside(f"{tmp_path}/{name}/mine.py:value")() for name in ("first", "second", "first")]
     assert values == [(1, 10), (2, 20), (1, 10)]
+
+
+def test_a_file_that_changed_is_run_again(tmp_path: Path) -> None:
+    for value in (1, 2):
+        file = write(tmp_path, mine=f"def value(): return {value}\n") / "mine.py"
+        assert outside(f"{file}:value")() == value
 
 
 def test_a_file_beside_it_hides_no_package(tmp_path: Path) -> None:
@@ -122,7 +129,9 @@ def test_a_recipe_by_its_file_and_name(tmp_path: Path) -> None:
     )
     file = write(tmp_path, mine=recipe) / "mine.py"
     assert find_recipe(f"{file}:other").__name__ == "other"
-    with pytest.raises(UserError, match="nothing is called mine there; it defines other"):
+    with pytest.raises(
+        UserError, match=r"expected a function mine\(\) that returns a stage; it defines other"
+    ):
         find_recipe(str(file))
 
 
