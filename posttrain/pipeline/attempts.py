@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from posttrain.pipeline.circumstances import now, peak, versions
-from posttrain.pipeline.files import hash_text, make_directory, read_json, write_json
+from posttrain.pipeline.files import check_regular, hash_text, make_directory, read_json, write_json
+from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.machine import Machine
 from posttrain.pipeline.progress import first_names
-from posttrain.storage.durable import flush
+from posttrain.storage.durable import flush, hash_file
 from posttrain.storage.unfinished import Scratch
 
 ATTEMPTS = "attempts.json"
@@ -39,7 +40,7 @@ class Attempts:
             replaced: the product that the user wants made again. Only what earlier attempts did to replace
                 this very product is gone on from.
         """
-        standing = hash_text((replaced / "made.json").read_text()) if replaced and replaced.exists() else ""
+        standing = _standing(replaced)
         if replaced is not None and _first(directory).get("replaces", "") != standing:
             remove_scratch(directory)
         make_directory(directory)
@@ -131,6 +132,17 @@ def remove_scratch(directory: Path) -> None:
         shutil.rmtree(gone, ignore_errors=True)
         with suppress(OSError):  # others are in it
             directory.parent.rmdir()
+
+
+def _standing(product: Path | None) -> str:
+    """The hash of a product's record; empty where there is none that could be read."""
+    if product is None:
+        return ""
+    try:
+        check_regular(product / "made.json")  # a pipe could be read for ever
+        return hash_file(product / "made.json")
+    except (OSError, UserError):
+        return ""
 
 
 def read_attempts(directory: Path) -> list[dict[str, Any]]:

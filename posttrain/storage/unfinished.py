@@ -49,7 +49,10 @@ class Scratch:
         if name in self._names:
             raise ValueError(f"{name!r} is kept twice by one stage; give each piece of work its own name")
         self._names.add(name)
-        return self.directory / name
+        path = self.directory / name
+        if path.exists() and not path.is_file():  # a pipe could be read for ever
+            self.set_aside(path, "it is no regular file")
+        return path
 
     def went_on(self, what: str) -> None:
         """Tells the user what an earlier start left and this one goes on from, and remembers it."""

@@ -136,6 +136,8 @@ def _checked(path: Path, logs: Mapping[str, Path], identity: str) -> dict[str, A
         raise ValueError("it is of other inputs")
     if {file.name for file in path.iterdir()} != {*manifest["files"], MANIFEST}:
         raise KeyError("files")
+    if not all((path / name).is_file() for name in manifest["files"]):  # a pipe could be read for ever
+        raise KeyError("files")
     if any(hash_file(path / name) != digest for name, digest in manifest["files"].items()):
         raise KeyError("files")
     for name, (size, digest) in manifest["logs"].items():

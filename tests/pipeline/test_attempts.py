@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,32 @@ def test_killed_between_product_and_scratch_the_scratch_goes(
     bench.run()
     assert bench.made == []  # the product of the killed run is there
     assert bench.scratch == []
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["a pipe", "endless", "absent", "a directory"])
+def test_a_record_that_cannot_be_read_keeps_no_product_from_being_made_again(bench: Bench, kind: str) -> None:
+    record = bench.run().products["slow"].path / "made.json"
+    record.unlink()
+    if kind == "a pipe":
+        os.mkfifo(record)
+    elif kind == "endless":
+        record.symlink_to("/dev/zero")
+    elif kind == "a directory":
+        record.mkdir()
+    bench.run(remake=["slow"])
+    assert bench.made == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["rows.chunks", "attempts.json"])
+def test_a_pipe_in_the_place_of_a_file_is_not_read(bench: Bench, name: str) -> None:
+    bench.interrupted(3)
+    file = bench.workspace.scratch / bench.scratch[0] / name
+    file.unlink()
+    os.mkfifo(file)
+    product = bench.run().products["slow"]
+    assert (product.path / "rows").read_text() == "\n".join(f"a-{n}" for n in range(6))
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[1, 2]", '[{"seconds": "x", "code": 3}]', "null"])
