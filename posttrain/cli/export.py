@@ -108,7 +108,7 @@ def _written(product: Product, name: str, target: Path, options: Any) -> tuple[s
     chat, file = chat_of(tokenizer, product.path), target / f"{name}.gguf"
     words = write_gguf(model, chat, file, name=name, kind=options.type)
     wanted = answers(model, chat)
-    reader, by = None, "transformers (pip install llama-cpp-python has llama.cpp itself read it)"
+    reader, by = None, "transformers (llama.cpp reads it too where llama-cpp-python is installed)"
     try:
         reader = llama_cpp_reader(file, chat, wanted)
     except LlamaCppCrash as crash:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from posttrain.models.collate import rollouts
 from posttrain.models.language_policy import LanguagePolicy
 from posttrain.models.positions import context_of
 from posttrain.models.prepare import prepare
+from posttrain.pipeline.heartbeat import Note
 from posttrain.rewards.base import Episode
 from posttrain.rollouts.sample import encode_prompts, sample_in_chunks
 from posttrain.storage.chunks import NOT_KEPT, Chunks
@@ -61,16 +63,17 @@ def answers(
     each: int = 1,
     *,
     chunks: Chunks = NOT_KEPT,
+    note: Note | None = None,
 ) -> list[Episode]:
-    """``each`` independent answers to every prompt, those to one prompt one after another.
+    """``each`` independent answers to every prompt, those to one prompt one after another. ``note`` is given
+    how many there are.
 
     Raises UserError where a prompt does not fit beside an answer.
     """
     chat, engine = Chat(tokenizer), BuiltinEngine(model)
     asked, _ = encode_prompts(chat, prompts, engine.context - sampling.max_tokens)
-    return sample_in_chunks(
-        engine, chat, asked, sampling, lambda row: derive(seed, "evaluation", row), each, chunks=chunks
-    )
+    seeds = partial(derive, seed, "evaluation")
+    return sample_in_chunks(engine, chat, asked, sampling, seeds, each, chunks=chunks, note=note)
 
 
 def fitting(

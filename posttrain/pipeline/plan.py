@@ -32,7 +32,12 @@ class Pipeline:
         self.remake = self._asked(remake)
         self.address_of = {id(stage): address for address, stage in self.stages.items()}
         fingerprints = Fingerprints(workspace)
-        self.fingerprint = {address: fingerprints.of(stage) for address, stage in self.stages.items()}
+        self.fingerprint: dict[str, str] = {}
+        for address, stage in self.stages.items():  # what a stage is made from comes before it
+            try:
+                self.fingerprint[address] = fingerprints.of(stage)
+            except UserError as error:
+                raise UserError(f"stage {address}: {error}") from None
         self.place = {
             address: workspace.place(base_name(stage), self.fingerprint[address])
             for address, stage in self.stages.items()

@@ -102,15 +102,17 @@ def _preferring(run: RunRecord, one: Shown) -> str:
     interval, count = one.metric.interval, one.metric.n
     within = f" (95 % interval {between(*interval, True)})" if interval else ""
     asked = f"{number(count)} held-out comparisons" if count else "held-out comparisons"
-    claim = (
-        f"On {asked} the reward that it behaves as if it maximised, its log-ratio to {_pair(one)[1]}, "
-        f"sides with people in {one.brief}{within}"
-    )
+    last, first = _pair(one)
+    claim = f"In {one.brief} of {asked} the {last} model favours the chosen answer more than {first} does"
+    claim += f"{within}."
     ends = _likelihood(run, one)
     if ends is None:
-        return f"{claim}."
-    moved = f"{ends[0].brief} to {ends[1].brief}"
-    return f"{claim}; its likelihood per token went from {moved} ({_change(run, one)})."
+        return claim
+    change = _change(run, one)
+    return (
+        f"{claim} The chosen answer is the likelier one per token in {ends[0].brief} under {first} and in "
+        f"{ends[1].brief} under {last}{f' ({change})' if change else ''}."
+    )
 
 
 def _change(run: RunRecord, of: Shown) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from posttrain.core.seeds import derive
 from posttrain.engines.base import Engine, Sampling
 from posttrain.models.chat import Chat
 from posttrain.pipeline.finding import UserError
+from posttrain.pipeline.heartbeat import Note
 from posttrain.rewards.base import Episode, Scorer, rewards_of
 from posttrain.storage.chunks import NOT_KEPT, Chunks, in_chunks, ranges
 from posttrain.storage.lazy import Mapped
@@ -57,9 +59,16 @@ def _encoded(chat: Chat, row: Mapping[str, Any]) -> EncodedPrompt:
 
 
 def sample(
-    engine: Engine, chat: Chat, asked: Sequence[EncodedPrompt], sampling: Sampling, seeds: Sequence[int]
+    engine: Engine,
+    chat: Chat,
+    asked: Sequence[EncodedPrompt],
+    sampling: Sampling,
+    seeds: Sequence[int],
+    *,
+    count: Callable[[], None] = lambda: None,
 ) -> list[Episode]:
-    """One answer to each entry of ``asked``, in that order, from its seed.
+    """One answer to each entry of ``asked``, in that order, from its seed. ``count`` is called whenever an
+    answer is finished.
 
     For several answers repeat the prompt with several seeds; the engine computes it once. An answer stops at
     its prompt's stop tokens where ``sampling`` names none.
@@ -68,7 +77,10 @@ def sample(
     for one, seed in zip(asked, seeds, strict=True):
         stops = sampling.stop_ids or one.stop_ids or chat.stop_ids
         numbers.append(engine.submit(one.ids, replace(sampling, stop_ids=stops), seed))
-    completions = {completion.request: completion for completion in engine.finished()}
+    completions = {}
+    for completion in engine.finished():
+        completions[completion.request] = completion
+        count()
     episodes = []
     for one, number, seed in zip(asked, numbers, seeds, strict=True):
         completion = completions[number]
@@ -96,13 +108,15 @@ def sample_in_chunks(
     each: int = 1,
     *,
     chunks: Chunks = NOT_KEPT,
+    note: Note | None = None,
 ) -> list[Episode]:
     """``each`` answers to every entry of ``asked``, those to one prompt one after another, from the seed of
-    their number.
+    their number. ``note`` is given how many answers there are.
     """
+    tally = Tally(len(asked), each, chunks.name, note)
 
     def chunk(piece: range) -> list[Answer]:
-        return [_answer(one) for one in _sampled(engine, chat, asked, sampling, seeds, each, piece)]
+        return [_answer(one) for one in _sampled(engine, chat, asked, sampling, seeds, piece, tally)]
 
     made = in_chunks(chunks, _prompts(len(asked), each), chunk)
     answers = [answer for some in made for answer in some]
@@ -119,15 +133,19 @@ def scored_groups(
     seed: tuple[int, str],
     *,
     chunks: Chunks = NOT_KEPT,
+    note: Note | None = None,
 ) -> tuple[list[list[Episode]], list[list[float | None]]]:
     """``answers`` samples to each prompt that fits, and each one's reward, None where it could not be scored.
 
-    ``seed`` is a number and what the samples are for. Answers are scored in chunks of ``ANSWERS``.
+    ``seed`` is a number and what the samples are for. Answers are scored in chunks of ``ANSWERS``. ``note``
+    is given how many answers there are.
     """
     asked, _ = encode_prompts(chat, prompts, engine.context - sampling.max_tokens)
+    tally = Tally(len(asked), answers, chunks.name, note)
 
     def chunk(piece: range) -> list[list[Any]]:
-        episodes = _sampled(engine, chat, asked, sampling, lambda row: derive(*seed, row), answers, piece)
+        seeds = partial(derive, *seed)
+        episodes = _sampled(engine, chat, asked, sampling, seeds, piece, tally)
         rewards = rewards_of(scorer, episodes)
         scored = zip(episodes, rewards.values.tolist(), rewards.scored.tolist(), strict=True)
         return [[_answer(episode), value if is_scored else None] for episode, value, is_scored in scored]
@@ -138,6 +156,23 @@ def scored_groups(
     values: list[float | None] = [value for _, value in pairs]
     starts = range(0, len(episodes), answers)
     return [episodes[at : at + answers] for at in starts], [values[at : at + answers] for at in starts]
+
+
+class Tally:
+    """How many answers there are so far, ``each`` of them to a prompt. As a text for ``note``:
+    ``final: 120 of 600 answers``.
+    """
+
+    def __init__(self, prompts: int, each: int, name: str, note: Note | None) -> None:
+        self.done, self.each, self._total, self._name = 0, each, prompts * each, name
+        if note is not None:
+            note(self.text)
+
+    def count(self) -> None:
+        self.done += 1
+
+    def text(self) -> str:
+        return f"{self._name}: {self.done} of {self._total} answers"
 
 
 def _prompts(count: int, each: int) -> list[range]:
@@ -151,12 +186,14 @@ def _sampled(
     asked: Sequence[EncodedPrompt],
     sampling: Sampling,
     seeds: Callable[[int], int],
-    each: int,
     piece: range,
+    tally: Tally,
 ) -> list[Episode]:
+    each = tally.each
     repeated = [asked[number] for number in piece for _ in range(each)]
     numbers = range(piece.start * each, piece.stop * each)
-    return sample(engine, chat, repeated, sampling, [seeds(number) for number in numbers])
+    tally.done = numbers.start  # those before may be of an earlier run
+    return sample(engine, chat, repeated, sampling, [seeds(number) for number in numbers], count=tally.count)
 
 
 def _answer(episode: Episode) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -191,12 +192,11 @@ class Contest(Stage):
         for name, stage in self.named():
             model, tokenizer = load_causal_lm(inputs.of(stage).path, device=machine.device)
             seed, chunks = derive(self.seed, f"contest/{name}"), Chunks(machine.scratch, name)
-            episodes[name] = answers(model, tokenizer, prompts, sampling, seed, chunks=chunks)
+            asking = partial(answers, chunks=chunks, note=machine.note)
+            episodes[name] = asking(model, tokenizer, prompts, sampling, seed)
             if stage is not self.policies[0]:
-                pad_id = Chat(tokenizer).pad_id
-                nats = kl_per_answer(
-                    (model, first), episodes[name], sampling, pad_id, machine.micro_batch_tokens
-                )
+                limit, pad_id = machine.micro_batch_tokens, Chat(tokenizer).pad_id
+                nats = kl_per_answer((model, first), episodes[name], sampling, pad_id, limit)
                 metrics |= KL_OF.of(bootstrap(nats), model=name)
             if self.problems is not None:
                 right[name] = self._solved(name, (model, tokenizer), sampling, posed, inputs, machine)
@@ -242,7 +242,8 @@ class Contest(Stage):
 
         assert self.verifier is not None  # problems have one
         chunks = Chunks(machine.scratch, f"problems/{name}")
-        episodes = answers(*model, problems, sampling, derive(self.seed, f"solve/{name}"), chunks=chunks)
+        seed = derive(self.seed, f"solve/{name}")
+        episodes = answers(*model, problems, sampling, seed, chunks=chunks, note=machine.note)
         with opened(self.verifier, inputs, machine) as scorer:
             return solved(scorer, episodes)
 

@@ -193,17 +193,18 @@ class HeldoutEvaluation(Stage):
         sft, tokenizer = load_causal_lm(inputs["sft"].path, device=machine.device)
         prompts = fitting(sft, tokenizer, asked, sampling)
         chunks = partial(Chunks, machine.scratch)
-        by_sft = answers(sft, tokenizer, prompts, sampling, self.seed + 1, chunks=chunks("sft"))
-        pool = answers(
+        answered = partial(answers, note=machine.note)
+        by_sft = answered(sft, tokenizer, prompts, sampling, self.seed + 1, chunks=chunks("sft"))
+        pool = answered(
             sft, tokenizer, prompts, sampling, self.seed + 2, self.best_of, chunks=chunks("best_of")
         )
         final, tokenizer = load_causal_lm(inputs["final"].path, device=machine.device)
-        by_final = answers(final, tokenizer, prompts, sampling, self.seed + 3, chunks=chunks("final"))
+        by_final = answered(final, tokenizer, prompts, sampling, self.seed + 3, chunks=chunks("final"))
         pad_id = Chat(tokenizer).pad_id
         nats = kl_per_answer((final, sft), by_final, sampling, pad_id, machine.micro_batch_tokens)
         metrics = KL_FINAL.of(bootstrap(nats)) | PROMPTS_TOO_LONG.of(len(asked) - len(prompts))
         base, tokenizer = load_causal_lm(inputs["base"].path, device=machine.device)
-        by_base = answers(base, tokenizer, prompts, sampling, self.seed + 4, chunks=chunks("base"))
+        by_base = answered(base, tokenizer, prompts, sampling, self.seed + 4, chunks=chunks("base"))
         with LearnedReward(model=self.reward_model, normalise=False).open(inputs, machine) as scorer:
             rewards = [scorer.score(e).values.tolist() for e in (by_base, by_sft, by_final)]
             best, best_rewards = _best(pool, scorer.score(pool).values.tolist(), self.best_of)
@@ -258,7 +259,8 @@ class HeldoutEvaluation(Stage):
         final, tokenizer = load_causal_lm(inputs["final"].path, device=machine.device)
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_completion_length)
         chunks = Chunks(machine.scratch, "own answers")
-        made = answers(final, tokenizer, prompts, sampling, self.seed + 5, self.own_answers, chunks=chunks)
+        seed, each = self.seed + 5, self.own_answers
+        made = answers(final, tokenizer, prompts, sampling, seed, each, chunks=chunks, note=machine.note)
         return paired(made, self.own_answers)[0]
 
     def _of_demonstrations(self, inputs: Inputs) -> dict[str, Metric]:

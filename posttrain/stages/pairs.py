@@ -75,7 +75,9 @@ class ComparisonPairs(SamplesAnswers, Stage):
             asked, too_long = encode_prompts(chat, prompts, engine.context - sampling.max_tokens)
             seeds = partial(derive, self.seed, f"pairs/{side}")
             chunks = Chunks(machine.scratch, side)
-            episodes = sample_in_chunks(engine, chat, asked, sampling, seeds, self.answers, chunks=chunks)
+            episodes = sample_in_chunks(
+                engine, chat, asked, sampling, seeds, self.answers, chunks=chunks, note=machine.note
+            )
             rows, equal = paired(episodes, self.answers)
             write_jsonl(output / f"{side}.jsonl", rows)
             counted = ROWS.of(len(rows)) | EQUAL.of(equal) | TOO_LONG.of(too_long)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -85,6 +86,7 @@ class ScoredPreferences(SamplesAnswers, Stage):
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
+        sampled = partial(scored_groups, note=machine.note)
         metrics: dict[str, Metric] = {}
         with opened(self.reward, inputs, machine) as scorer:
             for side, count in (("train", self.rows), ("heldout", self.heldout)):
@@ -94,7 +96,7 @@ class ScoredPreferences(SamplesAnswers, Stage):
                 if prompts:
                     purpose = (self.seed, f"preferences/{side}")
                     chunks = Chunks(machine.scratch, side)
-                    groups, rewards = scored_groups(
+                    groups, rewards = sampled(
                         engine, chat, prompts, scorer, sampling, self.answers, purpose, chunks=chunks
                     )
                 rows = self._compared(groups, rewards, side)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,7 @@ class RejectionSampling(SamplesAnswers, Stage):
         from posttrain.storage.jsonl import read_jsonl, write_jsonl
 
         engine, chat, sampling = self.opened(inputs, machine)
+        sampled = partial(scored_groups, note=machine.note)
         metrics: dict[str, Metric] = {}
         with opened(self.reward, inputs, machine) as scorer:
             for side, count in (("train", self.rows), ("heldout", self.heldout)):
@@ -121,7 +123,7 @@ class RejectionSampling(SamplesAnswers, Stage):
                     continue
                 purpose = (self.seed, f"kept/{side}")
                 chunks = Chunks(machine.scratch, side)
-                groups, rewards = scored_groups(
+                groups, rewards = sampled(
                     engine, chat, prompts, scorer, sampling, self.answers, purpose, chunks=chunks
                 )
                 usable = [

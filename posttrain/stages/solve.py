@@ -185,7 +185,9 @@ class Solving(Stage):
         sampling = Sampling(temperature=temperature, max_tokens=self.max_completion_length)
         seed = derive(self.seed, f"solve/{purpose}")
         chunks = Chunks(machine.scratch, f"{purpose}/{'sampled' if temperature else 'greedy'}")
-        episodes = answers(model[0], model[1], prompts, sampling, seed, each, chunks=chunks)
+        episodes = answers(
+            model[0], model[1], prompts, sampling, seed, each, chunks=chunks, note=machine.note
+        )
         return episodes, solved(scorer, episodes)
 
     def _often(self, answered: Answering, prompts: Sequence[JsonRow]) -> dict[str, Metric]:

@@ -183,8 +183,8 @@ MUTATIONS = [
     of(
         "several answers to one prompt from one seed",
         "evaluation/answering.py",
-        'lambda row: derive(seed, "evaluation", row)',
-        'lambda row: derive(seed, "evaluation", row // each)',
+        'seeds = partial(derive, seed, "evaluation")',
+        'seeds = lambda row: derive(seed, "evaluation", row // each)',
         "tests/evaluation/test_answering.py",
     ),
     of(

@@ -100,8 +100,8 @@ MUTATIONS = [
     of(
         "samples to one prompt share their seed",
         SAMPLE,
-        "lambda row: derive(*seed, row)",
-        "lambda row: derive(*seed, row // answers)",
+        "seeds = partial(derive, *seed)",
+        "seeds = lambda row: derive(*seed, row // answers)",
         f"{OF_COLLECT}::test_groups_that_are_scored_are_several_answers_to_each_prompt",
     ),
     of(

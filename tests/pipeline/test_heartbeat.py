@@ -1,4 +1,4 @@
-"""A stage at work says so where no terminal shows a bar."""
+"""A stage at work says so while no bar is drawn."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from posttrain.pipeline.heartbeat import heartbeat
 from posttrain.pipeline.runner import run
 from posttrain.pipeline.stage import Inputs, Machine, Report, Stage
 from posttrain.pipeline.store import Workspace
+from posttrain.training.progress_bar import progress
 
 SOON = 30.0  # seconds after which a test gives up
 
@@ -68,17 +69,33 @@ def test_a_run_says_how_far_its_stage_is(tmp_path: Path, monkeypatch: pytest.Mon
     assert not [thread for thread in threading.enumerate() if "beat" in thread.name]
 
 
-@pytest.mark.parametrize(("quiet", "stream"), [(True, io.StringIO()), (False, Terminal())])
-def test_it_is_silent_where_it_was_asked_to_be_or_a_bar_tells_it(
-    quiet: bool, stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stderr", stream)
+def test_it_is_silent_where_it_was_asked_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beats, "EVERY", 0.001)
-    said: list[str] = []
-    with heartbeat(said.append, quiet) as note:
+    lines: list[str] = []
+    with heartbeat(lines.append, quiet=True) as note:
         note(lambda: "asked")
         assert not threading.Event().wait(0.1)
-    assert said == []
+    assert lines == []
+
+
+def test_on_a_terminal_it_is_silent_while_a_bar_is_drawn_and_speaks_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(beats, "EVERY", 0.001)
+    lines: list[str] = []
+    spoke = threading.Event()
+
+    def say(text: str) -> None:
+        lines.append(text)
+        spoke.set()
+
+    bar = progress(iter([1, 2]), total=2)
+    next(bar)  # draws it
+    with heartbeat(say, quiet=False):
+        assert not spoke.wait(0.1)
+        assert list(bar) == [2]  # and removes it
+        assert spoke.wait(SOON)
 
 
 def test_an_estimate_that_is_over_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:

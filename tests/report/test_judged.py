@@ -40,8 +40,12 @@ def test_the_judge_is_asked_first_and_quoted_within_its_interval(
     assert "120 prompts" in said
     assert "sides with people in 70.0 % of comparisons that it has not seen" in said
     assert "coin" not in said
-    assert "sides with people in 66.0 %" in said
-    assert "from 52.0 % to 58.0 % (95 % interval of the change +3.0 to +9.0 points)" in said
+    favours = (
+        "In 66.0 % of 150 held-out comparisons the RL model favours the chosen answer more than SFT does"
+    )
+    assert f"{favours} (95 % interval 58.0–74.0 %)." in said
+    assert "likelier one per token in 52.0 % under SFT and in 58.0 % under RL (95 % interval of the" in said
+    assert "change +3.0 to +9.0 points)." in said
     assert "read some of them side by side" in said
     assert "Gold reward unknown" not in said
     assert keys["the judge prefers RL to SFT, win + ½ tie"] == f"{100 * won:.1f} %"
