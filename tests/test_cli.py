@@ -183,6 +183,7 @@ def test_list_report_and_lineage_find_what_was_made(home: Path, capsys: pytest.C
         (["run", "absent.py"], 2, "absent.py: no such file"),
         (["run", "toy.py", "count.rat=1"], 2, "count has no setting rat; did you mean rate?"),
         (["run", "toy.py", "--drry-run"], 2, "--drry-run: no such option"),
+        (["run", "toy.py", "--count.rate", "1"], 2, "a setting has no dashes: count.rate=VALUE"),
         (["run", "toy.py", "--threads", "0"], 2, "expected at least 1"),
         (["run", "toy.py", "--device", "gpu"], 2, "--device gpu: expected auto, cpu, mps, cuda"),
         (["run", "toy.py", "file=absent.jsonl"], 2, "absent.jsonl: no such file"),

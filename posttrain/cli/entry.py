@@ -44,7 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         options.overrides = [*getattr(options, "overrides", []), *rest]
         if stray := [text for text in rest if text.startswith("-") or options.command not in TAKES_SETTINGS]:
-            raise UserError(f"{stray[0]}: no such option; see posttrain {options.command} --help")
+            dashed = stray[0].startswith("--") and options.command in TAKES_SETTINGS
+            name = stray[0].strip("-").partition("=")[0].replace("-", "_")
+            setting = f"; a setting has no dashes: {name}=VALUE" if dashed and name else ""
+            raise UserError(f"{stray[0]}: no such option{setting}; see posttrain {options.command} --help")
         kernel_path()
         code: int = options.do(options)
         sys.stdout.flush()
