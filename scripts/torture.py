@@ -184,7 +184,7 @@ def table(results: dict[str, list[Outcome]]) -> str:
 def positions(results: dict[str, list[Outcome]]) -> str:
     """Where the processes were when they were killed, of all kinds together."""
     total = sum((one.positions for some in results.values() for one in some), Counter[str]())
-    return "Killed while: " + ", ".join(f"{name} {count}" for name, count in total.most_common())
+    return "Killed while: " + (", ".join(f"{name} {count}" for name, count in total.most_common()) or "never")
 
 
 if __name__ == "__main__":

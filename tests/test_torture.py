@@ -54,14 +54,17 @@ def product(workspace: Path, **files: str) -> Path:
         ({"times.jsonl": "2"}, []),
         ({"metrics.jsonl": '{"step": 2}\n'}, ["rl-1/metrics.jsonl"]),
         ({"rows.jsonl": "{}\n"}, ["rl-1/rows.jsonl"]),
+        ({"adapter_config.json": '{"r": 4, "base_model_name_or_path": "/b"}'}, []),
+        ({"adapter_config.json": '{"r": 8, "base_model_name_or_path": "/a"}'}, ["rl-1/adapter_config.json"]),
         ({"made.json": '{"report": {"metrics": {"reward": 2.0}}}'}, ["metric reward: 1.0 | 2.0"]),
     ],
 )
 def test_what_differs_from_the_twin_is_told(tmp_path: Path, changed: dict[str, str], told: list[str]) -> None:
     place = Place(tmp_path, Counters())
-    known = product(tmp_path / "known").parent
+    adapter = {"adapter_config.json": '{"r": 4, "base_model_name_or_path": "/a"}'}
+    known = product(tmp_path / "known", **adapter).parent
     twin = twins.Twin(bench=place, fresh=tmp_path, products=known, work={}, operations={}, seconds=1.0)
-    product(place.workspace, **changed)
+    product(place.workspace, **adapter | changed)
     assert twin.differences() == told
     outcome = Outcome("kills")
     outcome.compare(twin, Ended(0, 1.0), "killed")

@@ -18,6 +18,7 @@ from torture_parts.instants import Instant, Operations, kill_after
 from torture_parts.kinds import Kind
 
 LIMIT = 300.0  # seconds of a start, many times what one takes
+MOST_OUTPUT = 1 << 20  # bytes, the last ones
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _read(reads: int, child: int, began: float) -> str:
         if select.select([reads], [], [], 1.0)[0]:
             if not (some := os.read(reads, 1 << 16)):
                 break
-            text += some
+            text = (text + some)[-MOST_OUTPUT:]
     else:
         os.killpg(child, signal.SIGKILL)
         text += b"\nit did not end"
