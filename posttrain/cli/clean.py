@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain.pipeline.attempts import remove_scratch
-from posttrain.pipeline.files import abandoned, leftovers, lock
+from posttrain.pipeline.files import leftovers, lock
 from posttrain.pipeline.progress import duration, table
 from posttrain.pipeline.store import MAKING, STALE, Workspace
 
@@ -61,7 +61,7 @@ def left_over(workspace: Workspace, aside: bool) -> Iterator[LeftOver]:
         yield LeftOver(path, "half removed")
     for path in sorted([*workspace.products.glob(f"{MAKING}*"), *workspace.products.glob(f"{STALE}*")]):
         name = path.name.removeprefix(MAKING)
-        if path.name.startswith(STALE) or not workspace.in_use(name) or abandoned(path):
+        if path.name.startswith(STALE) or not workspace.in_use(name):
             yield LeftOver(path, "half-written product")
     for directory in (workspace.root, *sorted(workspace.runs.glob("*"))):
         for path in leftovers(directory):

@@ -15,6 +15,7 @@ from posttrain.pipeline.files import check_regular, hash_text, make_directory, r
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.machine import Machine
 from posttrain.pipeline.progress import first_names
+from posttrain.pipeline.store import MADE
 from posttrain.storage.durable import flush, hash_file
 from posttrain.storage.unfinished import Scratch
 
@@ -41,7 +42,8 @@ class Attempts:
                 this very product is gone on from.
         """
         standing = _standing(replaced)
-        if replaced is not None and _first(directory).get("replaces", "") != standing:
+        first = next(iter(read_attempts(directory)), {})
+        if replaced is not None and first.get("replaces", "") != standing:
             remove_scratch(directory)
         make_directory(directory)
         self.directory, self._file = directory, directory / ATTEMPTS
@@ -139,8 +141,8 @@ def _standing(product: Path | None) -> str:
     if product is None:
         return ""
     try:
-        check_regular(product / "made.json")  # a pipe could be read for ever
-        return hash_file(product / "made.json")
+        check_regular(product / MADE)  # a pipe could be read for ever
+        return hash_file(product / MADE)
     except (OSError, UserError):
         return ""
 
@@ -148,10 +150,6 @@ def _standing(product: Path | None) -> str:
 def read_attempts(directory: Path) -> list[dict[str, Any]]:
     """What is recorded of the attempts that a scratch directory is of; none where the record is damaged."""
     return [dict(one) for one in read_json(directory / ATTEMPTS, []) if isinstance(one, dict)]
-
-
-def _first(directory: Path) -> dict[str, Any]:
-    return next(iter(read_attempts(directory)), {})
 
 
 def _computing(machine: Machine) -> dict[str, Any]:

@@ -77,13 +77,20 @@ def _file(name: str) -> Path | None:
 def _imports(name: str) -> tuple[str, ...]:
     """The package's modules that a module imports, inside functions too."""
     path = _file(name)
-    names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))) if path else ():
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    names = [module for _, module in imported(path.read_text("utf-8"))] if path else []
     return tuple(module for module in names if module.partition(".")[0] == PACKAGE and _file(module))
+
+
+def imported(text: str) -> Iterator[tuple[int, str]]:
+    """What a file imports, inside functions too: how many dots stand before a name, and the dotted name; of
+    ``from x import y`` both ``x`` and ``x.y``, since ``y`` may be a module. Raises SyntaxError.
+    """
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = ("", *(alias.name for alias in node.names))
+            yield from ((node.level, f"{node.module or ''}.{name}".strip(".")) for name in names)
 
 
 @cache

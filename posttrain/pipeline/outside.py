@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import json
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from posttrain.pipeline.code import imported
 from posttrain.pipeline.files import check_regular, expanded
 from posttrain.pipeline.finding import UserError
 
@@ -103,38 +103,29 @@ def identity(source: Path, hash_file: Callable[[Path], str]) -> str:
 
 def own_files(source: Path) -> set[Path]:
     """The file, and the files of its directory that it imports, also inside functions."""
-    directory, reached, waiting = source.parent, {source}, [source]
+    reached, waiting = {source}, [source]
     while waiting:
-        for name in _imported(waiting.pop()):
-            for file in _files_of(directory, name):
-                if file not in reached:
-                    reached.add(file)
-                    waiting.append(file)
+        for file in _imported_files(waiting.pop(), source.parent):
+            if file not in reached:
+                reached.add(file)
+                waiting.append(file)
     return reached
 
 
-def _imported(file: Path) -> Iterator[str]:
+def _imported_files(file: Path, directory: Path) -> Iterator[Path]:
+    """Of each name that a file imports the module below ``directory``, with the packages that it is in."""
     try:
-        tree = ast.parse(file.read_text("utf-8"))
+        names = list(imported(file.read_text("utf-8")))
     except (OSError, SyntaxError, ValueError):
         return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            yield base
-            yield from (f"{base}.{alias.name}".strip(".") for alias in node.names)
-
-
-def _files_of(directory: Path, name: str) -> Iterator[Path]:
-    """Of a dotted name the module, or the package with those that it is in."""
-    parts = name.split(".") if name else []
-    for end in range(1, len(parts) + 1):
-        path = directory.joinpath(*parts[:end])
-        for file in (path.with_suffix(".py"), path / "__init__.py"):
-            if file.is_file():
-                yield file
+    for dots, name in names:
+        package = file.parents[dots - 1] if dots else directory
+        parts = name.split(".") if name else []
+        for end in range(0 if dots else 1, len(parts) + 1):
+            path = package.joinpath(*parts[:end])
+            for candidate in (path / "__init__.py", path.with_suffix(".py")):
+                if candidate.is_file() and candidate.is_relative_to(directory):
+                    yield candidate
 
 
 @contextmanager

@@ -20,27 +20,27 @@ class Answered(Protocol):
     def response(self) -> str: ...
 
 
+MEND = "Mend the reward, or mark what it cannot score as not scored (Rewards.scored)"
+
+
 @contextmanager
-def blamed(reward: object, name: str, doing: str, where: Callable[[], str]) -> Iterator[None]:
-    """What is raised inside becomes a UserError where the class of ``reward`` is not of this package:
-    ``name`` raised it ``doing`` that, at a line of the user's, and ``where`` says on which row. A reward that
-    asks Python to exit is stopped in the same way, since the run would end as if it were whole.
+def blamed(
+    reward: object, name: str, doing: str, where: Callable[[], str], mend: str = MEND
+) -> Iterator[None]:
+    """What is raised inside becomes a UserError where ``reward``, an object or a function, is not of this
+    package: ``name`` raised it ``doing`` that, at a line of the user's, and ``where`` says on which row. A
+    reward that asks Python to exit is stopped in the same way, since the run would end as if it were whole.
     """
     try:
         yield
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        if _of_this_package(type(reward)) or (
-            isinstance(error, SystemExit) and type(error) is not SystemExit
-        ):
+        if _of_this_package(reward) or (isinstance(error, SystemExit) and type(error) is not SystemExit):
             raise
         lines = [f"reward {name} raised {short(f'{type(error).__name__}: {error}')} in {doing}"]
         lines += [f"  at {frame}" for frame in user_frames(error)]
-        lines += [
-            f"  {where()}",
-            "  Mend the reward, or mark what it cannot score as not scored (Rewards.scored)",
-        ]
+        lines += [f"  {where()}", f"  {mend}"]
         raise UserError("\n".join(lines)) from error
 
 
@@ -81,5 +81,5 @@ def _raises(score: Callable[[Sequence[Any]], Any], some: Sequence[Any]) -> bool:
     return False
 
 
-def _of_this_package(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] == ROOT.name
+def _of_this_package(reward: object) -> bool:
+    return str(reward.__module__).partition(".")[0] == ROOT.name

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from posttrain.pipeline.blame import short, user_frames
+from posttrain.pipeline.blame import short
 from posttrain.pipeline.finding import UserError
 from posttrain.pipeline.stage import Inputs, Machine
-from posttrain.rewards._blame import named
+from posttrain.rewards._blame import blamed, named
 from posttrain.rewards.base import Episode, Rewards
 
 ONE: dict[str, Callable[[Episode], Any]] = {
@@ -32,6 +32,7 @@ MANY = {
     "all_ended": "ended",
     "all_tokens": "tokens",
 }
+MEND = "Mend the function, or return None for what it cannot judge"
 KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -135,16 +136,9 @@ class FunctionScorer:
         return [name for name in inspect.signature(self.source.function).parameters if name in given]
 
     def _asked(self, call: Callable[[], Any], where: Callable[[], str]) -> Any:
-        name = self.source.function.__name__
-        try:
+        function = self.source.function
+        with blamed(function, function.__name__, "its call", lambda: f"on {where()}", MEND):
             return call()
-        except UserError:
-            raise
-        except (Exception, SystemExit) as error:
-            lines = [f"reward {name} raised {short(f'{type(error).__name__}: {error}')}"]
-            lines += [f"  at {frame}" for frame in user_frames(error)]
-            lines += [f"  on {where()}", "  Mend the function, or return None for what it cannot judge"]
-            raise UserError("\n".join(lines)) from error
 
     def _number(self, value: Any, episodes: Sequence[Episode], row: int) -> float:
         if value is None:

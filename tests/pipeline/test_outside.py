@@ -138,3 +138,13 @@ def test_a_recipe_by_its_file_and_name(tmp_path: Path) -> None:
 def test_what_a_file_imports_is_found_without_running_it(tmp_path: Path) -> None:
     directory = write(tmp_path, a="import b, json\nfrom c import d\n", b="import a\n", c="raise SystemExit\n")
     assert {path.name for path in own_files(directory / "a.py")} == {"a.py", "b.py", "c.py"}
+
+
+def test_what_a_package_imports_relatively_counts(tmp_path: Path) -> None:
+    directory = write(tmp_path, a="from pack.one import x\n", three="")
+    write(tmp_path / "pack", __init__="from . import zero\n", zero="", one="from .two import y\n", two="")
+    write(tmp_path / "pack" / "deep", __init__="", four="")
+    (tmp_path / "pack" / "two.py").write_text("from .deep.four import z\nfrom ..three import w\n")
+    names = {path.relative_to(tmp_path).as_posix() for path in own_files(directory / "a.py")}
+    inside = {f"pack/{name}.py" for name in ("__init__", "zero", "one", "two", "deep/__init__", "deep/four")}
+    assert names == {"a.py", "three.py", *inside}

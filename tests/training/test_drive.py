@@ -117,7 +117,7 @@ def test_killed_after_the_last_update_no_update_is_made_again(
 
 
 def test_a_loop_that_ended_early_stays_ended(tmp_path: Path) -> None:
-    def run(kill: bool) -> tuple[int, list[Any]]:
+    def run() -> tuple[int, list[Any]]:
         stage = Stage(tmp_path)
         driver = Driver(name="rl", output=stage.output, total=STEPS, scratch=stage.scratch, quiet=True)
         state = stage.core.state
@@ -129,8 +129,8 @@ def test_a_loop_that_ended_early_stays_ended(tmp_path: Path) -> None:
         )
         return stage.updates, [row["update"] for row in rows]
 
-    assert run(kill=False) == (8, list(range(1, 9)))
-    assert run(kill=True) == (0, list(range(1, 9)))
+    assert run() == (8, list(range(1, 9)))
+    assert run() == (0, list(range(1, 9)))
 
 
 def test_times_have_a_file_of_their_own(tmp_path: Path) -> None:
